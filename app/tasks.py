@@ -1,0 +1,227 @@
+"""The seven tasks: what each needs, and the prompt that asks the model for it.
+
+A prompt is written exactly as the model was trained to read it: the space before a phrase stands
+inside its tag, and nothing stands between a phrase and its boxes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from app.errors import InvalidRequest
+from app.grounding.boxes import CellPair
+from app.grounding.markup import write_object, write_phrase
+from app.grounding.phrases import find_whole_words
+
+Span = tuple[int, int]
+"""Start and end in a text, in code points."""
+
+MAX_REGIONS = 16
+MAX_BOXES_PER_REGION = 16
+DEFAULT_PHRASE = "It"
+"""What a described region is called if the sender gives it no phrase."""
+
+_GROUNDING = "<grounding>"
+
+
+class Use(Enum):
+    """What a task makes of a field."""
+
+    REFUSED = "refused"
+    ALLOWED = "allowed"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing that the model can be asked for.
+
+    Args:
+        name: as it stands in a request.
+        description: one line for the documentation.
+        template: the prompt, with `{text}` or `{region}` where the request's own words go.
+        text: whether the task takes `text`.
+        regions: whether it takes `regions`.
+        can_be_plain: whether it can be asked for text without boxes (`grounding=false`).
+    """
+
+    name: str
+    description: str
+    template: str
+    text: Use = Use.REFUSED
+    regions: Use = Use.REFUSED
+    can_be_plain: bool = False
+
+    def prompt_template(self, *, grounding: bool) -> str:
+        """Return the template with or without `<grounding>` and the space after it.
+
+        >>> TASKS["brief_caption"].prompt_template(grounding=False)
+        'An image of'
+        """
+        return self.template if grounding else self.template.removeprefix(_GROUNDING).lstrip(" ")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A place in the picture that the prompt speaks of.
+
+    Args:
+        phrase: its name, or None where the task has one of its own.
+        boxes: the cells of its boxes, each upper left and lower right.
+    """
+
+    phrase: str | None
+    boxes: tuple[CellPair, ...]
+
+
+def _by_name(*tasks: Task) -> Mapping[str, Task]:
+    return MappingProxyType({task.name: task for task in tasks})
+
+
+TASKS = _by_name(
+    Task(
+        "brief_caption",
+        "One sentence about the picture, its things located.",
+        "<grounding> An image of",
+        can_be_plain=True,
+    ),
+    Task(
+        "detailed_caption",
+        "Several sentences about the picture, its things located.",
+        "<grounding> Describe this image in detail:",
+        can_be_plain=True,
+    ),
+    Task(
+        "phrase_grounding",
+        "Where the thing that a phrase names is.",
+        "<grounding><phrase> {text}</phrase>",
+        text=Use.REQUIRED,
+    ),
+    Task(
+        "referring_expression_comprehension",
+        "Where the one thing that an expression singles out is.",
+        "<grounding><phrase> {text}</phrase>",
+        text=Use.REQUIRED,
+    ),
+    Task(
+        "referring_expression_generation",
+        "What is at a place of the picture, in words that single it out.",
+        "<grounding>{region} is",
+        regions=Use.REQUIRED,
+    ),
+    Task(
+        "grounded_vqa",
+        "The answer to a question about the picture, its things located.",
+        "<grounding> Question: {text} Answer:",
+        text=Use.REQUIRED,
+        regions=Use.ALLOWED,
+        can_be_plain=True,
+    ),
+    Task(
+        "raw",
+        "What the model makes of a prompt of your own, tags included.",
+        "{text}",
+        text=Use.REQUIRED,
+    ),
+)
+"""Every task by its name."""
+
+
+def write_prompt(
+    task: Task, *, text: str | None, regions: Sequence[Region], grounding: bool
+) -> str:
+    """Return the prompt of a request.
+
+    Args:
+        task: what is asked for.
+        text: the phrase, the expression, the question or the raw prompt.
+        regions: places that the prompt speaks of. In a question each takes the first occurrence of
+            its phrase not yet taken, whole words, in the order given.
+        grounding: whether boxes are asked for.
+
+    Raises:
+        InvalidRequest: a field is missing, useless to this task, blank or beyond a limit, or a
+            region's phrase does not occur in the text or overlaps another.
+
+    >>> vqa, fire = TASKS["grounded_vqa"], Region("fire", ((5, 911),))
+    >>> write_prompt(vqa, text="fire?", regions=[fire], grounding=False)
+    'Question:<phrase> fire</phrase><object><patch_index_0005><patch_index_0911></object>? Answer:'
+    """
+    _check_text(task, text)
+    _check_regions(task, regions)
+    if not grounding and not task.can_be_plain:
+        raise InvalidRequest("grounding", f"cannot be false for the task {task.name}")
+    template = task.prompt_template(grounding=grounding)
+    if text is None:
+        return template.format(region=_write_region(regions[0])) if regions else template
+    return _write_question(template, text.strip(), regions)
+
+
+def _check_text(task: Task, text: str | None) -> None:
+    if text is None:
+        if task.text is Use.REQUIRED:
+            raise InvalidRequest("text", f"is required by the task {task.name}")
+    elif task.text is Use.REFUSED:
+        raise InvalidRequest("text", f"is not used by the task {task.name}")
+    elif not text.strip():
+        raise InvalidRequest("text", "must not be blank")
+
+
+def _check_regions(task: Task, regions: Sequence[Region]) -> None:
+    if task.regions is Use.REFUSED and regions:
+        raise InvalidRequest("regions", f"are not used by the task {task.name}")
+    if task.regions is Use.REQUIRED and len(regions) != 1:
+        raise InvalidRequest("regions", f"must be exactly one for the task {task.name}")
+    if len(regions) > MAX_REGIONS:
+        raise InvalidRequest("regions", f"must be at most {MAX_REGIONS}, not {len(regions)}")
+    for number, region in enumerate(regions):
+        _check_region(f"regions[{number}]", region, needs_phrase=task.text is Use.REQUIRED)
+
+
+def _check_region(field: str, region: Region, *, needs_phrase: bool) -> None:
+    if region.phrase is None:
+        if needs_phrase:
+            raise InvalidRequest(f"{field}.phrase", "is required: the words of the text to place")
+    elif not region.phrase.strip():
+        raise InvalidRequest(f"{field}.phrase", "must not be blank")
+    if not 1 <= len(region.boxes) <= MAX_BOXES_PER_REGION:
+        message = f"must be 1 to {MAX_BOXES_PER_REGION}, not {len(region.boxes)}"
+        raise InvalidRequest(f"{field}.boxes", message)
+
+
+def _write_region(region: Region) -> str:
+    phrase = DEFAULT_PHRASE if region.phrase is None else region.phrase.strip()
+    return write_phrase(f" {phrase}") + write_object(region.boxes)
+
+
+def _write_question(template: str, text: str, regions: Sequence[Region]) -> str:
+    prompt = template.format(text=text)
+    start_of_text = template.find("{text}")
+    places = zip(_place_all(text, regions), regions, strict=True)
+    written: list[str] = []
+    position = 0
+    for (start, end), region in sorted(places, key=lambda place: place[0]):
+        start, end = start + start_of_text, end + start_of_text
+        start -= prompt[start - 1] == " "  # the space before a phrase belongs inside its tag
+        written += prompt[position:start], write_phrase(prompt[start:end])
+        written.append(write_object(region.boxes))
+        position = end
+    return "".join([*written, prompt[position:]])
+
+
+def _place_all(text: str, regions: Sequence[Region]) -> list[Span]:
+    taken: list[Span] = []
+    for number, region in enumerate(regions):
+        phrase = (region.phrase or "").strip()
+        taken.append(_place(f"regions[{number}].phrase", text, phrase, taken))
+    return taken
+
+
+def _place(field: str, text: str, phrase: str, taken: Sequence[Span]) -> Span:
+    place = next((place for place in find_whole_words(text, phrase) if place not in taken), None)
+    if place is None:
+        raise InvalidRequest(field, "has no occurrence left in the text: whole words, same case")
+    if any(place[0] < end and start < place[1] for start, end in taken):
+        raise InvalidRequest(field, "overlaps the phrase of another region in the text")
+    return place
