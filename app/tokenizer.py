@@ -1,0 +1,148 @@
+"""The tokenizer of the HTTP processes: prompts to ids, ids to markup, and what users may not write.
+
+It gives the reference processor's ids and texts without importing torch. A user's text is judged by
+what becomes of it: by its ids, by its normalised form and by what its ids read when decoded. The
+string itself tells too little: the normalisation makes `<pad>` of full-width `＜pad＞`, and a
+character that the vocabulary lacks vanishes in decoding, so that `<obj☃ect>` reads `<object>`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from types import MappingProxyType
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from app.errors import CheckpointError, InvalidRequest
+from app.grounding.boxes import GRID
+from app.grounding.markup import DELIMITER, END_OF_IMAGE, patch_tag
+
+NUM_IMAGE_TOKENS = 64
+"""Place-holders of the picture in a prompt; `num_image_tokens` of the reference processor."""
+
+MAX_CHARACTERS = 50_000
+"""No longer text is tokenised: 2048 tokens, as many as the model takes, are shorter even if all of
+them are boxes (22 characters a token)."""
+
+_IMAGE = "<image>"
+_MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", "</object>", DELIMITER)
+
+
+class Kosmos2Tokenizer:
+    """Encodes prompts and decodes answers. Safe to use from several threads: nothing is changed.
+
+    Attributes:
+        prefix_ids: what every prompt begins with: `<s>`, `<image>`, the place-holders, `</image>`.
+        eos_id: the token that ends an answer.
+        pad_id: the token that no prompt may hold.
+        patch_ids: the cell of each location token, by id.
+    """
+
+    def __init__(self, fast: PreTrainedTokenizerFast) -> None:
+        self._fast = fast
+        self._backend: Tokenizer = fast.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        vocabulary = self._backend.get_vocab()
+        self.patch_ids: Mapping[int, int] = MappingProxyType(
+            {vocabulary[patch_tag(cell)]: cell for cell in range(GRID * GRID)}
+        )
+        self.eos_id: int = vocabulary[fast.eos_token]
+        self.pad_id: int = vocabulary[fast.pad_token]
+        self._unk_id: int = vocabulary[fast.unk_token]
+        self._control_tokens = {
+            token_id: token.content
+            for token_id, token in self._backend.get_added_tokens_decoder().items()
+        }
+        self._markup_ids = {vocabulary[tag] for tag in _MARKUP_TAGS} | self.patch_ids.keys()
+        self._tag = _tag_pattern(self._control_tokens.values())
+        first = self._unk_id + 1
+        self.prefix_ids: tuple[int, ...] = (
+            vocabulary[fast.bos_token],
+            vocabulary[_IMAGE],
+            *range(first, first + NUM_IMAGE_TOKENS),
+            vocabulary[END_OF_IMAGE],
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> "Kosmos2Tokenizer":
+        """Read the tokenizer of a checkpoint.
+
+        Raises:
+            CheckpointError: there is none, or it lacks the tokens of Kosmos-2.
+        """
+        if not directory.is_dir():
+            raise CheckpointError(f"{directory} is not a directory")
+        try:
+            fast = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+            return cls(fast)
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"the tokenizer in {directory} cannot be read: {error}"
+            ) from error
+        except KeyError as error:
+            raise CheckpointError(f"the tokenizer in {directory} lacks {error}") from error
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Return all ids of a prompt, those of the picture's place included.
+
+        The whole string is encoded at once, as the reference does.
+        """
+        images = " ".join([_IMAGE] * (1 + NUM_IMAGE_TOKENS))
+        text = f"{self._fast.bos_token}{images} {END_OF_IMAGE} {prompt.strip()}"
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return [*self.prefix_ids, *ids[len(self.prefix_ids) :]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the markup of ids, spaces cleaned up, tags kept, `</s>` and its like left out."""
+        text: str = self._fast.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def refuse_control_tokens(self, field: str, text: str) -> None:
+        """Refuse a text or phrase that holds a control token or reads like one.
+
+        Raises:
+            InvalidRequest: it does, or it is too long or no Unicode.
+        """
+        self._refuse_all_but(frozenset(), field, text)
+
+    def refuse_control_tokens_in_raw(self, field: str, text: str) -> None:
+        """Refuse a raw prompt that holds other control tokens than those of grounding.
+
+        Raises:
+            InvalidRequest: it does, or it is too long or no Unicode.
+        """
+        self._refuse_all_but(self._markup_ids, field, text)
+
+    def _refuse_all_but(self, allowed: Set[int], field: str, text: str) -> None:
+        normalised = self._normalise(field, text)
+        ids = self._backend.encode(text, add_special_tokens=False).ids
+        # An unknown character has the id of `<unk>` too, and is nobody's fault.
+        control_ids = [i for i in ids if i in self._control_tokens and i != self._unk_id]
+        tokens = [self._control_tokens[token_id] for token_id in control_ids]
+        for token_id, token in zip(control_ids, tokens, strict=True):
+            if token_id not in allowed:
+                raise InvalidRequest(field, f"must not hold the control token {token}")
+        if self._fast.unk_token in normalised:
+            raise InvalidRequest(field, f"must not hold the control token {self._fast.unk_token}")
+        if self._tag.findall(self.decode(ids)) != tokens:
+            raise InvalidRequest(field, "must not hold text that reads as a tag without being one")
+
+    def _normalise(self, field: str, text: str) -> str:
+        """Return the text as the vocabulary sees it; one character can become eighteen."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest(field, "holds half a character (a lone surrogate)") from None
+        if len(text) <= MAX_CHARACTERS:
+            normalised: str = self._backend.normalizer.normalize_str(text)
+            if len(normalised) <= MAX_CHARACTERS:
+                return normalised
+        raise InvalidRequest(field, f"must have at most {MAX_CHARACTERS} characters")
+
+
+def _tag_pattern(control_tokens: Iterable[str]) -> re.Pattern[str]:
+    """Match what reads as a control token; location tags of any number, as the parser does."""
+    others = (re.escape(token) for token in control_tokens if not token.startswith("<patch_index_"))
+    return re.compile("|".join([r"<patch_index_\d+>", *others]))
