@@ -17,6 +17,7 @@ from app.pictures.rgb import to_rgb
 SIDE = 224
 """Width and height of what the model sees, in pixels."""
 
+_JPEG_SIDE = 65500
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -143,6 +144,8 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _through_jpeg(rgb: Image.Image) -> Image.Image:
+    if max(rgb.size) > _JPEG_SIDE:
+        raise InvalidImage(f"a side of more than {_JPEG_SIDE} pixels does not go through JPEG")
     file = io.BytesIO()
     rgb.save(file, "JPEG")
     return to_rgb(Image.open(file, formats=("JPEG",)))

@@ -1,0 +1,209 @@
+"""The markup is read as the reference processor reads it, on every string."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from transformers import Kosmos2Processor
+
+from app.grounding.boxes import is_inside_grid, patch_indices_to_box, sort_corners
+from app.grounding.markup import (
+    DELIMITER,
+    END_OF_IMAGE,
+    Parsed,
+    parse,
+    patch_tag,
+    patch_tag_offsets,
+    write_object,
+    write_phrase,
+)
+
+ReferenceEntity = tuple[str, tuple[int, int], list[tuple[float, ...]]]
+
+pieces = st.sampled_from(
+    [
+        "<phrase>",
+        "</phrase>",
+        "<object>",
+        "</object>",
+        DELIMITER,
+        "<grounding>",
+        "</image>",
+        "<patch_index_0044>",
+        "<patch_index_0863>",
+        "<patch_index_7>",
+        "<patch_index_2000>",
+        "<patch_index_٣>",
+        "<patch_index_>",
+        "<patch_index_12",
+        "<phr\nase>",
+        "<obj",
+        "</s>",
+        "<",
+        ">",
+        "\n",
+        "\u2028",
+        " ",
+        "  a cat ",
+        "é ☕",
+        "<phrase> a cat</phrase><object>",
+        "<patch_index_0863><patch_index_0044>",
+        f"<patch_index_0001><patch_index_0100>{DELIMITER}<patch_index_0002><patch_index_0200>",
+        write_object([(1, 100)]),
+        write_object([(100, 1), (5, 1024)]),
+        write_phrase("  ") + write_object([(31, 992)]),
+    ]
+)
+markups = st.lists(pieces | st.text(max_size=3), max_size=12).map("".join)
+
+
+class ReferenceParser(Kosmos2Processor):
+    """The reference without a tokenizer and an image processor: parsing needs neither."""
+
+    def __init__(self) -> None:
+        self.eoi_token = END_OF_IMAGE
+
+
+def as_reference(parsed: Parsed) -> tuple[str, list[ReferenceEntity]]:
+    """Give a box without a phrase the name that the reference makes up."""
+    entities: list[ReferenceEntity] = []
+    for entity in parsed.entities:
+        first, second = entity.boxes[0].patch_indices
+        phrase = entity.phrase
+        name = f"<patch_index_{first}><patch_index_{second}>" if phrase is None else phrase
+        entities.append((name, entity.span, [box.box for box in entity.boxes]))
+    return parsed.text, entities
+
+
+def test_every_golden_case_is_read_as_the_reference_reads_it(shared_kosmos2: Path) -> None:
+    """The model card's eight answers are among them."""
+    cases: list[dict[str, Any]] = json.loads(
+        (shared_kosmos2 / "golden_postprocess.json").read_text()
+    )["cases"]
+    assert len(cases) == 36
+    for case in cases:
+        parsed = parse(case["raw"])
+        entities = [
+            (entity["name"], tuple(entity["span"]), [tuple(box) for box in entity["boxes"]])
+            for entity in case["entities"]
+        ]
+        assert parsed.markup == case["kept"], case["id"]
+        assert as_reference(parsed) == (case["text"], entities), case["id"]
+
+
+@given(markups)
+@example("a < b <object><patch_index_0001><patch_index_0044></object> > c")
+@example("<phrase>  </phrase>" + write_object([(1, 44)]))
+def test_any_markup_is_read_as_the_reference_reads_it(markup: str) -> None:
+    """Half tags, tags in tags, blanks and line breaks included."""
+    reference = ReferenceParser()
+    parsed = parse(markup)
+    assert parsed.markup == reference.post_process_generation(markup, cleanup_and_extract=False)
+    assert as_reference(parsed) == reference.post_process_generation(markup)
+
+
+@given(markups)
+def test_every_box_tells_where_its_tags_are(markup: str) -> None:
+    """The score of a box is found by the place of its tokens."""
+    parsed = parse(markup)
+    offsets = patch_tag_offsets(parsed.markup)
+    for entity in parsed.entities:
+        for box in entity.boxes:
+            assert box.markup_offset in offsets
+            second = offsets[offsets.index(box.markup_offset) + 1]
+            written = parsed.markup[box.markup_offset : second]
+            assert written.endswith(">")
+            assert int(written.removeprefix("<patch_index_")[:-1]) == box.patch_indices[0]
+
+
+@given(markups)
+def test_what_the_service_answers_is_fit_to_draw(markup: str) -> None:
+    """Spans cut the phrase out of the text; boxes lie in the picture, upper left first."""
+    cleaned = parse(markup).cleaned()
+    for entity in cleaned.entities:
+        start, end = entity.span
+        assert 0 <= start <= end <= len(cleaned.text)
+        assert cleaned.text[start:end] == (entity.phrase or "")
+        assert entity.phrase != ""
+        assert entity.boxes
+        for box in entity.boxes:
+            assert is_inside_grid(box.patch_indices)
+            assert box.patch_indices == sort_corners(box.patch_indices)
+            assert box.box == patch_indices_to_box(*box.patch_indices)
+
+
+@given(markups)
+def test_cleaning_twice_changes_nothing(markup: str) -> None:
+    """What is fit to draw stays so."""
+    cleaned = parse(markup).cleaned()
+    assert cleaned.cleaned() == cleaned
+
+
+def test_an_entity_whose_boxes_all_lie_beyond_the_grid_disappears() -> None:
+    """There is nothing of it to show; its words stay in the text."""
+    parsed = parse(write_phrase(" a cat") + write_object([(1024, 2000)]) + " sits").cleaned()
+    assert parsed.entities == ()
+    assert parsed.text == "a cat sits"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text("ab é☕", min_size=1).filter(str.strip),
+            st.lists(st.tuples(st.integers(0, 1023), st.integers(0, 1023)), min_size=1, max_size=4),
+        )
+    )
+)
+def test_what_is_written_is_read_back(entities: list[tuple[str, list[tuple[int, int]]]]) -> None:
+    """Prompts are written with the same tags that answers are read by."""
+    markup = "".join(write_phrase(f" {phrase}") + write_object(boxes) for phrase, boxes in entities)
+    read = [
+        (entity.phrase, [box.patch_indices for box in entity.boxes])
+        for entity in parse(markup).entities
+    ]
+    assert read == [(phrase.strip(), boxes) for phrase, boxes in entities]
+
+
+@pytest.mark.parametrize("digits", [301, 5000])
+def test_a_number_too_long_for_python_is_no_location(digits: int) -> None:
+    """The reference raises here; a hostile prompt must not."""
+    markup = f"<object><patch_index_{'1' * digits}><patch_index_0001></object>"
+    assert parse(markup).entities == ()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<",
+        "<\n",
+        "<phrase>",
+        "<object>",
+        "<phrase>a",
+        "<phrase> a</phrase>",
+        "<patch_index_1",
+        "<patch_index_0001>",
+        "<object><patch_index_0001><patch_index_0044>",
+        f"<patch_index_0001><patch_index_0044>{DELIMITER}",
+        write_phrase(" a") + write_object([(1, 44)]),
+        write_phrase(" a") + f"<object><patch_index_0001><patch_index_0044>{DELIMITER}",
+    ],
+)
+def test_hostile_markup_takes_no_more_time_than_its_length(unit: str) -> None:
+    """Ten times the text takes about ten times as long, not a hundred times."""
+
+    def seconds(repeats: int) -> float:
+        begin = time.process_time()
+        parse("<object>" + unit * repeats).cleaned()
+        return time.process_time() - begin
+
+    shorter = min(seconds(2_000) for _ in range(3))
+    assert seconds(20_000) < 30 * shorter + 0.05
+
+
+def test_location_tags_are_written_with_four_digits() -> None:
+    """That is how the vocabulary has them."""
+    assert patch_tag(7) == "<patch_index_0007>"
