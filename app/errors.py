@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose; what status each becomes is told in `app/http/problems.py`.
+"""Every error this project raises on purpose; `app/http/problems.py` tells the status of each.
 
     Kosmos2Error
     ├── RequestError                 the sender can mend it
@@ -7,6 +7,7 @@
     │   ├── ImageTooLarge            more pixels than the limit
     │   ├── UnsupportedImageFormat   a picture, of a format that is not accepted
     │   ├── MalformedBody            the body is not what its type says
+    │   ├── BodyTimeout              the body was not complete in time
     │   ├── PayloadTooLarge          more bytes than the limit
     │   └── UnsupportedMediaType     a request of another content type
     ├── ServiceError                 the sender can only try again
@@ -14,13 +15,14 @@
     │   ├── Unavailable              starting, draining, or the engine is restarting
     │   ├── DeadlineExceeded         the request's time is over
     │   └── EngineFailure            the engine failed on this request
+    ├── ClientLeft                   nobody waits for the answer any more
     └── StartupError                 the service cannot start
         ├── CheckpointError          missing, cut short, or a model of another kind
         ├── OutOfMemory              less memory or disk than the checkpoint needs
         └── AddressInUse             the port is taken
 
-A message states the fact and the limit. It never holds a path of the machine, a `repr` or a traceback,
-except for a `StartupError`, whose reader is the operator.
+A message states the fact and the limit. It never holds a path of the machine, a `repr` or a
+traceback, except for a `StartupError`, whose reader is the operator.
 """
 
 from dataclasses import dataclass
@@ -75,6 +77,10 @@ class MalformedBody(RequestError):
     """The body is not what its content type says."""
 
 
+class BodyTimeout(RequestError):
+    """The body was not complete in time."""
+
+
 class PayloadTooLarge(RequestError):
     """The body has more bytes than the service reads."""
 
@@ -119,10 +125,14 @@ class EngineFailure(ServiceError):
     """The engine failed on this request."""
 
 
+class ClientLeft(Kosmos2Error):
+    """The client has closed its connection."""
+
+
 class StartupError(Kosmos2Error):
     """The service cannot start.
 
-    `exit_code` is what the process ends with (BSD's sysexits: 65 data, 71 system, 78 configuration).
+    `exit_code` is what the process ends with (sysexits: 65 data, 71 system, 78 configuration).
     """
 
     exit_code = 78

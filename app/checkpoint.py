@@ -1,0 +1,220 @@
+"""Finds a checkpoint's files, a directory's or the hub's, and reads what is not weights.
+
+No torch here: a missing path, a model of another kind or a file cut short is told before any
+process is started.
+"""
+
+import json
+import re
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from app.errors import CheckpointError, OutOfMemory
+from app.settings import EMBEDDED_CHECKPOINT
+
+EMBEDDED_NAME = "kosmos2-shapes-demo"
+FETCHED_FILES = ("*.safetensors", "*.json")
+UPSTREAM_NGRAM_BAN = 3  # of the original demo, the paper's evaluation and the card's answers
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies.
+
+    Attributes:
+        file: a safetensors file.
+        dtype: as safetensors names it, such as `F16`.
+        shape: of the tensor.
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files are here and whole.
+
+    Attributes:
+        directory: where the files are.
+        name: what answers call the model.
+        revision: the hub's commit, if it came from there.
+        is_embedded: whether it is the project's own demonstration.
+        no_repeat_ngram_size: what `generation_config.json` asks for, else upstream's 3.
+        image_mean: of red, green, blue, of values 0…1.
+        image_std: likewise.
+        tensors: every stored tensor by name.
+    """
+
+    directory: Path
+    name: str
+    revision: str | None
+    is_embedded: bool
+    no_repeat_ngram_size: int
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    tensors: Mapping[str, StoredTensor]
+
+
+def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """Find a checkpoint, fetch it if need be, and see that it is a whole Kosmos-2.
+
+    Args:
+        model: a directory, or a hub id such as `microsoft/kosmos-2-patch14-224`.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        CheckpointError: no such path or id, another kind of model, a file missing or cut short.
+        OutOfMemory: not enough disk for the download.
+    """
+    directory = Path(model).expanduser()
+    if directory.is_dir():
+        return read_checkpoint(directory.resolve(), directory.resolve().name, None)
+    if not _HUB_ID.fullmatch(model):
+        raise CheckpointError(f"{model}: no such directory, and not a hub id (owner/name)")
+    snapshot = _fetch(model, revision)
+    return read_checkpoint(snapshot, model, snapshot.name)
+
+
+def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpoint:
+    """Read what stands beside the weights, and see that all is here and whole.
+
+    Args:
+        directory: resolved.
+        name: what answers are to call the model, unless it is the embedded one.
+        revision: the hub's commit, if it came from there.
+
+    Raises:
+        CheckpointError: another kind of model, a file missing or cut short.
+    """
+    config = _read_json(directory / "config.json")
+    kind = config.get("model_type")
+    if kind != "kosmos-2":
+        raise CheckpointError(f"{directory}: its config.json says {kind!r}; kosmos-2 is served")
+    for needed in ("tokenizer.json", "tokenizer_config.json"):
+        if not (directory / needed).is_file():
+            raise CheckpointError(f"{directory}: {needed} is missing")
+    is_embedded = directory == EMBEDDED_CHECKPOINT.resolve()
+    mean, std = _image_normalisation(directory)
+    return Checkpoint(
+        directory=directory,
+        name=EMBEDDED_NAME if is_embedded else name,
+        revision=revision,
+        is_embedded=is_embedded,
+        no_repeat_ngram_size=_ngram_ban(directory),
+        image_mean=mean,
+        image_std=std,
+        tensors=MappingProxyType(_stored_tensors(directory)),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent}: {path.name} is missing") from None
+    except ValueError:
+        raise CheckpointError(f"{path}: not JSON; the file may be cut short") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: an object was expected")
+    return content
+
+
+def _ngram_ban(directory: Path) -> int:
+    path = directory / "generation_config.json"
+    stored = _read_json(path).get("no_repeat_ngram_size") if path.is_file() else None
+    return UPSTREAM_NGRAM_BAN if stored is None else int(stored)
+
+
+def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """In `preprocessor_config.json`, or in newer checkpoints inside the processor's."""
+    newer, older = directory / "processor_config.json", directory / "preprocessor_config.json"
+    stored = _read_json(newer).get("image_processor", {}) if newer.is_file() else {}
+    if "image_mean" not in stored:
+        stored = _read_json(older)
+    return tuple(stored["image_mean"]), tuple(stored["image_std"])
+
+
+def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{directory}: no *.safetensors file; no other format is read")
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        named = {directory / name for name in _read_json(index).get("weight_map", {}).values()}
+        if missing := sorted(path.name for path in named if not path.is_file()):
+            raise CheckpointError(f"{directory}: {', '.join(missing)} missing")
+        files = sorted(named)
+    return {
+        name: StoredTensor(file, entry["dtype"], tuple(entry["shape"]))
+        for file in files
+        for name, entry in _safetensors_header(file).items()
+    }
+
+
+def _safetensors_header(file: Path) -> dict[str, Any]:
+    """The tensors a file holds; the file has to be as long as they say."""
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        text = stream.read(length) if length < file.stat().st_size else b""
+    try:
+        header: dict[str, Any] = json.loads(text)
+    except ValueError:
+        raise CheckpointError(f"{file}: not a whole safetensors file") from None
+    header.pop("__metadata__", None)
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    expected, actual = 8 + length + end, file.stat().st_size
+    if actual < expected:
+        raise CheckpointError(f"{file}: cut short, {actual:,} bytes of {expected:,}")
+    return header
+
+
+def _fetch(model: str, revision: str | None) -> Path:
+    """The directory of a hub id's files, downloaded where they are not yet in the cache."""
+    try:
+        _check_disk(model, revision)
+        return Path(snapshot_download(model, revision=revision, allow_patterns=[*FETCHED_FILES]))
+    except RepositoryNotFoundError:
+        raise CheckpointError(f"{model}: no such model on the hub, or no access to it") from None
+    except LocalEntryNotFoundError:
+        raise CheckpointError(f"{model}: not in the cache, and the hub was not reached") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise CheckpointError(f"{model}: the hub answered {error}") from None
+
+
+def _check_disk(model: str, revision: str | None) -> None:
+    """Tell what will be downloaded, and refuse it when it does not fit on the disk."""
+    try:
+        files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
+    except OSError:  # not reached: the cache may hold it all the same, and the fetch will tell
+        return
+    wanted = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
+    size = sum(file.size or 0 for file in wanted)
+    cache = Path(constants.HF_HUB_CACHE)
+    held = _bytes_below(cache / f"models--{model.replace('/', '--')}" / "blobs")
+    missing, free = max(0, size - held), shutil.disk_usage(_existing_parent(cache)).free
+    print(f"{model}: {size / 1e9:.2f} GB, {missing / 1e9:.2f} GB to download", flush=True)
+    if missing > free:
+        raise OutOfMemory(
+            f"{model}: {missing / 1e9:.2f} GB to download, {free / 1e9:.2f} GB of disk are free"
+        )
+
+
+def _bytes_below(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*")) if directory.is_dir() else 0
+
+
+def _existing_parent(path: Path) -> Path:
+    return path if path.exists() else _existing_parent(path.parent)

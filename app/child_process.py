@@ -1,0 +1,77 @@
+"""A child process on a leash: its standard input ends it, its standard output says it is ready.
+
+A child reads its standard input; when that closes, its parent is gone, however it went, and the
+child ends too. This needs no signal, no thread and no process group, on Linux and macOS alike.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+READY = b"ready\n"
+
+
+class ChildProcess:
+    """A running `python -m MODULE ARGUMENTS…`; made by `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(
+        cls, module: str, arguments: Sequence[str], pass_fds: Sequence[int] = ()
+    ) -> "ChildProcess":
+        """Start a child, in a session of its own: a terminal's Ctrl-C reaches its parent alone."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.returncode is None
+
+    async def is_ready(self) -> bool:
+        """Wait until it says so; false when it ends before."""
+        output = self._process.stdout
+        return output is not None and await output.readline() == READY
+
+    async def wait(self) -> int:
+        """Wait for its end; its exit code, negative for a signal."""
+        return await self._process.wait()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send it one line of JSON; lost when it has ended."""
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def let_go(self) -> None:
+        """Close its standard input, which asks it to end."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.is_running:
+            self._process.kill()
+
+
+def say_ready() -> None:
+    """Called in a child, once, when it is ready."""
+    os.write(sys.stdout.fileno(), READY)

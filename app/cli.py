@@ -1,0 +1,175 @@
+"""The command line: `kosmos2 serve`, `kosmos2 ground`, `kosmos2 demo`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from app.checkpoint import Checkpoint, open_checkpoint
+from app.errors import Kosmos2Error, StartupError
+from app.settings import EMBEDDED_CHECKPOINT, PUBLISHED_MODEL, Settings
+
+_EMBEDDED_NOTICE = (
+    "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
+    f"  kosmos2 serve --model {PUBLISHED_MODEL}    (or: make run MODEL={PUBLISHED_MODEL})"
+)
+
+cli = typer.Typer(
+    help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="A checkpoint's directory or hub id. Default: the embedded checkpoint."),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a hub id. Default: its main branch.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+
+
+@cli.command()
+def serve(
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
+    http_workers: Annotated[int | None, typer.Option(help="HTTP processes.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Sequences decoded at once.")] = None,
+) -> None:
+    """Serve over HTTP until SIGTERM or Ctrl-C.
+
+    Every setting can also be given as KOSMOS2_… in the environment; see app/settings.py for all.
+    """
+    from app.listener import listen
+    from app.logs import configure_logs
+    from app.run_directory import RunDirectory
+
+    settings = _settings(
+        model=model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        host=host,
+        port=port,
+        http_workers=http_workers,
+        slots=slots,
+    )
+    listener = listen(settings.host, settings.port)
+    checkpoint = _open(settings)
+    configure_logs(settings.log_level, "supervisor")
+
+    async def run(run_directory: RunDirectory) -> int:
+        from app.supervisor import Supervisor  # counts, so the run directory has to be there
+
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener)
+        return await supervisor.run(lambda: _announce(settings, listener.getsockname()[1]))
+
+    with RunDirectory.create(settings, checkpoint) as run_directory:
+        exit_code = asyncio.run(run(run_directory))
+    raise typer.Exit(exit_code)
+
+
+@cli.command()
+def ground(
+    picture: Annotated[Path, typer.Argument(help="The picture's file.", exists=True)],
+    task: Annotated[str, typer.Option(help="One of the tasks of POST /v1/ground.")],
+    text: Annotated[str | None, typer.Option(help="Phrase, expression, question, prompt.")] = None,
+    regions: Annotated[str | None, typer.Option(help="JSON, as in POST /v1/ground.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the answer.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Answer one request, without a server.
+
+    kosmos2 ground scene.png --task phrase_grounding --text "a red circle"
+    """
+    from app.http.forms import parse_fields
+    from app.http.schemas import AnswerBody
+    from app.one_shot import ground_once
+
+    settings = _settings(model=model, revision=revision, device=device, dtype=dtype, slots=1)
+    fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
+    body = parse_fields({name: str(value) for name, value in fields.items() if value is not None})
+    request = body.to_request(picture.read_bytes())
+    answer = asyncio.run(ground_once(settings, _open(settings), request, monotonic()))
+    printed = AnswerBody.from_answer(answer)
+    print(printed.model_dump_json(indent=2) if json else describe(printed.model_dump()))
+
+
+@cli.command()
+def demo() -> None:
+    """Serve the embedded checkpoint, send a scene through every task, print the answers, stop."""
+    from app.demonstration import demonstrate
+
+    raise typer.Exit(demonstrate())
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """An answer in a few lines: the text, then each phrase with its boxes.
+
+    Args:
+        answer: as `POST /v1/ground` gives it.
+    """
+    lines = [answer["text"]]
+    for entity in answer["entities"]:
+        for box in entity["boxes"]:
+            xyxy = ", ".join(f"{edge:.0f}" for edge in box["xyxy"])
+            score = "" if box["score"] is None else f"  score {box['score']:.2f}"
+            lines.append(f"  {entity['phrase'] or '(no phrase)'}: [{xyxy}]{score}")
+    return "\n".join(lines)
+
+
+def _settings(**options: Any) -> Settings:
+    """The settings of the environment, those of the command line over them."""
+    return Settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _open(settings: Settings) -> Checkpoint:
+    checkpoint = open_checkpoint(settings.model, settings.revision)
+    if checkpoint.is_embedded:
+        print(_EMBEDDED_NOTICE, file=sys.stderr)
+    return checkpoint
+
+
+def _announce(settings: Settings, port: int) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scene = next(iter(sorted((EMBEDDED_CHECKPOINT / "scenes").glob("*"))), Path("picture.jpg"))
+    print(
+        f"Ready at http://{host}:{port}. Try:\n"
+        f"  curl -F image=@{scene} -F task=brief_caption http://{host}:{port}/v1/ground",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and an exit code."""
+    try:
+        cli()
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Kosmos2Error as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            print(f"{'.'.join(map(str, each['loc']))}: {each['msg']}", file=sys.stderr)
+        sys.exit(64)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The phases of a step: each stamped before it begins, so that a hang can be told, and timed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.metrics import EngineMetrics
+from app.shared_page import SharedPage
+
+MIN_ALLOWANCE_S = 30.0
+ALLOWANCE_PER_WARM_UP = 20.0
+Clock = Callable[[], float]
+
+
+class PhaseClock:
+    """Stamps the shared page before each phase, and times it.
+
+    Args:
+        page: where the stamp goes.
+        metrics: where the time goes.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(self, page: SharedPage, metrics: EngineMetrics, clock: Clock) -> None:
+        self._page, self._metrics, self._clock = page, metrics, clock
+        self._slowest_warm_up: dict[str, float] = defaultdict(float)
+        self.is_warming_up = True
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Around one phase: `vision`, `prefill` or `decode`."""
+        began = self._clock()
+        self._page.stamp(began, self._allowance(phase))
+        yield
+        took = self._clock() - began
+        if self.is_warming_up:
+            self._slowest_warm_up[phase] = max(self._slowest_warm_up[phase], took)
+        else:
+            self._metrics.engine_step_seconds.labels(phase).observe(took)
+
+    def rest(self) -> None:
+        """Before waiting for work, for as long as it takes."""
+        self._page.stamp(self._clock(), float("inf"))
+
+    def _allowance(self, phase: str) -> float:
+        return max(MIN_ALLOWANCE_S, ALLOWANCE_PER_WARM_UP * self._slowest_warm_up[phase])

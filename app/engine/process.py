@@ -1,0 +1,207 @@
+"""The engine's loop: takes requests from HTTP processes, steps the model, sends tokens back.
+
+`Engine.step` is the heart of the service; `app/engine/start.py` builds what it needs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+import zmq
+
+from app.engine.messages import (
+    PICTURE_BYTES,
+    Cancel,
+    Failed,
+    FailureReason,
+    FromEngine,
+    Generate,
+    NewToken,
+    NewTokens,
+    decode_to_engine,
+    encode,
+)
+from app.engine.phases import Clock, PhaseClock
+from app.engine.runner import ChosenToken, Runner
+from app.engine.scheduler import Scheduler
+from app.engine.sequence import Sequence
+from app.logs import get_logger
+from app.metrics import EngineMetrics
+
+
+class Engine:
+    """Waiting → running → finished, one step at a time.
+
+    Args:
+        runner: the model with its slots.
+        scheduler: over the same slots.
+        socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
+        leash: a file descriptor that becomes readable when the supervisor is gone.
+        phases: stamps each phase.
+        metrics: what is counted.
+        epoch: of this engine.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        socket: "zmq.Socket[bytes]",
+        leash: int,
+        phases: PhaseClock,
+        metrics: EngineMetrics,
+        epoch: int,
+        clock: Clock,
+    ) -> None:
+        self._runner, self._scheduler, self._socket = runner, scheduler, socket
+        self._leash, self._phases, self._metrics = leash, phases, metrics
+        self._epoch, self._clock = epoch, clock
+        self._poller = zmq.Poller()
+        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(leash, zmq.POLLIN)
+
+    def serve(self) -> None:
+        """Step while there is work, wait while there is none, until the leash goes."""
+        while self._receive():
+            if not self._scheduler.is_idle:
+                self._step_or_fail()
+
+    def step(self) -> None:
+        """Start what may start, give every running sequence one more token, let go what is done."""
+        began = self._clock()
+        self._fail(self._scheduler.expire(began), "deadline")
+        admitted = self._scheduler.admit(began)
+        first = self._take(self._runner.prefill(admitted))
+        finished = self._scheduler.finish()
+        running = list(self._scheduler.running)
+        further = self._take(self._runner.decode(running))
+        finished += self._scheduler.finish()
+        self._send_tokens([*first, *further])
+        self._count_step(admitted, running, finished, began)
+
+    def _step_or_fail(self) -> None:
+        try:
+            self.step()
+        except Exception:
+            # What failed cannot be told apart within a batch, so all that ran is answered.
+            get_logger().exception("step failed", num_running=len(self._scheduler.running))
+            self._fail(self._scheduler.clear(), "engine_failure")
+
+    def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
+        """Give each sequence its new token; what its client is to be told of it."""
+        now, told = self._clock(), []
+        for choice in chosen:
+            sequence = choice.sequence
+            sequence.append(choice.token_id, self._is_end)
+            if len(sequence.new_token_ids) == 1:
+                sequence.first_token_at = now
+            new_token = NewToken(
+                key=sequence.request.key,
+                token_id=choice.token_id,
+                log_probability=choice.log_probability,
+                finish_reason=sequence.finish_reason,
+                queue_s=sequence.started_at - sequence.arrived_at,
+                cached_tokens=sequence.num_cached_tokens,
+            )
+            told.append((sequence.client, new_token))
+        return told
+
+    def _is_end(self, token_id: int) -> bool:
+        return token_id == self._runner.model.end_token_id
+
+    def _receive(self) -> bool:
+        """Take all messages that are there, waiting for one only when idle; false: stop."""
+        if self._scheduler.is_idle:
+            self._scheduler.check()
+            self._phases.rest()
+        events = dict(self._poller.poll(None if self._scheduler.is_idle else 0))
+        if self._leash in events:
+            return False
+        while self._socket.poll(0):
+            self._accept(self._socket.recv_multipart())
+        return True
+
+    def _accept(self, frames: list[bytes]) -> None:
+        """Queue a request or cancel one; a frame that is no message is dropped and told."""
+        try:
+            client, message = frames[0], decode_to_engine(frames[1])
+        except (IndexError, msgspec.DecodeError):
+            get_logger().error("message dropped", num_frames=len(frames))
+            return
+        if message.epoch != self._epoch:
+            return
+        if isinstance(message, Cancel):
+            self._scheduler.cancel([(client, message.key)])
+        else:
+            self._add(client, message, frames[2:])
+        self._count_sequences()
+
+    def _add(self, client: bytes, request: Generate, frames: list[bytes]) -> None:
+        pixels = b"".join(frames)
+        sequence = Sequence(client, request, pixels, arrived_at=self._clock())
+        if len(pixels) != PICTURE_BYTES or not self._fits(request):
+            self._fail([sequence], "engine_failure")
+        elif not self._scheduler.can_add:
+            self._fail([sequence], "overloaded")
+        else:
+            self._scheduler.add(sequence)
+
+    def _fits(self, request: Generate) -> bool:
+        prefix = self._runner.model.prefix_token_ids
+        return (
+            request.token_ids[: len(prefix)] == prefix
+            and len(request.token_ids) > len(prefix)
+            and len(request.token_ids) + request.sampling.max_new_tokens
+            <= self._runner.slots.max_length
+        )
+
+    def _fail(self, sequences: Iterable[Sequence], reason: FailureReason) -> None:
+        for sequence in sequences:
+            self._send(sequence.client, Failed(self._epoch, sequence.request.key, reason))
+
+    def _send_tokens(self, told: Iterable[tuple[bytes, NewToken]]) -> None:
+        by_client: dict[bytes, list[NewToken]] = defaultdict(list)
+        for client, new_token in told:
+            by_client[client].append(new_token)
+        for client, new_tokens in by_client.items():
+            self._send(client, NewTokens(self._epoch, new_tokens))
+
+    def _send(self, client: bytes, message: FromEngine) -> None:
+        """Send to an HTTP process; when there is none of that name any more, its rows leave."""
+        try:
+            self._socket.send_multipart([client, encode(message)])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._scheduler.cancel_client(client)
+
+    def _count_step(
+        self,
+        admitted: list[Sequence],
+        running: list[Sequence],
+        finished: list[Sequence],
+        began: float,
+    ) -> None:
+        metrics, now = self._metrics, self._clock()
+        for sequence in admitted:
+            metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
+            metrics.image_cache_queries_total.inc()
+            metrics.image_cache_hits_total.inc(sequence.num_cached_tokens > 0)
+            metrics.request_queue_time_seconds.observe(sequence.started_at - sequence.arrived_at)
+            metrics.request_prefill_time_seconds.observe(
+                sequence.first_token_at - sequence.started_at
+            )
+        for sequence in finished:
+            metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
+        if running:
+            metrics.engine_batch_size.observe(len(running))
+        metrics.generation_tokens_total.inc(len(admitted) + len(running))
+        metrics.engine_busy_seconds_total.inc(now - began)
+        metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
+        self._count_sequences()
+
+    def _count_sequences(self) -> None:
+        self._metrics.num_requests_running.set(len(self._scheduler.running))
+        self._metrics.num_requests_waiting.set(len(self._scheduler.waiting))
+        self._metrics.kv_slots_used.set(self._runner.slots.num_used)

@@ -1,0 +1,76 @@
+"""One request inside the engine: what came in, where it stands, what it has so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from app.engine.messages import FinishReason, Generate
+from app.engine.sampling import uniform_numbers
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A request from its arrival to its last token.
+
+    Attributes:
+        client: the HTTP process that sent it.
+        request: as it came.
+        pixels: the picture, 224×224×3 bytes.
+        arrived_at: on the monotonic clock, seconds.
+        started_at: when it got a slot.
+        first_token_at: when its first token was there.
+        slot: while it runs.
+        num_cached_tokens: prompt tokens whose keys and values were at hand.
+        new_token_ids: generated so far.
+        finish_reason: set by the last token.
+    """
+
+    client: bytes
+    request: Generate
+    pixels: bytes
+    arrived_at: float
+    started_at: float = 0.0
+    first_token_at: float = 0.0
+    slot: int | None = None
+    num_cached_tokens: int = 0
+    new_token_ids: list[int] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+    @property
+    def name(self) -> tuple[bytes, int]:
+        """What tells it from all others."""
+        return self.client, self.request.key
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens of the prompt, those of the picture included."""
+        return len(self.request.token_ids)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and answer so far."""
+        return self.num_prompt_tokens + len(self.new_token_ids)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last token was the last."""
+        return self.finish_reason is not None
+
+    @cached_property
+    def _uniforms(self) -> np.ndarray:
+        return uniform_numbers(self.request.sampling.seed, self.request.sampling.max_new_tokens)
+
+    @property
+    def next_uniform(self) -> float:
+        """The random number of the next token."""
+        return float(self._uniforms[len(self.new_token_ids)])
+
+    def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:
+        """Take the next token, which may be the last."""
+        self.new_token_ids.append(token_id)
+        if is_end(token_id):
+            self.finish_reason = "stop"
+        elif len(self.new_token_ids) == self.request.sampling.max_new_tokens:
+            self.finish_reason = "length"

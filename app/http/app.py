@@ -1,0 +1,54 @@
+"""Puts the HTTP side together: routes, middleware, error handlers."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from time import monotonic
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+from app.checkpoint import Checkpoint
+from app.engine.client import EngineClient
+from app.errors import Kosmos2Error
+from app.http.ground import ground_router
+from app.http.middleware import BodyLimit, RequestContext
+from app.http.ops import ops_router
+from app.http.problems import handle_framework_error, handle_our_error
+from app.metrics import HttpMetrics
+from app.service import Service
+from app.settings import Settings
+from app.tokenizer import Kosmos2Tokenizer
+
+
+def create_app(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    engine: EngineClient,
+    clock: Callable[[], float] = monotonic,
+) -> FastAPI:
+    """The application of one HTTP process.
+
+    Args:
+        settings: limits.
+        checkpoint: what is served.
+        engine: answers; its `receive` has to run beside the application.
+        clock: monotonic, seconds.
+    """
+    metrics = HttpMetrics(CollectorRegistry())
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+    service = Service(settings, checkpoint, tokenizer, engine, metrics, clock)
+    app = FastAPI(
+        title="Kosmos-2",
+        version=version("kosmos2-server"),
+        description="A picture and a task in, grounded text with boxes out.",
+        docs_url=None,  # its assets would come from another host
+        redoc_url=None,
+    )
+    app.include_router(ground_router(settings, service, metrics, clock))
+    app.include_router(ops_router(settings, checkpoint, engine.page, clock))
+    app.add_exception_handler(Kosmos2Error, handle_our_error)
+    app.add_exception_handler(HTTPException, handle_framework_error)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext, page=engine.page, clock=clock)  # the last one is outermost
+    return app

@@ -1,0 +1,93 @@
+"""An HTTP process: uvicorn with the application, told by the supervisor when to stop.
+
+    python -m app.http.process RUN_DIRECTORY WORKER SOCKET
+
+`WORKER` is its number from 0, `SOCKET` the file descriptor it listens on. Standard input is its
+leash (see `app/child_process.py`); a line on it is a message of the supervisor.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import uvicorn
+
+from app.child_process import say_ready
+from app.engine.client import EngineClient
+from app.errors import Unavailable
+from app.http.app import create_app
+from app.logs import configure_logs
+from app.run_directory import RunDirectory
+from app.settings import Settings
+
+# Answers that end with the grace period need a moment to leave.
+_AFTER_GRACE_S = 2
+
+
+class LeashedServer(uvicorn.Server):
+    """A server that leaves signals to the supervisor, and says when it listens."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, then say so."""
+        await super().startup(sockets)
+        say_ready()
+
+
+async def serve(run_directory: RunDirectory, worker: int, listener: socket.socket) -> None:
+    """Serve until the supervisor says stop or is gone."""
+    settings, page = run_directory.read_settings(), run_directory.open_page()
+    checkpoint = run_directory.read_checkpoint()
+    engine = EngineClient(run_directory.engine_endpoint, page, worker)
+    config = uvicorn.Config(
+        create_app(settings, checkpoint, engine, monotonic),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.grace_period_s) + _AFTER_GRACE_S,
+    )
+    server = LeashedServer(config)
+    receiving = asyncio.create_task(engine.receive())
+    obeying = asyncio.create_task(_obey(server, engine, settings))
+    await server.serve(sockets=[listener])
+    obeying.cancel()
+    receiving.cancel()
+    engine.close()
+
+
+async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings) -> None:
+    """Do what the supervisor's lines say; without a supervisor, stop."""
+    lines = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(lines)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    async for line in lines:
+        message = json.loads(line)
+        if "engine_stopped" in message:
+            engine.engine_stopped(message["engine_stopped"])
+        elif "drain" in message:
+            server.should_exit = True
+            await asyncio.sleep(settings.grace_period_s)
+            break
+    server.should_exit = True
+    engine.end_all(Unavailable("the service is stopping"))
+
+
+def main() -> None:
+    """Serve with the arguments of the command line."""
+    run_directory = RunDirectory(Path(sys.argv[1]))
+    configure_logs(run_directory.read_settings().log_level, "http")
+    listener = socket.socket(fileno=int(sys.argv[3]))
+    asyncio.run(serve(run_directory, int(sys.argv[2]), listener))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The HTTP contract: what a request may say, what an answer looks like; OpenAPI is made of it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from app.answers import Answer
+from app.errors import FieldError, InvalidRequest
+from app.service import MAX_SEED, GroundRequest, UserRegion
+from app.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Use
+
+Number = Annotated[float, Field(allow_inf_nan=True)]
+UNITS = (
+    "Offsets count Unicode code points of `text`. Python slices by them; in JavaScript use "
+    "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
+    "`offsetByCodePoints`."
+)
+
+
+class RegionBody(BaseModel):
+    """A place in the picture that the prompt speaks of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phrase: str | None = Field(None, description="What it is called; `It` if left out.")
+    boxes: list[list[Number]] = Field(
+        description="Each x0, y0, x1, y1, in the unit of `box_format`.",
+        min_length=1,
+        max_length=MAX_BOXES_PER_REGION,
+    )
+
+
+class GroundBody(BaseModel):
+    """What a request asks for, but for the picture itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal[tuple(TASKS)] = Field(  # type: ignore[valid-type]
+        description="; ".join(f"`{task.name}`: {task.description}" for task in TASKS.values())
+    )
+    text: str | None = Field(
+        None, description="The phrase, the expression, the question, or the raw prompt."
+    )
+    regions: list[RegionBody] = Field(
+        default_factory=list,
+        max_length=MAX_REGIONS,
+        description="Places in the picture that the prompt speaks of. Exactly one for "
+        "`referring_expression_generation`; allowed for `grounded_vqa`, where each takes the "
+        "first occurrence of its phrase in `text`: whole words, same case, in this order.",
+    )
+    box_format: Literal["pixel", "normalized"] = Field(
+        "pixel", description="Of the boxes sent; pixels are those of the upright picture."
+    )
+    grounding: StrictBool = Field(
+        True, description="`false` asks for plain text without boxes: captions and VQA only."
+    )
+    max_new_tokens: int = Field(128, ge=1, le=1024, description="Tokens of the answer at most.")
+    no_repeat_ngram_size: int | None = Field(
+        None,
+        ge=0,
+        le=8,
+        description="No n-gram occurs twice, prompt included; 0: off. Default: the checkpoint's.",
+    )
+    temperature: float = Field(
+        0.0, ge=0, le=2, allow_inf_nan=False, description="0: the most probable token, always."
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, allow_inf_nan=False, description="Tokens that together reach p; 1: all."
+    )
+    top_k: int = Field(0, ge=0, le=2**31 - 1, description="The k most probable; 0: all.")
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="Of the randomness; chosen and returned if left out."
+    )
+    jpeg_round_trip: StrictBool = Field(
+        False,
+        description="Put the picture through JPEG first, as the model's original demo did.",
+    )
+
+    def to_request(self, image: bytes) -> GroundRequest:
+        """The same for the service.
+
+        Raises:
+            InvalidRequest: `box_format` is sent to a task that takes no boxes.
+        """
+        task = TASKS[self.task]
+        if task.regions is Use.REFUSED and "box_format" in self.model_fields_set:
+            raise InvalidRequest("box_format", f"is not used by the task {task.name}")
+        return GroundRequest(
+            image=image,
+            task=task,
+            text=self.text,
+            regions=tuple(
+                UserRegion(region.phrase, tuple(tuple(box) for box in region.boxes))
+                for region in self.regions
+            ),
+            **self.model_dump(exclude={"task", "text", "regions"}),
+        )
+
+
+class _FromAnswer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class BoxBody(_FromAnswer):
+    """A place in the picture."""
+
+    xyxy: list[float] = Field(
+        min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the upright picture."
+    )
+    xyxy_normalized: list[float] = Field(
+        min_length=4, max_length=4, description="The same, 0…1 of width and height."
+    )
+    patch_indices: list[int] = Field(
+        min_length=2,
+        max_length=2,
+        description="Upper-left and lower-right cell of the model's 32×32 grid.",
+    )
+    score: float | None = Field(
+        description="A relative confidence: the geometric mean of the probabilities of the box's "
+        "two location tokens. Null for a box that the prompt brought."
+    )
+
+
+class EntityBody(_FromAnswer):
+    """A phrase of the text, and where it is."""
+
+    phrase: str | None = Field(description="Null for a box without a phrase.")
+    span: list[int] = Field(
+        min_length=2, max_length=2, description=f"Start and end of the phrase in `text`. {UNITS}"
+    )
+    from_prompt: bool = Field(description="Whether the boxes were sent with the request.")
+    boxes: list[BoxBody]
+
+
+class ImageBody(_FromAnswer):
+    """The picture that the boxes refer to: upright, at full size."""
+
+    width: int
+    height: int
+    exif_orientation: int = Field(description="What the file asked for, 1…8; already applied.")
+
+
+class UsageBody(_FromAnswer):
+    """Tokens."""
+
+    prompt_tokens: int = Field(description="Those of the picture included.")
+    completion_tokens: int = Field(description="Generated, the end token included.")
+    cached_tokens: int = Field(description="Prompt tokens that a recent request had computed.")
+
+
+class TimingsBody(_FromAnswer):
+    """Seconds."""
+
+    queue_s: float = Field(description="Waiting for a slot.")
+    preprocess_s: float = Field(description="Decoding and squashing the picture.")
+    time_to_first_token_s: float = Field(description="From the complete headers.")
+    total_s: float = Field(description="From the complete headers to the answer.")
+
+
+class AnswerBody(BaseModel):
+    """Grounded text."""
+
+    id: str = Field(description="Equal to the `X-Request-ID` header.")
+    model: str
+    task: str
+    text: str = Field(description="Prompt and answer, without tags.")
+    answer: str = Field(description="`text` from `answer_start` on.")
+    answer_start: int = Field(description=f"Where the answer begins in `text`. {UNITS}")
+    entities: list[EntityBody]
+    markup: str = Field(description="Prompt and answer as the model wrote them, tags included.")
+    image: ImageBody
+    finish_reason: Literal["stop", "length"] = Field(
+        description="`length`: `max_new_tokens` ended the answer."
+    )
+    seed: int | None = Field(description="Null when the answer was not sampled.")
+    usage: UsageBody
+    timings: TimingsBody
+
+    @classmethod
+    def from_answer(cls, answer: Answer) -> "AnswerBody":
+        """The answer as it goes out."""
+        grounded = answer.grounded
+        return cls(
+            id=answer.id,
+            model=answer.model,
+            task=answer.task,
+            text=grounded.text,
+            answer=grounded.answer,
+            answer_start=grounded.answer_start,
+            entities=[EntityBody.model_validate(entity) for entity in grounded.entities],
+            markup=grounded.markup,
+            image=ImageBody.model_validate(answer.image),
+            finish_reason=grounded.finish_reason,
+            seed=answer.seed,
+            usage=UsageBody.model_validate(answer.usage),
+            timings=TimingsBody.model_validate(answer.timings),
+        )
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+    @classmethod
+    def from_error(cls, error: FieldError) -> "FieldProblem":
+        """The same for the wire."""
+        return cls(field=error.field, message=error.message)
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Names the kind of error; stable.")
+    request_id: str
+    errors: list[FieldProblem] | None = Field(None, description="For each wrong field.")
+
+
+class VersionBody(BaseModel):
+    """What runs, with its defaults and limits."""
+
+    version: str
+    model: dict[str, Any]
+    defaults: dict[str, Any]
+    limits: dict[str, Any]

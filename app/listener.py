@@ -1,0 +1,25 @@
+"""The socket that the HTTP processes share."""
+
+import errno
+import socket
+
+from app.errors import AddressInUse, StartupError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; the HTTP processes share it.
+
+    Raises:
+        AddressInUse: somebody else listens there.
+        StartupError: the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(
+                f"port {port} is taken; choose another: make run PORT={port + 1}, "
+                f"or kosmos2 serve --port {port + 1}"
+            ) from None
+        raise StartupError(f"cannot listen on {host}, port {port}: {error.strerror}") from None

@@ -1,0 +1,165 @@
+"""The text decoder of Kosmos-2: embeddings in, hidden states out, keys and values held elsewhere.
+
+The architecture is that of `transformers`' `Kosmos2TextTransformer` (pre-norm blocks with Magneto's
+sub-LN: a layer norm inside the attention and inside the feed-forward); the arithmetic is arranged
+for serving: one fused projection for query, key and value, positions and lengths given for every
+row, no padding that enters either. Parameter names are the checkpoint's, but for `qkv_proj`.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Kosmos2TextConfig
+
+# fairseq's convention, which the checkpoint was trained with: token 0 stands at padding_idx + 1.
+_POSITIONS_AFTER_PADDING = 1
+
+
+class KeyValueRows(Protocol):
+    """Where one forward pass writes its keys and values, and what it attends to."""
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the new keys and values of a layer; give all that its queries may look at.
+
+        Args:
+            layer: counted from 0.
+            keys: (R, H, T, D), of the T new tokens of R rows.
+            values: likewise.
+
+        Returns:
+            Keys and values, (R, H, L, D) each with L ≥ T.
+        """
+
+
+class Attention(nn.Module):
+    """Self-attention with one fused input projection and a layer norm before the output one."""
+
+    def __init__(self, width: int, num_heads: int, epsilon: float, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads = num_heads
+        self.qkv_proj = nn.Linear(width, 3 * width)
+        self.inner_attn_ln = nn.LayerNorm(width, eps=epsilon)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor, rows: KeyValueRows, mask: Tensor | None) -> Tensor:
+        """Attend from (R, T, d) to what `rows` holds; `mask` (R, 1, T, L) or none for causal."""
+        num_rows, length, width = hidden.shape
+        projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
+        queries, keys, values = projected.permute(2, 0, 3, 1, 4)  # (R, H, T, D) each
+        keys, values = rows.extend(self.layer, keys, values)  # (R, H, L, D)
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=mask is None
+        )
+        merged = attended.transpose(1, 2).reshape(num_rows, length, width)
+        output: Tensor = self.out_proj(self.inner_attn_ln(merged))
+        return output
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a layer norm between them."""
+
+    def __init__(self, width: int, inner_width: int, epsilon: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, inner_width)
+        self.ffn_layernorm = nn.LayerNorm(inner_width, eps=epsilon)
+        self.fc2 = nn.Linear(inner_width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(R, T, d) → (R, T, d)."""
+        output: Tensor = self.fc2(self.ffn_layernorm(functional.gelu(self.fc1(hidden))))
+        return output
+
+
+class Block(nn.Module):
+    """One layer: attention and feed-forward, each normalised before and added after."""
+
+    def __init__(self, config: Kosmos2TextConfig, layer: int) -> None:
+        super().__init__()
+        width, epsilon = config.embed_dim, config.layer_norm_eps
+        self.self_attn_layer_norm = nn.LayerNorm(width, eps=epsilon)
+        self.self_attn = Attention(width, config.attention_heads, epsilon, layer)
+        self.final_layer_norm = nn.LayerNorm(width, eps=epsilon)
+        self.ffn = FeedForward(width, config.ffn_dim, epsilon)
+
+    def forward(self, hidden: Tensor, rows: KeyValueRows, mask: Tensor | None) -> Tensor:
+        """(R, T, d) → (R, T, d)."""
+        hidden = hidden + self.self_attn(self.self_attn_layer_norm(hidden), rows, mask)
+        output: Tensor = hidden + self.ffn(self.final_layer_norm(hidden))
+        return output
+
+
+class TextDecoder(nn.Module):
+    """All layers, with the embedding that is also the output head.
+
+    Args:
+        config: the checkpoint's `text_config`.
+        num_positions: positions of the longest sequence to be served, counted from 0.
+    """
+
+    def __init__(self, config: Kosmos2TextConfig, num_positions: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_positions = num_positions
+        self.embedding_scale = math.sqrt(config.embed_dim) if config.scale_embedding else 1.0
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.layer_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.register_buffer("position_codes", torch.empty(0), persistent=False)
+
+    def fill_positions(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Compute the sinusoidal position codes, which no checkpoint stores."""
+        self.position_codes = _sinusoidal_codes(
+            self.num_positions + self._padding_id + 1, self.config.embed_dim, self._padding_id
+        ).to(device, dtype)
+
+    def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
+        """Token ids and their positions from 0, (R, T) each → (R, T, d)."""
+        return self.place(self.embed_tokens(token_ids), token_ids, positions)
+
+    def place(self, embeddings: Tensor, token_ids: Tensor, positions: Tensor) -> Tensor:
+        """Scale embeddings (R, T, d) and add the codes of their positions (R, T).
+
+        A padding token has no position of its own upstream, wherever it stands; a model that
+        generates one has to read it back the same way.
+        """
+        codes = positions + (self._padding_id + _POSITIONS_AFTER_PADDING)
+        codes = codes.masked_fill(token_ids == self._padding_id, self._padding_id)
+        return embeddings * self.embedding_scale + self.position_codes[codes]
+
+    def forward(self, embedded: Tensor, rows: KeyValueRows, mask: Tensor | None) -> Tensor:
+        """Run all layers and the last norm: (R, T, d) → (R, T, d).
+
+        Args:
+            embedded: of `embed` or `place`.
+            rows: where the keys and values of this pass go and what it attends to.
+            mask: (R, 1, T, L), true where a query may look; none: T new tokens, causally.
+        """
+        hidden = embedded
+        for layer in self.layers:
+            hidden = layer(hidden, rows, mask)
+        output: Tensor = self.layer_norm(hidden)
+        return output
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(R, d) → (R, V) in float32."""
+        return functional.linear(hidden, self.embed_tokens.weight).float()
+
+    @property
+    def _padding_id(self) -> int:
+        padding_id: int = self.config.pad_token_id
+        return padding_id
+
+
+def _sinusoidal_codes(num_codes: int, width: int, padding_id: int) -> Tensor:
+    """Tensor2tensor's sinusoidal codes, (num_codes, width) float32, zero at the padding's row."""
+    half = width // 2
+    steps = torch.exp(torch.arange(half).float() * -(math.log(10000) / (half - 1)))
+    angles = torch.arange(num_codes).float()[:, None] * steps[None]  # (num_codes, half)
+    codes = torch.cat([angles.sin(), angles.cos()], dim=1)
+    codes = functional.pad(codes, (0, width - codes.shape[1]))
+    codes[padding_id] = 0
+    return codes

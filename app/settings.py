@@ -1,0 +1,68 @@
+"""Every setting of the service: `KOSMOS2_*` in the environment, or an option of `kosmos2 serve`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
+PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
+
+
+class Settings(BaseSettings):
+    """What an operator may choose; a unit stands in the name, a limit in the type.
+
+    >>> Settings(port=9000).port
+    9000
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KOSMOS2_", frozen=True, extra="forbid")
+
+    model: str = Field(
+        str(EMBEDDED_CHECKPOINT),
+        description="A checkpoint's directory or hub id. Default: the embedded checkpoint, "
+        f"which knows drawn shapes only. The published model is {PUBLISHED_MODEL}.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where it is.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of weights and KV. auto: bfloat16 on CUDA, float32 on the CPU."
+    )
+
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="0 takes any free port.")
+    http_workers: int = Field(1, ge=1, le=64, description="HTTP processes.")
+
+    slots: int | None = Field(
+        None, ge=1, le=1024, description="Sequences decoded at once. Default: by device and size."
+    )
+    max_sequence_length: int = Field(
+        512, ge=80, le=2048, description="Tokens of a slot: picture, prompt and answer together."
+    )
+    max_waiting: int | None = Field(
+        None, ge=0, description="Waiting places of the whole service. Default: 4 x slots."
+    )
+    max_prefill_tokens: int = Field(2048, ge=512, description="Prompt tokens in one step.")
+    max_pictures_per_step: int = Field(4, ge=1, le=64, description="New pictures in one step.")
+    picture_cache_bytes: int = Field(
+        256 * 2**20, ge=0, description="For the keys and values of recent pictures; 0: none."
+    )
+
+    deadline_s: float = Field(120.0, gt=0, le=3600, description="Of a request, all included.")
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="For a body to be complete, from its headers on."
+    )
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
+
+    drain_delay_s: float = Field(
+        5.0, ge=0, description="After SIGTERM: not ready, but still serving new requests."
+    )
+    grace_period_s: float = Field(
+        30.0, ge=0, description="After the drain delay: for finishing what runs."
+    )
+    max_engine_restarts: int = Field(
+        5, ge=0, description="Restarts in a row that did not get ready, before giving up."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

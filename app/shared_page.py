@@ -1,0 +1,157 @@
+"""One page of memory that all processes share: what the engine last did, and the permits.
+
+The engine stamps it before each phase of a step, so that a hang shows as an old stamp; `/readyz`
+and admission read it and never wait for anybody. Each field has one writer.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_HTTP_WORKERS = 64
+
+
+class _Layout(ctypes.Structure):
+    _fields_ = (
+        ("epoch", ctypes.c_uint64),
+        ("is_draining", ctypes.c_uint32),
+        ("is_engine_ready", ctypes.c_uint32),
+        ("stamped_at_s", ctypes.c_double),
+        ("allowance_s", ctypes.c_double),
+        ("num_slots", ctypes.c_uint32),
+        ("max_waiting", ctypes.c_uint32),
+        ("device", ctypes.c_char * 16),
+        ("dtype", ctypes.c_char * 16),
+        ("permits", ctypes.c_uint32 * MAX_HTTP_WORKERS),
+    )
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What a ready engine tells of itself.
+
+    Attributes:
+        num_slots: sequences it decodes at once.
+        max_waiting: requests that may wait beside them.
+        device: such as `cpu`.
+        dtype: of the weights, such as `float32`.
+    """
+
+    num_slots: int
+    max_waiting: int
+    device: str
+    dtype: str
+
+
+class SharedPage:
+    """A view of the page; every process opens its own.
+
+    Args:
+        path: of the file behind the page, made when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(self._file, ctypes.sizeof(_Layout))
+        self._map = mmap.mmap(self._file, ctypes.sizeof(_Layout))
+        self._page = _Layout.from_buffer(self._map)
+
+    # The supervisor writes.
+
+    def begin_epoch(self) -> int:
+        """Count a new engine: it is not ready, and messages of older ones are void."""
+        self._page.is_engine_ready = 0
+        self._page.epoch += 1
+        return self.epoch
+
+    def drain(self) -> None:
+        """Say that the service is about to stop."""
+        self._page.is_draining = 1
+
+    def forget_worker(self, worker: int) -> None:
+        """Take back the permits of an HTTP process that died."""
+        with self._lock():
+            self._page.permits[worker] = 0
+
+    # The engine writes.
+
+    def engine_ready(self, facts: EngineFacts) -> None:
+        """Say that the engine is loaded and warm, and how much it takes at once."""
+        self._page.num_slots = facts.num_slots
+        self._page.max_waiting = facts.max_waiting
+        self._page.device = facts.device.encode()
+        self._page.dtype = facts.dtype.encode()
+        self._page.is_engine_ready = 1
+
+    def stamp(self, now: float, allowance_s: float) -> None:
+        """Say that a phase begins which lasts no longer than `allowance_s` unless it hangs."""
+        self._page.allowance_s = allowance_s
+        self._page.stamped_at_s = now
+
+    # HTTP processes write.
+
+    def acquire_permit(self, worker: int) -> bool:
+        """Take one of the service's places; false when all are taken."""
+        with self._lock():
+            if self.num_permits_taken >= self.num_places:
+                return False
+            self._page.permits[worker] += 1
+            return True
+
+    def release_permit(self, worker: int) -> None:
+        """Give a place back."""
+        with self._lock():
+            self._page.permits[worker] -= 1
+
+    # Everybody reads.
+
+    @property
+    def epoch(self) -> int:
+        """Of the engine that runs or is being started; 0 before the first."""
+        return int(self._page.epoch)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service is about to stop."""
+        return bool(self._page.is_draining)
+
+    @property
+    def is_engine_ready(self) -> bool:
+        """Whether the engine is loaded and warm."""
+        return bool(self._page.is_engine_ready)
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """What the engine told when it got ready; zeros and blanks before the first did."""
+        page = self._page
+        return EngineFacts(
+            page.num_slots, page.max_waiting, page.device.decode(), page.dtype.decode()
+        )
+
+    @property
+    def num_places(self) -> int:
+        """Requests the service takes at once: slots and waiting places."""
+        return int(self._page.num_slots + self._page.max_waiting)
+
+    @property
+    def num_permits_taken(self) -> int:
+        """Requests in the service, from admission to answer."""
+        return sum(self._page.permits)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the engine's current phase has lasted longer than it was allowed."""
+        return bool(now - self._page.stamped_at_s > self._page.allowance_s)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Exclusive among processes; the system lets go of it when its holder dies."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)

@@ -1,0 +1,190 @@
+"""Starts the engine and the HTTP processes, watches them, restarts them, and drains on SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry
+
+from app.checkpoint import Checkpoint
+from app.child_process import ChildProcess
+from app.engine.client import EngineClient
+from app.errors import StartupError
+from app.logs import get_logger
+from app.metrics import ServiceMetrics, forget_process
+from app.run_directory import RunDirectory
+from app.settings import Settings
+
+FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.5, 30.0
+_KILLED = 1
+
+
+class Supervisor:
+    """Runs the whole service; `run` is its life.
+
+    Args:
+        settings: of the service.
+        checkpoint: what is served.
+        run_directory: what the processes share.
+        listener: where the HTTP processes listen.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoint: Checkpoint,
+        run_directory: RunDirectory,
+        listener: socket.socket,
+    ) -> None:
+        self._settings, self._run_directory, self._listener = settings, run_directory, listener
+        self._page = run_directory.open_page()
+        self._metrics = ServiceMetrics(CollectorRegistry())
+        self._metrics.build_info.labels(
+            version("kosmos2-server"), checkpoint.name, checkpoint.revision or ""
+        ).set(1)
+        self._engine: ChildProcess | None = None
+        self._workers: dict[int, ChildProcess] = {}
+        self._is_stopping = False
+        self._exit_code = 0
+        self._ended = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[], None]) -> int:
+        """Serve until a signal, or until the engine cannot be kept alive.
+
+        Args:
+            on_ready: called once, when requests are served.
+
+        Returns:
+            The exit code of the service.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_delay_s)
+        loop.add_signal_handler(signal.SIGINT, self._stop, 0.0)
+        keepers = [asyncio.create_task(self._keep_engine(on_ready))]
+        for worker in range(self._settings.http_workers):
+            keepers.append(asyncio.create_task(self._keep_worker(worker)))
+        await self._ended.wait()
+        for child in (*self._workers.values(), self._engine):
+            if child is not None:
+                child.kill()
+        await asyncio.gather(*keepers)
+        return self._exit_code
+
+    async def _keep_engine(self, on_ready: Callable[[], None]) -> None:
+        """Keep an engine running; give up after too many starts in a row that failed."""
+        num_failures, has_been_ready = 0, False
+        while not self._is_stopping:
+            epoch = self._page.begin_epoch()
+            self._engine = await start_engine(self._run_directory)
+            if await self._engine.is_ready():
+                num_failures = 0
+                if not has_been_ready:
+                    on_ready()
+                has_been_ready = True
+            else:
+                num_failures += 1
+            exit_code = await self._engine.wait()
+            forget_process(self._engine.pid)
+            for child in self._workers.values():
+                child.tell({"engine_stopped": epoch})
+            if self._is_stopping:
+                return
+            get_logger().error("engine ended", epoch=epoch, exit_code=exit_code)
+            if not has_been_ready or num_failures > self._settings.max_engine_restarts:
+                self._end(exit_code if exit_code > 0 else _KILLED)
+                return
+            self._metrics.engine_restarts_total.inc()
+            await self._back_off(num_failures)
+
+    async def _keep_worker(self, worker: int) -> None:
+        """Keep an HTTP process running."""
+        num_failures = 0
+        while not self._is_stopping:
+            descriptor = self._listener.fileno()
+            arguments = (str(self._run_directory.path), str(worker), str(descriptor))
+            child = await ChildProcess.start("app.http.process", arguments, (descriptor,))
+            self._workers[worker] = child
+            num_failures = 0 if await child.is_ready() else num_failures + 1
+            self._count_workers()
+            exit_code = await child.wait()
+            self._page.forget_worker(worker)
+            forget_process(child.pid)
+            self._count_workers()
+            if not self._is_stopping:
+                get_logger().error("HTTP process ended", worker=worker, exit_code=exit_code)
+                await self._back_off(num_failures)
+
+    def _count_workers(self) -> None:
+        self._metrics.http_workers.set(sum(c.is_running for c in self._workers.values()))
+
+    async def _back_off(self, num_failures: int) -> None:
+        """Wait longer after each failure in a row, but no longer than the service lives."""
+        delay_s = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2**num_failures) if num_failures else 0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), delay_s)
+
+    def _stop(self, delay_s: float) -> None:
+        """On the first signal drain, on the second end at once."""
+        if self._is_stopping:
+            self._end(_KILLED)
+            return
+        self._is_stopping = True
+        self._page.drain()
+        self._draining = asyncio.create_task(self._drain(delay_s))
+
+    async def _drain(self, delay_s: float) -> None:
+        """Serve on until load balancers have noticed, then finish what runs, then end."""
+        get_logger().info("draining", delay_s=delay_s)
+        await asyncio.sleep(delay_s)
+        for child in self._workers.values():
+            child.tell({"drain": True})
+        await asyncio.gather(*(child.wait() for child in self._workers.values()))
+        if self._engine is not None:
+            self._engine.let_go()
+            await self._engine.wait()
+        self._end(0)
+
+    def _end(self, exit_code: int) -> None:
+        self._is_stopping = True
+        self._exit_code = exit_code
+        self._ended.set()
+
+
+async def start_engine(run_directory: RunDirectory) -> ChildProcess:
+    """Start an engine process on the current epoch."""
+    return await ChildProcess.start("app.engine.start", (str(run_directory.path),))
+
+
+@contextlib.asynccontextmanager
+async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIterator[EngineClient]:
+    """An engine without a server around it, for as long as the block lasts.
+
+    Raises:
+        StartupError: it did not get ready; it has said why on standard error.
+    """
+    with RunDirectory.create(settings, checkpoint) as run_directory:
+        page = run_directory.open_page()
+        page.begin_epoch()
+        child = await start_engine(run_directory)
+        if not await child.is_ready():
+            raise EngineNotReady(await child.wait())
+        client = EngineClient(run_directory.engine_endpoint, page, worker=0)
+        receiving = asyncio.create_task(client.receive())
+        try:
+            yield client
+        finally:
+            receiving.cancel()
+            client.close()
+            child.let_go()
+            await child.wait()
+
+
+class EngineNotReady(StartupError):
+    """The engine ended before it was ready; it has said why itself."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("the engine did not start")
+        self.exit_code = exit_code if exit_code > 0 else _KILLED
