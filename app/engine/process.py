@@ -63,9 +63,9 @@ class Engine:
 
     def serve(self) -> None:
         """Step while there is work, wait while there is none, until the leash goes."""
-        while self._receive():
+        while self.receive():
             if not self._scheduler.is_idle:
-                self._step_or_fail()
+                self.step_or_fail()
 
     def step(self) -> None:
         """Start what may start, give every running sequence one more token, let go what is done."""
@@ -80,7 +80,7 @@ class Engine:
         self._send_tokens([*first, *further])
         self._count_step(admitted, running, finished, began)
 
-    def _step_or_fail(self) -> None:
+    def step_or_fail(self) -> None:
         try:
             self.step()
         except Exception:
@@ -110,7 +110,7 @@ class Engine:
     def _is_end(self, token_id: int) -> bool:
         return token_id == self._runner.model.end_token_id
 
-    def _receive(self) -> bool:
+    def receive(self) -> bool:
         """Take all messages that are there, waiting for one only when idle; false: stop."""
         if self._scheduler.is_idle:
             self._scheduler.check()

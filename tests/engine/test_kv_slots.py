@@ -1,0 +1,56 @@
+"""Slots and the picture cache: bounded, and never holding what they were not given."""
+
+import pytest
+import torch
+
+from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
+
+SHAPE = KeyValueShape(num_layers=2, num_heads=3, head_width=4)
+
+
+def make_slots(num_slots: int) -> KVSlots:
+    return KVSlots(SHAPE, num_slots, 16, torch.float32, torch.device("cpu"))
+
+
+def prefix_of(value: float, length: int = 5) -> torch.Tensor:
+    return torch.full((2, 2, 3, length, 4), value)
+
+
+def test_the_lowest_free_slot_is_taken_first() -> None:
+    """Slots in use stay together, so that a decode step covers few free ones."""
+    slots = make_slots(4)
+    assert [slots.allocate() for _ in range(3)] == [0, 1, 2]
+    slots.free(1)
+    slots.free(0)
+    assert [slots.allocate(), slots.allocate(), slots.allocate()] == [0, 1, 3]
+    assert slots.num_used == 4
+
+
+def test_no_slot_is_given_twice() -> None:
+    slots = make_slots(1)
+    slots.allocate()
+    with pytest.raises(IndexError):
+        slots.allocate()
+
+
+def test_the_memory_of_a_slot_is_what_its_tokens_leave_behind() -> None:
+    slots = make_slots(3)
+    assert slots.num_bytes == 3 * 16 * SHAPE.bytes_per_token(torch.float32)
+
+
+def test_the_longest_unused_picture_goes_first() -> None:
+    cache = PictureCache(max_bytes=2 * prefix_of(0).nbytes)
+    cache.put(b"a", prefix_of(1))
+    cache.put(b"b", prefix_of(2))
+    cache.get(b"a")
+    cache.put(b"c", prefix_of(3))
+    assert (b"a" in cache, b"b" in cache, b"c" in cache) == (True, False, True)
+    assert cache.num_bytes == cache.max_bytes
+
+
+def test_a_picture_larger_than_the_cache_is_not_kept() -> None:
+    """Setting the cache to nothing turns it off."""
+    cache = PictureCache(max_bytes=0)
+    cache.put(b"a", prefix_of(1))
+    assert cache.get(b"a") is None
+    assert cache.num_bytes == 0

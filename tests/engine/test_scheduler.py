@@ -1,0 +1,136 @@
+"""The queue: in order, bounded, nothing lost."""
+
+from collections.abc import Iterable
+
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from app.engine.kv_slots import KeyValueShape, KVSlots
+from app.engine.messages import Generate, SamplingParameters
+from app.engine.scheduler import Scheduler, SchedulerLimits
+from app.engine.sequence import Sequence
+
+SHAPE = KeyValueShape(num_layers=1, num_heads=1, head_width=1)
+LIMITS = SchedulerLimits(max_waiting=4, max_prefill_tokens=100, max_pictures=2)
+
+
+def make_scheduler(num_slots: int = 3, cached: Iterable[bytes] = ()) -> Scheduler:
+    slots = KVSlots(SHAPE, num_slots, 8, torch.float32, torch.device("cpu"))
+    return Scheduler(slots, LIMITS, frozenset(cached).__contains__)
+
+
+def make_sequence(
+    key: int, num_tokens: int = 10, picture: bytes = b"", deadline: float = 1e9
+) -> Sequence:
+    sampling = SamplingParameters(max_new_tokens=2)
+    request = Generate(1, key, [0] * num_tokens, picture, sampling, deadline)
+    return Sequence(b"client", request, b"", arrived_at=0.0)
+
+
+def add(scheduler: Scheduler, *sequences: Sequence) -> None:
+    for sequence in sequences:
+        scheduler.add(sequence)
+
+
+def keys(sequences: Iterable[Sequence]) -> list[int]:
+    return [sequence.request.key for sequence in sequences]
+
+
+def test_sequences_start_in_the_order_they_came() -> None:
+    scheduler = make_scheduler(num_slots=2)
+    add(scheduler, *(make_sequence(key) for key in range(3)))
+    assert keys(scheduler.admit(now=0)) == [0, 1]
+    assert keys(scheduler.waiting) == [2]
+
+
+def test_a_step_takes_on_no_more_prompt_tokens_than_its_bound() -> None:
+    """Running rows keep their pace however many prompts arrive at once."""
+    scheduler = make_scheduler()
+    add(scheduler, make_sequence(0, 60), make_sequence(1, 60))
+    assert keys(scheduler.admit(now=0)) == [0]
+    assert keys(scheduler.admit(now=0)) == [1]
+
+
+def test_a_prompt_longer_than_the_bound_starts_alone() -> None:
+    """Else it would wait for ever, and all behind it."""
+    scheduler = make_scheduler()
+    add(scheduler, make_sequence(0, 500), make_sequence(1, 10))
+    assert keys(scheduler.admit(now=0)) == [0]
+
+
+def test_a_step_encodes_no_more_new_pictures_than_its_bound() -> None:
+    """Rows with the same picture share one encoding, and known pictures cost none."""
+    scheduler = make_scheduler(num_slots=9, cached=[b"known"])
+    pictures = [b"a", b"known", b"a", b"b", b"c"]
+    add(scheduler, *(make_sequence(key, picture=p) for key, p in enumerate(pictures)))
+    assert keys(scheduler.admit(now=0)) == [0, 1, 2, 3]
+
+
+def test_the_queue_is_full_when_slots_and_waiting_places_are_taken() -> None:
+    scheduler = make_scheduler(num_slots=1)
+    for key in range(5):
+        assert scheduler.can_add
+        scheduler.add(make_sequence(key))
+    assert not scheduler.can_add
+
+
+def test_an_expired_sequence_leaves_its_slot_at_once() -> None:
+    scheduler = make_scheduler(num_slots=1)
+    add(scheduler, make_sequence(0, deadline=5), make_sequence(1, deadline=4))
+    scheduler.admit(now=0)
+    assert keys(scheduler.expire(now=5)) == [0, 1]
+    assert scheduler.is_idle
+    assert scheduler.slots.num_free == 1
+
+
+def test_cancelling_a_sequence_that_is_gone_changes_nothing() -> None:
+    """A client may leave in the same moment as its last token does."""
+    scheduler = make_scheduler()
+    assert scheduler.cancel([(b"client", 7)]) == []
+
+
+@settings(max_examples=60, stateful_step_count=40, deadline=None)
+class SchedulerBooks(RuleBasedStateMachine):
+    """Whatever comes and goes, slots and sequences stay one to one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make_scheduler()
+        self.next_key = 0
+        self.gone: list[int] = []
+
+    @precondition(lambda self: self.scheduler.can_add)
+    @rule(num_tokens=st.integers(1, 120), picture=st.sampled_from([b"a", b"b", b"c"]))
+    def arrive(self, num_tokens: int, picture: bytes) -> None:
+        deadline = float(self.next_key + 20)
+        self.scheduler.add(make_sequence(self.next_key, num_tokens, picture, deadline))
+        self.next_key += 1
+
+    @rule()
+    def start(self) -> None:
+        self.scheduler.admit(now=0)
+
+    @rule(key=st.integers(0, 40))
+    def cancel(self, key: int) -> None:
+        self.gone += keys(self.scheduler.cancel([(b"client", key)]))
+
+    @rule(now=st.integers(0, 60))
+    def expire(self, now: int) -> None:
+        self.gone += keys(self.scheduler.expire(float(now)))
+
+    @rule()
+    def generate(self) -> None:
+        for sequence in self.scheduler.running:
+            sequence.append(0, lambda _: False)
+        self.gone += keys(self.scheduler.finish())
+
+    @invariant()
+    def every_sequence_is_somewhere_once(self) -> None:
+        here = keys(self.scheduler.waiting) + keys(self.scheduler.running)
+        assert sorted(here + self.gone) == list(range(self.next_key))
+        self.scheduler.check()
+
+
+test_the_books_balance = SchedulerBooks.TestCase

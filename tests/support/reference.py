@@ -1,0 +1,112 @@
+"""What `transformers` answers to one request alone: the answer this service has to give."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Kosmos2ForConditionalGeneration
+from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
+
+from app.checkpoint import read_checkpoint
+from app.model.vision import channel_value_table
+
+MAX_EXCUSED_GAP = 1e-3
+"""Two tokens whose logits are closer than this are as good as each other in float32."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an answer compares with the reference's.
+
+    Attributes:
+        is_equal: token for token.
+        is_excused: they part at a step where the reference's two best tokens tie.
+        gap: between those two, where the answers part.
+    """
+
+    is_equal: bool
+    is_excused: bool = False
+    gap: float = 0.0
+
+
+class Reference:
+    """The published implementation on one checkpoint, in float32.
+
+    Args:
+        directory: of the checkpoint.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.model = Kosmos2ForConditionalGeneration.from_pretrained(
+            directory, dtype=torch.float32
+        ).eval()
+        checkpoint = read_checkpoint(directory, "", None)
+        self._values = torch.from_numpy(
+            channel_value_table(checkpoint.image_mean, checkpoint.image_std)
+        )
+
+    def generate(
+        self, token_ids: Sequence[int], pixels: bytes, max_new_tokens: int, ban: int
+    ) -> list[int]:
+        """The new tokens of a greedy answer."""
+        prompt = torch.tensor([token_ids])
+        options = {"no_repeat_ngram_size": ban} if ban else {}
+        output = self.model.generate(
+            pixel_values=self._pixel_values(pixels),
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            image_embeds_position_mask=_picture_mask(prompt),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            **options,
+        )
+        new: list[int] = output[0, len(token_ids) :].tolist()
+        return new
+
+    def judge(
+        self,
+        answer: Sequence[int],
+        expected: Sequence[int],
+        token_ids: Sequence[int],
+        pixels: bytes,
+        ban: int,
+    ) -> Verdict:
+        """Compare an answer with `generate`'s; where they part, look at the reference's logits."""
+        if list(answer) == list(expected):
+            return Verdict(is_equal=True)
+        pairs = zip(answer, expected, strict=False)
+        step = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
+        if step is None:  # one is longer
+            return Verdict(is_equal=False)
+        history = [*token_ids, *expected[:step]]
+        best, second = self._logits(history, pixels, ban).topk(2).values.tolist()
+        gap = best - second
+        return Verdict(is_equal=False, is_excused=gap < MAX_EXCUSED_GAP, gap=gap)
+
+    @torch.inference_mode()
+    def _logits(self, token_ids: Sequence[int], pixels: bytes, ban: int) -> torch.Tensor:
+        prompt = torch.tensor([token_ids])
+        logits = self.model(
+            pixel_values=self._pixel_values(pixels),
+            input_ids=prompt,
+            image_embeds_position_mask=_picture_mask(prompt),
+            use_cache=False,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        if ban:
+            logits = NoRepeatNGramLogitsProcessor(ban)(prompt, logits)
+        return logits[0]
+
+    def _pixel_values(self, pixels: bytes) -> torch.Tensor:
+        picture = np.frombuffer(pixels, dtype=np.uint8).reshape(224, 224, 3)
+        indices = torch.from_numpy(picture.astype(np.int64))
+        channels = [values[indices[..., c]] for c, values in enumerate(self._values)]
+        return torch.stack(channels)[None]
+
+
+def _picture_mask(prompt: torch.Tensor) -> torch.Tensor:
+    mask = torch.zeros_like(prompt)
+    mask[:, 2:66] = 1
+    return mask

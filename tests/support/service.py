@@ -1,0 +1,70 @@
+"""A real service in processes of its own, on a free port of the loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+START_TIMEOUT_S = 180
+_READY = re.compile(r"Ready at (http://\S+?)\. ")
+
+
+@dataclass
+class RunningService:
+    """A service that answers.
+
+    Attributes:
+        url: where.
+        process: its supervisor.
+        log: lines of its standard error, complete once it has ended.
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+    log: list[str] = field(default_factory=list)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, keep the log; the exit code."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=60)
+        self.log += errors.splitlines()
+        return self.process.returncode
+
+    def metric(self, name: str) -> float:
+        """The value of one series, named with its labels as Prometheus prints it."""
+        text = httpx.get(f"{self.url}/metrics").text
+        values = [line.split()[-1] for line in text.splitlines() if line.split()[0] == name]
+        return float(values[0]) if values else 0.0
+
+
+@contextmanager
+def running_service(**settings: object) -> Iterator[RunningService]:
+    """Start `kosmos2 serve` with settings as in `app.settings.Settings`; stop it at the end."""
+    environment = {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        env={**os.environ, "KOSMOS2_DRAIN_DELAY_S": "0", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield RunningService(_wait_until_ready(process), process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> str:
+    for line in process.stdout or ():
+        if found := _READY.match(line):
+            return found[1]
+    _, errors = process.communicate(timeout=START_TIMEOUT_S)
+    raise RuntimeError(f"the service did not start: {errors[-2000:]}")
