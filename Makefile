@@ -1,0 +1,66 @@
+# What one does with this project: `make help` lists it. For GNU make 3.81 (macOS) and later.
+
+# Given on the command line: make run PORT=9000
+PORT =
+MODEL =
+REVISION =
+PYTHON =
+TORCH_INDEX_URL =
+
+BIN := .venv/bin
+# As old as the last installation, so that nothing is installed again when nothing changed.
+INSTALLED := .venv/.installed
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-large check format demo-model eval hooks clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables:  PORT=8000  MODEL=directory or hub id  REVISION=of a hub id"
+	@echo "            PYTHON=the interpreter that makes .venv  TORCH_INDEX_URL=another index for torch"
+
+run: $(INSTALLED) ## Serve on 127.0.0.1:8000 (PORT=, MODEL=, REVISION=)
+	@exec $(BIN)/kosmos2 serve $(if $(PORT),--port "$(PORT)") \
+		$(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
+
+demo: $(INSTALLED) ## Serve, send a scene through every task, print the answers, stop
+	@$(BIN)/kosmos2 demo
+
+test: $(INSTALLED) ## Run the tests that take seconds
+	@$(BIN)/pytest -m "not large and not weights"
+
+test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the published weights
+	@$(BIN)/pytest -m "large or weights"
+
+check: $(INSTALLED) ## Check format, lint, types, architecture and tests, as .ci/run does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(INSTALLED) ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo
+	@$(BIN)/python -m training.build --out app/demo
+
+eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
+	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
+
+hooks: $(INSTALLED) ## Format before each commit, check before each push
+	@$(BIN)/pre-commit install
+
+clean: ## Remove the environment and all caches
+	@rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/pip || { python=$$(scripts/find-python "$(PYTHON)") && "$$python" -m venv .venv; }
+	@echo "Installing into .venv; the first time this takes minutes."
+	@$(BIN)/pip install --quiet --disable-pip-version-check \
+		$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)") \
+		--constraint constraints.txt --editable ".[dev]"
+	@touch $@
