@@ -1,0 +1,1 @@
+"""Draws the scenes, trains the embedded checkpoint on them and measures what it learned."""
