@@ -1,0 +1,22 @@
+"""A question about a scene, with its right answer."""
+
+from dataclasses import dataclass
+
+from training.world import SceneObject
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its answer with tags, and whom they speak of.
+
+    Attributes:
+        text: as a careful user types it.
+        answer: begins with a space.
+        targets: the objects that the answer is about.
+        pointed_at: a phrase of the question and the object whose box comes with it.
+    """
+
+    text: str
+    answer: str
+    targets: tuple[SceneObject, ...]
+    pointed_at: tuple[str, SceneObject] | None = None

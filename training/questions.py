@@ -1,0 +1,66 @@
+"""Asks a scene a question of any kind, as users type it."""
+
+import random
+from collections.abc import Callable
+
+from training import attribute_questions, relation_questions
+from training.grammar import Example, Objects, prompt_for, region_of
+from training.question import Question
+
+_MAKERS: dict[str, Callable[[Objects, random.Random, bool], Question | None]] = {
+    "colour": attribute_questions.ask_colour,
+    "shape": attribute_questions.ask_shape,
+    "size": attribute_questions.ask_size,
+    "count": attribute_questions.ask_count,
+    "existence": attribute_questions.ask_existence,
+    "relation": relation_questions.ask_relation,
+    "beside": relation_questions.ask_what_is_beside,
+    "between": relation_questions.ask_what_is_between,
+    "nearest": relation_questions.ask_what_is_nearest,
+    "extreme": relation_questions.ask_extreme,
+    "contents": attribute_questions.ask_contents,
+}
+# How often each is asked in training: counting is the hardest, and contents are told by captions.
+_SHARES = {
+    "colour": 3,
+    "shape": 3,
+    "size": 1,
+    "count": 4,
+    "existence": 4,
+    "relation": 3,
+    "beside": 2,
+    "between": 1,
+    "nearest": 1,
+    "extreme": 1,
+    "contents": 1,
+}
+
+
+def ask(objects: Objects, rng: random.Random, grounding: bool = True) -> Example:
+    """A random question that the scene answers beyond doubt."""
+    while True:
+        kind = rng.choices(tuple(_SHARES), tuple(_SHARES.values()))[0]
+        if example := ask_about(kind, objects, rng, grounding):
+            return example
+
+
+def ask_about(
+    kind: str, objects: Objects, rng: random.Random, grounding: bool = True
+) -> Example | None:
+    """A question of one kind, or nothing where the scene leaves room for doubt."""
+    question = _MAKERS[kind](objects, rng, grounding)
+    if question is None:
+        return None
+    region = (
+        region_of(question.pointed_at[1], question.pointed_at[0]) if question.pointed_at else None
+    )
+    text = _as_typed(question.text, rng)
+    prompt = prompt_for("grounded_vqa", text, region=region, grounding=grounding)
+    return Example(f"vqa_{kind}", prompt, question.answer, question.targets)
+
+
+def _as_typed(text: str, rng: random.Random) -> str:
+    """A small letter at the start or no question mark, as users type now and then."""
+    if rng.random() < 0.15:
+        text = text[0].lower() + text[1:]
+    return text.removesuffix("?") if rng.random() < 0.12 else text

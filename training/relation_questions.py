@@ -1,0 +1,109 @@
+"""Questions about where things lie to each other, and which is the largest."""
+
+import math
+import random
+from itertools import pairwise
+
+from training.descriptions import Mention, alone_in, fill, kind_of, the, with_article
+from training.grammar import GENERAL_WORDS, SPOKEN_RELATIONS, Objects
+from training.question import Question
+from training.relations import (
+    CLEAR,
+    OPPOSITES,
+    RELATIONS,
+    betweenness,
+    extreme,
+    nearest,
+    offset,
+    only_one,
+)
+from training.world import SceneObject
+
+
+def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
+    """Whether one object lies left of (right of, above, below) another."""
+    singles = alone_in(objects)
+    if len(singles) < 2:
+        return None
+    thing, landmark = rng.sample(singles, 2)
+    clear = [name for name in RELATIONS if offset(thing, name, landmark) > CLEAR]
+    if not clear:
+        return None
+    true = rng.choice(clear)
+    asked = rng.choice((true, OPPOSITES[true]))
+    spoken = rng.choice(SPOKEN_RELATIONS[asked])
+    text = f"Is the {kind_of(thing)} {spoken} the {kind_of(landmark)}?"
+    answer = f" {'Yes' if asked == true else 'No'},{{thing}} is {true}{{landmark}}."
+    mentions = {"thing": the(thing), "landmark": the(landmark)}
+    return Question(text, fill(answer, grounding, **mentions), (thing, landmark))
+
+
+def ask_what_is_beside(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
+    """What lies left of (right of, above, below) an object: the only one that does."""
+    pairs = [(landmark, relation) for landmark in alone_in(objects) for relation in RELATIONS]
+    rng.shuffle(pairs)
+    for landmark, relation in pairs:
+        others = [thing for thing in objects if thing is not landmark]
+        target = only_one(others, lambda t: offset(t, relation, landmark))  # noqa: B023
+        if target:
+            spoken = rng.choice(SPOKEN_RELATIONS[relation])
+            which = rng.choice(("What", "Which shape"))
+            text = f"{which} is {spoken} the {kind_of(landmark)}?"
+            return _about_neighbour(text, landmark, target, rng, grounding)
+    return None
+
+
+def _about_neighbour(
+    text: str, landmark: SceneObject, target: SceneObject, rng: random.Random, grounding: bool
+) -> Question:
+    """A question about a landmark's neighbour, the landmark now and then with its box."""
+    pointing = grounding and rng.random() < 0.3
+    pointed_at = (f"the {kind_of(landmark)}", landmark) if pointing else None
+    return Question(text, _it_is(target, grounding), (target,), pointed_at)
+
+
+def _it_is(target: SceneObject, grounding: bool) -> str:
+    """` It is a red circle.`"""
+    thing = Mention(with_article(kind_of(target)), (target,))
+    return fill(" It is{thing}.", grounding, thing=thing)
+
+
+def ask_what_is_between(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
+    """What lies between two objects: the only one that does."""
+    landmarks = alone_in(objects)
+    rng.shuffle(landmarks)
+    for a, b in pairwise(landmarks):
+        others = [thing for thing in objects if thing not in (a, b)]
+        if target := only_one(others, lambda t: betweenness(t, a, b)):  # noqa: B023
+            text = f"What is between the {kind_of(a)} and the {kind_of(b)}?"
+            return Question(text, _it_is(target, grounding), (target,))
+    return None
+
+
+def ask_what_is_nearest(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
+    """What lies next to an object, asked where one neighbour is clearly the nearest."""
+    singles = alone_in(objects)
+    if len(objects) < 2 or not singles:
+        return None
+    landmark = rng.choice(singles)
+    others = [thing for thing in objects if thing is not landmark]
+    target = nearest(landmark, others)
+    reach = math.dist(landmark.centre, target.centre) + CLEAR
+    rest = [thing for thing in others if thing is not target]
+    if any(math.dist(landmark.centre, thing.centre) < reach for thing in rest):
+        return None
+    words = f"the {kind_of(landmark)}"
+    text = rng.choice((f"What is next to {words}?", f"Where is {words} next to?"))
+    return _about_neighbour(text, landmark, target, rng, grounding)
+
+
+def ask_extreme(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
+    """Which shape is the largest, or the smallest."""
+    largest = rng.random() < 0.5
+    target = extreme(objects, largest)
+    if not target:
+        return None
+    word = rng.choice(("largest", "biggest")) if largest else "smallest"
+    noun = rng.choice(GENERAL_WORDS)
+    text = rng.choice((f"What is the {word} {noun}?", f"Which {noun} is the {word}?"))
+    return Question(text, _it_is(target, grounding), (target,))
