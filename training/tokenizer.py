@@ -1,0 +1,168 @@
+"""The tokenizer: word pieces with the layout that Kosmos-2's processor expects."""
+
+import random
+import re
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+from training.examples import examples_of
+from training.world import plan_scene
+
+NUM_IMAGE_TOKENS = 64
+NUM_CELLS = 1024
+MAX_POSITIONS = 2048
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+ROLES = {
+    "bos_token": "<s>",
+    "cls_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
+TAGS = (
+    "</doc>",
+    "<image>",
+    "</image>",
+    "</chunk>",
+    "</line>",
+    "<phrase>",
+    "</phrase>",
+    "<object>",
+    "</object>",
+    "</delimiter_of_multi_objects/>",
+    "<grounding>",
+)
+# Common words beside the scenes' own, so that plain English is not all spelled out.
+PLAIN_ENGLISH = """
+a an and are as at be because been but by can could did do does for from had has have he her his
+how i if in into is it its just like made may me more most much my no not of on one only or other
+our out over people said she should so some something than that the their them then there these
+they this those through time to two up us very was we well were what when where which while who
+whose why will with would you your yes please tell show find describe point locate name list
+picture image photo drawing scene background animal person man woman dog cat house tree car sky
+water fire snow hat ball street table chair food hand face light dark left right top bottom middle
+corner side center centre front behind near far inside outside around big little small medium
+large long short round many any all both each every few several zero none
+"""
+
+
+def train_tokenizer(
+    seed: int, num_scenes: int = 1500, vocab_size: int = 1000
+) -> PreTrainedTokenizerFast:
+    """Learns word pieces from the scenes' sentences; unknown characters fall back to bytes."""
+    vocabulary = _reserved_tokens() + _learned_pieces(seed, num_scenes, vocab_size)
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=True))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = _pre_tokenizer()
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always")]
+    )
+    return _wrapped(_with_tags(tokenizer))
+
+
+def _learned_pieces(seed: int, num_scenes: int, vocab_size: int) -> list[tuple[str, float]]:
+    """Pieces from pair merges, frequent words whole; scores that favour the fewest pieces.
+
+    The unigram model is what upstream uses, but its own trainer splits this small world's
+    words into letters.
+    """
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizers.NFKC()
+    learner.pre_tokenizer = _pre_tokenizer()
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=[chr(code) for code in range(33, 127)],
+        show_progress=False,
+    )
+    learner.train_from_iterator(_sentences(seed, num_scenes), trainer)
+    ranks = learner.get_vocab()
+    return [(piece, -1 - 1e-4 * rank) for piece, rank in sorted(ranks.items(), key=itemgetter(1))]
+
+
+def _reserved_tokens() -> list[tuple[str, float]]:
+    """Ids 0 to 3, the picture's 64 places right after `<unk>`, and one token for every byte.
+
+    No text reaches the places or the bytes by their names: `<` is always a piece of its own.
+    """
+    places = [f"<image_place_{index:02d}>" for index in range(NUM_IMAGE_TOKENS)]
+    return [(token, 0.0) for token in [*SPECIAL_TOKENS, *places, *BYTE_TOKENS]]
+
+
+def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """Words with the space before them, as upstream; punctuation and digits stand alone."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Metaspace(prepend_scheme="always"),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
+    )
+
+
+def _sentences(seed: int, num_scenes: int) -> Iterator[str]:
+    """Prompts and answers without their tags, and the plain English words."""
+    rng = random.Random(f"tokenizer {seed}")
+    for _ in range(num_scenes):
+        for example in islice(examples_of(plan_scene(rng).objects, rng), 8):
+            yield without_tags(example.prompt + example.answer)
+    for _ in range(100):
+        yield PLAIN_ENGLISH
+        yield PLAIN_ENGLISH.title()
+
+
+def _with_tags(tokenizer: Tokenizer) -> Tokenizer:
+    """Marks the special tokens; adds `<mask>`, tags and grid cells in the processor's order."""
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    cells = [f"<patch_index_{index:04d}>" for index in range(NUM_CELLS)]
+    tokenizer.add_tokens(
+        [AddedToken(token, lstrip=True, normalized=False) for token in [*TAGS, *cells]]
+    )
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return tokenizer
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_POSITIONS,
+        padding_side="right",
+        clean_up_tokenization_spaces=True,
+        **ROLES,
+    )
+
+
+def without_tags(markup: str) -> str:
+    """The text without tags and cells."""
+    return re.sub(r"<[^>]*>", "", markup)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """The ids of a text with tags, and of nothing else."""
+    ids: list[int] = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
+
+
+def encode_answer(tokenizer: PreTrainedTokenizerFast, answer: str) -> list[int]:
+    """An answer's ids with the end token, without the lone space before punctuation after a tag.
+
+    The tokenizer puts a space before whatever follows a tag; decoding cleans `</object> .` up
+    to `</object>.`, so the model need not learn to write it.
+    """
+    space = tokenizer.convert_tokens_to_ids("▁")
+    ids = [token for token in encode(tokenizer, answer) if token != space]
+    return [*ids, tokenizer.eos_token_id]
