@@ -59,8 +59,8 @@ clean: ## Remove the environment and all caches
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || { python=$$(scripts/find-python "$(PYTHON)") && "$$python" -m venv .venv; }
-	@echo "Installing into .venv; the first time this takes minutes."
-	@$(BIN)/pip install --quiet --disable-pip-version-check \
+	@echo "Installing into .venv; the first time this downloads torch and takes minutes."
+	@$(BIN)/pip install -qq --disable-pip-version-check \
 		$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)") \
 		--constraint constraints.txt --editable ".[dev]"
 	@touch $@
