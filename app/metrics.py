@@ -1,7 +1,8 @@
 """Every Prometheus series of the service, in one place.
 
 Several processes write, any of them answers: `prometheus_client`'s multiprocess mode, in the
-directory that `app/run_directory.py` makes and names in the environment.
+directory that `app/run_directory.py` makes and names in the environment. A registry is needed only
+to read the values of one process by itself, as tests do.
 """
 
 from prometheus_client import (
@@ -28,7 +29,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 class HttpMetrics:
     """What an HTTP process counts: whole requests, as their senders see them."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.requests_total = Counter(
             "kosmos2_requests_total",
             f"Requests by task and outcome ({', '.join(OUTCOMES)}).",
@@ -71,7 +72,7 @@ class HttpMetrics:
 class EngineMetrics:
     """What the engine counts: tokens, steps, slots and pictures."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.num_requests_running = _gauge(
             registry, "num_requests_running", "Sequences that hold a slot."
         )
@@ -129,7 +130,7 @@ class EngineMetrics:
 class ServiceMetrics:
     """What the supervisor tells: processes, restarts, the build."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.http_workers = _gauge(registry, "http_workers", "HTTP processes running.")
         self.engine_restarts_total = _counter(
             registry, "engine_restarts_total", "Engine processes started again after a death."
@@ -155,13 +156,13 @@ def render_metrics() -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def _counter(registry: CollectorRegistry, name: str, help_text: str) -> Counter:
+def _counter(registry: CollectorRegistry | None, name: str, help_text: str) -> Counter:
     return Counter(f"kosmos2_{name}", help_text, registry=registry)
 
 
-def _gauge(registry: CollectorRegistry, name: str, help_text: str) -> Gauge:
+def _gauge(registry: CollectorRegistry | None, name: str, help_text: str) -> Gauge:
     return Gauge(f"kosmos2_{name}", help_text, multiprocess_mode="mostrecent", registry=registry)
 
 
-def _histogram(registry: CollectorRegistry, name: str, help_text: str) -> Histogram:
+def _histogram(registry: CollectorRegistry | None, name: str, help_text: str) -> Histogram:
     return Histogram(f"kosmos2_{name}", help_text, buckets=_REQUEST_BUCKETS_S, registry=registry)

@@ -2,8 +2,6 @@
 
 import uuid
 
-from prometheus_client import CollectorRegistry
-
 from app.answers import Answer
 from app.checkpoint import Checkpoint
 from app.metrics import HttpMetrics
@@ -33,6 +31,6 @@ async def ground_once(
             checkpoint,
             Kosmos2Tokenizer.load(checkpoint.directory),
             engine,
-            HttpMetrics(CollectorRegistry()),
+            HttpMetrics(),
         )
         return await service.ground(request, request_id=uuid.uuid4().hex, received_at=received_at)

@@ -7,8 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry
-
 from app.checkpoint import Checkpoint
 from app.child_process import ChildProcess
 from app.engine.client import EngineClient
@@ -41,7 +39,7 @@ class Supervisor:
     ) -> None:
         self._settings, self._run_directory, self._listener = settings, run_directory, listener
         self._page = run_directory.open_page()
-        self._metrics = ServiceMetrics(CollectorRegistry())
+        self._metrics = ServiceMetrics()
         self._metrics.build_info.labels(
             version("kosmos2-server"), checkpoint.name, checkpoint.revision or ""
         ).set(1)

@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import torch
 import zmq
-from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -204,7 +203,7 @@ def serve(run_directory: RunDirectory) -> None:
     """Build everything, say that it is ready, and step until the leash goes."""
     settings, page = run_directory.read_settings(), run_directory.open_page()
     epoch = page.epoch
-    metrics = EngineMetrics(CollectorRegistry())
+    metrics = EngineMetrics()
     phases = PhaseClock(page, metrics, time.monotonic)
     runner = build_runner(settings, run_directory.read_checkpoint(), phases)
     phases.is_warming_up = False

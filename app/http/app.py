@@ -5,7 +5,6 @@ from importlib.metadata import version
 from time import monotonic
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from app.checkpoint import Checkpoint
@@ -35,7 +34,7 @@ def create_app(
         engine: answers; its `receive` has to run beside the application.
         clock: monotonic, seconds.
     """
-    metrics = HttpMetrics(CollectorRegistry())
+    metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, engine, metrics, clock)
     app = FastAPI(
