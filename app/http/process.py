@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,8 @@ def main() -> None:
     """Serve with the arguments of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
     configure_logs(run_directory.read_settings().log_level, "http")
+    # Pillow warns of damaged metadata in users' pictures; that is nobody's business.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     listener = socket.socket(fileno=int(sys.argv[3]))
     asyncio.run(serve(run_directory, int(sys.argv[2]), listener))
 

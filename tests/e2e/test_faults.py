@@ -1,0 +1,142 @@
+"""Every accepted request is answered exactly once, whoever leaves or dies."""
+
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.pictures import picture_file
+from tests.support.service import RunningService, running_service
+from tests.support.waiting import eventually
+
+LONG = {"task": "brief_caption", "max_new_tokens": "400"}
+PICTURE = picture_file()
+
+
+def ask(url: str, **data: str) -> httpx.Response:
+    fields = {"task": "brief_caption", "max_new_tokens": "2"} | data
+    return httpx.post(f"{url}/v1/ground", files={"image": PICTURE}, data=fields, timeout=120)
+
+
+def is_running_one(service: RunningService) -> bool:
+    return service.metric("kosmos2_num_requests_running") == 1
+
+
+def child_of(service: RunningService, module: str) -> psutil.Process:
+    """The engine's or an HTTP process."""
+    children = psutil.Process(service.process.pid).children()
+    return next(child for child in children if module in child.cmdline())
+
+
+def test_a_client_that_leaves_frees_its_place(tireless: Path) -> None:
+    """With one slot and no waiting place, nobody else could be served otherwise."""
+    with running_service(model=tireless, slots=1, max_waiting=0) as service:
+        request = httpx.Request(
+            "POST", f"{service.url}/v1/ground", files={"image": PICTURE}, data=LONG
+        )
+        address = request.url.host, request.url.port or 80
+        with socket.create_connection(address) as connection:
+            head = f"POST /v1/ground HTTP/1.1\r\nHost: {request.url.host}\r\n"
+            kept = ("content-type", "content-length")
+            head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
+            connection.sendall(head.encode() + b"\r\n" + request.read())
+            assert eventually(lambda: is_running_one(service))
+            refused = ask(service.url)
+            assert refused.status_code == 503
+            assert refused.json()["code"] == "overloaded"
+            assert int(refused.headers["Retry-After"]) >= 1
+        assert eventually(lambda: ask(service.url).status_code == 200)
+        labels = '{outcome="cancelled",task="brief_caption"}'
+        assert service.metric(f"kosmos2_requests_total{labels}") == 1
+        assert service.metric("kosmos2_kv_slots_used") == 0
+
+
+def test_a_request_whose_time_is_over_is_told(tireless: Path) -> None:
+    with running_service(model=tireless, deadline_s=0.05) as service:
+        response = ask(service.url, **LONG)
+        assert response.status_code == 504
+        assert response.json()["code"] == "deadline_exceeded"
+
+
+def test_when_the_engine_is_killed_its_requests_are_told_and_the_next_are_served(
+    tireless: Path,
+) -> None:
+    with running_service(model=tireless) as service, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, service.url, **LONG)
+        assert eventually(lambda: is_running_one(service))
+        child_of(service, "app.engine.start").kill()
+        response = waiting.result()
+        assert response.status_code == 503
+        assert response.json()["code"] == "unavailable"
+        assert int(response.headers["Retry-After"]) >= 1
+        assert eventually(lambda: ask(service.url).status_code == 200)
+        assert service.metric("kosmos2_engine_restarts_total") == 1
+
+
+def test_when_an_http_process_is_killed_another_takes_its_place(tireless: Path) -> None:
+    """Its requests leave the engine, its permits come back."""
+    with running_service(model=tireless, slots=1, max_waiting=0) as service:
+        connection = httpx.Client()
+        thread = threading.Thread(target=_ignore_the_answer, args=(connection, service.url))
+        thread.start()
+        assert eventually(lambda: is_running_one(service))
+        child_of(service, "app.http.process").kill()
+        thread.join()
+        connection.close()
+        assert eventually(lambda: _is_served(service.url))
+
+
+def _ignore_the_answer(connection: httpx.Client, url: str) -> None:
+    with pytest.raises(httpx.TransportError):
+        connection.post(f"{url}/v1/ground", files={"image": PICTURE}, data=LONG, timeout=120)
+
+
+def _is_served(url: str) -> bool:
+    try:
+        return ask(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_on_sigterm_what_runs_is_finished(tireless: Path) -> None:
+    """And nobody is sent here any more."""
+    with running_service(model=tireless, drain_delay_s=3) as service, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, service.url, **LONG)
+        assert eventually(lambda: is_running_one(service))
+        service.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503)
+        late = ask(service.url)
+        assert late.status_code == 200
+        assert late.headers["Connection"] == "close"
+        assert waiting.result().status_code == 200
+        service.process.communicate(timeout=60)
+        assert service.process.returncode == 0
+
+
+def test_what_outlives_the_grace_period_is_answered_unavailable(tireless: Path) -> None:
+    with (
+        running_service(model=tireless, grace_period_s=0) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        waiting = pool.submit(ask, service.url, **LONG)
+        assert eventually(lambda: is_running_one(service))
+        assert service.stop() == 0
+        assert waiting.result().status_code == 503
+        assert waiting.result().json()["code"] == "unavailable"
+
+
+def test_without_its_supervisor_no_process_stays(tireless: Path) -> None:
+    """Not even when it is killed and can tell nobody."""
+    with running_service(model=tireless) as service:
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        service.process.kill()
+        gone, alive = psutil.wait_procs(children, timeout=60)
+        assert len(gone) == len(children)
+        assert alive == []
+        service.process.communicate()

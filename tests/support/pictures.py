@@ -1,0 +1,17 @@
+"""Files of pictures, made on the spot."""
+
+import io
+
+from PIL import Image, ImageDraw
+
+
+def picture_file(
+    size: tuple[int, int] = (320, 240), kind: str = "PNG", color: str = "gray"
+) -> bytes:
+    """A file with a red disc on a plain ground."""
+    image = Image.new("RGB", size, color)
+    width, height = size
+    ImageDraw.Draw(image).ellipse((width // 8, height // 8, width // 2, height // 2), fill="red")
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
