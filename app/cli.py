@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from app.checkpoint import Checkpoint, open_checkpoint
 from app.errors import Kosmos2Error, StartupError
-from app.settings import EMBEDDED_CHECKPOINT, PUBLISHED_MODEL, Settings
+from app.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
+from app.settings import PUBLISHED_MODEL, Settings
 
 _EMBEDDED_NOTICE = (
     "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
@@ -100,6 +101,7 @@ def ground(
     from app.http.forms import parse_fields
     from app.http.schemas import AnswerBody
     from app.one_shot import ground_once
+    from app.readable import describe
 
     settings = _settings(model=model, revision=revision, device=device, dtype=dtype, slots=1)
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
@@ -118,21 +120,6 @@ def demo() -> None:
     raise typer.Exit(demonstrate())
 
 
-def describe(answer: dict[str, Any]) -> str:
-    """An answer in a few lines: the text, then each phrase with its boxes.
-
-    Args:
-        answer: as `POST /v1/ground` gives it.
-    """
-    lines = [answer["text"]]
-    for entity in answer["entities"]:
-        for box in entity["boxes"]:
-            xyxy = ", ".join(f"{edge:.0f}" for edge in box["xyxy"])
-            score = "" if box["score"] is None else f"  score {box['score']:.2f}"
-            lines.append(f"  {entity['phrase'] or '(no phrase)'}: [{xyxy}]{score}")
-    return "\n".join(lines)
-
-
 def _settings(**options: Any) -> Settings:
     """The settings of the environment, those of the command line over them."""
     return Settings(**{name: value for name, value in options.items() if value is not None})
@@ -147,12 +134,8 @@ def _open(settings: Settings) -> Checkpoint:
 
 def _announce(settings: Settings, port: int) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    scene = next(iter(sorted((EMBEDDED_CHECKPOINT / "scenes").glob("*"))), Path("picture.jpg"))
-    print(
-        f"Ready at http://{host}:{port}. Try:\n"
-        f"  curl -F image=@{scene} -F task=brief_caption http://{host}:{port}/v1/ground",
-        flush=True,
-    )
+    url = f"http://{host}:{port}"
+    print(f"Ready at {url}. Try:\n  {EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)}", flush=True)
 
 
 def main() -> None:

@@ -81,6 +81,7 @@ class Engine:
         self._count_step(admitted, running, finished, began)
 
     def step_or_fail(self) -> None:
+        """Step; when that fails, answer all that ran, so that the next step can work."""
         try:
             self.step()
         except Exception:
