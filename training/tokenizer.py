@@ -2,13 +2,12 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from operator import itemgetter
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from training.examples import examples_of
@@ -56,10 +55,10 @@ large long short round many any all both each every few several zero none
 
 
 def train_tokenizer(
-    seed: int, num_scenes: int = 1500, vocab_size: int = 1000
+    seed: int, num_scenes: int = 1500, num_pieces: int = 1000
 ) -> PreTrainedTokenizerFast:
     """Learns word pieces from the scenes' sentences; unknown characters fall back to bytes."""
-    vocabulary = _reserved_tokens() + _learned_pieces(seed, num_scenes, vocab_size)
+    vocabulary = _reserved_tokens() + _learned_pieces(seed, num_scenes, num_pieces)
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=True))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = _pre_tokenizer()
@@ -69,23 +68,29 @@ def train_tokenizer(
     return _wrapped(_with_tags(tokenizer))
 
 
-def _learned_pieces(seed: int, num_scenes: int, vocab_size: int) -> list[tuple[str, float]]:
-    """Pieces from pair merges, frequent words whole; scores that favour the fewest pieces.
+def _learned_pieces(seed: int, num_scenes: int, num_pieces: int) -> list[tuple[str, float]]:
+    """Every word of the sentences whole, single characters, and what words have in common.
 
-    The unigram model is what upstream uses, but its own trainer splits this small world's
-    words into letters.
+    Scores hardly differ, so that the fewest pieces win. The library's own trainers cut this small
+    world's words into letters or, where counts tie, give another vocabulary on every run.
     """
-    learner = Tokenizer(models.BPE())
-    learner.normalizer = normalizers.NFKC()
-    learner.pre_tokenizer = _pre_tokenizer()
-    trainer = BpeTrainer(
-        vocab_size=vocab_size,
-        initial_alphabet=[chr(code) for code in range(33, 127)],
-        show_progress=False,
+    split = _pre_tokenizer().pre_tokenize_str
+    words = Counter(word for text in _sentences(seed, num_scenes) for word, _ in split(text))
+    fragments = Counter(
+        word[start : start + length]
+        for word in words
+        for length in (2, 3, 4)
+        for start in range(len(word) - length + 1)
     )
-    learner.train_from_iterator(_sentences(seed, num_scenes), trainer)
-    ranks = learner.get_vocab()
-    return [(piece, -1 - 1e-4 * rank) for piece, rank in sorted(ranks.items(), key=itemgetter(1))]
+    alphabet = ["▁", *(chr(code) for code in range(33, 127))]
+    pieces = [*alphabet, *_most_common(words), *_most_common(fragments)]
+    unique = list(dict.fromkeys(pieces))[:num_pieces]
+    return [(piece, -1 - 1e-4 * rank) for rank, piece in enumerate(unique)]
+
+
+def _most_common(counts: Counter[str]) -> list[str]:
+    """By falling count; ties in the alphabet's order, so that every run agrees."""
+    return sorted(counts, key=lambda piece: (-counts[piece], piece))
 
 
 def _reserved_tokens() -> list[tuple[str, float]]:

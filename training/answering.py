@@ -1,0 +1,121 @@
+"""Asks a checkpoint with `transformers` alone: greedy, float32, many prompts at once."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText
+
+from app.grounding.markup import Parsed, parse
+from app.tokenizer import Kosmos2Tokenizer
+from training.data import picture_bytes
+from training.decoder import FIRST_PLACE, NUM_IMAGE_TOKENS
+from training.model import picture_features
+from training.pictures import normalise
+from training.scenes import squash
+
+MAX_NEW_TOKENS = 192
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote after a prompt.
+
+    Attributes:
+        parsed: prompt and answer, as the service reads them.
+        text: the answer alone, without tags.
+        scores: of the boxes of the answer, in order: the geometric mean of two probabilities.
+    """
+
+    parsed: Parsed
+    text: str
+    scores: tuple[float, ...]
+
+
+class Answerer:
+    """A checkpoint, ready to be asked."""
+
+    def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
+        self.tokenizer = Kosmos2Tokenizer.load(checkpoint)
+        model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32)
+        self.model = model.to(device).eval()
+        self.device = device
+
+    @torch.no_grad()
+    def see(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(N, 64, width) embeddings of pictures of any size."""
+        embeddings = []
+        for start in range(0, len(pictures), BATCH_SIZE):
+            some = [picture_bytes(squash(p)) for p in pictures[start : start + BATCH_SIZE]]
+            pixels = normalise(torch.stack(some).to(self.device))
+            features = picture_features(self.model, pixels)
+            embeddings.append(self.model.image_to_text_projection(features)[0])
+        return torch.cat(embeddings)
+
+    def answer(
+        self,
+        image_embeds: Tensor,
+        prompts: Sequence[tuple[int, str]],
+        no_repeat_ngram_size: int = 0,
+    ) -> list[Answer]:
+        """Answer prompts, each about the picture of its number.
+
+        Only prompts of one length share a batch: padded ones get wrong positions upstream.
+        """
+        encoded = [(picture, self.tokenizer.encode_prompt(text)) for picture, text in prompts]
+        answers: dict[int, Answer] = {}
+        for members in _of_equal_length([ids for _, ids in encoded]):
+            pictures = torch.tensor([encoded[m][0] for m in members], device=self.device)
+            ids = torch.tensor([encoded[m][1] for m in members], device=self.device)
+            written = self._generate(image_embeds[pictures], ids, no_repeat_ngram_size)
+            answers |= dict(zip(members, written, strict=True))
+        return [answers[number] for number in range(len(prompts))]
+
+    @torch.no_grad()
+    def _generate(self, image_embeds: Tensor, ids: Tensor, ngram_size: int) -> list[Answer]:
+        places = torch.zeros_like(ids)
+        places[:, FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS] = 1
+        output = self.model.generate(
+            image_embeds=image_embeds,
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            image_embeds_position_mask=places,
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            no_repeat_ngram_size=ngram_size,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        new = output.sequences[:, ids.shape[1] :]  # (B, new tokens)
+        logits = torch.stack(output.logits, dim=1).float()  # (B, new tokens, vocabulary)
+        chosen = logits.log_softmax(-1).gather(2, new[..., None]).squeeze(2)
+        rows = zip(ids.tolist(), new.tolist(), chosen.tolist(), strict=True)
+        return [self._read(*row) for row in rows]
+
+    def _read(self, prompt: list[int], new: list[int], log_probabilities: list[float]) -> Answer:
+        cells = [
+            log_probability
+            for token, log_probability in zip(new, log_probabilities, strict=True)
+            if token in self.tokenizer.patch_ids
+        ]
+        pairs = zip(cells[::2], cells[1::2], strict=False)
+        return Answer(
+            parse(self.tokenizer.decode(prompt + new)).cleaned(),
+            parse(self.tokenizer.decode(new)).text,
+            tuple(math.exp((first + second) / 2) for first, second in pairs),
+        )
+
+
+def _of_equal_length(encoded: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Numbers of sequences of one length, at most `BATCH_SIZE` together."""
+    by_length: dict[int, list[int]] = {}
+    for number, ids in enumerate(encoded):
+        by_length.setdefault(len(ids), []).append(number)
+    for numbers in by_length.values():
+        for start in range(0, len(numbers), BATCH_SIZE):
+            yield numbers[start : start + BATCH_SIZE]

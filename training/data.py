@@ -1,0 +1,122 @@
+"""Scenes as tensors: pictures, dense labels, and question-answer pairs packed behind a picture.
+
+Every scene follows from the seed and its number alone, so a run can stop and resume anywhere.
+"""
+
+import random
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerFast
+
+from training.dense_labels import dense_labels
+from training.examples import examples_of
+from training.model import LATENT_SIDE
+from training.scenes import draw_scene, squash
+from training.tokenizer import encode, encode_answer
+from training.world import Scene, plan_scene
+
+IGNORED = -100
+PADDING = -1
+"""The segment of unused places."""
+MAX_EXAMPLES = 60
+
+
+class Pack(NamedTuple):
+    """Pairs of prompt and answer, several in each row; every field is (rows, tokens).
+
+    Attributes:
+        ids: pair after pair, without the picture's prefix.
+        positions: as if each pair followed the prefix alone.
+        segments: which pair of its row a token belongs to: 0, 1, …
+        labels: the next token where it belongs to an answer, else `IGNORED`.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    segments: Tensor
+    labels: Tensor
+
+
+class Batch(NamedTuple):
+    """Pictures (B, 224, 224, 3) in bytes, dense labels of patches and latents, and packs."""
+
+    pictures: Tensor
+    patch_labels: Tensor
+    latent_labels: Tensor
+    pack: Pack
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Fills `num_rows` rows of `num_tokens` with pairs about one scene."""
+
+    tokenizer: PreTrainedTokenizerFast
+    num_prefix_tokens: int
+    num_rows: int
+    num_tokens: int
+
+    def pack(self, scene: Scene, rng: random.Random) -> Pack:
+        """Different questions, each in the first row with room, until one finds none."""
+        pack = np.full((4, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
+        pack[0], pack[1], pack[3] = self.tokenizer.pad_token_id, 0, IGNORED
+        ends, asked = [0] * self.num_rows, set[str]()
+        for example in islice(examples_of(scene.objects, rng), MAX_EXAMPLES):
+            if example.prompt in asked:
+                continue
+            asked.add(example.prompt)
+            prompt = encode(self.tokenizer, example.prompt)
+            answer = encode_answer(self.tokenizer, example.answer)
+            length = len(prompt) + len(answer)
+            row = next((r for r, end in enumerate(ends) if end + length <= self.num_tokens), None)
+            if row is None:
+                break
+            start, ends[row] = ends[row], ends[row] + length
+            pack[0, row, start : ends[row]] = [*prompt, *answer]
+            pack[1, row, start : ends[row]] = self.num_prefix_tokens + np.arange(length)
+            pack[2, row, start : ends[row]] = len(asked)
+            pack[3, row, start + len(prompt) - 1 : ends[row] - 1] = answer
+        return Pack(*torch.from_numpy(pack))
+
+
+@dataclass(frozen=True)
+class TrainingScenes(Dataset[Batch]):
+    """Scene number `index` of a seed, drawn, labelled and asked about."""
+
+    seed: int
+    patches_per_side: int
+    packer: Packer
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = random.Random(f"scene {self.seed} {index}")
+        scene = plan_scene(rng)
+        return Batch(
+            picture_bytes(squash(draw_scene(scene, rng))),
+            torch.from_numpy(dense_labels(scene.objects, self.patches_per_side)),
+            torch.from_numpy(dense_labels(scene.objects, LATENT_SIDE)),
+            self.packer.pack(scene, rng),
+        )
+
+
+def picture_bytes(picture: Image.Image) -> Tensor:
+    """(224, 224, 3) bytes of a squashed picture."""
+    return torch.from_numpy(np.array(picture))
+
+
+def batches(
+    scenes: TrainingScenes, first: int, last: int, batch_size: int, num_workers: int = 1
+) -> DataLoader[Batch]:
+    """Batches of the scenes numbered `first` to `last`, drawn in background processes."""
+    return DataLoader(
+        scenes,
+        batch_size=batch_size,
+        sampler=range(first, last),
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+    )

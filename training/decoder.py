@@ -1,0 +1,77 @@
+"""The text decoder over packed pairs: each pair sees the picture and itself, never another."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, Kosmos2ForConditionalGeneration
+
+from training.data import Pack
+
+NUM_IMAGE_TOKENS = 64
+FIRST_PLACE = 2
+"""Where the picture's 64 places begin: after `<s>` and `<image>`."""
+
+
+def answer_states(
+    model: Kosmos2ForConditionalGeneration,
+    prefix: Sequence[int],
+    image_embeds: Tensor,
+    pack: Pack,
+) -> Tensor:
+    """(B × rows, tokens, width) last hidden states of the packed tokens.
+
+    The picture's prefix runs once for all its rows, as it does in the service. The library's own
+    forward pass knows padding masks only, but its layers take any mask.
+    """
+    num_rows = pack.ids.shape[1]
+    cache = _prefix_cache(model, prefix, image_embeds)
+    for layer in cache.layers:
+        layer.keys = layer.keys.repeat_interleave(num_rows, dim=0)
+        layer.values = layer.values.repeat_interleave(num_rows, dim=0)
+    ids, positions, segments, _ = (field.flatten(0, 1) for field in pack)
+    words = model.text_model.model.embed_tokens(ids)
+    return _run_layers(model, words, positions, pair_mask(segments, len(prefix)), cache)
+
+
+def _prefix_cache(
+    model: Kosmos2ForConditionalGeneration, prefix: Sequence[int], image_embeds: Tensor
+) -> DynamicCache:
+    """Keys and values of `<s><image>…</image>` for every picture."""
+    ids = torch.tensor(prefix, device=image_embeds.device).expand(len(image_embeds), -1)
+    words = model.text_model.model.embed_tokens(ids)  # (B, 67, width)
+    end = FIRST_PLACE + NUM_IMAGE_TOKENS
+    inputs = torch.cat([words[:, :FIRST_PLACE], image_embeds.to(words), words[:, end:]], dim=1)
+    cache = DynamicCache()
+    causal = torch.ones(len(prefix), len(prefix), device=ids.device).tril() > 0
+    _run_layers(model, inputs, torch.arange(len(prefix), device=ids.device), causal, cache)
+    return cache
+
+
+def pair_mask(segments: Tensor, num_prefix_tokens: int) -> Tensor:
+    """(B, 1, T, prefix + T) truth: the prefix, and earlier tokens of the same pair."""
+    num_tokens = segments.shape[1]
+    causal = torch.ones(num_tokens, num_tokens, device=segments.device).tril() > 0
+    own = (segments[:, :, None] == segments[:, None, :]) & causal
+    prefix = own.new_ones(len(segments), num_tokens, num_prefix_tokens)
+    return torch.cat([prefix, own], dim=-1)[:, None]
+
+
+def _run_layers(
+    model: Kosmos2ForConditionalGeneration,
+    embeddings: Tensor,
+    positions: Tensor,
+    visible: Tensor,
+    cache: DynamicCache,
+) -> Tensor:
+    """All layers over unscaled embeddings; `cache` grows by their keys and values."""
+    decoder = model.text_model.model
+    offset = decoder.embed_positions.padding_idx + 1
+    places = decoder.embed_positions.weights[positions + offset]
+    states = embeddings * decoder.embed_scale + places
+    hidden = torch.zeros(visible.shape, device=visible.device, dtype=states.dtype)
+    hidden.masked_fill_(~visible, torch.finfo(states.dtype).min)
+    for layer in decoder.layers:
+        states = layer(states, hidden, past_key_values=cache)
+    normalised: Tensor = decoder.layer_norm(states)
+    return normalised

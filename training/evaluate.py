@@ -1,0 +1,286 @@
+"""Measures a checkpoint on held-out scenes: `python -m training.evaluate --checkpoint app/demo`."""
+
+import argparse
+import dataclasses
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from app.grounding.boxes import Box
+from app.grounding.markup import parse
+from training.answering import Answer, Answerer
+from training.grammar import (
+    Example,
+    Objects,
+    brief_caption,
+    detailed_caption,
+    phrase_grounding,
+    referring_expression,
+    region_description,
+)
+from training.metrics import Counts, iou, iou_of_perfect_tokens, mean, num_matches, roc_auc
+from training.plots import draw_plots
+from training.questions import ask_about
+from training.scenes import draw_scene
+from training.world import COLOURS, PLURALS, SHAPES, Scene, plan_scene
+
+QUESTION_KINDS = ("colour", "shape", "count", "existence", "relation")
+HELD_OUT = "held out"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One example about one picture, and what the model wrote."""
+
+    example: Example
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. `value` and `goal` are parts of one."""
+
+    task: str
+    measure: str
+    value: float
+    goal: float | None
+    num_answers: int
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the goal is reached; true without one."""
+        return self.goal is None or self.value >= self.goal
+
+
+@dataclass(frozen=True)
+class ScoredBox:
+    """A box's score, and whether it lies right (IoU of at least 0.5 with its object)."""
+
+    score: float
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The table and the scored boxes behind the score's row."""
+
+    rows: tuple[Row, ...]
+    boxes: tuple[ScoredBox, ...]
+
+    def as_text(self) -> str:
+        """A Markdown table."""
+        lines = [
+            "| task | measure | value | goal | answers |",
+            "|---|---|---|---|---|",
+        ]
+        for row in self.rows:
+            goal = "" if row.goal is None else f"{row.goal:.2f}{'' if row.is_met else ' missed'}"
+            lines.append(
+                f"| {row.task} | {row.measure} | {row.value:.3f} | {goal} | {row.num_answers} |"
+            )
+        return "\n".join(lines)
+
+
+def held_out_scene(index: int) -> tuple[Scene, Image.Image, random.Random]:
+    """Scene number `index` of a seed that training never uses, drawn, and its random numbers."""
+    rng = random.Random(f"{HELD_OUT} {index}")
+    scene = plan_scene(rng)
+    return scene, draw_scene(scene, rng), rng
+
+
+def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
+    """One example of each measured task, where the scene allows it."""
+    objects = scene.objects
+    examples = [
+        brief_caption(objects, rng),
+        detailed_caption(objects, rng),
+        region_description(objects, rng),
+        _phrase(objects, rng, "phrase_grounding"),
+        _phrase(objects, rng, "several_objects"),
+        referring_expression(objects, rng),
+        ask_about(QUESTION_KINDS[index % len(QUESTION_KINDS)], objects, rng),
+    ]
+    return [example for example in examples if example]
+
+
+def _phrase(objects: Objects, rng: random.Random, kind: str) -> Example | None:
+    """A phrase that fits one object, or several: the first such one of 20 attempts."""
+    attempts = (phrase_grounding(objects, rng) for _ in range(20))
+    return next((example for example in attempts if example.kind == kind), None)
+
+
+def ask_all(answerer: Answerer, num_scenes: int) -> list[Asked]:
+    """Draw the scenes and ask everything that is measured."""
+    pictures, prompts, examples = [], [], []
+    for index in range(num_scenes):
+        scene, picture, rng = held_out_scene(index)
+        pictures.append(picture)
+        for example in examples_for(index, scene, rng):
+            prompts.append((index, example.prompt))
+            examples.append(example)
+    answers = answerer.answer(answerer.see(pictures), prompts)
+    return [Asked(*pair) for pair in zip(examples, answers, strict=True)]
+
+
+def evaluate(asked: Sequence[Asked]) -> Evaluation:
+    """The issue's table."""
+
+    def of(kind: str) -> list[Asked]:
+        return [one for one in asked if one.example.kind == kind]
+
+    phrases, several = of("phrase_grounding"), of("several_objects")
+    expressions, regions = of("referring_expression"), of("region_description")
+    boxes = scored_boxes([*phrases, *expressions, *of("brief_caption")])
+    rows = [
+        *_phrase_rows(phrases),
+        Row("phrase for several objects", "F1 at IoU 0.5", _boxes_f1(several), 0.90, len(several)),
+        _share("referring expression", "accuracy at IoU 0.5", expressions, _is_located, 0.90),
+        _share("generation from a box", "colour and shape right", regions, _names_region, 0.95),
+        *_question_rows(asked),
+        *(
+            Row(f"{name} caption", "F1 of grounded objects", _caption_f1(some), 0.90, len(some))
+            for name, some in (("brief", of("brief_caption")), ("detailed", of("detailed_caption")))
+        ),
+        Row(
+            "box score",
+            "area under the ROC curve",
+            roc_auc([box.score for box in boxes], [box.is_right for box in boxes]),
+            None,
+            len(boxes),
+        ),
+    ]
+    return Evaluation(tuple(rows), tuple(boxes))
+
+
+def _phrase_rows(phrases: Sequence[Asked]) -> list[Row]:
+    """Phrase grounding, beside what perfect tokens would give."""
+    got = mean([_first_iou(one) for one in phrases])
+    perfect = mean([iou_of_perfect_tokens(one.example.targets[0].xyxy) for one in phrases])
+    task, number = "phrase grounding", len(phrases)
+    return [
+        Row(task, "mean IoU", got, None, number),
+        Row(task, "mean IoU of perfect tokens", perfect, None, number),
+        Row(task, "mean IoU over that of perfect tokens", got / perfect, 0.90, number),
+        _share(task, "accuracy at IoU 0.5", phrases, _is_located, 0.95),
+    ]
+
+
+def _question_rows(asked: Sequence[Asked]) -> list[Row]:
+    """All questions together, then each kind."""
+    kinds = {f"vqa_{kind}": kind for kind in QUESTION_KINDS}
+    questions = [one for one in asked if one.example.kind in kinds]
+    rows = [_share("VQA", "exact answer", questions, _is_exact, 0.90)]
+    for kind, name in kinds.items():
+        some = [one for one in questions if one.example.kind == kind]
+        rows.append(_share(f"VQA, {name}", "exact answer", some, _is_exact, None))
+    return rows
+
+
+def _share(
+    task: str,
+    measure: str,
+    asked: Sequence[Asked],
+    is_right: Callable[[Asked], bool],
+    goal: float | None,
+) -> Row:
+    return Row(task, measure, mean([float(is_right(one)) for one in asked]), goal, len(asked))
+
+
+def generated_boxes(asked: Asked) -> list[Box]:
+    """Boxes of the answer, not those of the prompt."""
+    boxes = [b.box for entity in asked.answer.parsed.entities for b in entity.boxes]
+    num_generated = len(asked.answer.scores)
+    return boxes[len(boxes) - num_generated :] if num_generated else []
+
+
+def _first_iou(asked: Asked) -> float:
+    boxes = generated_boxes(asked)
+    return iou(boxes[0], asked.example.targets[0].xyxy) if boxes else 0.0
+
+
+def _is_located(asked: Asked) -> bool:
+    return _first_iou(asked) >= 0.5
+
+
+def _boxes_f1(asked: Sequence[Asked]) -> float:
+    counts = Counts()
+    for one in asked:
+        found = generated_boxes(one)
+        wanted = [thing.xyxy for thing in one.example.targets]
+        counts.add(num_matches(found, wanted), len(found), len(wanted))
+    return counts.f1
+
+
+def _names_region(asked: Asked) -> bool:
+    """Whether the first colour and the first shape of the answer are the region's."""
+    return kind_named(asked.answer.text) == asked.example.targets[0].kind
+
+
+def kind_named(text: str) -> tuple[str | None, str | None]:
+    """The first colour and the first shape in a text; shapes also in the plural.
+
+    >>> kind_named("two small red circles")
+    ('red', 'circle')
+    """
+    singular = {plural: shape for shape, plural in PLURALS.items()} | {s: s for s in SHAPES}
+    words = [word.strip(".,?") for word in text.lower().split()]
+    colour = next((word for word in words if word in COLOURS), None)
+    shape = next((singular[word] for word in words if word in singular), None)
+    return colour, shape
+
+
+def _is_exact(asked: Asked) -> bool:
+    return asked.answer.text == parse(asked.example.answer).text
+
+
+def _caption_f1(asked: Sequence[Asked]) -> float:
+    """An object counts where its box lies right under its own colour and shape."""
+    counts = Counts()
+    for one in asked:
+        found: dict[tuple[str | None, str | None], list[Box]] = {}
+        for entity in one.answer.parsed.entities:
+            boxes = [box.box for box in entity.boxes]
+            found.setdefault(kind_named(entity.phrase or ""), []).extend(boxes)
+        wanted: dict[tuple[str | None, str | None], list[Box]] = {}
+        for thing in one.example.targets:
+            wanted.setdefault(thing.kind, []).append(thing.xyxy)
+        right = sum(num_matches(boxes, wanted.get(kind, [])) for kind, boxes in found.items())
+        counts.add(right, sum(map(len, found.values())), len(one.example.targets))
+    return counts.f1
+
+
+def scored_boxes(asked: Sequence[Asked]) -> list[ScoredBox]:
+    """Every generated box with its score, right where it lies on an object of its answer."""
+    scored = []
+    for one in asked:
+        wanted = [thing.xyxy for thing in one.example.targets]
+        for box, score in zip(generated_boxes(one), one.answer.scores, strict=False):
+            right = any(iou(box, other) >= 0.5 for other in wanted)
+            scored.append(ScoredBox(score, right))
+    return scored
+
+
+def main() -> None:
+    """Read the command line, ask, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="where to write the table and the scored boxes")
+    parser.add_argument("--plots", type=Path, help="a folder for the ROC and reliability curves")
+    options = parser.parse_args()
+    evaluation = evaluate(ask_all(Answerer(options.checkpoint, options.device), options.scenes))
+    print(evaluation.as_text())
+    if options.json:
+        options.json.write_text(json.dumps(dataclasses.asdict(evaluation), indent=1) + "\n")
+    if options.plots:
+        scores = [box.score for box in evaluation.boxes]
+        draw_plots(scores, [box.is_right for box in evaluation.boxes], options.plots)
+
+
+if __name__ == "__main__":
+    main()

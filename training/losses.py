@@ -1,0 +1,75 @@
+"""The two lessons: what every region shows (dense), and which words answer a prompt (language)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.grounding.boxes import GRID
+from training.data import IGNORED
+from training.dense_labels import NUM_COLOURS, NUM_SHAPES
+
+NUM_LOGITS = NUM_COLOURS + NUM_SHAPES + 4 * GRID
+
+
+class DenseHeads(nn.Module):
+    """Throw-away linear readers of what each patch and each latent should know."""
+
+    def __init__(self, vision_width: int, text_width: int) -> None:
+        super().__init__()
+        self.of_patches = nn.Linear(vision_width, NUM_LOGITS)
+        self.of_latents = nn.Linear(text_width, NUM_LOGITS)
+
+    def forward(self, patches: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Read (B, patches, width) features and (B, 64, width) latents, rescaled to unit size."""
+        return (
+            self.of_patches(patches * patches.shape[-1] ** 0.5),
+            self.of_latents(latents * latents.shape[-1] ** 0.5),
+        )
+
+
+def dense_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy of colour, shape and the four edges; background has no edges."""
+    colour, shape, edges = torch.split(logits.float(), [NUM_COLOURS, NUM_SHAPES, 4 * GRID], dim=-1)
+    covered = labels[..., 0] < NUM_COLOURS - 1
+    targets = labels[covered][:, 2:].flatten()
+    edges = edges[covered].reshape(-1, GRID)
+    return {
+        "colour": functional.cross_entropy(colour.flatten(0, 1), labels[..., 0].flatten()),
+        "shape": functional.cross_entropy(shape.flatten(0, 1), labels[..., 1].flatten()),
+        "edge": functional.cross_entropy(edges, targets),
+    }
+
+
+def language_loss(
+    states: Tensor, words: Tensor, labels: Tensor, first_cell: int, softness: float
+) -> dict[str, Tensor]:
+    """Cross-entropy of the answers' words and cells.
+
+    Args:
+        states: (B, T, width) of the decoder.
+        words: (vocabulary, width), the tied embedding.
+        labels: (B, T) next tokens, `IGNORED` outside answers.
+        first_cell: the id of the first location token.
+        softness: how far, in cells, a near miss counts as half right; 0 for hard targets.
+    """
+    asked = labels != IGNORED
+    targets = labels[asked]
+    scores = functional.log_softmax((states[asked] @ words.T).float(), dim=-1)
+    right = scores.gather(1, targets[:, None]).squeeze(1)
+    is_cell = targets >= first_cell
+    of_cells = right[is_cell]
+    if softness > 0:
+        blur = soft_cells(targets[is_cell] - first_cell, softness)
+        of_cells = (scores[is_cell][:, first_cell:] * blur).sum(1)
+    return {"text": -right[~is_cell].mean(), "cell": -of_cells.mean()}
+
+
+def soft_cells(cells: Tensor, softness: float) -> Tensor:
+    """(N, 1024) weights that sum to one: a Gaussian around each cell, apart in row and column."""
+    line = torch.arange(GRID, device=cells.device)
+
+    def near(place: Tensor) -> Tensor:
+        return torch.softmax(-((line - place[:, None]) ** 2) / (2 * softness**2), dim=-1)
+
+    rows, columns = near(cells // GRID), near(cells % GRID)
+    return (rows[:, :, None] * columns[:, None, :]).flatten(1)

@@ -1,0 +1,129 @@
+"""Measures of right answers: overlap of boxes, F1, area under the ROC curve, reliability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.grounding.boxes import Box, box_to_patch_indices, patch_indices_to_box
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes; 0 where they do not meet.
+
+    >>> iou((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5))
+    0.5
+    """
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    union = _area(a) + _area(b) - width * height
+    return width * height / union
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def iou_of_perfect_tokens(box: Box) -> float:
+    """What is left of a box after the way through its two cells."""
+    return iou(box, patch_indices_to_box(*box_to_patch_indices(box)))
+
+
+def num_matches(found: Sequence[Box], wanted: Sequence[Box], threshold: float = 0.5) -> int:
+    """Pairs of a found and a wanted box, each used once, the closest pairs first."""
+    pairs = sorted(
+        ((iou(f, w), i, j) for i, f in enumerate(found) for j, w in enumerate(wanted)),
+        reverse=True,
+    )
+    used_found, used_wanted = set[int](), set[int]()
+    for overlap, i, j in pairs:
+        if overlap >= threshold and i not in used_found and j not in used_wanted:
+            used_found.add(i)
+            used_wanted.add(j)
+    return len(used_found)
+
+
+@dataclass
+class Counts:
+    """Right, found and wanted objects, summed over answers."""
+
+    right: int = 0
+    found: int = 0
+    wanted: int = 0
+
+    def add(self, right: int, found: int, wanted: int) -> None:
+        """Count one more answer."""
+        self.right += right
+        self.found += found
+        self.wanted += wanted
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall; 1 where nothing was found or wanted."""
+        total = self.found + self.wanted
+        return 2 * self.right / total if total else 1.0
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; not a number for no values."""
+    return sum(values) / len(values) if values else float("nan")
+
+
+def roc_auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
+    """The chance that a right box scores above a wrong one; ties count half.
+
+    >>> roc_auc([0.9, 0.8, 0.3], [True, False, False])
+    1.0
+    """
+    ranked = sorted(zip(scores, truths, strict=True))
+    num_right, num_wrong = sum(truths), len(truths) - sum(truths)
+    if not num_right or not num_wrong:
+        return float("nan")
+    wins, wrong_below, start = 0.0, 0, 0
+    while start < len(ranked):
+        end = start
+        while end < len(ranked) and ranked[end][0] == ranked[start][0]:
+            end += 1
+        right = sum(truth for _, truth in ranked[start:end])
+        wrong = end - start - right
+        wins += right * (wrong_below + wrong / 2)
+        wrong_below += wrong
+        start = end
+    return wins / (num_right * num_wrong)
+
+
+def roc_curve(scores: Sequence[float], truths: Sequence[bool]) -> list[tuple[float, float]]:
+    """False and true positive rates as the threshold sinks."""
+    num_right, num_wrong = sum(truths), len(truths) - sum(truths)
+    points, right, wrong = [(0.0, 0.0)], 0, 0
+    for _, truth in sorted(zip(scores, truths, strict=True), reverse=True):
+        right, wrong = right + truth, wrong + (not truth)
+        points.append((wrong / max(1, num_wrong), right / max(1, num_right)))
+    return points
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Boxes of similar score: their mean score, the share that is right, their number."""
+
+    mean_score: float
+    accuracy: float
+    num_boxes: int
+
+
+def reliability(
+    scores: Sequence[float], truths: Sequence[bool], num_bins: int = 10
+) -> list[ReliabilityBin]:
+    """Equal steps of score from 0 to 1; empty ones are left out."""
+    bins: list[list[tuple[float, bool]]] = [[] for _ in range(num_bins)]
+    for score, truth in zip(scores, truths, strict=True):
+        bins[min(num_bins - 1, int(score * num_bins))].append((score, truth))
+    return [
+        ReliabilityBin(
+            mean([score for score, _ in members]),
+            mean([float(truth) for _, truth in members]),
+            len(members),
+        )
+        for members in bins
+        if members
+    ]

@@ -1,0 +1,44 @@
+"""Reads RefCOCO, RefCOCO+ and RefCOCOg as JSON in COCO's layout, one expression a picture entry.
+
+These are the files known as `finetune_refcoco_val.json` and the like: `images` with `id`,
+`file_name`, `width`, `height` and the expression as `caption`; `annotations` with `image_id` and
+`bbox` (left, top, width, height in pixels).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.grounding.boxes import Box
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A referring expression and the one box that it means, normalised."""
+
+    picture: Path
+    text: str
+    box: Box
+
+    @property
+    def prompt(self) -> str:
+        """As the paper asks."""
+        return f"<grounding><phrase>{self.text}</phrase>"
+
+
+def read_refcoco(annotations: Path, images: Path) -> list[Expression]:
+    """Every expression of a split."""
+    content = json.loads(annotations.read_text())
+    entries = {entry["id"]: entry for entry in content["images"]}
+    expressions = []
+    for annotation in content["annotations"]:
+        entry = entries[annotation["image_id"]]
+        left, top, width, height = annotation["bbox"]
+        box = (
+            left / entry["width"],
+            top / entry["height"],
+            (left + width) / entry["width"],
+            (top + height) / entry["height"],
+        )
+        expressions.append(Expression(images / entry["file_name"], entry["caption"], box))
+    return expressions

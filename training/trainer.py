@@ -1,0 +1,201 @@
+"""The training loop: two stages of one schedule, resumable at any step."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from transformers import Kosmos2ForConditionalGeneration
+
+from training.data import Batch, Pack, TrainingScenes, batches
+from training.decoder import answer_states
+from training.losses import DenseHeads, dense_loss, language_loss
+from training.model import picture_features
+from training.pictures import normalise
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A run, counted in steps.
+
+    Attributes:
+        vision_steps: stage 1, dense labels only.
+        joint_steps: stage 2, dense labels and answers.
+        cooldown_steps: the last ones, in which the learning rate sinks to nothing.
+        batch_size: pictures in a step.
+        learning_rate: the highest: after the warm-up and until the cool-down.
+        warmup_steps: the first ones, in which the learning rate rises.
+        softness: of the location targets when stage 2 begins, in cells.
+        soft_steps: until the location targets are hard, from the beginning of stage 2.
+        dense_weight: of the dense labels in stage 2.
+        save_every: steps between saved states.
+    """
+
+    vision_steps: int
+    joint_steps: int
+    cooldown_steps: int = 1200
+    batch_size: int = 16
+    learning_rate: float = 1.2e-3
+    warmup_steps: int = 200
+    softness: float = 0.8
+    soft_steps: int = 1200
+    dense_weight: float = 0.5
+    save_every: int = 250
+
+    @property
+    def num_steps(self) -> int:
+        """Both stages."""
+        return self.vision_steps + self.joint_steps
+
+    def is_joint(self, step: int) -> bool:
+        """Whether stage 2 has begun."""
+        return step >= self.vision_steps
+
+    def learning_rate_at(self, step: int) -> float:
+        """Up in a line, a plateau, down in a line.
+
+        Nothing but the end depends on the number of steps: a run can be lengthened under way.
+        """
+        warmth = (step + 1) / self.warmup_steps
+        rest = (self.num_steps - step) / self.cooldown_steps
+        return self.learning_rate * min(1.0, warmth, rest)
+
+    def softness_at(self, step: int) -> float:
+        """Sinks in a line to zero: a soft target would cap the score of a perfect corner."""
+        return self.softness * max(0.0, 1 - (step - self.vision_steps) / self.soft_steps)
+
+
+class Lesson(nn.Module):
+    """The model with its throw-away heads, and the loss of a batch."""
+
+    def __init__(
+        self,
+        model: Kosmos2ForConditionalGeneration,
+        prefix: Sequence[int],
+        first_cell: int,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = DenseHeads(
+            model.config.vision_config.hidden_size, model.config.text_config.embed_dim
+        )
+        self.prefix = prefix
+        self.first_cell = first_cell
+        self.schedule = schedule
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Every part of the loss; stage 1 leaves the language out."""
+        features = picture_features(self.model, normalise(batch.pictures))
+        latents = self.model.image_to_text_projection(features)[0]
+        of_patches, of_latents = self.heads(features[:, 1:], latents)
+        parts = {
+            **{f"patch_{k}": v for k, v in dense_loss(of_patches, batch.patch_labels).items()},
+            **{f"latent_{k}": v for k, v in dense_loss(of_latents, batch.latent_labels).items()},
+        }
+        if self.schedule.is_joint(step):
+            states = answer_states(self.model, self.prefix, latents, batch.pack)
+            parts |= language_loss(
+                states,
+                self.model.get_input_embeddings().weight,
+                batch.pack.labels.flatten(0, 1),
+                self.first_cell,
+                self.schedule.softness_at(step),
+            )
+        return parts
+
+    def total(self, parts: dict[str, Tensor], step: int) -> Tensor:
+        """The weighted sum of the parts."""
+        weight = self.schedule.dense_weight if self.schedule.is_joint(step) else 1.0
+        dense = {"patch", "latent"}
+        weights = {name: weight if name.split("_")[0] in dense else 1.0 for name in parts}
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+
+
+class Trainer:
+    """Runs a schedule; its state is on disk every few hundred steps."""
+
+    def __init__(self, lesson: Lesson, scenes: dict[bool, TrainingScenes], state: Path) -> None:
+        """Continue from `state` if it is there. `scenes` are told apart by `is_joint`."""
+        self.lesson = lesson
+        self.schedule = lesson.schedule
+        self.scenes = scenes
+        self.state = state
+        self.step = 0
+        self.device = next(lesson.parameters()).device
+        self.optimizer = AdamW(
+            lesson.parameters(),
+            lr=self.schedule.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.02,
+        )
+        if state.exists():
+            self._load()
+
+    def run(self, until: int | None = None, num_workers: int = 1) -> None:
+        """Train up to step `until`, or to the end."""
+        end = self.schedule.num_steps if until is None else until
+        for first, last in self._stretches(end):
+            scenes = self.scenes[self.schedule.is_joint(first)]
+            size = self.schedule.batch_size
+            for batch in batches(scenes, first * size, last * size, size, num_workers):
+                self._learn(batch)
+                if self.step % self.schedule.save_every == 0 or self.step == end:
+                    self.save()
+
+    def _stretches(self, end: int) -> list[tuple[int, int]]:
+        """What is left of each stage: steps from and to."""
+        middle = max(self.step, min(self.schedule.vision_steps, end))
+        return [(a, b) for a, b in ((self.step, middle), (middle, end)) if a < b]
+
+    def _learn(self, batch: Batch) -> None:
+        began = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate_at(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            parts = self.lesson(to_device(batch, self.device), self.step)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(self.lesson.total(parts, self.step))
+        nn.utils.clip_grad_norm_(self.lesson.parameters(), 1.0)
+        self.optimizer.step()
+        if self.step % 50 == 0:
+            losses = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
+            LOGGER.info("step %d %.2f s %s", self.step, time.perf_counter() - began, losses)
+        self.step += 1
+
+    def save(self) -> None:
+        """Write the whole state; a crash while writing leaves the old one."""
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.state.with_suffix(".partial")
+        torch.save(
+            {
+                "step": self.step,
+                "lesson": self.lesson.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            partial,
+        )
+        partial.replace(self.state)
+
+    def _load(self) -> None:
+        stored = torch.load(self.state, map_location=self.device, weights_only=True)
+        self.step = stored["step"]
+        self.lesson.load_state_dict(stored["lesson"])
+        self.optimizer.load_state_dict(stored["optimizer"])
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The same batch on another device."""
+    pictures, patch_labels, latent_labels, pack = batch
+    return Batch(
+        pictures.to(device),
+        patch_labels.to(device),
+        latent_labels.to(device),
+        Pack(*(field.to(device) for field in pack)),
+    )
