@@ -1,0 +1,256 @@
+"""The rules of the house, read from the imports themselves; ARCHITECTURE.md tells the reasons."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.support.imports import imports_of, reachable, read_package
+
+ROOT = Path(__file__).parents[1]
+
+# Each row may import from the rows below it, and a package from itself; the modules of one row do
+# not know each other. A side may import from both sides' rows, never from the other side.
+HTTP_SIDE = (
+    ("app.cli",),
+    ("app.demonstration", "app.one_shot"),
+    ("app.supervisor",),
+    ("app.http",),
+    ("app.service", "app.outcomes"),
+    ("app.answers",),
+    ("app.engine.client", "app.listener"),
+    ("app.tasks", "app.examples", "app.readable"),
+    ("app.pictures",),
+)
+ENGINE_SIDE = (
+    ("app.engine.start",),
+    ("app.engine.process",),
+    ("app.engine.scheduler", "app.engine.runner"),
+    ("app.engine.phases", "app.engine.sequence"),
+    ("app.engine.kv_slots", "app.engine.sampling"),
+    ("app.model",),
+)
+BOTH_SIDES = (
+    ("app.run_directory",),
+    ("app.checkpoint", "app.tokenizer"),
+    ("app.grounding", "app.engine.messages", "app.shared_page", "app.child_process"),
+    ("app.metrics", "app.settings", "app.logs"),
+    ("app.errors",),
+)
+
+TORCH = ("kv_slots", "runner", "sampling", "start")
+HOMES = {
+    "fastapi": ("app.http",),
+    "httpx": ("app.checkpoint", "app.demonstration"),
+    "huggingface_hub": ("app.checkpoint",),
+    "msgspec": ("app.engine",),
+    "numpy": ("app.engine", "app.model", "app.pictures"),
+    "PIL": ("app.pictures",),
+    "prometheus_client": ("app.metrics",),
+    "psutil": ("app.engine.start",),
+    "pydantic": ("app.cli", "app.http", "app.settings"),
+    "pydantic_settings": ("app.settings",),
+    "rich": ("app.engine.start",),
+    "safetensors": ("app.model",),
+    "starlette": ("app.http",),
+    "structlog": ("app.http", "app.logs"),
+    "tokenizers": ("app.tokenizer",),
+    "torch": (*(f"app.engine.{name}" for name in TORCH), "app.model"),
+    "transformers": ("app.model", "app.tokenizer"),
+    "typer": ("app.cli",),
+    "uvicorn": ("app.http",),
+    "zmq": ("app.engine",),
+}
+
+
+def imports_below(root: Path) -> dict[str, set[str]]:
+    """What each module of `app` imports; the packages themselves are left out."""
+    modules = read_package(root / "app")
+    imports = imports_of(modules)
+    return {name: imports[name] for name in modules if not is_package(name, modules)}
+
+
+def is_package(name: str, modules: dict[str, ast.Module]) -> bool:
+    """Whether other modules lie in it."""
+    return any(other.startswith(f"{name}.") for other in modules)
+
+
+def lies_in(module: str, place: str) -> bool:
+    """Whether a module is the one named, or belongs to the package named."""
+    return module == place or module.startswith(f"{place}.")
+
+
+def row_of(module: str) -> tuple[str, int, str]:
+    """The side of a module, the number of its row, and the entry of that row; blank: no row."""
+    sides = {"http": HTTP_SIDE, "engine": ENGINE_SIDE, "both": BOTH_SIDES}
+    for side, rows in sides.items():
+        for number, row in enumerate(rows):
+            for entry in row:
+                if lies_in(module, entry):
+                    return side, number, entry
+    return "", 0, ""
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """What the tables say of one import within `app`."""
+    side, row, entry = row_of(importer)
+    side_below, row_below, entry_below = row_of(imported)
+    if side != side_below:
+        return side_below == "both"
+    return entry == entry_below or row < row_below
+
+
+def modules_without_row(root: Path) -> list[str]:
+    """Modules that the tables do not know."""
+    return [f"{module} has no row" for module in imports_below(root) if not row_of(module)[0]]
+
+
+def upward_imports(root: Path) -> list[str]:
+    """Imports that do not point down."""
+    return [
+        f"{importer} imports {imported}"
+        for importer, names in imports_below(root).items()
+        for imported in sorted(names)
+        if lies_in(imported, "app") and not may_import(importer, imported)
+    ]
+
+
+def circular_imports(root: Path) -> list[str]:
+    """Modules that import each other; within a package too."""
+    try:
+        TopologicalSorter(imports_below(root)).prepare()
+    except CycleError as error:
+        return [" imports ".join(reversed(error.args[1]))]
+    return []
+
+
+def homeless_libraries(root: Path) -> list[str]:
+    """Libraries imported outside their home, or that have none."""
+    return [
+        f"{importer} imports {library}"
+        for importer, names in imports_below(root).items()
+        for library in sorted(names - sys.stdlib_module_names)
+        if not lies_in(library, "app")
+        and not any(lies_in(importer, home) for home in HOMES.get(library, ()))
+    ]
+
+
+def roads_to_torch(root: Path) -> list[str]:
+    """Modules of the HTTP side that import torch, be it through others."""
+    imports = imports_below(root)
+    reaching = [module for module in imports if "torch" in reachable(module, imports)]
+    return [f"{module} reaches torch" for module in reaching if row_of(module)[0] == "http"]
+
+
+def files_without_docstring(root: Path) -> list[str]:
+    """Files that do not begin with what they are for."""
+    files = [
+        file
+        for folder in ("app", "benchmarks", "tests", "training")
+        for file in sorted((root / folder).rglob("*.py"))
+        if not ast.get_docstring(ast.parse(file.read_text()))
+    ]
+    return [f"{file.relative_to(root)} has no docstring" for file in files]
+
+
+def busy_packages(root: Path) -> list[str]:
+    """Packages that import: whoever wants one of their modules would load others too."""
+    modules = read_package(root / "app")
+    packages = {name: tree for name, tree in modules.items() if is_package(name, modules)}
+    return [f"{name} does more" for name, tree in packages.items() if len(tree.body) > 1]
+
+
+RULES: dict[str, Callable[[Path], list[str]]] = {
+    "every module has its row": modules_without_row,
+    "imports point down only": upward_imports,
+    "no modules import each other": circular_imports,
+    "every library has one home": homeless_libraries,
+    "nothing of the HTTP side reaches torch": roads_to_torch,
+    "every file says first what it is for": files_without_docstring,
+    "packages hold a docstring alone": busy_packages,
+}
+
+PLANTED = {
+    "every module has its row": [("new.py", "", "app.new has no row")],
+    "imports point down only": [
+        ("tasks.py", "from app.service import Service", "app.tasks imports app.service"),
+        ("tasks.py", "from app import service", "app.tasks imports app.service"),
+        ("errors.py", "def late():\n    import app.logs", "app.errors imports app.logs"),
+        ("logs.py", "import_module('app.metrics')", "app.logs imports app.metrics"),
+        ("answers.py", "import app.engine.runner", "app.answers imports app.engine.runner"),
+        ("model/vision.py", "import app.tasks", "app.model.vision imports app.tasks"),
+    ],
+    "no modules import each other": [
+        ("http/schemas.py", "import app.http.forms", "app.http.schemas imports app.http.forms"),
+    ],
+    "every library has one home": [
+        ("service.py", "from fastapi import Request", "app.service imports fastapi"),
+        ("outcomes.py", "import prometheus_client", "app.outcomes imports prometheus_client"),
+        ("engine/process.py", "import torch.cuda", "app.engine.process imports torch"),
+        ("http/ground.py", "import PIL.Image", "app.http.ground imports PIL"),
+        ("cli.py", "import a_new_library", "app.cli imports a_new_library"),
+        ("cli.py", "__import__(name)", "app.cli imports (a name that is not written out)"),
+        ("cli.py", "from . import errors", "app.cli imports (a name that is not written out)"),
+    ],
+    "nothing of the HTTP side reaches torch": [
+        ("checkpoint.py", "def late():\n    import torch", "app.http.process reaches torch"),
+        ("supervisor.py", "import app.engine.start", "app.cli reaches torch"),
+    ],
+    "every file says first what it is for": [
+        ("http/new.py", "", "app/http/new.py has no docstring")
+    ],
+    "packages hold a docstring alone": [
+        ("http/__init__.py", "import app.logs", "app.http does more")
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rule_holds(rule: str) -> None:
+    """Strangers find their way by these rules, so no change may bend one unseen."""
+    assert RULES[rule](ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "planted", "found"),
+    [(rule, *fault) for rule, faults in PLANTED.items() for fault in faults],
+)
+def test_a_fault_planted_against_the_rule_is_found(
+    tmp_path: Path, rule: str, file: str, planted: str, found: str
+) -> None:
+    """A rule that cannot fail would be none."""
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("demo"))
+    with (tmp_path / "app" / file).open("a") as source:
+        source.write(f"\n{planted}\n")
+    assert any(found in fault for fault in RULES[rule](tmp_path))
+
+
+def test_every_rule_has_a_fault_planted_against_it() -> None:
+    """So the test above covers a new rule as well."""
+    assert PLANTED.keys() == RULES.keys()
+
+
+def test_the_tables_name_nothing_that_is_gone() -> None:
+    """It could come back without anybody looking at it."""
+    imports = imports_below(ROOT)
+    rows = {entry for row in (*HTTP_SIDE, *ENGINE_SIDE, *BOTH_SIDES) for entry in row}
+    homes = {(library, home) for library in HOMES for home in HOMES[library]}
+    used_homes = {
+        (library, home)
+        for library, home in homes
+        if any(library in names for module, names in imports.items() if lies_in(module, home))
+    }
+    assert rows - {row_of(module)[2] for module in imports} == set()
+    assert homes - used_homes == set()
+
+
+def test_processes_of_the_http_side_never_load_torch() -> None:
+    """What libraries import counts too, which no rule above sees."""
+    modules = [module for module in imports_below(ROOT) if row_of(module)[0] == "http"]
+    program = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
