@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import httpx
 
 from app.errors import CheckpointError, OutOfMemory
 from app.settings import EMBEDDED_CHECKPOINT
@@ -190,7 +191,7 @@ def _fetch(model: str, revision: str | None) -> Path:
         raise CheckpointError(f"{model}: no such model on the hub, or no access to it") from None
     except LocalEntryNotFoundError:
         raise CheckpointError(f"{model}: not in the cache, and the hub was not reached") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (OSError, httpx.HTTPError) as error:
         raise CheckpointError(f"{model}: the hub answered {error}") from None
 
 
@@ -198,8 +199,8 @@ def _check_disk(model: str, revision: str | None) -> None:
     """Tell what will be downloaded, and refuse it when it does not fit on the disk."""
     try:
         files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
-    except OSError:  # not reached: the cache may hold it all the same, and the fetch will tell
-        return
+    except (OSError, httpx.HTTPError):
+        return  # not reached: the cache may hold it all the same, and the fetch will tell
     wanted = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
     size = sum(file.size or 0 for file in wanted)
     cache = Path(constants.HF_HUB_CACHE)

@@ -1,0 +1,176 @@
+"""A hub id is fetched: the weights and the JSON files, nothing else. The hub is one of our own."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PROGRAM = """
+from app.checkpoint import open_checkpoint
+from app.errors import StartupError
+try:
+    checkpoint = open_checkpoint("owner/kosmos", REVISION)
+    print(checkpoint.name, checkpoint.revision, len(checkpoint.tensors))
+except StartupError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@dataclass
+class LoopbackHub:
+    """A hub with one model, made of a directory's files.
+
+    Attributes:
+        directory: the model's files.
+        address: where it listens.
+        asked: the files that were asked for.
+        declared_size: told of each file instead of its own.
+        has_model: whether it knows the model at all.
+    """
+
+    directory: Path
+    address: str = ""
+    asked: set[str] = field(default_factory=set)
+    declared_size: int | None = None
+    has_model: bool = True
+
+    def describe(self) -> bytes:
+        """What the hub tells of the model."""
+        files = [
+            {"rfilename": file.name, "size": self.declared_size or file.stat().st_size}
+            for file in self.directory.iterdir()
+        ]
+        return json.dumps({"id": "owner/kosmos", "sha": COMMIT, "siblings": files}).encode()
+
+    def list_files(self) -> bytes:
+        """The files, as the hub lists a revision's."""
+        files = [
+            {
+                "type": "file",
+                "path": file.name,
+                "size": file.stat().st_size,
+                "oid": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
+            for file in self.directory.iterdir()
+            if file.is_file()
+        ]
+        return json.dumps(files).encode()
+
+    def read(self, path: str) -> tuple[bytes, str] | None:
+        """The content and the tag of a path."""
+        if not self.has_model:
+            return None
+        if "/tree/" in path:
+            return self.list_files(), "tree"
+        if path.startswith("/api/models/owner/kosmos"):
+            return self.describe(), "model"
+        file = self.directory / path.rpartition("/")[2]
+        if "/resolve/" not in path or not file.is_file():
+            return None
+        self.asked.add(file.name)
+        content = file.read_bytes()
+        return content, hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def hub(tireless: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
+    directory = tmp_path / "hub"
+    directory.mkdir()
+    for file in tireless.iterdir():
+        (directory / file.name).symlink_to(file)
+    (directory / "pytorch_model.bin").write_bytes(b"a pickle")
+    (directory / "modeling.py").write_text("raise SystemExit")
+    hub = LoopbackHub(directory)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(has_body=False)
+
+        def do_GET(self) -> None:
+            self.answer(has_body=True)
+
+        def answer(self, has_body: bool) -> None:
+            found = hub.read(self.path.partition("?")[0])
+            self.send_response(404 if found is None else 200)
+            if found is None:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            content, tag = found or (b"", "")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", f'"{tag}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.end_headers()
+            if has_body:
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield hub
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def open_from(hub: LoopbackHub, cache: Path, revision: str | None = None) -> str:
+    program = PROGRAM.replace("REVISION", repr(revision))
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_TOKEN": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-1500:]
+    return result.stdout.splitlines()[-1]
+
+
+def test_only_weights_and_json_are_fetched(hub: LoopbackHub, tmp_path: Path) -> None:
+    """No pickle and no code ever reaches this machine."""
+    assert open_from(hub, tmp_path / "cache").startswith(f"owner/kosmos {COMMIT} ")
+    assert hub.asked
+    assert {Path(name).suffix for name in hub.asked} == {".safetensors", ".json"}
+
+
+def test_what_is_in_the_cache_is_served_without_the_hub(hub: LoopbackHub, tmp_path: Path) -> None:
+    """A restart must not depend on somebody else's server."""
+    first = open_from(hub, tmp_path / "cache")
+    hub.asked.clear()
+    assert open_from(hub, tmp_path / "cache") == first
+    assert not hub.asked - {name for name in hub.asked if name.endswith(".json")}
+    hub.address = "http://127.0.0.1:1"
+    assert open_from(hub, tmp_path / "cache") == first
+
+
+def test_a_download_that_does_not_fit_on_the_disk_is_refused(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    """Before it begins."""
+    hub.declared_size = 10**18
+    assert open_from(hub, tmp_path / "cache").startswith("OutOfMemory owner/kosmos: ")
+    assert not hub.asked
+
+
+def test_a_model_that_the_hub_does_not_have_is_told(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.has_model = False
+    assert "no such model on the hub" in open_from(hub, tmp_path / "cache")
+
+
+def test_a_hub_that_is_not_reached_is_told(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.address = "http://127.0.0.1:1"
+    told = open_from(hub, tmp_path / "cache")
+    assert told.startswith("CheckpointError owner/kosmos: ")
+    assert "not reached" in told
