@@ -1,0 +1,91 @@
+"""The fonts that labels are written in, in order of preference, and what each can show.
+
+FiraGO comes with the package `pymupdf-fonts`: Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari,
+Thai and Georgian. The machine's own fonts add the rest where they are installed. The reasons are in
+`docs/adr/0010-fonts-for-labels.md`.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pymupdf_fonts  # type: ignore[import-untyped]
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from PIL import ImageFont, features
+
+_CARRIED = "figo"  # FiraGO Regular
+_OF_THE_MACHINE = (
+    "DejaVuSans.ttf",  # Armenian, symbols, faces
+    "NotoSansCJK-Regular.ttc",  # Chinese, Japanese, Korean
+    "unifont.otf",  # every character of the basic plane, coarse
+    "unifont_upper.otf",  # emoji and the scripts of the upper planes, coarse
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Typeface:
+    """One font, at any size.
+
+    Args:
+        source: the font itself, or the path of its file; of a collection the first is meant.
+    """
+
+    source: bytes | str
+
+    @cached_property
+    def covered(self) -> frozenset[int]:
+        """The code points it has a glyph for. Reading them takes up to 0.2 s, once."""
+        with TTFont(self._file(), fontNumber=0, lazy=True) as font:
+            return frozenset(font.getBestCmap())
+
+    def covers(self, character: str) -> bool:
+        """Tell whether it has a glyph for a character."""
+        return ord(character) in self.covered
+
+    def at_size(self, size: int, layout: ImageFont.Layout) -> ImageFont.FreeTypeFont:
+        """Return it at a size of 1 or more pixels per em."""
+        return ImageFont.truetype(self._file(), size, layout_engine=layout)
+
+    def _file(self) -> io.BytesIO | str:
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
+
+
+@dataclass(frozen=True)
+class Fonts:
+    """Typefaces in order of preference.
+
+    Args:
+        typefaces: one or more.
+        layout: Raqm joins Arabic letters and orders right-to-left text; the basic layout does
+            neither.
+    """
+
+    typefaces: tuple[Typeface, ...]
+    layout: ImageFont.Layout
+
+    def covering(self, character: str) -> Typeface | None:
+        """Return the first typeface that has a glyph for a character."""
+        return next((face for face in self.typefaces if face.covers(character)), None)
+
+
+def load_fonts() -> Fonts:
+    """Return the font carried along and those that the machine has.
+
+    >>> all(load_fonts().covering(letter) for letter in "aλжעجहก")
+    True
+    """
+    carried = Typeface(bytes(pymupdf_fonts.myfont(_CARRIED)))
+    has_raqm = features.check("raqm")
+    layout = ImageFont.Layout.RAQM if has_raqm else ImageFont.Layout.BASIC
+    return Fonts((carried, *_of_the_machine()), layout)
+
+
+def _of_the_machine() -> Iterator[Typeface]:
+    for name in _OF_THE_MACHINE:
+        try:
+            path = ImageFont.truetype(name).path  # Pillow searches the system's font folders
+        except OSError:
+            continue
+        if isinstance(path, str):
+            yield Typeface(path)

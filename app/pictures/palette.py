@@ -1,0 +1,81 @@
+"""Colours and line patterns that tell entities apart, also for colour-blind eyes.
+
+The colours are the eight of M. Petroff, "Accessible Color Sequences for Data Visualization"
+(arXiv:2107.02270), found by searching for sequences that stay apart under simulated protanopia,
+deuteranopia and tritanopia and that people like to look at. When they are used up, they come again
+with another line pattern.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Colour = tuple[int, int, int]
+"""Red, green and blue of sRGB, 0…255."""
+
+Pattern = Literal["solid", "dashed", "dotted", "dash-dotted"]
+"""How a line is drawn."""
+
+COLOURS: tuple[Colour, ...] = (
+    (24, 69, 251),  # blue
+    (255, 94, 2),  # orange
+    (134, 200, 221),  # light blue
+    (201, 31, 22),  # red
+    (173, 173, 125),  # sand
+    (200, 73, 169),  # pink
+    (101, 99, 100),  # grey
+    (87, 141, 255),  # sky blue
+)
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one entity looks.
+
+    Attributes:
+        colour: of its lines and of the ground of its labels.
+        ink: black or white, whichever contrasts more with the colour: at least 4.5 to 1, whatever
+            the colour is. Of the text, and of the rim that sets the lines off the picture.
+        pattern: of its lines.
+    """
+
+    colour: Colour
+    ink: Colour
+    pattern: Pattern
+
+
+def style_of(index: int) -> Style:
+    """Return the style of the entity at a place in the list, 0 or more.
+
+    The first 32 differ; then they repeat.
+
+    >>> style_of(1)
+    Style(colour=(255, 94, 2), ink=(0, 0, 0), pattern='solid')
+    >>> style_of(9).pattern, style_of(32) == style_of(0)
+    ('dashed', True)
+    """
+    colour = COLOURS[index % len(COLOURS)]
+    pattern = PATTERNS[index // len(COLOURS) % len(PATTERNS)]
+    ink = max(BLACK, WHITE, key=lambda candidate: contrast(candidate, colour))
+    return Style(colour, ink, pattern)
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """Return the contrast ratio of two colours, 1…21, as WCAG 2.2 defines it.
+
+    >>> contrast(BLACK, WHITE)
+    21.0
+    """
+    dark, light = sorted((_relative_luminance(one), _relative_luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _relative_luminance(colour: Colour) -> float:
+    red, green, blue = (_linear(channel / 255) for channel in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
