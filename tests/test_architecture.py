@@ -4,11 +4,15 @@ import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.imports import imports_of, reachable, read_package
 
@@ -46,7 +50,8 @@ BOTH_SIDES = (
 TORCH = ("kv_slots", "runner", "sampling", "start")
 HOMES = {
     "fastapi": ("app.http",),
-    "httpx": ("app.checkpoint", "app.demonstration"),
+    "fontTools": ("app.pictures",),
+    "httpx": ("app.demonstration",),
     "huggingface_hub": ("app.checkpoint",),
     "msgspec": ("app.engine",),
     "numpy": ("app.engine", "app.model", "app.pictures"),
@@ -55,6 +60,7 @@ HOMES = {
     "psutil": ("app.engine.start",),
     "pydantic": ("app.cli", "app.http", "app.settings"),
     "pydantic_settings": ("app.settings",),
+    "pymupdf_fonts": ("app.pictures",),
     "rich": ("app.engine.start",),
     "safetensors": ("app.model",),
     "starlette": ("app.http",),
@@ -247,6 +253,17 @@ def test_the_tables_name_nothing_that_is_gone() -> None:
     }
     assert rows - {row_of(module)[2] for module in imports} == set()
     assert homes - used_homes == set()
+
+
+def test_every_library_is_a_dependency_of_its_own() -> None:
+    """One that only another library brings along goes when that one no longer needs it."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {canonicalize_name(Requirement(text).name) for text in declared}
+    providers = packages_distributions()
+    brought = {
+        library for library in HOMES if names.isdisjoint(map(canonicalize_name, providers[library]))
+    }
+    assert brought == set()
 
 
 def test_processes_of_the_http_side_never_load_torch() -> None:
