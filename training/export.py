@@ -39,7 +39,7 @@ def export(
         _write_json(staging / "generation_config.json", _generation_settings(tokenizer))
         directory.mkdir(parents=True, exist_ok=True)
         for file in sorted(staging.iterdir()):
-            shutil.move(file, directory / file.name)
+            shutil.copyfile(file, directory / file.name)  # with ordinary access rights
 
 
 def _processor_settings() -> dict[str, object]:
