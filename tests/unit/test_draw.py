@@ -166,6 +166,27 @@ def test_a_label_is_left_out_only_if_no_free_place_of_its_size_is_left(
             taken.append(found)
 
 
+def test_a_label_sits_on_its_box_as_long_as_no_label_is_just_there() -> None:
+    """One in the same rows, or in the same columns, is not in the way."""
+    boxes = (10, 30, 40, 90), (60, 30, 90, 90), (10, 60, 40, 90)
+    places = place([Wanted(20, 10, box) for box in boxes], (100, 100), 2)
+    assert places == [(10, 20, 30, 30), (60, 20, 80, 30), (10, 50, 30, 60)]
+
+
+STRIPS = [Wanted(30, 40, (100, 15, 110, 25))] * 3  # as high as the picture
+
+
+def test_a_label_that_finds_no_place_at_its_box_stays_as_near_as_it_can() -> None:
+    """The farther it is, the longer the line that ties it to its box."""
+    assert place(STRIPS, (140, 40), 2) == [(110, 0, 140, 40), (70, 0, 100, 40), (40, 0, 70, 40)]
+
+
+def test_a_label_goes_farther_to_leave_corners_in_sight() -> None:
+    """A box that is hidden is worse than a label that is far."""
+    hidden_else = Wanted(1, 1, (52, 18, 58, 22))
+    assert place([*STRIPS, hidden_else], (140, 40), 2)[2] == (0, 0, 30, 40)
+
+
 def test_a_label_leaves_the_corners_of_boxes_in_sight_where_it_can() -> None:
     """Corners are what a viewer reads a box by."""
     box, below = (20, 30, 90, 80), (30, 22, 60, 28)  # a small box right above the first
