@@ -61,3 +61,19 @@ EMBEDDED_EXAMPLES = (
     Example("raw", "<grounding><phrase> a blue square</phrase>"),
 )
 """About `EXAMPLE_SCENE`; every task, and both kinds of question."""
+
+PUBLISHED_EXAMPLES = (
+    Example("brief_caption"),
+    Example("detailed_caption"),
+    Example("phrase_grounding", "a snowman"),
+    Example("referring_expression_comprehension", "a snowman next to a fire"),
+    Example("referring_expression_generation", regions=_regions(None, [400, 48, 1008, 848])),
+    Example("grounded_vqa", "What is special about this image?"),
+    Example(
+        "grounded_vqa",
+        "Where is the fire next to?",
+        _regions("the fire", [176, 16, 496, 912]),
+    ),
+    Example("raw", "<grounding> An image of"),
+)
+"""Those of the published model's card, about its picture of a snowman (1024×1024 pixels)."""

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from time import monotonic
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from app.http.ground import ground_router
 from app.http.middleware import BodyLimit, RequestContext
 from app.http.ops import ops_router
 from app.http.problems import handle_framework_error, handle_our_error
+from app.http.tasks import tasks_router
 from app.metrics import HttpMetrics
 from app.service import Service
 from app.settings import Settings
@@ -37,14 +39,14 @@ def create_app(
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, engine, metrics, clock)
-    app = FastAPI(
+    app: FastAPI = FastAPIOffline(  # the page at /docs loads nothing from another host
         title="Kosmos-2",
         version=version("kosmos2-server"),
         description="A picture and a task in, grounded text with boxes out.",
-        docs_url=None,  # its assets would come from another host
         redoc_url=None,
     )
     app.include_router(ground_router(settings, service, metrics, clock))
+    app.include_router(tasks_router(checkpoint))
     app.include_router(ops_router(settings, checkpoint, engine.page, clock))
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)

@@ -56,6 +56,20 @@ def test_a_client_that_leaves_frees_its_place(tireless: Path) -> None:
         assert service.metric("kosmos2_kv_slots_used") == 0
 
 
+def test_the_places_are_the_services_whatever_the_number_of_its_http_processes(
+    tireless: Path,
+) -> None:
+    """One slot and one waiting place take two requests, and refuse the others at once."""
+    with (
+        running_service(model=tireless, http_workers=3, slots=1, max_waiting=1) as service,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        asked = [pool.submit(ask, service.url, **LONG) for _ in range(12)]
+        statuses = sorted(response.result().status_code for response in asked)
+        assert statuses == [200] * 2 + [503] * 10
+        assert service.metric("kosmos2_http_workers") == 3
+
+
 def test_a_request_whose_time_is_over_is_told(tireless: Path) -> None:
     with running_service(model=tireless, deadline_s=0.05) as service:
         response = ask(service.url, **LONG)

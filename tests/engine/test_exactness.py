@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.scenes import scene_pixels
 
 from app.checkpoint import open_checkpoint
 from app.engine.messages import SamplingParameters
@@ -16,6 +15,7 @@ from tests.support.checkpoints import full_size_config, tiny_config, write_rando
 from tests.support.exactness import answer_all, compare
 from tests.support.reference import Reference
 from tests.support.requests import random_requests
+from tests.support.scenes import scene_pixels
 
 CONCURRENCIES = (1, 8, 32)
 

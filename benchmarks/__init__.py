@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each ends in one JSON line."""

@@ -1,0 +1,64 @@
+"""Pictures inside JSON: base64 as it is found in the wild, data URIs, and no other URL."""
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import InvalidRequest
+from app.http.json_bodies import decode_base64, take_image
+
+
+@given(data=st.binary(min_size=1, max_size=60), cut=st.integers(0, 2), gap=st.sampled_from("\n \t"))
+def test_padding_is_optional_and_white_space_is_ignored(data: bytes, cut: int, gap: str) -> None:
+    """Encoders wrap lines, and some leave the padding out."""
+    text = base64.b64encode(data).decode()
+    wrapped = gap.join(text[i : i + 7] for i in range(0, len(text), 7))
+    assert decode_base64("image", wrapped.rstrip("=") + "=" * cut) == data
+
+
+@pytest.mark.parametrize("text", ["a", "ab_-", "ab*d", "abcde", "ä"])
+def test_what_is_not_base64_is_told(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="standard alphabet"):
+        decode_base64("image", text)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"base64": "aGVsbG8="},
+        {"url": "data:image/png;base64,aGVsbG8="},
+        {"url": "data:;base64,aGVsbG8"},
+        {"url": "data:image/svg+xml;charset=utf-8;base64,aGVsbG8="},
+        "data:image/jpeg;base64,aGVsbG8=",
+    ],
+)
+def test_a_picture_is_given_as_base64_or_as_a_data_uri(image: Any) -> None:
+    fields = {"image": image, "task": "raw"}
+    assert take_image(fields) == b"hello"
+    assert fields == {"task": "raw"}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "https://example.com/a.png",
+        {"url": "http://127.0.0.1/metrics"},
+        {"url": "file:///etc/passwd"},
+        {"url": "data:image/png,plain"},
+        {"base64": ""},
+        {"base64": 5},
+        {"base64": "aGk=", "url": "data:;base64,aGk="},
+        {"path": "a.png"},
+        {},
+        [],
+        7,
+        None,
+    ],
+)
+def test_no_other_picture_is_read(image: Any) -> None:
+    """The service never makes an outgoing request for a user."""
+    with pytest.raises(InvalidRequest, match="image"):
+        take_image({"image": image})
