@@ -129,7 +129,8 @@ class Typesetter:
     def _runs(self, text: str) -> list[_Run]:
         """Split a line by font, from left to right."""
         if self._fonts.layout is ImageFont.Layout.BASIC:
-            return [_Run(run, font, None) for run, font in self._by_font(visual_order(text))]
+            seen = visual_order("".join(char for char in text if char not in _JOINERS))
+            return [_Run(run, font, None) for run, font in self._by_font(seen)]
         direction = direction_of(text)
         runs = [_Run(run, font, direction) for run, font in self._by_font(text)]
         return runs if direction == "ltr" else runs[::-1]
@@ -145,8 +146,12 @@ class Typesetter:
                 if character in _JOINERS:
                     continue
                 current = self._fonts.covering(character) or first
-            shown = character if current.covers(character) else _LEFT_TO_RIGHT + escape(character)
-            yield shown, current
+            yield character if current.covers(character) else self._escaped(character), current
+
+    def _escaped(self, character: str) -> str:
+        if self._fonts.layout is ImageFont.Layout.BASIC:  # it would draw the invisible mark
+            return escape(character)
+        return _LEFT_TO_RIGHT + escape(character)
 
     def _at_size(self, typeface: Typeface) -> ImageFont.FreeTypeFont:
         if typeface not in self._sized:

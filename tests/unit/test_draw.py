@@ -325,6 +325,12 @@ def test_both_layout_engines_write_hebrew_alike(text: str) -> None:
     )
 
 
+def test_without_raqm_no_invisible_character_is_drawn() -> None:
+    """The basic layout would give each the width of its glyph."""
+    basic = Fonts(CARRIED.typefaces, ImageFont.Layout.BASIC)
+    assert np.array_equal(written("a\u200db猫", basic), written("ab\\u732b", basic))
+
+
 def written(text: str, fonts: Fonts) -> NDArray[np.uint8]:
     image = Image.new("RGB", (300, 40), "white")
     Typesetter(fonts, 20).draw(ImageDraw.Draw(image), 5, 28, text, BLACK)
