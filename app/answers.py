@@ -1,15 +1,9 @@
-"""From generated tokens to the answer: text, entities with boxes and scores, what was used."""
+"""What the service answers: text, entities with boxes and scores, what was used."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from os.path import commonprefix
 
-from app.engine.messages import FinishReason, NewToken
-from app.grounding.boxes import Box, CellPair, scale_box
-from app.grounding.markup import ParsedBox, ParsedEntity, parse, patch_tag_offsets
-from app.tokenizer import Kosmos2Tokenizer
+from app.engine.messages import FinishReason
+from app.grounding.boxes import Box, CellPair
 
 
 @dataclass(frozen=True)
@@ -140,84 +134,29 @@ class Answer:
     timings: Timings
 
 
-def read_tokens(
-    tokenizer: Kosmos2Tokenizer,
-    prompt_ids: Sequence[int],
-    new_tokens: Sequence[NewToken],
-    image: ImageFacts,
-) -> Grounded:
-    """Parse what was generated.
+@dataclass(frozen=True)
+class NewText:
+    """The next part of the answer's text, final.
 
-    Args:
-        tokenizer: of the checkpoint that generated it.
-        prompt_ids: the whole prompt, the picture's places included.
-        new_tokens: all of the answer, one or more.
-        image: gives the boxes their pixels.
+    Attributes:
+        text: not empty; joined, all of them are `Grounded.answer`.
     """
-    token_ids = [*prompt_ids, *(new_token.token_id for new_token in new_tokens)]
-    parsed = parse(tokenizer.decode(token_ids)).cleaned()
-    prompt = parse(tokenizer.decode(prompt_ids))
-    scores = _scores(tokenizer, prompt_ids, new_tokens, parsed.markup)
-    # Anything but a prefix is possible: the clean-up of spaces works across the border.
-    answer_start = len(commonprefix([prompt.text, parsed.text]))  # noqa: RUF071 - characters are meant
-    answer_start += len(parsed.text[answer_start:]) - len(parsed.text[answer_start:].lstrip())
-    return Grounded(
-        text=parsed.text,
-        answer=parsed.text[answer_start:],
-        answer_start=answer_start,
-        entities=tuple(
-            _entity(entity, scores, len(prompt.markup), image) for entity in parsed.entities
-        ),
-        markup=parsed.markup,
-        finish_reason=new_tokens[-1].finish_reason or "length",
-    )
+
+    text: str
 
 
-def _entity(
-    entity: ParsedEntity, scores: dict[int, float | None], prompt_length: int, image: ImageFacts
-) -> Entity:
-    return Entity(
-        phrase=entity.phrase,
-        span=entity.span,
-        from_prompt=entity.boxes[0].markup_offset < prompt_length,
-        boxes=tuple(_box(box, scores.get(box.markup_offset), image) for box in entity.boxes),
-    )
+@dataclass(frozen=True)
+class NewEntity:
+    """An entity that is complete while the answer is still being written.
 
-
-def _box(box: ParsedBox, score: float | None, image: ImageFacts) -> AnswerBox:
-    return AnswerBox(
-        xyxy=scale_box(box.box, image.width, image.height),
-        xyxy_normalized=box.box,
-        patch_indices=box.patch_indices,
-        score=score,
-    )
-
-
-def _scores(
-    tokenizer: Kosmos2Tokenizer,
-    prompt_ids: Sequence[int],
-    new_tokens: Sequence[NewToken],
-    markup: str,
-) -> dict[int, float | None]:
-    """The score of the box at each offset of the markup; none for what the prompt brought.
-
-    The n-th location tag of the markup is the n-th location token, since no other token reads as
-    one; should a tokenizer ever break this, there are no scores rather than wrong ones.
+    Attributes:
+        index: in `Grounded.entities`.
+        entity: as it stands there.
     """
-    logarithms: list[float | None] = []
-    unscored = ((token_id, None) for token_id in prompt_ids)
-    scored = ((token.token_id, token.log_probability) for token in new_tokens)
-    end_of_image = tokenizer.prefix_ids[-1]
-    for token_id, logarithm in (*unscored, *scored):
-        if token_id == end_of_image:  # the markup begins behind the last one
-            logarithms.clear()
-        elif token_id in tokenizer.patch_ids:
-            logarithms.append(logarithm)
-    offsets = patch_tag_offsets(markup)
-    if len(offsets) != len(logarithms):
-        return {}
-    pairs = pairwise(logarithms)
-    return {
-        offset: None if first is None or second is None else math.exp((first + second) / 2)
-        for offset, (first, second) in zip(offsets, pairs, strict=False)
-    }
+
+    index: int
+    entity: Entity
+
+
+AnswerEvent = NewText | NewEntity
+"""What can be told before the answer is complete."""

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
 
-from app.answers import Answer, ImageFacts, Timings, Usage, read_tokens
+from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient, Prompt
 from app.engine.messages import NewToken, SamplingParameters
@@ -16,12 +16,20 @@ from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.boxes import BoxFormat, CellPair, box_to_patch_indices, parse_user_box
 from app.metrics import HttpMetrics
 from app.pictures.decode import Picture, decode_picture
+from app.reading import AnswerReader
 from app.settings import Settings
 from app.tasks import Region, Task, write_prompt
 from app.tokenizer import Kosmos2Tokenizer
 
 MAX_SEED = 2**63 - 1
 RAW_TASK = "raw"
+
+Listener = Callable[[AnswerEvent], None]
+"""Is told of each part of an answer as soon as it is final."""
+
+
+def listen_to_nothing(_: AnswerEvent) -> None:
+    """Wait for the whole answer."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,12 @@ class Service:
         self._engine, self._metrics, self._clock = engine, metrics, clock
 
     async def ground(
-        self, request: GroundRequest, *, request_id: str, received_at: float
+        self,
+        request: GroundRequest,
+        *,
+        request_id: str,
+        received_at: float,
+        listener: Listener = listen_to_nothing,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
 
@@ -105,6 +118,7 @@ class Service:
             request: what is asked.
             request_id: names the request in the answer.
             received_at: when its headers were complete; the deadline counts from there.
+            listener: is told each part of the answer; has to return at once.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
@@ -114,12 +128,17 @@ class Service:
         try:
             async with asyncio.timeout(deadline - self._clock()):
                 with self._engine.permit():
-                    return await self._ground(request, request_id, received_at, deadline)
+                    return await self._ground(request, request_id, received_at, deadline, listener)
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
 
     async def _ground(
-        self, request: GroundRequest, request_id: str, received_at: float, deadline: float
+        self,
+        request: GroundRequest,
+        request_id: str,
+        received_at: float,
+        deadline: float,
+        listener: Listener,
     ) -> Answer:
         began = self._clock()
         picture = await self._decode(request)
@@ -128,13 +147,14 @@ class Service:
         prompt = self._write_prompt(request, image, picture.pixels)
         del picture  # at full size it is large, and only its 224×224 pixels are needed from here
         sampling = self._choose_sampling(request, len(prompt.token_ids))
-        new_tokens, first_at = await self._generate(prompt, sampling, deadline)
+        reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
+        new_tokens, first_at = await self._generate(prompt, sampling, deadline, reader, listener)
         self._metrics.time_to_first_token_seconds.observe(first_at - received_at)
         return Answer(
             id=request_id,
             model=self._checkpoint.name,
             task=request.task.name,
-            grounded=read_tokens(self._tokenizer, prompt.token_ids, new_tokens, image),
+            grounded=reader.grounded(),
             image=image,
             seed=sampling.seed if sampling.temperature > 0 else None,
             usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[-1].cached_tokens),
@@ -200,9 +220,14 @@ class Service:
         )
 
     async def _generate(
-        self, prompt: Prompt, sampling: SamplingParameters, deadline: float
+        self,
+        prompt: Prompt,
+        sampling: SamplingParameters,
+        deadline: float,
+        reader: AnswerReader,
+        listener: Listener,
     ) -> tuple[list[NewToken], float]:
-        """All tokens of the answer, and when the first was here."""
+        """All tokens of the answer, read as they come, and when the first was here."""
         new_tokens: list[NewToken] = []
         first_at = previous_at = 0.0
         async with aclosing(self._engine.generate(prompt, sampling, deadline)) as generated:
@@ -214,6 +239,8 @@ class Service:
                     first_at = now
                 new_tokens.append(new_token)
                 previous_at = now
+                for event in reader.read(new_token):
+                    listener(event)
         return new_tokens, first_at
 
 

@@ -26,6 +26,7 @@ MAX_CHARACTERS = 50_000
 them are boxes (22 characters a token)."""
 
 _IMAGE = "<image>"
+_BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
 _MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", "</object>", DELIMITER)
 
 
@@ -36,6 +37,7 @@ class Kosmos2Tokenizer:
         prefix_ids: what every prompt begins with: `<s>`, `<image>`, the place-holders, `</image>`.
         eos_id: the token that ends an answer.
         pad_id: the token that no prompt may hold.
+        cleans_up_spaces: whether decoding takes the spaces before punctuation out.
         patch_ids: the cell of each location token, by id.
     """
 
@@ -51,10 +53,10 @@ class Kosmos2Tokenizer:
         self.eos_id: int = vocabulary[fast.eos_token]
         self.pad_id: int = vocabulary[fast.pad_token]
         self._unk_id: int = vocabulary[fast.unk_token]
-        self._control_tokens = {
-            token_id: token.content
-            for token_id, token in self._backend.get_added_tokens_decoder().items()
-        }
+        self.cleans_up_spaces: bool = fast.clean_up_tokenization_spaces
+        added_tokens = self._backend.get_added_tokens_decoder()
+        self._control_tokens = {token_id: token.content for token_id, token in added_tokens.items()}
+        self._skipped_ids = {token_id for token_id, token in added_tokens.items() if token.special}
         self._markup_ids = {vocabulary[tag] for tag in _MARKUP_TAGS} | self.patch_ids.keys()
         self._tag = _tag_pattern(self._control_tokens.values())
         first = self._unk_id + 1
@@ -98,6 +100,25 @@ class Kosmos2Tokenizer:
         """Return the markup of ids, spaces cleaned up, tags kept, `</s>` and its like left out."""
         text: str = self._fast.decode(list(ids), skip_special_tokens=True)
         return text
+
+    def decode_behind_picture(self, ids: Sequence[int]) -> str:
+        """Return the markup of ids that follow the picture's place, spaces not cleaned up.
+
+        Cut where `ends_character` says, a sequence's parts give the parts of its text.
+        """
+        text: str = self._backend.decode([self.prefix_ids[-1], *ids], skip_special_tokens=True)
+        return text.removeprefix(END_OF_IMAGE)
+
+    def ends_character(self, token_id: int) -> bool:
+        """Tell whether no later token changes how those up to this one are decoded.
+
+        Bytes in a row are decoded together, and none of them is if one is out of place; tokens that
+        decoding leaves out do not interrupt the row.
+        """
+        token = self._backend.id_to_token(token_id)
+        if token is None or token_id in self._skipped_ids:
+            return False
+        return not _BYTE_TOKEN.fullmatch(token)
 
     def refuse_control_tokens(self, field: str, text: str) -> None:
         """Refuse a text or phrase that holds a control token or reads like one.

@@ -10,7 +10,7 @@ beyond that the reference raises.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -23,14 +23,16 @@ from app.grounding.boxes import (
 )
 
 END_OF_IMAGE = "</image>"
+END_OF_OBJECT = "</object>"
 DELIMITER = "</delimiter_of_multi_objects/>"
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")
 _PAIR = r"(?:<patch_index_\d{1,300}+>){2}"
-_OBJECT = re.compile(
+OBJECT = re.compile(
     r"(?:<phrase>(?P<phrase>[^<]++)</phrase>)?"
-    rf"<object>(?P<pairs>(?:{_PAIR}{DELIMITER})*+{_PAIR})</object>"
+    rf"<object>(?P<pairs>(?:{_PAIR}{DELIMITER})*+{_PAIR}){END_OF_OBJECT}"
 )
+"""A finished object, with its phrase if it has one; no two of them overlap."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,29 @@ class ParsedEntity:
     Args:
         phrase: as it stands in the text, or None if the box has none.
         span: start and end of the phrase in `Parsed.text`, in code points.
+        place: where the text before the boxes ends, in code points, white space left out.
         boxes: one or more, in the order written.
     """
 
     phrase: str | None
     span: tuple[int, int]
+    place: int
     boxes: tuple[ParsedBox, ...]
 
-    def cleaned(self, text: str) -> "ParsedEntity":
-        """Return the entity with sorted boxes inside the grid and a span within `text`."""
-        start, end = (min(max(offset, 0), len(text)) for offset in self.span)
+    def cleaned(self) -> "ParsedEntity":
+        """Return the entity with sorted boxes inside the grid and a span that ends at `place`."""
         phrase = self.phrase or None  # a phrase of blanks is none
         return ParsedEntity(
             phrase,
-            (start, end if phrase else start),
+            (self.place - len(phrase or ""), self.place),
+            self.place,
             tuple(_sorted(box) for box in self.boxes if is_inside_grid(box.patch_indices)),
         )
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a decoded text says.
+    """What a markup says.
 
     Args:
         markup: all that follows the picture, tags included.
@@ -91,29 +95,37 @@ class Parsed:
         """Return what the service answers: no boxes beyond the grid, no swapped corners.
 
         An entity without a box left disappears, a phrase of blanks counts as none, and a box
-        without a phrase has an empty span within the text.
+        without a phrase has an empty span where the text before it ends. Nothing of this depends on
+        what follows an object, so that it can be told while the rest is still being written.
 
         >>> swapped = "<phrase> a cat</phrase>" + write_object([(863, 44), (5, 1024)])
         >>> [box.patch_indices for box in parse(swapped).cleaned().entities[0].boxes]
         [(44, 863)]
         """
-        entities = (entity.cleaned(self.text) for entity in self.entities)
+        entities = (entity.cleaned() for entity in self.entities)
         return replace(self, entities=tuple(entity for entity in entities if entity.boxes))
 
 
 def parse(decoded: str) -> Parsed:
     """Read a decoded answer, with or without the picture's place-holders before it.
 
+    As in the reference, it begins behind the last `</image>`, even if the model wrote that.
+    """
+    return parse_markup(decoded.rpartition(END_OF_IMAGE)[2])
+
+
+def parse_markup(markup: str) -> Parsed:
+    """Read all that follows the picture.
+
     Unfinished objects are left out of the entities. A box without a phrase is an entity of its own;
     its span is where it stands, and may lie outside the text, as in the reference.
 
-    >>> parsed = parse("<grounding> A<phrase> cat</phrase>" + write_object([(44, 863)]) + " sits")
+    >>> parsed = parse_markup("<grounding> A<phrase> cat</phrase>" + write_object([(44, 863)]))
     >>> parsed.text
-    'A cat sits'
+    'A cat'
     >>> parsed.entities[0].phrase, parsed.entities[0].span, parsed.entities[0].boxes[0].box
     ('cat', (2, 5), (0.390625, 0.046875, 0.984375, 0.828125))
     """
-    markup = decoded.rpartition(END_OF_IMAGE)[2]
     tags = list(_tag_spans(markup))
     tag_ends = [end for _, end in tags]
     removed = [0, *accumulate(end - start for start, end in tags)]
@@ -123,12 +135,34 @@ def parse(decoded: str) -> Parsed:
     def to_text(offset: int) -> int:
         return offset - removed[bisect_right(tag_ends, offset)] - num_leading_spaces
 
+    text = with_spaces.strip()
+    matches = list(OBJECT.finditer(markup))
+    places = _text_ends(text, (to_text(match.end()) for match in matches))
     entities = tuple(
         replace(entity, span=(to_text(entity.span[0]), to_text(entity.span[1])))
-        for match in _OBJECT.finditer(markup)
-        for entity in _entities(match)
+        for match, place in zip(matches, places, strict=True)
+        for entity in entities_of(match, place)
     )
-    return Parsed(markup, with_spaces.strip(), entities)
+    return Parsed(markup, text, entities)
+
+
+def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iterator[ParsedEntity]:
+    """Yield the entities of one object; their spans are in the markup, blanks around left out.
+
+    Args:
+        match: of `OBJECT`.
+        place: where the text before the object ends.
+        markup_start: where the string that was searched begins in the markup.
+    """
+    boxes = tuple(_boxes(match, markup_start))
+    phrase = match["phrase"]
+    if phrase is None:
+        start = markup_start + match.start()
+        yield from (ParsedEntity(None, (start, start), place, (box,)) for box in boxes)
+        return
+    start = markup_start + match.start("phrase") + len(phrase) - len(phrase.lstrip())
+    end = markup_start + match.start("phrase") + len(phrase.rstrip())
+    yield ParsedEntity(phrase.strip(), (start, end), place, boxes)
 
 
 def patch_tag_offsets(markup: str) -> list[int]:
@@ -192,24 +226,21 @@ def _without(markup: str, spans: Sequence[tuple[int, int]]) -> str:
     return "".join(markup[start:end] for start, end in zip(starts, ends, strict=True))
 
 
-def _entities(match: re.Match[str]) -> Iterator[ParsedEntity]:
-    """Yield the entities of one object; spans are in the markup, blanks around phrases left out."""
-    boxes = tuple(_boxes(match))
-    phrase = match["phrase"]
-    if phrase is None:
-        start = match.start()
-        yield from (ParsedEntity(None, (start, start), (box,)) for box in boxes)
-        return
-    start = match.start("phrase") + len(phrase) - len(phrase.lstrip())
-    end = match.start("phrase") + len(phrase.rstrip())
-    yield ParsedEntity(phrase.strip(), (start, end), boxes)
+def _text_ends(text: str, offsets: Iterable[int]) -> Iterator[int]:
+    """Yield where the text before each offset ends, blanks left out; offsets do not decrease."""
+    end = reached = 0
+    for offset in offsets:
+        written = text[reached : max(offset, 0)].rstrip()
+        end = reached + len(written) if written else end
+        reached = max(reached, offset)
+        yield end
 
 
-def _boxes(match: re.Match[str]) -> Iterator[ParsedBox]:
+def _boxes(match: re.Match[str], markup_start: int) -> Iterator[ParsedBox]:
     tags = list(_PATCH_TAG.finditer(match.string, match.start("pairs"), match.end("pairs")))
     for first, second in zip(tags[::2], tags[1::2], strict=True):
         pair = (int(first[1]), int(second[1]))
-        yield ParsedBox(pair, patch_indices_to_box(*pair), first.start())
+        yield ParsedBox(pair, patch_indices_to_box(*pair), markup_start + first.start())
 
 
 def _sorted(box: ParsedBox) -> ParsedBox:
