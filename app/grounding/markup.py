@@ -165,15 +165,6 @@ def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iter
     yield ParsedEntity(phrase.strip(), (start, end), place, boxes)
 
 
-def patch_tag_offsets(markup: str) -> list[int]:
-    """Return where each location tag begins, in order.
-
-    >>> patch_tag_offsets("<object><patch_index_0044><patch_index_0863></object>")
-    [8, 26]
-    """
-    return [match.start() for match in _PATCH_TAG.finditer(markup)]
-
-
 def write_phrase(phrase: str) -> str:
     """Return a phrase in its tags. A space before it belongs inside: that is how the model writes.
 

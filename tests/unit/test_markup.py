@@ -1,6 +1,7 @@
 """The markup is read as the reference processor reads it, on every string."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from app.grounding.markup import (
     Parsed,
     parse,
     patch_tag,
-    patch_tag_offsets,
     write_object,
     write_phrase,
 )
@@ -110,7 +110,8 @@ def test_any_markup_is_read_as_the_reference_reads_it(markup: str) -> None:
 def test_every_box_tells_where_its_tags_are(markup: str) -> None:
     """The score of a box is found by the place of its tokens."""
     parsed = parse(markup)
-    offsets = patch_tag_offsets(parsed.markup)
+    tags = re.finditer(r"<patch_index_\d{1,300}>", parsed.markup)
+    offsets = [tag.start() for tag in tags]
     for entity in parsed.entities:
         for box in entity.boxes:
             assert box.markup_offset in offsets
