@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `kosmos2 ground`, `kosmos2 demo`."""
+"""The command line: `kosmos2 serve`, `ground`, `info`, `demo`."""
 
 import asyncio
 import sys
@@ -110,6 +110,18 @@ def ground(
     answer = asyncio.run(ground_once(settings, _open(settings), request, monotonic()))
     printed = AnswerBody.from_answer(answer)
     print(printed.model_dump_json(indent=2) if json else describe(printed.model_dump()))
+
+
+@cli.command()
+def info(model: Model = None, revision: Revision = None) -> None:
+    """Tell versions, device, model, memory and limits; loads nothing.
+
+    The settings are those of the environment, so this is what `kosmos2 serve` would do.
+    """
+    from app.information import print_information
+
+    settings = _settings(model=model, revision=revision)
+    raise typer.Exit(print_information(settings, _open(settings)))
 
 
 @cli.command()

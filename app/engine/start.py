@@ -88,37 +88,42 @@ def choose_device(settings: Settings) -> tuple[torch.device, torch.dtype]:
     return torch.device("cuda" if is_cuda else "cpu"), dtype
 
 
-def measure(
+def plan_size(
     settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 ) -> Size:
-    """How much the engine will take, the number of slots chosen where it is not set.
-
-    Raises:
-        OutOfMemory: more than is free.
-    """
+    """How much the engine will take, the number of slots chosen where it is not set."""
     text = read_config(checkpoint).text_config
     heads = text.attention_heads
     shape = KeyValueShape(text.layers, heads, text.embed_dim // heads)
     slot_bytes = settings.max_sequence_length * shape.bytes_per_token(dtype)
-    weights, free = weights_bytes(checkpoint, dtype), _free_bytes(device)
+    weights = weights_bytes(checkpoint, dtype)
     if settings.slots is not None:
         num_slots = settings.slots
     elif device.type == "cuda":
-        room = int(free * CUDA_SHARE) - weights - settings.picture_cache_bytes
+        room = int(free_bytes(device) * CUDA_SHARE) - weights - settings.picture_cache_bytes
         num_slots = max(1, min(MAX_CUDA_SLOTS, room // slot_bytes))
     else:
         num_slots = CPU_SLOTS_SMALL if weights < SMALL_MODEL_BYTES else CPU_SLOTS_LARGE
-    size = Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes)
+    return Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes)
+
+
+def check_size(checkpoint: Checkpoint, size: Size, device: torch.device) -> None:
+    """Tell what will be taken.
+
+    Raises:
+        OutOfMemory: it is more than is free.
+    """
+    free = free_bytes(device)
     print(f"{checkpoint.name}: {size}, {free / 1e9:.2f} GB free", file=sys.stderr, flush=True)
     if size.total_bytes > free:
         raise OutOfMemory(
             f"{checkpoint.name} needs {size}, and {free / 1e9:.2f} GB are free; "
             "fewer slots, bfloat16 or a larger machine would do"
         )
-    return size
 
 
-def _free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
+    """Memory that nobody uses."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return min(int(psutil.virtual_memory().available), _free_bytes_of_container())
@@ -192,7 +197,8 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     """Size, load and warm up: a runner that is ready to serve."""
     use_exact_arithmetic()
     device, dtype = choose_device(settings)
-    size = measure(settings, checkpoint, device, dtype)
+    size = plan_size(settings, checkpoint, device, dtype)
+    check_size(checkpoint, size, device)
     model = load(settings, checkpoint, size, device, dtype)
     runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase)
     warm_up(runner)

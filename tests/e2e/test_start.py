@@ -128,3 +128,13 @@ def test_a_mistake_in_a_request_is_told_in_one_line(tmp_path: Path) -> None:
     result = run("ground", str(tmp_path / "scene.png"), "--task", "dance")
     assert result.returncode == 1
     assert last_line(result).startswith("task: ")
+
+
+def test_info_tells_what_would_be_served_and_loads_nothing(tireless: Path) -> None:
+    result = run("info", "--model", str(tireless), KOSMOS2_SLOTS="7")
+    told = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert result.returncode == 0
+    assert told["model"] == "tireless"
+    assert told["num_slots"] == "7"
+    assert told["device"] == "cpu"
+    assert told["max_sequence_length"] == "512"

@@ -33,7 +33,12 @@ def full_size_config() -> Kosmos2Config:
 
 
 def write_random_checkpoint(
-    directory: Path, config: Kosmos2Config, tokenizer_of: Path, seed: int = 0
+    directory: Path,
+    config: Kosmos2Config,
+    tokenizer_of: Path,
+    *,
+    gain: float = 4.0,
+    seed: int = 0,
 ) -> Path:
     """A checkpoint that `transformers` and this service both load.
 
@@ -44,6 +49,8 @@ def write_random_checkpoint(
         directory: to be made.
         config: of the model.
         tokenizer_of: a directory whose tokenizer and processor are copied.
+        gain: of each layer over its input. Few layers want a large one; over many it would
+            amplify the rounding of float32 until nothing else is left.
         seed: of the weights.
     """
     directory.mkdir(parents=True)
@@ -54,7 +61,7 @@ def write_random_checkpoint(
     model = Kosmos2ForConditionalGeneration(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(_mean(name), _deviation(name))
+            parameter.normal_(_mean(name), _deviation(name, parameter.shape, gain))
         width = config.text_config.embed_dim
         model.text_model.model.embed_tokens.weight.normal_(0, width**-0.5)
     model.save_pretrained(directory)
@@ -69,8 +76,8 @@ def _mean(name: str) -> float:
     return float(_is_norm(name) and name.endswith("weight"))
 
 
-def _deviation(name: str) -> float:
-    """Small biases and sharp attention: else every answer is one token over and over."""
+def _deviation(name: str, shape: torch.Size, gain: float) -> float:
+    """Small biases: else every answer is one token over and over."""
     if name.endswith("bias") or _is_norm(name):
         return 0.02
-    return 0.6 if "q_proj" in name or "k_proj" in name else 0.5
+    return gain / shape[1:].numel() ** 0.5

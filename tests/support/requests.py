@@ -19,7 +19,7 @@ def random_requests(
     tokenizer: Kosmos2Tokenizer,
     count: int,
     *,
-    num_pictures: int,
+    num_pictures: int = 8,
     bans: tuple[int, ...] = (0, 3),
     max_new_tokens: tuple[int, int] = (1, 64),
     pictures: list[bytes] | None = None,

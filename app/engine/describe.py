@@ -1,0 +1,54 @@
+"""Tells, as one line of JSON, what the engine would take for a checkpoint; loads nothing.
+
+    python -m app.engine.describe DIRECTORY
+
+The settings are those of the environment.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from app.checkpoint import read_checkpoint
+from app.engine.start import choose_device, free_bytes, plan_size
+from app.errors import StartupError
+from app.settings import Settings
+
+
+def describe(directory: Path) -> dict[str, str | int]:
+    """What the engine would run on, and how much memory it would take.
+
+    Raises:
+        StartupError: CUDA is asked for where there is none, or the model is of another kind.
+    """
+    settings, checkpoint = Settings(), read_checkpoint(directory, directory.name, None)
+    device, dtype = choose_device(settings)
+    size = plan_size(settings, checkpoint, device, dtype)
+    is_cuda = device.type == "cuda"
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype).removeprefix("torch."),
+        "weights_bytes": size.weights_bytes,
+        "num_slots": size.num_slots,
+        "slot_bytes": size.slot_bytes,
+        "picture_cache_bytes": size.picture_cache_bytes,
+        "total_bytes": size.total_bytes,
+        "free_bytes": free_bytes(device),
+    }
+
+
+def main() -> None:
+    """Print the description; a start-up error becomes one line and its exit code."""
+    try:
+        print(json.dumps(describe(Path(sys.argv[1]))))
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""`kosmos2 info`: what is installed, what would be served, and what that takes."""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from app.checkpoint import Checkpoint
+from app.settings import Settings
+
+_LIMITS = (
+    "max_sequence_length",
+    "max_body_bytes",
+    "max_image_pixels",
+    "deadline_s",
+    "body_timeout_s",
+    "http_workers",
+)
+
+
+def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
+    """Print all in lines of a name and a value.
+
+    The engine's part comes from a process of its own, since only that one may import torch.
+
+    Returns:
+        The exit code: that of the engine's process.
+    """
+    command = [sys.executable, "-m", "app.engine.describe", str(checkpoint.directory)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if result.returncode == 0:
+        engine = json.loads(result.stdout)
+        for name, value in _lines(settings, checkpoint, engine):
+            print(f"{name:<22}{value}")
+    return result.returncode
+
+
+def _lines(
+    settings: Settings, checkpoint: Checkpoint, engine: dict[str, str | int]
+) -> Iterator[tuple[str, object]]:
+    yield "kosmos2-server", version("kosmos2-server")
+    yield "python", platform.python_version()
+    yield "transformers", version("transformers")
+    yield "model", checkpoint.name
+    yield "revision", checkpoint.revision or "none: not from the hub"
+    for name, value in engine.items():
+        is_size = name.endswith("_bytes")
+        yield name, f"{int(value) / 1e6:,.1f} MB" if is_size else value
+    for name in _LIMITS:
+        yield name, getattr(settings, name)

@@ -1,0 +1,53 @@
+"""Ask about a picture from Python: python docs/examples/ground.py URL PICTURE.
+
+Needs httpx. With supervision (`pip install supervision`), the boxes become its `Detections` in
+three lines: see `to_detections`.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def ground(url: str, picture: Path, **fields: str) -> dict[str, Any]:
+    """Send a picture and a task; the answer, or an exception that says what is wrong."""
+    response = httpx.post(
+        f"{url}/v1/ground", files={"image": picture.read_bytes()}, data=fields, timeout=120
+    )
+    if response.is_error:
+        problem = response.json()
+        raise RuntimeError(f"{problem['code']}: {problem['detail']}")
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def to_detections(answer: dict[str, Any]) -> Any:
+    """The generated boxes for supervision: arrays of corners, scores and phrases."""
+    import numpy as np
+    import supervision
+
+    boxes = [(b, e) for e in answer["entities"] for b in e["boxes"] if b["score"] is not None]
+    xyxy, scores = np.array([b["xyxy"] for b, _ in boxes]), np.array([b["score"] for b, _ in boxes])
+    return supervision.Detections(
+        xyxy, confidence=scores, data={"class_name": [e["phrase"] for _, e in boxes]}
+    )
+
+
+def main() -> None:
+    """Caption a picture, then look for the first thing that the caption names."""
+    url, picture = sys.argv[1], Path(sys.argv[2])
+    caption = ground(url, picture, task="brief_caption")
+    print(caption["answer"])
+    for entity in caption["entities"]:
+        start, end = entity["span"]  # code points, as Python counts
+        print(caption["text"][start:end], [box["xyxy"] for box in entity["boxes"]])
+    if caption["entities"]:
+        phrase = caption["entities"][0]["phrase"]
+        found = ground(url, picture, task="phrase_grounding", text=phrase)
+        print("found", phrase, [box["score"] for box in found["entities"][0]["boxes"]])
+
+
+if __name__ == "__main__":
+    main()
