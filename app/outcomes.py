@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.errors import ClientLeft, DeadlineExceeded, Overloaded, RequestError, Unavailable
+from app.engine.messages import FinishReason
+from app.errors import (
+    ClientLeft,
+    DeadlineExceeded,
+    Kosmos2Error,
+    Overloaded,
+    RequestError,
+    Unavailable,
+)
 from app.metrics import HttpMetrics
 
 
@@ -19,6 +27,14 @@ class Outcome:
 
     task: str = "unknown"
     name: str = "completed"
+
+    def complete(self, finish_reason: FinishReason) -> None:
+        """The answer is whole, or as long as it may be."""
+        self.name = "completed" if finish_reason == "stop" else "length"
+
+    def fail_midway(self, error: Kosmos2Error) -> None:
+        """The answer ended with an error after its beginning had been sent."""
+        self.name = "deadline" if isinstance(error, DeadlineExceeded) else "failed"
 
 
 @contextmanager

@@ -107,18 +107,18 @@ class Service:
     async def ground(
         self,
         request: GroundRequest,
+        listener: Listener = listen_to_nothing,
         *,
         request_id: str,
         received_at: float,
-        listener: Listener = listen_to_nothing,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
 
         Args:
             request: what is asked.
+            listener: is told each part of the answer; has to return at once.
             request_id: names the request in the answer.
             received_at: when its headers were complete; the deadline counts from there.
-            listener: is told each part of the answer; has to return at once.
 
         Raises:
             RequestError: the picture or the prompt is at fault.

@@ -13,7 +13,7 @@ from app.errors import FieldError, InvalidRequest, UnsupportedMediaType
 from app.http.schemas import GroundBody
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip")
+_BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "stream")
 _MAX_FIELDS = 32  # twice as many as there are, so that an unknown one is told by its name
 _NOT_A_FIELD = "extra_forbidden"  # pydantic's name
 

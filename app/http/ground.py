@@ -1,13 +1,17 @@
 """The native route: `POST /v1/ground`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from app.errors import BodyTimeout, ClientLeft
+from app.http.accept import preferred
+from app.http.connection import Lifetime, while_connected
+from app.http.events import EVENT_STREAM, describe_events, respond_with_events
 from app.http.forms import parse_form, read_form
 from app.http.problems import PROBLEM_JSON
 from app.http.schemas import AnswerBody, GroundBody, Problem
@@ -15,9 +19,6 @@ from app.metrics import HttpMetrics
 from app.outcomes import counted
 from app.service import Service
 from app.settings import Settings
-
-T = TypeVar("T")
-_PROBLEM_STATUSES = (400, 408, 413, 415, 422, 500, 503, 504)
 
 
 def ground_router(
@@ -37,68 +38,54 @@ def ground_router(
         "/ground",
         summary="A picture and a task in, grounded text with boxes out.",
         response_model=AnswerBody,
-        responses=dict.fromkeys(_PROBLEM_STATUSES, _PROBLEM),
+        responses={200: {"content": describe_events()}, **_PROBLEMS},
         openapi_extra={"requestBody": _request_body()},
     )
-    async def ground(request: Request) -> Response:
+    async def ground(request: Request, lifetime: Lifetime) -> Response:
         received_at: float = request.state.received_at
-        with counted(metrics, received_at, clock) as outcome:
-            remaining_s = received_at + settings.body_timeout_s - clock()
-            try:
-                async with asyncio.timeout(remaining_s):
-                    form = await read_form(request)
-            except TimeoutError:
-                limit = f"{settings.body_timeout_s:g} s"
-                raise BodyTimeout(f"the body was not complete within {limit}") from None
-            except ClientDisconnect:
-                raise ClientLeft from None
-            image, body = await parse_form(form)
-            await form.close()
-            outcome.task = body.task
-            answer = await while_connected(
-                request,
-                service.ground(
-                    body.to_request(image),
-                    request_id=request.state.request_id,
-                    received_at=received_at,
-                ),
-            )
-            if answer.grounded.finish_reason == "length":
-                outcome.name = "length"
-            content = AnswerBody.from_answer(answer).model_dump_json()
-            return Response(content, media_type="application/json")
+        outcome = lifetime.enter_context(counted(metrics, received_at, clock))
+        remaining_s = received_at + settings.body_timeout_s - clock()
+        try:
+            async with asyncio.timeout(remaining_s):
+                form = await read_form(request)
+        except TimeoutError:
+            limit = f"{settings.body_timeout_s:g} s"
+            raise BodyTimeout(f"the body was not complete within {limit}") from None
+        except ClientDisconnect:
+            raise ClientLeft from None
+        image, body = await parse_form(form)
+        await form.close()
+        outcome.task = body.task
+        work = partial(
+            service.ground,
+            body.to_request(image),
+            request_id=request.state.request_id,
+            received_at=received_at,
+        )
+        if _wants_events(request, body):
+            return await respond_with_events(request, work, outcome, lifetime)
+        answer = await while_connected(request, work())
+        outcome.complete(answer.grounded.finish_reason)
+        content = AnswerBody.from_answer(answer).model_dump_json()
+        return Response(content, media_type="application/json")
 
     return router
 
 
-async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`; cancel it as soon as the client has left.
-
-    Raises:
-        ClientLeft: it has.
-    """
-    task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_until_disconnected(request))
-    try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft
-        return task.result()
-    finally:
-        for either in (task, leaving):
-            either.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
-
-
-async def _until_disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _wants_events(request: Request, body: GroundBody) -> bool:
+    if "stream" in body.model_fields_set:
+        return body.stream
+    accept = ", ".join(request.headers.getlist("accept"))
+    return preferred(accept, ("application/json", EVENT_STREAM)) == EVENT_STREAM
 
 
 _PROBLEM: dict[str, Any] = {
     "model": Problem,
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 408, 413, 415, 422, 500, 503, 504), _PROBLEM
+)
 
 
 def _request_body() -> dict[str, Any]:

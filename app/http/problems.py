@@ -78,16 +78,33 @@ _FRAMEWORK_CODES = MappingProxyType(
 )
 
 
+def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
+    """What one of our errors is on the wire."""
+    errors = None
+    if isinstance(error, InvalidRequest):
+        errors = [FieldProblem.from_error(each) for each in error.errors]
+    return _problem(PROBLEMS.get(type(error), INTERNAL_ERROR), str(error), request_id, errors)
+
+
 def problem_response(
-    kind: ProblemKind,
-    detail: str,
-    request_id: str,
-    *,
-    errors: list[FieldProblem] | None = None,
-    headers: Mapping[str, str] | None = None,
+    kind: ProblemKind, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An error as it goes out."""
-    problem = Problem(
+    """An error that is none of ours, as it goes out."""
+    return _response(_problem(kind, detail, request_id), headers)
+
+
+def response_of(error: Kosmos2Error, request_id: str) -> Response:
+    """The response that one of our errors becomes."""
+    headers = {}
+    if isinstance(error, Overloaded | Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return _response(problem_of(error, request_id), headers)
+
+
+def _problem(
+    kind: ProblemKind, detail: str, request_id: str, errors: list[FieldProblem] | None = None
+) -> Problem:
+    return Problem(
         title=kind.status.phrase,
         status=kind.status,
         detail=detail,
@@ -95,20 +112,11 @@ def problem_response(
         request_id=request_id,
         errors=errors,
     )
+
+
+def _response(problem: Problem, headers: Mapping[str, str] | None) -> Response:
     content = problem.model_dump_json(exclude_none=True)
-    return Response(content, kind.status, dict(headers or {}), media_type=PROBLEM_JSON)
-
-
-def response_of(error: Kosmos2Error, request_id: str) -> Response:
-    """The response that one of our errors becomes."""
-    kind = PROBLEMS.get(type(error), INTERNAL_ERROR)
-    errors = None
-    if isinstance(error, InvalidRequest):
-        errors = [FieldProblem.from_error(each) for each in error.errors]
-    headers = {}
-    if isinstance(error, Overloaded | Unavailable):
-        headers["Retry-After"] = str(error.retry_after_s)
-    return problem_response(kind, str(error), request_id, errors=errors, headers=headers)
+    return Response(content, problem.status, dict(headers or {}), media_type=PROBLEM_JSON)
 
 
 async def handle_our_error(request: Request, error: Exception) -> Response:

@@ -75,6 +75,11 @@ class GroundBody(BaseModel):
         False,
         description="Put the picture through JPEG first, as the model's original demo did.",
     )
+    stream: StrictBool = Field(
+        False,
+        description="`true` answers with Server-Sent Events. If left out, the `Accept` header "
+        "decides between `application/json` and `text/event-stream`.",
+    )
 
     def to_request(self, image: bytes) -> GroundRequest:
         """The same for the service.
@@ -93,7 +98,7 @@ class GroundBody(BaseModel):
                 UserRegion(region.phrase, tuple(tuple(box) for box in region.boxes))
                 for region in self.regions
             ),
-            **self.model_dump(exclude={"task", "text", "regions"}),
+            **self.model_dump(exclude={"task", "text", "regions", "stream"}),
         )
 
 
@@ -195,6 +200,19 @@ class AnswerBody(BaseModel):
             usage=UsageBody.model_validate(answer.usage),
             timings=TimingsBody.model_validate(answer.timings),
         )
+
+
+class TokenEvent(_FromAnswer):
+    """The event `token`: more of the answer's text."""
+
+    text: str = Field(description="Final; joined, all of them are `answer`.")
+
+
+class EntityEvent(_FromAnswer):
+    """The event `entity`: it is complete, while the answer may still go on."""
+
+    index: int = Field(description="In `entities` of the whole answer.")
+    entity: EntityBody
 
 
 class FieldProblem(BaseModel):

@@ -1,0 +1,44 @@
+"""What a client would like to get: the `Accept` header."""
+
+from collections.abc import Sequence
+
+
+def preferred(accept: str, offered: Sequence[str]) -> str | None:
+    """Return the media type that a client likes best, by RFC 9110.
+
+    Args:
+        accept: the header; empty: anything.
+        offered: what there is, the best first; it decides where the client has no preference.
+
+    Returns:
+        One of `offered`, or none if the client takes none of them.
+
+    >>> preferred("image/*;q=0.8, image/webp", ["image/png", "image/webp"])
+    'image/webp'
+    >>> preferred("", ["image/png"]), preferred("text/html", ["image/png"])
+    ('image/png', None)
+    """
+    ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
+    qualities = {media_type: _quality(media_type, ranges) for media_type in offered}
+    best = max(qualities.values())
+    return next(name for name in offered if qualities[name] == best) if best > 0 else None
+
+
+def _range(part: str) -> tuple[str, float]:
+    """A media range and its weight; a weight that is no number is none."""
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    weights = [text[2:] for text in parameters if text.startswith("q=")]
+    try:
+        return name, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return name, 1.0
+
+
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """The weight of the narrowest range that the media type lies in."""
+    kind = media_type.partition("/")[0]
+    for name in (media_type, f"{kind}/*", "*/*"):
+        for range_name, weight in ranges:
+            if range_name == name:
+                return weight
+    return 0.0

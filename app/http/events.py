@@ -1,0 +1,125 @@
+"""Answers as Server-Sent Events: each part of an answer as soon as it is final."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from app.answers import Answer, AnswerEvent, NewText
+from app.errors import Kosmos2Error
+from app.http.connection import while_connected
+from app.http.problems import problem_of
+from app.http.schemas import AnswerBody, EntityEvent, TokenEvent
+from app.outcomes import Outcome
+from app.service import Listener
+
+EVENT_STREAM = "text/event-stream"
+KEEP_ALIVE_S = 15.0
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the latter for nginx
+
+Work = Callable[[Listener], Coroutine[Any, Any, Answer]]
+"""Makes an answer and tells its parts."""
+
+Item = AnswerEvent | asyncio.Task[Answer]
+"""A part of an answer, or, behind the last of them, the work that is done."""
+
+
+async def respond_with_events(
+    request: Request, work: Work, outcome: Outcome, lifetime: AsyncExitStack
+) -> Response:
+    """Start to work, and respond once there is a first event.
+
+    Until then a failure is an ordinary error. The work does not wait for the client to read, so a
+    slow one holds none of the service's places; it ends when the client leaves.
+
+    Args:
+        request: what is answered.
+        work: makes the answer.
+        outcome: is told how it ends.
+        lifetime: of the request.
+
+    Raises:
+        Kosmos2Error: the work failed before its first event.
+        ClientLeft: the client has closed the connection.
+    """
+    items = await lifetime.enter_async_context(_working(work))
+    first = await while_connected(request, items.get())
+    if isinstance(first, asyncio.Task):
+        first.result()
+    frames = aclosing(_frames(first, items, outcome, request.state.request_id))
+    return EventSourceResponse(await lifetime.enter_async_context(frames), headers=_HEADERS)
+
+
+def describe_events() -> dict[str, Any]:
+    """The stream as OpenAPI's `content` has it; OpenAPI 3.1 has no words for single events."""
+    components = "#/components/schemas/{model}"
+    token = TokenEvent.model_json_schema(ref_template=components)
+    entity = EntityEvent.model_json_schema(ref_template=components)
+    del entity["$defs"]  # part of the answer too, so among the components
+    events = {
+        "token": token,
+        "entity": entity,
+        "done": {"$ref": components.format(model="AnswerBody")},
+        "error": {"$ref": components.format(model="Problem")},
+    }
+    description = (
+        "Server-Sent Events, the `data` of each one line of JSON: `entity`, those of the prompt "
+        "first; `token`, whose texts joined are `answer`; `done`, the whole answer, or `error`. "
+        "`x-events` has the schema of each."
+    )
+    return {
+        EVENT_STREAM: {"schema": {"type": "string", "description": description, "x-events": events}}
+    }
+
+
+@asynccontextmanager
+async def _working(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
+    """Work for as long as the block lasts; what comes of it goes into the queue."""
+    items: asyncio.Queue[Item] = asyncio.Queue()
+    task = asyncio.create_task(work(items.put_nowait))
+    task.add_done_callback(items.put_nowait)
+    try:
+        yield items
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _frames(
+    first: Item, items: asyncio.Queue[Item], outcome: Outcome, request_id: str
+) -> AsyncGenerator[bytes]:
+    outcome.name = "cancelled"  # unless it comes to its end
+    item: Item | None = first
+    while not isinstance(item, asyncio.Task):
+        yield KEEPALIVE_COMMENT if item is None else _frame_of(item)
+        item = await _next(items)
+    try:
+        answer = item.result()
+    except Kosmos2Error as error:
+        outcome.fail_midway(error)
+        yield _frame("error", problem_of(error, request_id).model_dump_json(exclude_none=True))
+    else:
+        outcome.complete(answer.grounded.finish_reason)
+        yield _frame("done", AnswerBody.from_answer(answer).model_dump_json())
+
+
+async def _next(items: asyncio.Queue[Item]) -> Item | None:
+    """The next item; none if it is so long in coming that the connection might be thought dead."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE_S):
+            return await items.get()
+    except TimeoutError:
+        return None
+
+
+def _frame_of(event: AnswerEvent) -> bytes:
+    if isinstance(event, NewText):
+        return _frame("token", TokenEvent.model_validate(event).model_dump_json())
+    return _frame("entity", EntityEvent.model_validate(event).model_dump_json())
+
+
+def _frame(name: str, data: str) -> bytes:
+    return format_sse_event(event=name, data_str=data)
