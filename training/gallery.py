@@ -1,0 +1,67 @@
+"""Draws what a checkpoint answers, to be looked at: `python -m training.gallery`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from app.grounding.boxes import scale_box
+from app.pictures.draw import draw_marks
+from app.pictures.fonts import load_fonts
+from app.pictures.labels import Mark
+from training.answering import Answer, Answerer
+from training.evaluate import held_out_scene
+
+WIDTH = 360
+GAP = 12
+PROMPT = "<grounding> An image of"
+
+
+def drawn(picture: Image.Image, answer: Answer) -> Image.Image:
+    """The picture, enlarged, with the answer's phrases, boxes and scores on it."""
+    height = round(picture.height * WIDTH / picture.width)
+    large = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
+    scores = iter(answer.scores)
+    marks = [
+        Mark(
+            entity.phrase,
+            tuple(scale_box(box.box, WIDTH, height) for box in entity.boxes),
+            tuple(next(scores, None) for _ in entity.boxes),
+        )
+        for entity in answer.parsed.entities
+    ]
+    return draw_marks(large, marks, load_fonts())
+
+
+def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
+    """The pictures side by side, row after row, on white."""
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [max(picture.height for picture in row) + GAP for row in rows]
+    page = Image.new("RGB", (columns * (WIDTH + GAP) + GAP, sum(heights) + GAP), "white")
+    top = GAP
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            page.paste(picture, (GAP + column * (WIDTH + GAP), top))
+        top += height
+    return page
+
+
+def main() -> None:
+    """Caption held-out scenes and draw the answers on one page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--scenes", type=int, default=12)
+    options = parser.parse_args()
+    answerer = Answerer(options.checkpoint)
+    pictures = [held_out_scene(index)[1] for index in range(options.scenes)]
+    prompts = [(number, PROMPT) for number in range(len(pictures))]
+    answers = answerer.answer(answerer.see(pictures), prompts)
+    pages = [drawn(*pair) for pair in zip(pictures, answers, strict=True)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    sheet(pages, columns=4).save(options.out / "held-out-captions.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
