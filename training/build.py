@@ -5,8 +5,12 @@ An interrupted build continues where its last saved state stands (`training/runs
 
 import argparse
 import logging
-from dataclasses import replace
+import os
+import sys
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -16,12 +20,13 @@ from training.data import Packer, TrainingScenes
 from training.example_scenes import draw_example_scenes
 from training.export import export
 from training.model import ModelSize, build_model
+from training.team import Team
 from training.tokenizer import MAX_POSITIONS, train_tokenizer
-from training.trainer import Lesson, Schedule, Trainer
+from training.trainer import ALONE, Lesson, Schedule, Trainer
 
 RUNS = Path(__file__).parent / "runs"
 SIZE = ModelSize()
-SCHEDULE = Schedule(vision_steps=4000, joint_steps=3500)
+SCHEDULE = Schedule(vision_steps=5000, joint_steps=2300)
 NUM_ROWS, ROW_TOKENS = 3, 96
 
 
@@ -31,7 +36,8 @@ def make_trainer(
     schedule: Schedule,
     seed: int,
     state: Path,
-    device: str,
+    device: str = "cpu",
+    team: Team = ALONE,
 ) -> Trainer:
     """A trainer at the state that its file holds, or at step 0."""
     torch.manual_seed(seed)
@@ -47,30 +53,74 @@ def make_trainer(
         )
         for is_joint, num_rows in ((False, 0), (True, NUM_ROWS))
     }
-    return Trainer(lesson, scenes, state)
+    return Trainer(lesson, scenes, state, team)
 
 
-def main() -> None:
-    """Read the command line, train, write the checkpoint."""
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    out: Path
+    seed: int
+    run: str
+    device: str
+    processes: int
+    schedule: Schedule
+
+    @property
+    def state(self) -> Path:
+        """The file that an interrupted build continues from."""
+        return RUNS / f"{self.run}-{self.seed}.pt"
+
+
+def read_options() -> Options:
+    """Read the command line."""
+    has_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("app/demo"), help="where to write it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", default="build", help="name of the state in training/runs")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
+    parser.add_argument("--processes", type=int, default=1 if has_gpu else 2)
     parser.add_argument("--vision-steps", type=int, default=SCHEDULE.vision_steps)
     parser.add_argument("--joint-steps", type=int, default=SCHEDULE.joint_steps)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = parser.parse_args()
+    schedule = replace(SCHEDULE, vision_steps=given.vision_steps, joint_steps=given.joint_steps)
+    return Options(given.out, given.seed, given.run, given.device, given.processes, schedule)
+
+
+def build(rank: int, options: Options, meeting_point: Path) -> None:
+    """Train as one of the processes; the leader writes the checkpoint."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    schedule = replace(SCHEDULE, vision_steps=options.vision_steps, joint_steps=options.joint_steps)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
+    team = Team(rank, options.processes)
+    team.join(meeting_point)
     tokenizer = train_tokenizer(options.seed)
-    state = RUNS / f"{options.run}-{options.seed}.pt"
-    trainer = make_trainer(tokenizer, SIZE, schedule, options.seed, state, options.device)
-    trainer.run(num_workers=options.workers)
-    export(trainer.lesson.model, tokenizer, options.out)
-    draw_example_scenes(options.out / "scenes")
+    trainer = make_trainer(
+        tokenizer, SIZE, options.schedule, options.seed, options.state, options.device, team
+    )
+    trainer.run()
+    team.leave()
+    if team.is_leader:
+        export(trainer.lesson.model, tokenizer, options.out)
+        draw_example_scenes(options.out / "scenes")
+
+
+def main() -> None:
+    """Build with as many processes as the command line says."""
+    options = read_options()
+    context = get_context("spawn")
+    with TemporaryDirectory() as directory:
+        meeting_point = Path(directory) / "meeting-point"
+        processes = [
+            context.Process(target=build, args=(rank, options, meeting_point))
+            for rank in range(options.processes)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    sys.exit(any(process.exitcode for process in processes))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Every scene follows from the seed and its number alone, so a run can stop and re
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -110,13 +111,13 @@ def picture_bytes(picture: Image.Image) -> Tensor:
 
 
 def batches(
-    scenes: TrainingScenes, first: int, last: int, batch_size: int, num_workers: int = 1
+    scenes: TrainingScenes, numbers: Sequence[int], batch_size: int, num_workers: int
 ) -> DataLoader[Batch]:
-    """Batches of the scenes numbered `first` to `last`, drawn in background processes."""
+    """Batches of the scenes of these numbers, drawn in background processes."""
     return DataLoader(
         scenes,
         batch_size=batch_size,
-        sampler=range(first, last),
+        sampler=numbers,
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
     )

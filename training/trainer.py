@@ -16,8 +16,10 @@ from training.decoder import answer_states
 from training.losses import DenseHeads, dense_loss, language_loss
 from training.model import picture_features
 from training.pictures import normalise
+from training.team import Team
 
 LOGGER = logging.getLogger(__name__)
+ALONE = Team()
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,19 @@ class Lesson(nn.Module):
 class Trainer:
     """Runs a schedule; its state is on disk every few hundred steps."""
 
-    def __init__(self, lesson: Lesson, scenes: dict[bool, TrainingScenes], state: Path) -> None:
+    def __init__(
+        self,
+        lesson: Lesson,
+        scenes: dict[bool, TrainingScenes],
+        state: Path,
+        team: Team = ALONE,
+    ) -> None:
         """Continue from `state` if it is there. `scenes` are told apart by `is_joint`."""
         self.lesson = lesson
         self.schedule = lesson.schedule
         self.scenes = scenes
         self.state = state
+        self.team = team
         self.step = 0
         self.device = next(lesson.parameters()).device
         self.optimizer = AdamW(
@@ -144,7 +153,9 @@ class Trainer:
         for first, last in self._stretches(end):
             scenes = self.scenes[self.schedule.is_joint(first)]
             size = self.schedule.batch_size
-            for batch in batches(scenes, first * size, last * size, size, num_workers):
+            share = self.team.share(size)
+            numbers = [step * size + place for step in range(first, last) for place in share]
+            for batch in batches(scenes, numbers, len(share), num_workers):
                 self._learn(batch)
                 if self.step % self.schedule.save_every == 0 or self.step == end:
                     self.save()
@@ -162,15 +173,18 @@ class Trainer:
             parts = self.lesson(to_device(batch, self.device), self.step)
         self.optimizer.zero_grad()
         torch.autograd.backward(self.lesson.total(parts, self.step))
+        self.team.average_gradients(self.lesson.parameters())
         nn.utils.clip_grad_norm_(self.lesson.parameters(), 1.0)
         self.optimizer.step()
-        if self.step % 50 == 0:
+        if self.step % 50 == 0 and self.team.is_leader:
             losses = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
             LOGGER.info("step %d %.2f s %s", self.step, time.perf_counter() - began, losses)
         self.step += 1
 
     def save(self) -> None:
         """Write the whole state; a crash while writing leaves the old one."""
+        if not self.team.is_leader:
+            return
         self.state.parent.mkdir(parents=True, exist_ok=True)
         partial = self.state.with_suffix(".partial")
         torch.save(

@@ -30,7 +30,7 @@ def tokenizer():
 
 
 def make(tokenizer, state):
-    return make_trainer(tokenizer, TINY, SCHEDULE, 0, state, "cpu")
+    return make_trainer(tokenizer, TINY, SCHEDULE, 0, state)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 4])
