@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -83,33 +82,38 @@ def serve(
 
 @cli.command()
 def ground(
-    picture: Annotated[Path, typer.Argument(help="The picture's file.", exists=True)],
+    pictures: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
     task: Annotated[str, typer.Option(help="One of the tasks of POST /v1/ground.")],
     text: Annotated[str | None, typer.Option(help="Phrase, expression, question, prompt.")] = None,
     regions: Annotated[str | None, typer.Option(help="JSON, as in POST /v1/ground.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the answer.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The whole answer, a line each.")] = False,
+    save_annotated: Annotated[
+        Path | None,
+        typer.Option(help="Where to put the picture with its boxes; for several, a directory."),
+    ] = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = None,
 ) -> None:
-    """Answer one request, without a server.
+    """Answer a request about each picture, without a server.
 
     kosmos2 ground scene.png --task phrase_grounding --text "a red circle"
-    """
-    from app.http.forms import parse_fields
-    from app.http.schemas import AnswerBody
-    from app.one_shot import ground_once
-    from app.readable import describe
 
-    settings = _settings(model=model, revision=revision, device=device, dtype=dtype, slots=1)
-    fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
-    body = parse_fields({name: str(value) for name, value in fields.items() if value is not None})
-    request = body.to_request(picture.read_bytes())
-    answer = asyncio.run(ground_once(settings, _open(settings), request, monotonic()))
-    printed = AnswerBody.from_answer(answer)
-    print(printed.model_dump_json(indent=2) if json else describe(printed.model_dump()))
+    kosmos2 ground *.jpg --task brief_caption --json --save-annotated boxes/ > captions.jsonl
+    """
+    from app.http.fields import GroundBody
+    from app.http.forms import fields_of_texts
+    from app.http.validation import validate
+    from app.printing import Question, ask
+
+    settings = _settings(model=model, revision=revision, device=device, dtype=dtype)
+    options = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
+    texts = {name: str(value) for name, value in options.items() if value is not None}
+    body = validate(GroundBody, fields_of_texts(texts), strict=False)
+    question = Question(pictures, body, json, save_annotated)
+    raise typer.Exit(ask(settings, _open(settings), question))
 
 
 @cli.command()

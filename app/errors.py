@@ -9,7 +9,8 @@
     │   ├── MalformedBody            the body is not what its type says
     │   ├── BodyTimeout              the body was not complete in time
     │   ├── PayloadTooLarge          more bytes than the limit
-    │   └── UnsupportedMediaType     a request of another content type
+    │   ├── UnsupportedMediaType     a request of another content type
+    │   └── NotAcceptable            no representation of the answer is what `Accept` asks for
     ├── ServiceError                 the sender can only try again
     │   ├── Overloaded               the queue is full
     │   ├── Unavailable              starting, draining, or the engine is restarting
@@ -87,6 +88,10 @@ class PayloadTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     """The body is of a content type that the route does not read."""
+
+
+class NotAcceptable(RequestError):
+    """The route gives no representation that the client takes."""
 
 
 class ServiceError(Kosmos2Error):

@@ -3,26 +3,26 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
+from app.annotation import annotate_picture, marks_of
 from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient, Prompt
 from app.engine.messages import NewToken, SamplingParameters
 from app.errors import DeadlineExceeded, InvalidRequest
-from app.grounding.boxes import BoxFormat, CellPair, box_to_patch_indices, parse_user_box
+from app.grounding.boxes import BoxFormat
 from app.metrics import HttpMetrics
 from app.pictures.decode import Picture, decode_picture
+from app.pictures.encode import MediaType
+from app.pictures.labels import Mark
+from app.prompts import encode_request
 from app.reading import AnswerReader
+from app.requests import MAX_SEED, GroundRequest
 from app.settings import Settings
-from app.tasks import Region, Task, write_prompt
 from app.tokenizer import Kosmos2Tokenizer
-
-MAX_SEED = 2**63 - 1
-RAW_TASK = "raw"
 
 Listener = Callable[[AnswerEvent], None]
 """Is told of each part of an answer as soon as it is final."""
@@ -30,54 +30,6 @@ Listener = Callable[[AnswerEvent], None]
 
 def listen_to_nothing(_: AnswerEvent) -> None:
     """Wait for the whole answer."""
-
-
-@dataclass(frozen=True)
-class UserRegion:
-    """A place as the sender tells it.
-
-    Attributes:
-        phrase: what it is called.
-        boxes: xyxy, in the request's `box_format`.
-    """
-
-    phrase: str | None
-    boxes: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class GroundRequest:
-    """A request whose fields are each within their limits.
-
-    Attributes:
-        image: the picture's file.
-        task: what is asked for.
-        text: the phrase, the expression, the question or the raw prompt.
-        regions: places that the prompt speaks of.
-        box_format: of the regions' boxes.
-        grounding: whether boxes are asked for.
-        jpeg_round_trip: whether the picture passes through JPEG first.
-        max_new_tokens: 1…1024.
-        no_repeat_ngram_size: 0…8; none: the checkpoint's.
-        temperature: 0…2.
-        top_k: ≥ 0.
-        top_p: (0, 1].
-        seed: 0…2⁶³−1; none: one is chosen.
-    """
-
-    image: bytes
-    task: Task
-    text: str | None = None
-    regions: tuple[UserRegion, ...] = ()
-    box_format: BoxFormat = "pixel"
-    grounding: bool = True
-    jpeg_round_trip: bool = False
-    max_new_tokens: int = 128
-    no_repeat_ngram_size: int | None = None
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int | None = None
 
 
 class Service:
@@ -111,6 +63,7 @@ class Service:
         *,
         request_id: str,
         received_at: float,
+        deadline: float,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
 
@@ -118,19 +71,94 @@ class Service:
             request: what is asked.
             listener: is told each part of the answer; has to return at once.
             request_id: names the request in the answer.
-            received_at: when its headers were complete; the deadline counts from there.
+            received_at: when its headers were complete.
+            deadline: until when the answer has to be complete, on the same clock.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        deadline = received_at + self._settings.deadline_s
+        async with self._admitted(deadline):
+            return await self._ground(request, request_id, received_at, deadline, listener)
+
+    async def annotate(
+        self,
+        request: GroundRequest,
+        media_type: MediaType,
+        *,
+        shows_scores: bool,
+        request_id: str,
+        received_at: float,
+        deadline: float,
+    ) -> tuple[Answer, bytes]:
+        """Answer one request and draw its entities: the answer, and the picture's file.
+
+        Args:
+            request: what is asked.
+            media_type: of the file.
+            shows_scores: whether labels tell the scores.
+            request_id: names the request in the answer.
+            received_at: when its headers were complete.
+            deadline: until when all has to be done.
+
+        Raises:
+            RequestError: the picture or the prompt is at fault.
+            ServiceError: the service cannot answer now.
+        """
+        async with self._admitted(deadline):
+            answer = await self._ground(
+                request, request_id, received_at, deadline, listen_to_nothing
+            )
+            marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
+            # Decoded once more: kept at full size while the model runs, it would take memory.
+            return answer, await self._draw(request.image, marks, media_type)
+
+    async def draw(
+        self,
+        image: bytes,
+        marks: Sequence[Mark],
+        media_type: MediaType,
+        *,
+        box_format: BoxFormat,
+        deadline: float,
+    ) -> bytes:
+        """Draw what is given; no model runs.
+
+        Args:
+            image: the picture's file.
+            marks: what to draw.
+            media_type: of the file to make.
+            box_format: the unit of the marks' boxes.
+            deadline: until when all has to be done.
+
+        Raises:
+            RequestError: the picture is at fault.
+            ServiceError: the service cannot answer now.
+        """
+        async with self._admitted(deadline):
+            return await self._draw(image, marks, media_type, box_format)
+
+    @asynccontextmanager
+    async def _admitted(self, deadline: float) -> AsyncIterator[None]:
+        """One of the service's places, until the deadline."""
         try:
             async with asyncio.timeout(deadline - self._clock()):
                 with self._engine.permit():
-                    return await self._ground(request, request_id, received_at, deadline, listener)
+                    yield
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
+
+    async def _draw(
+        self,
+        image: bytes,
+        marks: Sequence[Mark],
+        media_type: MediaType,
+        box_format: BoxFormat = "pixel",
+    ) -> bytes:
+        limit = self._settings.max_image_pixels
+        return await asyncio.to_thread(
+            annotate_picture, image, marks, media_type, box_format, max_pixels=limit
+        )
 
     async def _ground(
         self,
@@ -144,8 +172,10 @@ class Service:
         picture = await self._decode(request)
         preprocess_s = self._clock() - began
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
-        prompt = self._write_prompt(request, image, picture.pixels)
+        pixels = picture.pixels
         del picture  # at full size it is large, and only its 224×224 pixels are needed from here
+        token_ids = encode_request(self._tokenizer, request, image)
+        prompt = Prompt(token_ids, pixels, hashlib.sha256(pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
         new_tokens, first_at = await self._generate(prompt, sampling, deadline, reader, listener)
@@ -175,29 +205,6 @@ class Service:
                 max_pixels=self._settings.max_image_pixels,
                 jpeg_round_trip=request.jpeg_round_trip,
             )
-
-    def _write_prompt(self, request: GroundRequest, image: ImageFacts, pixels: bytes) -> Prompt:
-        self._refuse_control_tokens(request)
-        text = write_prompt(
-            request.task,
-            text=request.text,
-            regions=[
-                Region(region.phrase, _encode_boxes(number, region, request.box_format, image))
-                for number, region in enumerate(request.regions)
-            ],
-            grounding=request.grounding,
-        )
-        token_ids = self._tokenizer.encode_prompt(text)
-        return Prompt(token_ids, pixels, hashlib.sha256(pixels).digest())
-
-    def _refuse_control_tokens(self, request: GroundRequest) -> None:
-        if request.text is not None and request.task.name == RAW_TASK:
-            self._tokenizer.refuse_control_tokens_in_raw("text", request.text)
-        elif request.text is not None:
-            self._tokenizer.refuse_control_tokens("text", request.text)
-        for number, region in enumerate(request.regions):
-            if region.phrase is not None:
-                self._tokenizer.refuse_control_tokens(f"regions[{number}].phrase", region.phrase)
 
     def _choose_sampling(
         self, request: GroundRequest, num_prompt_tokens: int
@@ -242,23 +249,3 @@ class Service:
                 for event in reader.read(new_token):
                     listener(event)
         return new_tokens, first_at
-
-
-def _encode_boxes(
-    number: int, region: UserRegion, box_format: BoxFormat, image: ImageFacts
-) -> tuple[CellPair, ...]:
-    """The cells of a region's boxes.
-
-    Raises:
-        InvalidRequest: a box is none, or lies outside the picture.
-    """
-    pairs = []
-    for place, xyxy in enumerate(region.boxes):
-        try:
-            box = parse_user_box(
-                xyxy, width=image.width, height=image.height, box_format=box_format
-            )
-        except ValueError as error:
-            raise InvalidRequest(f"regions[{number}].boxes[{place}]", str(error)) from None
-        pairs.append(box_to_patch_indices(box))
-    return tuple(pairs)

@@ -1,10 +1,10 @@
 """Every setting of the service: `KOSMOS2_*` in the environment, or an option of `kosmos2 serve`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
 
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Browser origins that may call, separated by commas; none by default."
+    )
+
     drain_delay_s: float = Field(
         5.0, ge=0, description="After SIGTERM: not ready, but still serving new requests."
     )
@@ -66,3 +70,9 @@ class Settings(BaseSettings):
         5, ge=0, description="Restarts in a row that did not get ready, before giving up."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """An environment has texts only."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

@@ -8,11 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
+from typing import Literal
 
 from app.errors import InvalidRequest
 from app.grounding.boxes import CellPair
 from app.grounding.markup import write_object, write_phrase
 from app.grounding.phrases import find_whole_words
+
+TaskName = Literal[
+    "brief_caption",
+    "detailed_caption",
+    "phrase_grounding",
+    "referring_expression_comprehension",
+    "referring_expression_generation",
+    "grounded_vqa",
+    "raw",
+]
+"""As it stands in a request."""
 
 Span = tuple[int, int]
 """Start and end in a text, in code points."""
@@ -46,7 +58,7 @@ class Task:
         can_be_plain: whether it can be asked for text without boxes (`grounding=false`).
     """
 
-    name: str
+    name: TaskName
     description: str
     template: str
     text: Use = Use.REFUSED

@@ -7,10 +7,12 @@ from time import monotonic
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient
 from app.errors import Kosmos2Error
+from app.http.annotate import annotate_router
 from app.http.ground import ground_router
 from app.http.middleware import BodyLimit, RequestContext
 from app.http.ops import ops_router
@@ -46,10 +48,19 @@ def create_app(
         redoc_url=None,
     )
     app.include_router(ground_router(settings, service, metrics, clock))
+    app.include_router(annotate_router(settings, service, metrics, clock))
     app.include_router(tasks_router(checkpoint))
     app.include_router(ops_router(settings, checkpoint, engine.page, clock))
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(RequestContext, page=engine.page, clock=clock)  # the last one is outermost
+    app.add_middleware(RequestContext, page=engine.page, clock=clock)
+    if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     return app

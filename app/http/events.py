@@ -28,7 +28,11 @@ Item = AnswerEvent | asyncio.Task[Answer]
 
 
 async def respond_with_events(
-    request: Request, work: Work, outcome: Outcome, lifetime: AsyncExitStack
+    request: Request,
+    work: Work,
+    outcome: Outcome,
+    lifetime: AsyncExitStack,
+    keep_alive_s: float = KEEP_ALIVE_S,
 ) -> Response:
     """Start to work, and respond once there is a first event.
 
@@ -40,6 +44,7 @@ async def respond_with_events(
         work: makes the answer.
         outcome: is told how it ends.
         lifetime: of the request.
+        keep_alive_s: after so long without an event a comment is sent.
 
     Raises:
         Kosmos2Error: the work failed before its first event.
@@ -49,7 +54,7 @@ async def respond_with_events(
     first = await while_connected(request, items.get())
     if isinstance(first, asyncio.Task):
         first.result()
-    frames = aclosing(_frames(first, items, outcome, request.state.request_id))
+    frames = aclosing(_frames(first, items, outcome, request.state.request_id, keep_alive_s))
     return EventSourceResponse(await lifetime.enter_async_context(frames), headers=_HEADERS)
 
 
@@ -89,13 +94,17 @@ async def _working(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
 
 
 async def _frames(
-    first: Item, items: asyncio.Queue[Item], outcome: Outcome, request_id: str
+    first: Item,
+    items: asyncio.Queue[Item],
+    outcome: Outcome,
+    request_id: str,
+    keep_alive_s: float,
 ) -> AsyncGenerator[bytes]:
     outcome.name = "cancelled"  # unless it comes to its end
     item: Item | None = first
     while not isinstance(item, asyncio.Task):
         yield KEEPALIVE_COMMENT if item is None else _frame_of(item)
-        item = await _next(items)
+        item = await _next(items, keep_alive_s)
     try:
         answer = item.result()
     except Kosmos2Error as error:
@@ -106,10 +115,10 @@ async def _frames(
         yield _frame("done", AnswerBody.from_answer(answer).model_dump_json())
 
 
-async def _next(items: asyncio.Queue[Item]) -> Item | None:
+async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
     """The next item; none if it is so long in coming that the connection might be thought dead."""
     try:
-        async with asyncio.timeout(KEEP_ALIVE_S):
+        async with asyncio.timeout(keep_alive_s):
             return await items.get()
     except TimeoutError:
         return None

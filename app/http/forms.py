@@ -1,43 +1,33 @@
-"""Reads a `multipart/form-data` body: the picture's bytes, and the fields of the contract."""
+"""Reads a `multipart/form-data` body: the picture's bytes, and the fields as their texts mean."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from app.errors import FieldError, InvalidRequest, UnsupportedMediaType
-from app.http.schemas import GroundBody
+from app.errors import FieldError, InvalidRequest
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "stream")
-_MAX_FIELDS = 32  # twice as many as there are, so that an unknown one is told by its name
-_NOT_A_FIELD = "extra_forbidden"  # pydantic's name
+_BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "show_scores", "stream")
+_JSON_FIELDS = ("entities", "regions")
+_MAX_FIELDS = 32  # more than there are, so that an unknown one is told by its name
 
 
-async def read_form(request: Request) -> FormData:
-    """Read the body.
-
-    Raises:
-        UnsupportedMediaType: it is of another type.
-        MalformedBody: it is no multipart body.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        raise UnsupportedMediaType("the body must be multipart/form-data")
-    # Starlette's own HTTPException tells a body that is broken; its handler makes it a problem.
-    return await request.form(max_files=2, max_fields=_MAX_FIELDS)
-
-
-async def parse_form(form: FormData) -> tuple[bytes, GroundBody]:
+async def read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
     """The picture's bytes and the other fields.
 
     Raises:
-        InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
+        HTTPException: the body is no multipart body; Starlette's own.
+        InvalidRequest: a field is sent twice, or a text where a file belongs, or the reverse.
     """
+    async with request.form(max_files=2, max_fields=_MAX_FIELDS) as form:
+        return await _parse_form(form)
+
+
+async def _parse_form(form: FormData) -> tuple[bytes, dict[str, Any]]:
     counts = Counter(name for name, _ in form.multi_items())
     twice = [FieldError(name, "is sent twice") for name, count in counts.items() if count > 1]
     if twice:
@@ -53,24 +43,19 @@ async def parse_form(form: FormData) -> tuple[bytes, GroundBody]:
             texts[name] = value
     if not image:
         raise InvalidRequest("image", "is required: a file")
-    return image, parse_fields(texts)
+    return image, fields_of_texts(texts)
 
 
-def parse_fields(texts: Mapping[str, str]) -> GroundBody:
-    """Check fields, given as texts, against the contract; an empty one counts as not sent.
+def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
+    """What texts stand for: those of a form, or of a command line; an empty one is not sent.
+
+    >>> fields_of_texts({"grounding": "0", "regions": "[]", "text": ""})
+    {'grounding': False, 'regions': []}
 
     Raises:
-        InvalidRequest: with every field that is wrong.
+        InvalidRequest: a field that is JSON is not.
     """
-    fields = {name: _from_text(name, text) for name, text in texts.items() if text != ""}
-    try:
-        return GroundBody.model_validate(fields)
-    except ValidationError as error:
-        first, *others = (
-            FieldError(_path(each["loc"]), _message(each["type"], each["msg"]))
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise InvalidRequest(first.field, first.message, *others) from None
+    return {name: _from_text(name, text) for name, text in texts.items() if text != ""}
 
 
 async def _read_image(value: UploadFile | str) -> bytes:
@@ -83,25 +68,9 @@ def _from_text(name: str, value: str) -> Any:
     """A form's text as the value it stands for; what stands for none is left to the validation."""
     if name in _BOOLEAN_FIELDS:
         return _BOOLEANS.get(value.strip().lower(), value)
-    if name == "regions":
+    if name in _JSON_FIELDS:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            raise InvalidRequest("regions", "must be JSON: a list of regions") from None
+            raise InvalidRequest(name, "must be JSON: a list") from None
     return value
-
-
-def _path(location: Sequence[int | str]) -> str:
-    """Pydantic's location as one would write it: `regions[0].boxes[1]`.
-
-    >>> _path(("regions", 0, "boxes", 1))
-    'regions[0].boxes[1]'
-    """
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return "".join(parts).removeprefix(".")
-
-
-def _message(kind: str, message: str) -> str:
-    if kind == _NOT_A_FIELD:
-        return "is not a field of this request"
-    return message[:1].lower() + message[1:]

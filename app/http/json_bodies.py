@@ -14,12 +14,12 @@ _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCI
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n\f\v")
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """Read the body; `null` counts as not sent.
+async def read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """The picture's bytes and the other fields; `null` counts as not sent.
 
     Raises:
         MalformedBody: it is no JSON object.
-        InvalidRequest: a field is sent twice.
+        InvalidRequest: a field is sent twice, or the picture is missing or none.
     """
     try:
         content = json.loads(
@@ -29,7 +29,8 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise MalformedBody("the body is not JSON") from None
     if not isinstance(content, dict):
         raise MalformedBody("the body must be a JSON object")
-    return {name: value for name, value in content.items() if value is not None}
+    fields = {name: value for name, value in content.items() if value is not None}
+    return take_image(fields), fields
 
 
 def take_image(fields: dict[str, Any]) -> bytes:

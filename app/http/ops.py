@@ -6,7 +6,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 
 from app.checkpoint import Checkpoint
-from app.http.schemas import GroundBody, VersionBody
+from app.http.fields import GroundBody
+from app.http.schemas import VersionBody
 from app.metrics import render_metrics
 from app.settings import Settings
 from app.shared_page import SharedPage

@@ -19,6 +19,7 @@ from app.errors import (
     InvalidRequest,
     Kosmos2Error,
     MalformedBody,
+    NotAcceptable,
     Overloaded,
     PayloadTooLarge,
     Unavailable,
@@ -50,6 +51,7 @@ INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
     {
         MalformedBody: ProblemKind(HTTPStatus.BAD_REQUEST, "malformed_body"),
+        NotAcceptable: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable"),
         BodyTimeout: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
         PayloadTooLarge: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large"),
         ImageTooLarge: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "image_too_large"),

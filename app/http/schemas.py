@@ -1,105 +1,17 @@
-"""The HTTP contract: what a request may say, what an answer looks like; OpenAPI is made of it."""
+"""What an answer looks like: half of the HTTP contract, of which OpenAPI is made."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.answers import Answer
-from app.errors import FieldError, InvalidRequest
-from app.service import MAX_SEED, GroundRequest, UserRegion
-from app.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Use
+from app.errors import FieldError
 
-Number = Annotated[float, Field(allow_inf_nan=True)]
 UNITS = (
     "Offsets count Unicode code points of `text`. Python slices by them; in JavaScript use "
     "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
     "`offsetByCodePoints`."
 )
-
-
-class RegionBody(BaseModel):
-    """A place in the picture that the prompt speaks of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrase: str | None = Field(None, description="What it is called; `It` if left out.")
-    boxes: list[list[Number]] = Field(
-        description="Each x0, y0, x1, y1, in the unit of `box_format`.",
-        min_length=1,
-        max_length=MAX_BOXES_PER_REGION,
-    )
-
-
-class GroundBody(BaseModel):
-    """What a request asks for, but for the picture itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: Literal[tuple(TASKS)] = Field(  # type: ignore[valid-type]
-        description="; ".join(f"`{task.name}`: {task.description}" for task in TASKS.values())
-    )
-    text: str | None = Field(
-        None, description="The phrase, the expression, the question, or the raw prompt."
-    )
-    regions: list[RegionBody] = Field(
-        default_factory=list,
-        max_length=MAX_REGIONS,
-        description="Places in the picture that the prompt speaks of. Exactly one for "
-        "`referring_expression_generation`; allowed for `grounded_vqa`, where each takes the "
-        "first occurrence of its phrase in `text`: whole words, same case, in this order.",
-    )
-    box_format: Literal["pixel", "normalized"] = Field(
-        "pixel", description="Of the boxes sent; pixels are those of the upright picture."
-    )
-    grounding: StrictBool = Field(
-        True, description="`false` asks for plain text without boxes: captions and VQA only."
-    )
-    max_new_tokens: int = Field(128, ge=1, le=1024, description="Tokens of the answer at most.")
-    no_repeat_ngram_size: int | None = Field(
-        None,
-        ge=0,
-        le=8,
-        description="No n-gram occurs twice, prompt included; 0: off. Default: the checkpoint's.",
-    )
-    temperature: float = Field(
-        0.0, ge=0, le=2, allow_inf_nan=False, description="0: the most probable token, always."
-    )
-    top_p: float = Field(
-        1.0, gt=0, le=1, allow_inf_nan=False, description="Tokens that together reach p; 1: all."
-    )
-    top_k: int = Field(0, ge=0, le=2**31 - 1, description="The k most probable; 0: all.")
-    seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="Of the randomness; chosen and returned if left out."
-    )
-    jpeg_round_trip: StrictBool = Field(
-        False,
-        description="Put the picture through JPEG first, as the model's original demo did.",
-    )
-    stream: StrictBool = Field(
-        False,
-        description="`true` answers with Server-Sent Events. If left out, the `Accept` header "
-        "decides between `application/json` and `text/event-stream`.",
-    )
-
-    def to_request(self, image: bytes) -> GroundRequest:
-        """The same for the service.
-
-        Raises:
-            InvalidRequest: `box_format` is sent to a task that takes no boxes.
-        """
-        task = TASKS[self.task]
-        if task.regions is Use.REFUSED and "box_format" in self.model_fields_set:
-            raise InvalidRequest("box_format", f"is not used by the task {task.name}")
-        return GroundRequest(
-            image=image,
-            task=task,
-            text=self.text,
-            regions=tuple(
-                UserRegion(region.phrase, tuple(tuple(box) for box in region.boxes))
-                for region in self.regions
-            ),
-            **self.model_dump(exclude={"task", "text", "regions", "stream"}),
-        )
 
 
 class _FromAnswer(BaseModel):
@@ -200,6 +112,25 @@ class AnswerBody(BaseModel):
             usage=UsageBody.model_validate(answer.usage),
             timings=TimingsBody.model_validate(answer.timings),
         )
+
+
+class AnnotatedBody(BaseModel):
+    """An annotated picture inside JSON."""
+
+    media_type: str
+    base64: str = Field(description="The picture's file, standard alphabet, padded.")
+
+
+class AnnotatedAnswerBody(AnswerBody):
+    """An answer with the picture it is drawn on."""
+
+    annotated: AnnotatedBody
+
+
+class DrawingBody(BaseModel):
+    """A picture with given entities drawn on it."""
+
+    annotated: AnnotatedBody
 
 
 class TokenEvent(_FromAnswer):

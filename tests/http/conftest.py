@@ -11,7 +11,9 @@ from tests.support.service import RunningService, running_service
 @pytest.fixture(scope="session")
 def service() -> Iterator[RunningService]:
     """Limits are small, so that tests reach them with little data."""
-    with running_service(max_body_bytes=200_000, max_image_pixels=1_000_000) as running:
+    with running_service(
+        max_body_bytes=200_000, max_image_pixels=1_000_000, cors_origins="https://app.example"
+    ) as running:
         yield running
 
 

@@ -80,3 +80,16 @@ def test_the_description_names_every_field_of_the_form(client: httpx.Client) -> 
 def test_fixed_length_lists_are_described_without_prefix_items(client: httpx.Client) -> None:
     """Generators of mobile clients choke on `prefixItems`."""
     assert "prefixItems" not in client.get("/openapi.json").text
+
+
+def test_a_browser_of_a_listed_origin_may_call_and_read_errors(client: httpx.Client) -> None:
+    """Errors carry the headers too, else a web page could not tell why it failed."""
+    for path in ("/livez", "/nowhere"):
+        answered = client.get(path, headers={"Origin": "https://app.example"})
+        assert answered.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert "X-Request-ID" in answered.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_browser_of_another_origin_may_not(client: httpx.Client) -> None:
+    answered = client.get("/livez", headers={"Origin": "https://other.example"})
+    assert "Access-Control-Allow-Origin" not in answered.headers

@@ -1,0 +1,106 @@
+"""The route that draws: `POST /v1/annotate`."""
+
+import base64
+from collections.abc import Callable
+from typing import get_args
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.answers import Answer
+from app.errors import NotAcceptable
+from app.http.accept import preferred
+from app.http.bodies import JSON, read_request, timeout_of
+from app.http.connection import Lifetime, while_connected
+from app.http.fields import AnnotateBody, DrawnEntity
+from app.http.openapi import PROBLEM_RESPONSES, request_body
+from app.http.schemas import AnnotatedAnswerBody, AnnotatedBody, AnswerBody, DrawingBody
+from app.metrics import HttpMetrics
+from app.outcomes import counted
+from app.pictures.encode import MediaType
+from app.pictures.labels import Mark
+from app.service import Service
+from app.settings import Settings
+from app.tasks import TASKS
+
+PICTURES: tuple[MediaType, ...] = get_args(MediaType)
+_ENTITIES = "entities"
+"""Stands for the task in metrics where none is asked."""
+
+_PICTURE_RESPONSES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
+
+
+def annotate_router(
+    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
+) -> APIRouter:
+    """The route.
+
+    Args:
+        settings: how long a request may take.
+        service: answers and draws.
+        metrics: what is counted.
+        clock: monotonic, seconds.
+    """
+    router = APIRouter(prefix="/v1", tags=["grounding"])
+
+    @router.post(
+        "/annotate",
+        summary="The picture with boxes and phrases drawn on it.",
+        response_model=AnnotatedAnswerBody | DrawingBody,
+        responses={200: {"content": _PICTURE_RESPONSES}, **PROBLEM_RESPONSES},
+        openapi_extra={"requestBody": request_body(AnnotateBody)},
+    )
+    async def annotate(request: Request, lifetime: Lifetime) -> Response:
+        received_at: float = request.state.received_at
+        outcome = lifetime.enter_context(counted(metrics, received_at, clock))
+        deadline = received_at + timeout_of(request, settings.deadline_s)
+        wanted = _wanted(request)
+        media_type = next((kind for kind in PICTURES if kind == wanted), PICTURES[0])
+        image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
+        outcome.task = body.task or _ENTITIES
+        answer = None
+        if body.task is not None:
+            work = service.annotate(
+                body.request_for(TASKS[body.task], image),
+                media_type,
+                shows_scores=body.show_scores,
+                request_id=request.state.request_id,
+                received_at=received_at,
+                deadline=deadline,
+            )
+            answer, drawn = await while_connected(request, work)
+            outcome.complete(answer.grounded.finish_reason)
+        else:
+            marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
+            drawing = service.draw(
+                image, marks, media_type, box_format=body.box_format, deadline=deadline
+            )
+            drawn = await while_connected(request, drawing)
+        if wanted != JSON:
+            return Response(drawn, media_type=wanted)
+        return Response(_inside_json(answer, media_type, drawn), media_type=JSON)
+
+    return router
+
+
+def _wanted(request: Request) -> str:
+    accept = ", ".join(request.headers.getlist("accept"))
+    wanted = preferred(accept, (*PICTURES, JSON))
+    if wanted is None:
+        raise NotAcceptable(f"the picture comes as {', '.join(PICTURES)}, or inside {JSON}")
+    return wanted
+
+
+def _mark(entity: DrawnEntity, show_scores: bool) -> Mark:
+    scores = tuple(box.score for box in entity.boxes) if show_scores else ()
+    boxes = tuple((box.xyxy[0], box.xyxy[1], box.xyxy[2], box.xyxy[3]) for box in entity.boxes)
+    return Mark(entity.phrase, boxes, scores)
+
+
+def _inside_json(answer: Answer | None, media_type: str, drawn: bytes) -> str:
+    annotated = AnnotatedBody(media_type=media_type, base64=base64.b64encode(drawn).decode())
+    body: BaseModel = DrawingBody(annotated=annotated)
+    if answer is not None:
+        fields = AnswerBody.from_answer(answer).model_dump()
+        body = AnnotatedAnswerBody(**fields, annotated=annotated)
+    return body.model_dump_json()

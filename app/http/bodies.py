@@ -1,0 +1,62 @@
+"""Reads a request: its picture and its fields, from a form or from JSON, in the time it has."""
+
+import asyncio
+from typing import TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+
+from app.errors import BodyTimeout, ClientLeft, InvalidRequest, UnsupportedMediaType
+from app.http.forms import read_form
+from app.http.json_bodies import read_json
+from app.http.validation import validate
+
+M = TypeVar("M", bound=BaseModel)
+FORM, JSON = "multipart/form-data", "application/json"
+
+
+async def read_request(request: Request, model: type[M], timeout_s: float) -> tuple[bytes, M]:
+    """The picture's bytes, and the fields checked against the contract.
+
+    Args:
+        request: whose body has not been read.
+        model: the contract.
+        timeout_s: until the body has to be complete.
+
+    Raises:
+        UnsupportedMediaType: the body is neither a form nor JSON.
+        MalformedBody: it is not what its type says.
+        BodyTimeout: it was not complete in time.
+        ClientLeft: it will never be.
+        InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    readers = {FORM: read_form, JSON: read_json}
+    if kind not in readers:
+        raise UnsupportedMediaType(f"the body must be {FORM} or {JSON}")
+    try:
+        async with asyncio.timeout(timeout_s):
+            image, fields = await readers[kind](request)
+    except TimeoutError:
+        raise BodyTimeout("the body was not complete in time") from None
+    except ClientDisconnect:
+        raise ClientLeft from None
+    return image, validate(model, fields, strict=kind == JSON)
+
+
+def timeout_of(request: Request, limit_s: float) -> float:
+    """Seconds a request may take: what `X-Request-Timeout` says, but never over the limit.
+
+    Raises:
+        InvalidRequest: the header is no number above 0.
+    """
+    asked = request.headers.get("x-request-timeout")
+    if asked is None:
+        return limit_s
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:  # not a number either
+        raise InvalidRequest("X-Request-Timeout", "must be a number of seconds above 0")
+    return min(seconds, limit_s)

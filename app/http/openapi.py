@@ -1,0 +1,93 @@
+"""What FastAPI cannot tell of our routes by itself: their bodies and their problems."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.http.bodies import FORM, JSON
+from app.http.problems import PROBLEM_JSON
+from app.http.schemas import Problem
+
+_PROBLEM: dict[str, Any] = {
+    "model": Problem,
+    "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 406, 408, 413, 415, 422, 500, 503, 504), _PROBLEM
+)
+"""Every problem that a route with a body can answer with."""
+
+_FILE = {"type": "string", "format": "binary", "description": "The picture's file."}
+_BASE64 = {
+    "type": "object",
+    "properties": {"base64": {"type": "string", "description": "Standard alphabet."}},
+    "required": ["base64"],
+    "additionalProperties": False,
+}
+_DATA_URI = {"type": "string", "pattern": "^data:", "description": "data:image/…;base64,…"}
+_URL = {
+    "type": "object",
+    "properties": {"url": _DATA_URI},
+    "required": ["url"],
+    "additionalProperties": False,
+}
+
+
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """A request body, as a form with a file and as JSON with the picture inside.
+
+    Args:
+        model: all fields but the picture.
+    """
+    schema = inlined(model)
+    picture = {"oneOf": [_BASE64, _URL, _DATA_URI], "description": "The picture."}
+    return {
+        "required": True,
+        "content": {
+            FORM: {"schema": _with_image(_as_form(schema), _FILE)},
+            JSON: {"schema": _with_image(schema, picture)},
+        },
+    }
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a model that refers to nothing outside itself."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return resolve(definitions[node["$ref"].rpartition("/")[2]])
+        return {name: resolve(value) for name, value in node.items()}
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved
+
+
+def _with_image(schema: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    return schema | {
+        "properties": {"image": image} | schema["properties"],
+        "required": ["image", *schema.get("required", ())],
+    }
+
+
+def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """In a form everything is a text; lists are JSON inside one."""
+    properties = {name: _as_text(field) for name, field in schema["properties"].items()}
+    return schema | {"properties": properties}
+
+
+def _as_text(field: dict[str, Any]) -> dict[str, Any]:
+    kinds = [each.get("type") for each in field.get("anyOf", [field])]
+    if "array" not in kinds:
+        return field
+    return {
+        "type": "string",
+        "contentMediaType": JSON,
+        "contentSchema": {name: value for name, value in field.items() if name != "description"},
+        "description": f"{field['description']} One JSON string.",
+    }

@@ -1,0 +1,61 @@
+"""Answers requests without a server: an engine is started for them and stopped after them."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from app.answers import Answer
+from app.checkpoint import Checkpoint
+from app.errors import RequestError
+from app.metrics import HttpMetrics
+from app.requests import GroundRequest
+from app.service import Service
+from app.settings import Settings
+from app.supervisor import running_engine
+from app.tokenizer import Kosmos2Tokenizer
+
+Listener = Callable[[int, Answer | RequestError], None]
+"""Is told the number of a request and what came of it."""
+
+
+async def ground_all(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    requests: Sequence[GroundRequest],
+    listener: Listener,
+) -> None:
+    """Answer requests, as many at once as the engine has slots.
+
+    Args:
+        settings: of the engine and its limits.
+        checkpoint: what answers.
+        requests: what is asked.
+        listener: is told of each as it is done, in no order.
+
+    Raises:
+        StartupError: the engine did not start.
+        ServiceError: it failed.
+    """
+    async with running_engine(settings, checkpoint) as engine:
+        tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+        service = Service(settings, checkpoint, tokenizer, engine, HttpMetrics())
+        places = asyncio.Semaphore(engine.page.engine_facts.num_slots)
+
+        async def answer(number: int, request: GroundRequest) -> None:
+            async with places:
+                began = monotonic()
+                try:
+                    answered: Answer | RequestError = await service.ground(
+                        request,
+                        request_id=uuid.uuid4().hex,
+                        received_at=began,
+                        deadline=began + settings.deadline_s,
+                    )
+                except RequestError as error:
+                    answered = error
+                listener(number, answered)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number, request in enumerate(requests):
+                tasks.create_task(answer(number, request))
