@@ -1,6 +1,7 @@
 """Answers as Server-Sent Events: each part of an answer as soon as it is final."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
@@ -109,10 +110,10 @@ async def _frames(
         answer = item.result()
     except Kosmos2Error as error:
         outcome.fail_midway(error)
-        yield _frame("error", problem_of(error, request_id).model_dump_json(exclude_none=True))
+        yield _frame("error", problem_of(error, request_id).model_dump(exclude_none=True))
     else:
         outcome.complete(answer.grounded.finish_reason)
-        yield _frame("done", AnswerBody.from_answer(answer).model_dump_json())
+        yield _frame("done", AnswerBody.from_answer(answer).model_dump())
 
 
 async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
@@ -126,9 +127,10 @@ async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
 
 def _frame_of(event: AnswerEvent) -> bytes:
     if isinstance(event, NewText):
-        return _frame("token", TokenEvent.model_validate(event).model_dump_json())
-    return _frame("entity", EntityEvent.model_validate(event).model_dump_json())
+        return _frame("token", TokenEvent.model_validate(event).model_dump())
+    return _frame("entity", EntityEvent.model_validate(event).model_dump())
 
 
-def _frame(name: str, data: str) -> bytes:
-    return format_sse_event(event=name, data_str=data)
+def _frame(name: str, data: dict[str, Any]) -> bytes:
+    # ASCII, for readers to whom U+2028 and its like end a line too, such as Python's `splitlines`.
+    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=True))

@@ -1,7 +1,14 @@
 """`POST /v1/ground` with `stream=true`: the answer as Server-Sent Events."""
 
+import base64
 import io
+import json
 import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +24,7 @@ from training.scenes import draw_scene
 from training.world import plan_scene
 
 SCENE = EXAMPLE_SCENE.read_bytes()
+DOCUMENT = Path(__file__).parents[2] / "docs" / "streaming.md"
 
 
 def ask(
@@ -123,7 +131,7 @@ def test_nothing_between_keeps_or_collects_events(client: httpx.Client) -> None:
         ("application/json", None, False),
         ("*/*", None, False),
         ("text/*", None, True),
-        ("text/event-stream;q=0", None, False),
+        ("text/event-stream;q=0, */*", None, False),
         ("", "true", True),
     ],
 )
@@ -133,7 +141,17 @@ def test_the_accept_header_asks_for_events_unless_the_field_is_sent(
     fields = {"max_new_tokens": "1"} if field is None else {"max_new_tokens": "1", "stream": field}
     response = ask(client, PICTURE, {"Accept": accept}, task="brief_caption", **fields)
     kind = "text/event-stream" if is_stream else "application/json"
-    assert response.headers["Content-Type"].partition(";")[0] == kind
+    assert response.headers["Content-Type"].partition(";")[0] == kind, response.text
+
+
+def test_a_json_body_asks_for_events_too(client: httpx.Client) -> None:
+    body = {
+        "image": {"base64": base64.b64encode(SCENE).decode()},
+        "task": "brief_caption",
+        "stream": True,
+    }
+    response = client.post("/v1/ground", json=body)
+    check_events(list(events_of(response)))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +191,39 @@ def test_a_stream_is_counted_once_by_how_it_ended(
     before = counts()
     stream(client, task="brief_caption", max_new_tokens=limit)
     assert counts() == before | {outcome: before[outcome] + 1}
+
+
+def example_of(language: str) -> str:
+    """The one example of the documentation in a language."""
+    [code] = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    return str(code)
+
+
+def printed_by(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_the_python_example_prints_the_answer(service: RunningService, tmp_path: Path) -> None:
+    example = tmp_path / "example.py"
+    given = f"url, picture = {service.url!r}, open({str(EXAMPLE_SCENE)!r}, 'rb').read()\n"
+    example.write_text(given + example_of("python"))
+    assert re.match(
+        r"a .*\[\[[\d., ]+\]\]$", printed_by(sys.executable, str(example)), re.MULTILINE
+    )
+
+
+def test_the_javascript_example_prints_the_answer(service: RunningService, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    example = tmp_path / "example.mjs"
+    given = f"""
+        import {{ readFileSync }} from "node:fs";
+        const url = {json.dumps(service.url)};
+        const picture = new Blob([readFileSync({json.dumps(str(EXAMPLE_SCENE))})]);
+    """
+    example.write_text(given + example_of("js"))
+    assert re.search(r"^\[ \[ [\d., ]+ \] \]$", printed_by(node, str(example)), re.MULTILINE)
 
 
 @pytest.mark.large
