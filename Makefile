@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-large check format demo-model eval hooks clean
+.PHONY: help run demo test test-large check format demo-model eval openapi hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo
 
 eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
+
+openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
+	@$(BIN)/python -m app.http.describe > docs/openapi.json
 
 hooks: $(INSTALLED) ## Format before each commit, check before each push
 	@$(BIN)/pre-commit install

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.settings import EMBEDDED_CHECKPOINT
 
@@ -28,6 +29,14 @@ class Example:
         """The form's fields."""
         fields = {"task": self.task, "text": self.text, "regions": self.regions}
         return {name: value for name, value in fields.items() if value is not None}
+
+    @property
+    def json_fields(self) -> dict[str, Any]:
+        """The fields of a JSON body."""
+        fields: dict[str, Any] = dict(self.fields)
+        if self.regions is not None:
+            fields["regions"] = json.loads(self.regions)
+        return fields
 
     def curl(self, url: str, picture: Path) -> str:
         """The request as a command.

@@ -1,9 +1,12 @@
 """What FastAPI cannot tell of our routes by itself: their bodies and their problems."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 
+from app.examples import EMBEDDED_EXAMPLES, Example
 from app.http.bodies import FORM, JSON
 from app.http.problems import PROBLEM_JSON
 from app.http.schemas import Problem
@@ -33,11 +36,14 @@ _URL = {
 }
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+def request_body(
+    model: type[BaseModel], examples: Sequence[Example] = EMBEDDED_EXAMPLES
+) -> dict[str, Any]:
     """A request body, as a form with a file and as JSON with the picture inside.
 
     Args:
         model: all fields but the picture.
+        examples: of requests.
     """
     schema = inlined(model)
     picture = {"oneOf": [_BASE64, _URL, _DATA_URI], "description": "The picture."}
@@ -45,8 +51,32 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
         "required": True,
         "content": {
             FORM: {"schema": _with_image(_as_form(schema), _FILE)},
-            JSON: {"schema": _with_image(schema, picture)},
+            JSON: {"schema": _with_image(schema, picture), "examples": _as_json(examples)},
         },
+    }
+
+
+def keep_problems_apart(app: FastAPI) -> None:
+    """Describe problems as problem+json alone; FastAPI adds the type of the route's answers."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        description = generate()
+        for operations in description["paths"].values():
+            for operation in operations.values():
+                for response in operation["responses"].values():
+                    if PROBLEM_JSON in response.get("content", ()):
+                        response["content"].pop(JSON, None)
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _as_json(examples: Sequence[Example]) -> dict[str, Any]:
+    picture = {"base64": "…"}
+    return {
+        f"{number} {example.task}": {"value": {"image": picture, **example.json_fields}}
+        for number, example in enumerate(examples, start=1)
     }
 
 
