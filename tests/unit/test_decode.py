@@ -448,7 +448,7 @@ def test_no_damage_to_a_file_raises_anything_but_a_request_error(name: str) -> N
 
     `KOSMOS2_TEST_MUTANTS` sets how many damaged files of each kind are tried.
     """
-    source = random.Random(f"mutants of {name}")  # noqa: S311  # no secret
+    source = random.Random(f"mutants of {name}")  # no secret
     for number in range(NUM_MUTANTS):
         data = mutant(FILES[name], source)
         try:
