@@ -26,7 +26,7 @@ from training.trainer import ALONE, Lesson, Schedule, Trainer
 
 RUNS = Path(__file__).parent / "runs"
 SIZE = ModelSize()
-SCHEDULE = Schedule(vision_steps=5000, joint_steps=2950)
+SCHEDULE = Schedule(vision_steps=5000, joint_steps=2700)
 NUM_ROWS, ROW_TOKENS = 3, 96
 
 
