@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cached_property
 
 from app.answers import Entity
 from app.grounding.boxes import BoxFormat, scale_box
@@ -25,37 +25,39 @@ def marks_of(entities: Sequence[Entity], *, shows_scores: bool) -> list[Mark]:
     ]
 
 
-def annotate_picture(
-    image: bytes,
-    marks: Sequence[Mark],
-    media_type: MediaType,
-    box_format: BoxFormat,
-    *,
-    max_pixels: int,
-) -> bytes:
-    """Return the upright picture with marks drawn on it, as a file without metadata.
+class Annotator:
+    """Draws on users' pictures; fonts are read once, when the first one is drawn.
 
     Args:
-        image: the picture's file.
-        marks: what to draw.
-        media_type: of the file to make.
-        box_format: the unit of the marks' boxes.
-        max_pixels: of the picture.
-
-    Raises:
-        RequestError: the picture is at fault, or too large for the format.
+        max_pixels: of a picture.
     """
-    upright = decode_picture(image, max_pixels=max_pixels).upright
-    if box_format == "normalized":
-        marks = [_in_pixels(mark, upright.width, upright.height) for mark in marks]
-    return encode_picture(draw_marks(upright, marks, _fonts()), media_type)
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def annotate(
+        self, image: bytes, marks: Sequence[Mark], media_type: MediaType, box_format: BoxFormat
+    ) -> bytes:
+        """Return the upright picture with marks drawn on it, as a file without metadata.
+
+        Args:
+            image: the picture's file.
+            marks: what to draw.
+            media_type: of the file to make.
+            box_format: the unit of the marks' boxes.
+
+        Raises:
+            RequestError: the picture is at fault, or too large for the format.
+        """
+        upright = decode_picture(image, max_pixels=self._max_pixels).upright
+        if box_format == "normalized":
+            marks = [_in_pixels(mark, upright.width, upright.height) for mark in marks]
+        return encode_picture(draw_marks(upright, marks, self._fonts), media_type)
+
+    @cached_property
+    def _fonts(self) -> Fonts:
+        return load_fonts()
 
 
 def _in_pixels(mark: Mark, width: int, height: int) -> Mark:
     return replace(mark, boxes=tuple(scale_box(box, width, height) for box in mark.boxes))
-
-
-@cache
-def _fonts() -> Fonts:
-    """Read once, when the first picture is drawn."""
-    return load_fonts()

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from app.annotation import annotate_picture, marks_of
+from app.annotation import Annotator, marks_of
 from app.answers import Answer
 from app.checkpoint import Checkpoint
 from app.errors import RequestError
@@ -54,6 +54,7 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
     """
     requests = [question.body.to_request(path.read_bytes()) for path in question.pictures]
     console, num_failed = Console(stderr=True), 0
+    annotator = Annotator(settings.max_image_pixels)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
         asked = bar.add_task("pictures", total=len(requests), visible=len(requests) > 1)
 
@@ -65,7 +66,7 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
                 print(f"{path}: {answer}", file=sys.stderr)
             else:
                 _print(question, path, answer)
-                _save(settings, question, path, answer)
+                _save(annotator, question, path, answer)
             bar.advance(asked)
 
         asyncio.run(ground_all(settings, checkpoint, requests, show))
@@ -81,18 +82,13 @@ def _print(question: Question, path: Path, answer: Answer) -> None:
         print(heading + describe(body))
 
 
-def _save(settings: Settings, question: Question, path: Path, answer: Answer) -> None:
+def _save(annotator: Annotator, question: Question, path: Path, answer: Answer) -> None:
     target = question.save_annotated
     if target is None:
         return
     if len(question.pictures) > 1 or target.is_dir():
         target.mkdir(parents=True, exist_ok=True)
         target = target / f"{path.stem}.png"
-    drawn = annotate_picture(
-        path.read_bytes(),
-        marks_of(answer.grounded.entities, shows_scores=True),
-        _MEDIA_TYPES.get(target.suffix.lower(), "image/png"),
-        "pixel",
-        max_pixels=settings.max_image_pixels,
-    )
-    target.write_bytes(drawn)
+    marks = marks_of(answer.grounded.entities, shows_scores=True)
+    media_type = _MEDIA_TYPES.get(target.suffix.lower(), "image/png")
+    target.write_bytes(annotator.annotate(path.read_bytes(), marks, media_type, "pixel"))

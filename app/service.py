@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
-from app.annotation import annotate_picture, marks_of
+from app.annotation import Annotator, marks_of
 from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient, Prompt
@@ -55,6 +55,7 @@ class Service:
     ) -> None:
         self._settings, self._checkpoint, self._tokenizer = settings, checkpoint, tokenizer
         self._engine, self._metrics, self._clock = engine, metrics, clock
+        self._annotator = Annotator(settings.max_image_pixels)
 
     async def ground(
         self,
@@ -155,9 +156,8 @@ class Service:
         media_type: MediaType,
         box_format: BoxFormat = "pixel",
     ) -> bytes:
-        limit = self._settings.max_image_pixels
         return await asyncio.to_thread(
-            annotate_picture, image, marks, media_type, box_format, max_pixels=limit
+            self._annotator.annotate, image, marks, media_type, box_format
         )
 
     async def _ground(
