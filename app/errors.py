@@ -2,6 +2,8 @@
 
     Kosmos2Error
     ├── RequestError                 the sender can mend it
+    │   ├── Unauthorized             no key, or one that is not known
+    │   ├── RateLimited              a key over its rate
     │   ├── InvalidRequest           a field, a box, a control token, a length
     │   ├── InvalidImage             not a picture, truncated, or its decoder failed
     │   ├── ImageTooLarge            more pixels than the limit
@@ -60,6 +62,22 @@ class InvalidRequest(RequestError):
     def __init__(self, field: str, message: str, *others: FieldError) -> None:
         self.errors = (FieldError(field, message), *others)
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
+
+
+class Unauthorized(RequestError):
+    """The request carries no key, or one that is not known."""
+
+
+class RateLimited(RequestError):
+    """The key has made all the requests it may make for now.
+
+    Args:
+        retry_after_s: when it may make more, whole seconds ≥ 1.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class InvalidImage(RequestError):

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
+MAX_API_KEYS = 64
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 
 
@@ -56,6 +57,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
 
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), max_length=MAX_API_KEYS, description="Who may call, separated by commas; none: all."
+    )
+    api_keys_file: Path | None = Field(
+        None, description="More keys, one a line; read again whenever the file changes."
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Of each key, all HTTP processes together; none: no limit."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Browser origins that may call, separated by commas; none by default."
     )
@@ -71,8 +81,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """An environment has texts only."""
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_serializer("api_keys", when_used="json")
+    def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
+        """For the children, by a file that this user alone may read."""
+        return [key.get_secret_value() for key in keys]

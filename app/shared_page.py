@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_HTTP_WORKERS = 64
+NUM_RATE_CELLS = 256
+
+
+class _RateCell(ctypes.Structure):
+    _fields_ = (
+        ("key", ctypes.c_uint64),
+        ("window", ctypes.c_uint64),
+        ("num_calls", ctypes.c_uint64),
+    )
 
 
 class _Layout(ctypes.Structure):
@@ -28,6 +37,7 @@ class _Layout(ctypes.Structure):
         ("device", ctypes.c_char * 16),
         ("dtype", ctypes.c_char * 16),
         ("permits", ctypes.c_uint32 * MAX_HTTP_WORKERS),
+        ("rates", _RateCell * NUM_RATE_CELLS),
     )
 
 
@@ -107,6 +117,20 @@ class SharedPage:
         """Give a place back."""
         with self._lock():
             self._page.permits[worker] -= 1
+
+    def count_call(self, key: int, window: int) -> int:
+        """Count a call; how many that key has made in that window of time, this one included.
+
+        Args:
+            key: a number that tells it from others, not 0.
+            window: of time, counted up.
+        """
+        with self._lock():
+            cell = min(self._page.rates, key=lambda each: (each.key != key, each.window))
+            if (cell.key, cell.window) != (key, window):
+                cell.key, cell.window, cell.num_calls = key, window, 0
+            cell.num_calls += 1
+            return int(cell.num_calls)
 
     # Everybody reads.
 

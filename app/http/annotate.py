@@ -13,7 +13,7 @@ from app.http.accept import preferred
 from app.http.bodies import JSON, read_request, timeout_of
 from app.http.connection import Lifetime, while_connected
 from app.http.fields import AnnotateBody, DrawnEntity
-from app.http.openapi import PROBLEM_RESPONSES, request_body
+from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.schemas import AnnotatedAnswerBody, AnnotatedBody, AnswerBody, DrawingBody
 from app.metrics import HttpMetrics
 from app.outcomes import counted
@@ -48,7 +48,7 @@ def annotate_router(
         summary="The picture with boxes and phrases drawn on it.",
         response_model=AnnotatedAnswerBody | DrawingBody,
         responses={200: {"content": _PICTURE_RESPONSES}, **PROBLEM_RESPONSES},
-        openapi_extra={"requestBody": request_body(AnnotateBody)},
+        openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
         received_at: float = request.state.received_at

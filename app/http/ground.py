@@ -11,7 +11,7 @@ from app.http.bodies import JSON, read_request, timeout_of
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, describe_events, respond_with_events
 from app.http.fields import GroundBody
-from app.http.openapi import PROBLEM_RESPONSES, request_body
+from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.schemas import AnswerBody
 from app.metrics import HttpMetrics
 from app.outcomes import counted
@@ -37,7 +37,7 @@ def ground_router(
         summary="A picture and a task in, grounded text with boxes out.",
         response_model=AnswerBody,
         responses={200: {"content": describe_events()}, **PROBLEM_RESPONSES},
-        openapi_extra={"requestBody": request_body(GroundBody)},
+        openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
         received_at: float = request.state.received_at

@@ -16,9 +16,17 @@ _PROBLEM: dict[str, Any] = {
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
-    (400, 406, 408, 413, 415, 422, 500, 503, 504), _PROBLEM
+    (400, 401, 406, 408, 413, 415, 422, 429, 500, 503, 504), _PROBLEM
 )
 """Every problem that a route with a body can answer with."""
+
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Needed where the operator has set keys.",
+}
+SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}]
+"""Of the routes that a key opens, where there are keys."""
 
 _FILE = {"type": "string", "format": "binary", "description": "The picture's file."}
 _BASE64 = {
@@ -56,12 +64,13 @@ def request_body(
     }
 
 
-def keep_problems_apart(app: FastAPI) -> None:
-    """Describe problems as problem+json alone; FastAPI adds the type of the route's answers."""
+def complete_description(app: FastAPI) -> None:
+    """Describe the keys, and problems as problem+json alone: FastAPI adds the answers' type."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         description = generate()
+        description["components"]["securitySchemes"] = {"key": _KEY}
         for operations in description["paths"].values():
             for operation in operations.values():
                 for response in operation["responses"].values():

@@ -22,6 +22,8 @@ from app.errors import (
     NotAcceptable,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
+    Unauthorized,
     Unavailable,
     UnsupportedImageFormat,
     UnsupportedMediaType,
@@ -50,6 +52,8 @@ INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
     {
+        Unauthorized: ProblemKind(HTTPStatus.UNAUTHORIZED, "unauthorized"),
+        RateLimited: ProblemKind(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"),
         MalformedBody: ProblemKind(HTTPStatus.BAD_REQUEST, "malformed_body"),
         NotAcceptable: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable"),
         BodyTimeout: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
@@ -98,8 +102,10 @@ def problem_response(
 def response_of(error: Kosmos2Error, request_id: str) -> Response:
     """The response that one of our errors becomes."""
     headers = {}
-    if isinstance(error, Overloaded | Unavailable):
+    if isinstance(error, Overloaded | RateLimited | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return _response(problem_of(error, request_id), headers)
 
 

@@ -1,0 +1,141 @@
+"""Who may call, and how often: asked at the headers, before anything of a body is read."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import RateLimited, RequestError, Unauthorized
+from app.http.problems import PROBLEMS, response_of
+from app.metrics import HttpMetrics
+from app.settings import MAX_API_KEYS, Settings
+from app.shared_page import SharedPage
+
+WINDOW_S = 60
+_PROTECTED = "/v1/"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key, known by its hash alone.
+
+    Attributes:
+        digest: SHA-256.
+    """
+
+    digest: bytes
+
+    @classmethod
+    def of(cls, text: str) -> "ApiKey":
+        """The key that a text is."""
+        return cls(hashlib.sha256(text.encode()).digest())
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return self.digest.hex()[:8]
+
+    @property
+    def number(self) -> int:
+        """What the shared page calls it; not 0."""
+        return int.from_bytes(self.digest[:8]) | 1
+
+
+class KeyRing:
+    """The keys of the settings and of a file, which may change while the service runs.
+
+    Args:
+        settings: `api_keys` and `api_keys_file`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._fixed = [ApiKey.of(key.get_secret_value()) for key in settings.api_keys]
+        self._file = settings.api_keys_file
+        self._read_at: int | None = None
+        self._of_file: list[ApiKey] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may call: no key was ever set."""
+        return not self._fixed and self._file is None
+
+    def find(self, text: str) -> ApiKey | None:
+        """The known key that a text is; each is compared, in constant time."""
+        self._read_again()
+        asked, found = ApiKey.of(text), None
+        for key in (*self._fixed, *self._of_file):
+            if hmac.compare_digest(key.digest, asked.digest):
+                found = key
+        return found
+
+    def _read_again(self) -> None:
+        if self._file is None:
+            return
+        changed_at = _changed_at(self._file)
+        if changed_at != self._read_at:
+            lines = self._file.read_text().split() if changed_at is not None else []
+            self._of_file = [ApiKey.of(line) for line in lines[:MAX_API_KEYS]]
+            self._read_at = changed_at
+
+
+class ApiKeys:
+    """Lets requests pass whose key is known and within its rate; health and metrics are open.
+
+    Args:
+        app: what comes next.
+        settings: the keys and the rate.
+        page: counts the calls of all HTTP processes.
+        metrics: counts refusals.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        page: SharedPage,
+        metrics: HttpMetrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._app, self._page, self._metrics, self._clock = app, page, metrics, clock
+        self._keys, self._limit = KeyRing(settings), settings.requests_per_minute
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; what needs no key passes."""
+        is_protected = scope["type"] == "http" and scope["path"].startswith(_PROTECTED)
+        if not is_protected or self._keys.is_open:
+            await self._app(scope, receive, send)
+            return
+        try:
+            key = self._admit(Headers(scope=scope).get("authorization", ""))
+        except RequestError as error:
+            self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
+            await response_of(error, scope["state"]["request_id"])(scope, receive, send)
+            return
+        with structlog.contextvars.bound_contextvars(key=key.name):
+            await self._app(scope, receive, send)
+
+    def _admit(self, authorization: str) -> ApiKey:
+        scheme, _, text = authorization.partition(" ")
+        key = self._keys.find(text.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise Unauthorized("a known key is needed: Authorization: Bearer …")
+        if self._limit is not None:
+            window, elapsed_s = divmod(self._clock(), WINDOW_S)
+            if self._page.count_call(key.number, int(window)) > self._limit:
+                wait_s = max(1, round(WINDOW_S - elapsed_s))
+                raise RateLimited(f"the key may make {self._limit} requests a minute", wait_s)
+        return key
+
+
+def _changed_at(file: Path) -> int | None:
+    """When a file was last written; none when it is gone, and its keys with it."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
