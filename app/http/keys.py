@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -117,8 +116,8 @@ class ApiKeys:
             self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
             return
-        with structlog.contextvars.bound_contextvars(key=key.name):
-            await self._app(scope, receive, send)
+        scope["state"]["key"] = key.name
+        await self._app(scope, receive, send)
 
     def _admit(self, authorization: str) -> ApiKey:
         scheme, _, text = authorization.partition(" ")

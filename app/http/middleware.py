@@ -67,6 +67,7 @@ class RequestContext:
                 route=_route(scope),
                 status=status or CLIENT_LEFT,
                 duration_s=round(self._clock() - received_at, 6),
+                key=scope["state"].get("key"),
             )
 
 
