@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-large check format demo-model eval openapi hooks clean
+.PHONY: help run demo test test-large check format demo-model eval openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
 	@$(BIN)/python -m app.http.describe > docs/openapi.json
+
+errors: $(INSTALLED) ## Write docs/errors.md from the answers of running services
+	@$(BIN)/python -m scripts.error_table > docs/errors.tmp && mv docs/errors.tmp docs/errors.md
 
 hooks: $(INSTALLED) ## Format before each commit, check before each push
 	@$(BIN)/pre-commit install

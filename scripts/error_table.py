@@ -1,0 +1,166 @@
+"""Writes docs/errors.md: every row of the error table, with a request that met it and the answer.
+
+    python -m scripts.error_table > docs/errors.md
+
+The requests are sent to real services of the embedded checkpoint with limits small enough to reach.
+"""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import httpx
+
+from app.settings import EMBEDDED_CHECKPOINT
+from tests.support.checkpoints import tiny_config, write_random_checkpoint
+from tests.support.pictures import picture_file
+from tests.support.service import RunningService, running_service
+from tests.support.waiting import eventually
+
+Answer = tuple[int, str, str]  # status, headers worth telling, body
+Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
+
+PICTURE = picture_file()
+KEY = {"Authorization": "Bearer demonstration"}
+ASKED = {"task": "brief_caption"}
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def post(
+    path: str = "/v1/ground", image: bytes = PICTURE, **options: object
+) -> Callable[[RunningService], httpx.Response]:
+    """A form with a picture and a task, but for what `options` say."""
+    data = options.pop("data", ASKED)
+    headers = KEY | options.pop("headers", {})  # type: ignore[operator]
+
+    def send(service: RunningService) -> httpx.Response:
+        files = {"image": image}
+        return httpx.post(service.url + path, files=files, data=data, headers=headers, timeout=60)  # type: ignore[arg-type]
+
+    return send
+
+
+def send_raw(content: bytes, kind: str) -> Callable[[RunningService], httpx.Response]:
+    """A body of any kind."""
+    return lambda service: httpx.post(
+        f"{service.url}/v1/ground", content=content, headers=KEY | {"Content-Type": kind}
+    )
+
+
+def get(path: str) -> Callable[[RunningService], httpx.Response]:
+    """No body."""
+    return lambda service: httpx.get(service.url + path, headers=KEY)
+
+
+def dribble(service: RunningService) -> httpx.Response:
+    """A body that stops in the middle."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        head = "POST /v1/ground HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer demonstration\r\n"
+        head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 500\r\n\r\n--x"
+        connection.sendall(head.encode())
+        received = b""
+        while b"\r\n\r\n" not in received or not received.endswith(b"}"):
+            received += connection.recv(65536)
+    head_bytes, _, body = received.partition(b"\r\n\r\n")
+    return httpx.Response(int(head_bytes.split()[1]), content=body)
+
+
+def call_often(service: RunningService) -> httpx.Response:
+    """More calls than a key has."""
+    headers = {"Authorization": "Bearer eager"}
+    calls = (httpx.get(f"{service.url}/v1/tasks", headers=headers) for _ in range(600))
+    return next(response for response in calls if response.status_code == 429)
+
+
+def while_busy(service: RunningService) -> httpx.Response:
+    """A second request, where there is one slot and no waiting place."""
+    with ThreadPoolExecutor() as pool:
+        long = {"task": "brief_caption", "max_new_tokens": "400"}
+        first = pool.submit(post(data=long), service)
+        eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
+        second = post()(service)
+        first.result()
+    return second
+
+
+def while_draining(service: RunningService) -> httpx.Response:
+    """A request that outlives the grace period."""
+    with ThreadPoolExecutor() as pool:
+        long = {"task": "brief_caption", "max_new_tokens": "400"}
+        first = pool.submit(post(data=long), service)
+        eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
+        service.stop()
+        return first.result()
+
+
+ROWS: tuple[Row, ...] = (
+    ("no parts in a form", "body is not what its type says",
+     send_raw(b"no parts", "multipart/form-data; boundary=x")),
+    ("`Authorization: Bearer wrong`", "no or wrong key",
+     post(headers={"Authorization": "Bearer wrong"})),
+    ("`GET /nowhere`", "no such path", get("/nowhere")),
+    ("`GET /v1/ground`", "no such method", get("/v1/ground")),
+    ("`Accept: text/html`", "no such representation", post(headers={"Accept": "text/html"})),
+    ("a body that stops in the middle", "body not complete in time", dribble),
+    ("300,000 bytes where 200,000 are allowed", "bytes over the limit", post(image=bytes(300_000))),
+    ("1001×1000 pixels where 1,000,000 are allowed", "pixels over the limit",
+     post(image=picture_file((1001, 1000), "JPEG"))),
+    ("`Content-Type: text/plain`", "request type", send_raw(b"x", "text/plain")),
+    ("a HEIC picture", "picture format known but not accepted", post(image=HEIC)),
+    ("`task=dance`, `top_p=2`", "wrong field", post(data={"task": "dance", "top_p": "2"})),
+    ("`text=a ＜pad＞`", "control token",
+     post(data={"task": "phrase_grounding", "text": "a ＜pad＞"})),
+    ("`max_new_tokens=600`", "too long", post(data=ASKED | {"max_new_tokens": "600"})),
+    ("`regions=[{\"boxes\": [[9, 1, 5, 5]]}]`", "bad box",
+     post(data={"task": "referring_expression_generation",
+                "regions": json.dumps([{"boxes": [[9, 1, 5, 5]]}])})),
+    ("a PNG without its end", "not a picture, or truncated", post(image=PICTURE[:-100])),
+    ("more than 500 calls in a minute", "one key over its rate", call_often),
+    ("a second request, one slot and no waiting place", "queue full", while_busy),
+    ("`X-Request-Timeout: 0.000001`", "deadline passed",
+     post(headers={"X-Request-Timeout": "0.000001"})),
+    ("a request that outlives the grace period", "draining", while_draining),
+)  # fmt: skip
+
+
+def rows() -> Iterator[str]:
+    """The table's rows, each from an answer."""
+    with TemporaryDirectory() as directory:
+        tireless = write_random_checkpoint(
+            Path(directory) / "tireless", tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT
+        )
+        with running_service(
+            model=tireless, slots=1, max_waiting=0, api_keys="demonstration,eager",
+            requests_per_minute=500, max_body_bytes=200_000, max_image_pixels=1_000_000,
+            body_timeout_s=1, grace_period_s=0,
+        ) as service:  # fmt: skip
+            for request, what, send in ROWS:
+                response = send(service)
+                told = response.json() | {"request_id": "…"}
+                retry = response.headers.get("retry-after")
+                after = f"<br>`Retry-After: {retry}`" if retry else ""
+                body = json.dumps(told, ensure_ascii=False).replace("|", "\\|")
+                yield f"| {what} | {request} | {response.status_code}{after} | `{body}` |"
+
+
+def main() -> None:
+    """Print the page."""
+    print("# Errors\n")
+    print("Written by `python -m scripts.error_table` from the answers of running services.\n")
+    print("| what | request | status | answer |\n|---|---|---|---|")
+    for row in rows():
+        print(row)
+    print(
+        "\nTwo more cannot be had from outside; tests plant them: `engine_failure` (500), when a "
+        "step of the engine fails (`tests/engine/test_process.py`), and `internal_error` (500), "
+        "when our own code does (`tests/http/test_middleware.py`)."
+    )
+
+
+if __name__ == "__main__":
+    main()
