@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 from app.checkpoint import Checkpoint
 from app.http.fields import GroundBody
@@ -42,7 +43,11 @@ def ops_router(
             response.status_code = 503
         return {"status": status}
 
-    @router.get("/metrics", summary="Prometheus metrics of all processes.")
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics of all processes.",
+        response_class=PlainTextResponse,
+    )
     def metrics() -> Response:
         content, content_type = render_metrics()
         return Response(content, headers={"Content-Type": content_type})
