@@ -142,4 +142,4 @@ async def handle_framework_error(request: Request, error: Exception) -> Response
         raise error
     status = HTTPStatus(error.status_code)
     kind = ProblemKind(status, _FRAMEWORK_CODES.get(status, INTERNAL_ERROR.code))
-    return problem_response(kind, status.phrase, request.state.request_id, headers=error.headers)
+    return problem_response(kind, error.detail, request.state.request_id, headers=error.headers)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import httpx
 
@@ -22,18 +24,22 @@ class RunningService:
     Attributes:
         url: where.
         process: its supervisor.
-        log: lines of its standard error, complete once it has ended.
+        log_file: its standard error. A pipe would fill up, and the service would wait for a reader.
     """
 
     url: str
     process: subprocess.Popen[str]
-    log: list[str] = field(default_factory=list)
+    log_file: Path
+
+    @property
+    def log(self) -> list[str]:
+        """The lines logged so far."""
+        return self.log_file.read_text().splitlines()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end, keep the log; the exit code."""
+        """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60)
-        self.log += errors.splitlines()
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def metric(self, name: str) -> float:
@@ -47,24 +53,26 @@ class RunningService:
 def running_service(**settings: object) -> Iterator[RunningService]:
     """Start `kosmos2 serve` with settings as in `app.settings.Settings`; stop it at the end."""
     environment = {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
-        env={**os.environ, "KOSMOS2_DRAIN_DELAY_S": "0", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield RunningService(_wait_until_ready(process), process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=60)
+    with NamedTemporaryFile("w", suffix=".log") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+            env={**os.environ, "KOSMOS2_DRAIN_DELAY_S": "0", **environment},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        log_file = Path(log.name)
+        try:
+            yield RunningService(_wait_until_ready(process, log_file), process, log_file)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=60)
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> str:
+def _wait_until_ready(process: subprocess.Popen[str], log_file: Path) -> str:
     for line in process.stdout or ():
         if found := _READY.match(line):
             return found[1]
-    _, errors = process.communicate(timeout=START_TIMEOUT_S)
-    raise RuntimeError(f"the service did not start: {errors[-2000:]}")
+    process.communicate(timeout=START_TIMEOUT_S)
+    raise RuntimeError(f"the service did not start: {log_file.read_text()[-2000:]}")
