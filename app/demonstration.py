@@ -1,5 +1,6 @@
 """`kosmos2 demo`: a real service, an example scene, every task, over HTTP; then it stops."""
 
+import os
 import re
 import signal
 import subprocess
@@ -21,7 +22,10 @@ def demonstrate() -> int:
         The service's exit code; 1 when a request was not answered.
     """
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:  # noqa: S603
+    quiet = {**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}
+    with subprocess.Popen(  # noqa: S603
+        command, env=quiet, stdout=subprocess.PIPE, text=True
+    ) as service:
         try:
             url = _wait_until_ready(service)
             shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
