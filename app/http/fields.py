@@ -1,10 +1,11 @@
 """What a request may say: half of the HTTP contract, of which OpenAPI is made."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from app.errors import InvalidRequest
+from app.grounding.boxes import BoxFormat
 from app.requests import MAX_SEED, GroundRequest, UserRegion
 from app.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Task, TaskName, Use
 
@@ -28,6 +29,7 @@ class RegionBody(BaseModel):
     )
 
 
+_DEFAULT_BOX_FORMAT: BoxFormat = "pixel"
 _TASKS_IN_WORDS = "; ".join(f"`{task.name}`: {task.description}" for task in TASKS.values())
 
 
@@ -46,8 +48,9 @@ class RequestFields(BaseModel):
         "`referring_expression_generation`; allowed for `grounded_vqa`, where each takes the "
         "first occurrence of its phrase in `text`: whole words, same case, in this order.",
     )
-    box_format: Literal["pixel", "normalized"] = Field(
-        "pixel", description="Of the boxes sent; pixels are those of the upright picture."
+    box_format: BoxFormat = Field(
+        _DEFAULT_BOX_FORMAT,
+        description="Of the boxes sent; pixels are those of the upright picture.",
     )
     grounding: StrictBool = Field(
         True, description="`false` asks for plain text without boxes: captions and VQA only."
@@ -80,7 +83,8 @@ class RequestFields(BaseModel):
         Raises:
             InvalidRequest: `box_format` is sent to a task that takes no boxes.
         """
-        if task.regions is Use.REFUSED and "box_format" in self.model_fields_set:
+        # Clients that generators make send every default, so only what differs is a mistake.
+        if task.regions is Use.REFUSED and self.box_format != _DEFAULT_BOX_FORMAT:
             raise InvalidRequest("box_format", f"is not used by the task {task.name}")
         return GroundRequest(
             image=image,
@@ -147,7 +151,8 @@ class AnnotateBody(RequestFields):
     def _asks_for_one_thing(self) -> Self:
         if (self.task is None) == (self.entities is None):
             raise InvalidRequest("task", "or entities is required, and not both")
-        useless = self.model_fields_set - {"entities", "box_format", "show_scores"}
+        kept = self.model_dump(exclude_defaults=True).keys()
+        useless = kept - {"entities", "box_format", "show_scores"}
         if self.entities is not None and useless:
             raise InvalidRequest(min(useless), "is not used where entities are given")
         return self

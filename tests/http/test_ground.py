@@ -141,6 +141,12 @@ def test_an_empty_field_counts_as_not_sent(client: httpx.Client) -> None:
     assert answer(client, task="brief_caption", text="", regions="", seed="")["entities"] != []
 
 
+def test_defaults_may_be_sent(client: httpx.Client) -> None:
+    """Clients that generators make send all of them."""
+    sent = {"box_format": "pixel", "grounding": "true", "max_new_tokens": "128", "top_p": "1"}
+    assert answer(client, task="brief_caption", **sent)["entities"] != []
+
+
 def test_the_type_of_a_part_is_ignored(client: httpx.Client) -> None:
     """A picture's type is decided by its bytes."""
     response = client.post(

@@ -62,7 +62,7 @@ CASES = (
         "useless box format",
         422,
         "invalid_request",
-        {"task": "brief_caption", "box_format": "pixel"},
+        {"task": "brief_caption", "box_format": "normalized"},
         wrong="box_format",
     ),
     Case("no text", 422, "invalid_request", {"task": "phrase_grounding"}, wrong="text"),
