@@ -107,6 +107,16 @@ def plan_size(
     return Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes)
 
 
+def choose_threads(size: Size, device: torch.device) -> int:
+    """Threads of torch on the CPU.
+
+    The products of a small model are too small to share: threads that wait for each other cost
+    more than they bring, on a machine that does other work too several times as much.
+    """
+    is_small = device.type == "cpu" and size.weights_bytes < SMALL_MODEL_BYTES
+    return 1 if is_small else torch.get_num_threads()
+
+
 def check_size(checkpoint: Checkpoint, size: Size, device: torch.device) -> None:
     """Tell what will be taken.
 
@@ -199,6 +209,7 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     device, dtype = choose_device(settings)
     size = plan_size(settings, checkpoint, device, dtype)
     check_size(checkpoint, size, device)
+    torch.set_num_threads(choose_threads(size, device))
     model = load(settings, checkpoint, size, device, dtype)
     runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase)
     warm_up(runner)
