@@ -12,6 +12,7 @@ from app.checkpoint import Checkpoint, open_checkpoint
 from app.errors import Kosmos2Error, StartupError
 from app.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.settings import PUBLISHED_MODEL, Settings
+from app.tasks import TASKS
 
 _EMBEDDED_NOTICE = (
     "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
@@ -83,7 +84,7 @@ def serve(
 @cli.command()
 def ground(
     pictures: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
-    task: Annotated[str, typer.Option(help="One of the tasks of POST /v1/ground.")],
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
     text: Annotated[str | None, typer.Option(help="Phrase, expression, question, prompt.")] = None,
     regions: Annotated[str | None, typer.Option(help="JSON, as in POST /v1/ground.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the answer.")] = None,
