@@ -21,12 +21,13 @@ from training.example_scenes import draw_example_scenes
 from training.export import export
 from training.model import ModelSize, build_model
 from training.team import Team
-from training.tokenizer import MAX_POSITIONS, train_tokenizer
+from training.tokenizer import MAX_POSITIONS, encode, train_tokenizer
 from training.trainer import ALONE, Lesson, Schedule, Trainer
+from training.world import COLOURS, SHAPES
 
 RUNS = Path(__file__).parent / "runs"
 SIZE = ModelSize()
-SCHEDULE = Schedule(vision_steps=5000, joint_steps=2700)
+SCHEDULE = Schedule(vision_steps=4500, joint_steps=6000)
 NUM_ROWS, ROW_TOKENS = 3, 96
 
 
@@ -46,10 +47,13 @@ def make_trainer(
     prefix = Kosmos2Tokenizer(tokenizer).prefix_ids
     # Faster than the fused kernel in bfloat16 on a CPU, and the same to the weights.
     model.set_attn_implementation("eager")
-    lesson = Lesson(model, prefix, first_cell, schedule).to(device)
+    kind_words = [encode(tokenizer, f" {word}")[-1] for word in (*COLOURS, *SHAPES)]
+    lesson = Lesson(model, prefix, kind_words, first_cell, schedule).to(device)
     scenes = {
         is_joint: TrainingScenes(
-            seed, size.patches_per_side, Packer(tokenizer, len(prefix), num_rows, ROW_TOKENS)
+            seed,
+            size.patches_per_side,
+            Packer(tokenizer, len(prefix), num_rows, ROW_TOKENS),
         )
         for is_joint, num_rows in ((False, 0), (True, NUM_ROWS))
     }

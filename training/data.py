@@ -6,6 +6,7 @@ Every scene follows from the seed and its number alone, so a run can stop and re
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from training.dense_labels import dense_labels
 from training.examples import examples_of
+from training.gaze import NOWHERE, Gazes
 from training.model import LATENT_SIDE
 from training.scenes import draw_scene, squash
 from training.tokenizer import encode, encode_answer
@@ -37,12 +39,16 @@ class Pack(NamedTuple):
         positions: as if each pair followed the prefix alone.
         segments: which pair of its row a token belongs to: 0, 1, …
         labels: the next token where it belongs to an answer, else `IGNORED`.
+        mentioned: objects that a token speaks of, as bits (see `training/gaze.py`).
+        chosen: objects that the next tokens of an answer are about, as bits.
     """
 
     ids: Tensor
     positions: Tensor
     segments: Tensor
     labels: Tensor
+    mentioned: Tensor
+    chosen: Tensor
 
 
 class Batch(NamedTuple):
@@ -63,10 +69,15 @@ class Packer:
     num_rows: int
     num_tokens: int
 
+    @cached_property
+    def gazes(self) -> Gazes:
+        """What finds the objects that tokens are about."""
+        return Gazes(self.tokenizer)
+
     def pack(self, scene: Scene, rng: random.Random) -> Pack:
         """Different questions, each in the first row with room, until one finds none."""
-        pack = np.full((4, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
-        pack[0], pack[1], pack[3] = self.tokenizer.pad_token_id, 0, IGNORED
+        pack = np.full((6, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
+        pack[0], pack[1], pack[3], pack[4:] = self.tokenizer.pad_token_id, 0, IGNORED, NOWHERE
         ends, asked = [0] * self.num_rows, set[str]()
         for example in islice(examples_of(scene.objects, rng), MAX_EXAMPLES):
             if example.prompt in asked:
@@ -79,10 +90,14 @@ class Packer:
             if row is None:
                 break
             start, ends[row] = ends[row], ends[row] + length
-            pack[0, row, start : ends[row]] = [*prompt, *answer]
+            ids = [*prompt, *answer]
+            pack[0, row, start : ends[row]] = ids
             pack[1, row, start : ends[row]] = self.num_prefix_tokens + np.arange(length)
             pack[2, row, start : ends[row]] = len(asked)
-            pack[3, row, start + len(prompt) - 1 : ends[row] - 1] = answer
+            told = len(prompt) - 1
+            pack[3, row, start + told : ends[row] - 1] = answer
+            pack[4, row, start : ends[row]] = self.gazes.mentioned(ids, scene.objects)
+            pack[5, row, start + told : ends[row]] = self.gazes.chosen(ids, scene.objects)[told:]
         return Pack(*torch.from_numpy(pack))
 
 

@@ -1,9 +1,10 @@
 """The text decoder over packed pairs: each pair sees the picture and itself, never another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, Kosmos2ForConditionalGeneration
 
 from training.data import Pack
@@ -18,20 +19,45 @@ def answer_states(
     prefix: Sequence[int],
     image_embeds: Tensor,
     pack: Pack,
-) -> Tensor:
-    """(B × rows, tokens, width) last hidden states of the packed tokens.
+) -> tuple[Tensor, list[Tensor]]:
+    """Run the packed tokens.
 
     The picture's prefix runs once for all its rows, as it does in the service. The library's own
     forward pass knows padding masks only, but its layers take any mask.
+
+    Returns:
+        (B × rows, tokens, width) last hidden states, and of every layer the (B × rows, heads,
+        tokens, 64) parts of the attention that go to the picture's latents.
     """
     num_rows = pack.ids.shape[1]
     cache = _prefix_cache(model, prefix, image_embeds)
     for layer in cache.layers:
         layer.keys = layer.keys.repeat_interleave(num_rows, dim=0)
         layer.values = layer.values.repeat_interleave(num_rows, dim=0)
-    ids, positions, segments, _ = (field.flatten(0, 1) for field in pack)
+    ids, positions, segments = (field.flatten(0, 1) for field in pack[:3])
     words = model.text_model.model.embed_tokens(ids)
-    return _run_layers(model, words, positions, pair_mask(segments, len(prefix)), cache)
+    visible = pair_mask(segments, len(prefix))
+    heads = [layer.self_attn for layer in model.text_model.model.layers]
+    with _seen(heads) as attentions:
+        states = _run_layers(model, words, positions, visible, cache)
+    places = slice(FIRST_PLACE, FIRST_PLACE + NUM_IMAGE_TOKENS)
+    return states, [attention[..., places] for attention in attentions]
+
+
+@contextmanager
+def _seen(attentions_of: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """What each of these attends to meanwhile; the library's layers drop it on the way out."""
+    attentions: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: tuple[Tensor, Tensor]) -> None:
+        attentions.append(output[1])
+
+    hooks = [attention.register_forward_hook(keep) for attention in attentions_of]
+    try:
+        yield attentions
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _prefix_cache(

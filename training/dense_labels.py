@@ -1,4 +1,4 @@
-"""What every region of a picture should know: colour, shape and edges of the object on it."""
+"""What every region of a picture should know: colour, shape, edges and number of its object."""
 
 from collections.abc import Sequence
 
@@ -9,28 +9,31 @@ from training.world import COLOURS, SHAPES, SceneObject
 
 NUM_COLOURS, NUM_SHAPES = len(COLOURS) + 1, len(SHAPES) + 1
 """With one more each for the background."""
+OWNER = 6
+"""The column of the object's number."""
 MIN_COVERED = 0.2
 
 
 def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
-    """Label the regions of a grid of `side` × `side`: (side², 6), row by row.
+    """Label the regions of a grid of `side` × `side`: (side², 7), row by row.
 
-    The columns are colour, shape and the cells of the left, upper, right and lower edge. A region
-    belongs to the object whose box covers most of it; the last colour and the last shape stand
-    for the background, whose edges mean nothing.
+    The columns are colour, shape, the cells of the left, upper, right and lower edge, and the
+    object's number. A region belongs to the object whose box covers most of it; the last colour,
+    the last shape and number -1 stand for the background, whose edges mean nothing.
     """
-    labels = np.zeros((side, side, 6), dtype=np.int64)
+    labels = np.zeros((side, side, OWNER + 1), dtype=np.int64)
+    labels[..., OWNER] = -1
     labels[..., 0], labels[..., 1] = len(COLOURS), len(SHAPES)
     most = np.full((side, side), MIN_COVERED)
-    for thing in objects:
+    for number, thing in enumerate(objects):
         x0, y0, x1, y1 = thing.xyxy
         covered = _covered(y0, y1, side)[:, None] * _covered(x0, x1, side)
         upper_left, lower_right = box_to_patch_indices(thing.xyxy)
         (top, left), (bottom, right) = divmod(upper_left, GRID), divmod(lower_right, GRID)
         kind = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
-        labels[covered > most] = (*kind, left, top, right, bottom)
+        labels[covered > most] = (*kind, left, top, right, bottom, number)
         most = np.maximum(most, covered)
-    return labels.reshape(-1, 6)
+    return labels.reshape(-1, OWNER + 1)
 
 
 def _covered(low: float, high: float, side: int) -> np.ndarray:

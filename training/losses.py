@@ -12,18 +12,34 @@ NUM_LOGITS = NUM_COLOURS + NUM_SHAPES + 4 * GRID
 
 
 class DenseHeads(nn.Module):
-    """Throw-away linear readers of what each patch and each latent should know."""
+    """Throw-away linear readers of what each patch and each latent should know.
+
+    Colours and shapes are read off the latents with the embeddings of their words, so that the
+    decoder finds pictures and words in one space and need not learn to match them.
+    """
 
     def __init__(self, vision_width: int, text_width: int) -> None:
         super().__init__()
         self.of_patches = nn.Linear(vision_width, NUM_LOGITS)
-        self.of_latents = nn.Linear(text_width, NUM_LOGITS)
+        self.backgrounds = nn.Parameter(torch.randn(2, text_width) * text_width**-0.5)
+        self.edges_of_latents = nn.Linear(text_width, 4 * GRID)
 
-    def forward(self, patches: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Read (B, patches, width) features and (B, 64, width) latents, rescaled to unit size."""
+    def forward(self, patches: Tensor, latents: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Read features and latents, rescaled to unit size.
+
+        Args:
+            patches: (B, patches, width) features.
+            latents: (B, 64, width).
+            words: (colours + shapes, width) embeddings of their words.
+        """
+        num_colours = NUM_COLOURS - 1
+        kinds = torch.cat(
+            [words[:num_colours], self.backgrounds[:1], words[num_colours:], self.backgrounds[1:]]
+        )
+        latents = latents * latents.shape[-1] ** 0.5
         return (
             self.of_patches(patches * patches.shape[-1] ** 0.5),
-            self.of_latents(latents * latents.shape[-1] ** 0.5),
+            torch.cat([latents @ kinds.T, self.edges_of_latents(latents)], dim=-1),
         )
 
 
@@ -31,7 +47,7 @@ def dense_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Cross-entropy of colour, shape and the four edges; background has no edges."""
     colour, shape, edges = torch.split(logits.float(), [NUM_COLOURS, NUM_SHAPES, 4 * GRID], dim=-1)
     covered = labels[..., 0] < NUM_COLOURS - 1
-    targets = labels[covered][:, 2:].flatten()
+    targets = labels[covered][:, 2:6].flatten()
     edges = edges[covered].reshape(-1, GRID)
     return {
         "colour": functional.cross_entropy(colour.flatten(0, 1), labels[..., 0].flatten()),

@@ -13,6 +13,8 @@ from transformers import Kosmos2ForConditionalGeneration
 
 from training.data import Batch, Pack, TrainingScenes, batches
 from training.decoder import answer_states
+from training.dense_labels import OWNER
+from training.gaze import gaze_loss
 from training.losses import DenseHeads, dense_loss, language_loss
 from training.model import picture_features
 from training.pictures import normalise
@@ -20,6 +22,8 @@ from training.team import Team
 
 LOGGER = logging.getLogger(__name__)
 ALONE = Team()
+GAZING_LAYERS = {"mentioned": 1, "chosen": 2}
+"""Which layers' first heads are shown where to look: after a noun has met its colour."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Schedule:
         warmup_steps: the first ones, in which the learning rate rises.
         softness: of the location targets when stage 2 begins, in cells.
         soft_steps: until the location targets are hard, from the beginning of stage 2.
-        dense_weight: of the dense labels in stage 2.
+        dense_weight: of the dense labels and of the gazes in stage 2.
         save_every: steps between saved states.
     """
 
@@ -80,15 +84,18 @@ class Lesson(nn.Module):
         self,
         model: Kosmos2ForConditionalGeneration,
         prefix: Sequence[int],
+        kind_words: Sequence[int],
         first_cell: int,
         schedule: Schedule,
     ) -> None:
+        """`kind_words` are the ids of the colours' and the shapes' words."""
         super().__init__()
         self.model = model
         self.heads = DenseHeads(
             model.config.vision_config.hidden_size, model.config.text_config.embed_dim
         )
         self.prefix = prefix
+        self.kind_words = list(kind_words)
         self.first_cell = first_cell
         self.schedule = schedule
 
@@ -96,28 +103,40 @@ class Lesson(nn.Module):
         """Every part of the loss; stage 1 leaves the language out."""
         features = picture_features(self.model, normalise(batch.pictures))
         latents = self.model.image_to_text_projection(features)[0]
-        of_patches, of_latents = self.heads(features[:, 1:], latents)
+        words = self.model.get_input_embeddings().weight
+        of_patches, of_latents = self.heads(features[:, 1:], latents, words[self.kind_words])
         parts = {
             **{f"patch_{k}": v for k, v in dense_loss(of_patches, batch.patch_labels).items()},
             **{f"latent_{k}": v for k, v in dense_loss(of_latents, batch.latent_labels).items()},
         }
         if self.schedule.is_joint(step):
-            states = answer_states(self.model, self.prefix, latents, batch.pack)
+            states, attentions = answer_states(self.model, self.prefix, latents, batch.pack)
+            parts |= self._gaze(attentions, batch)
             parts |= language_loss(
                 states,
-                self.model.get_input_embeddings().weight,
+                words,
                 batch.pack.labels.flatten(0, 1),
                 self.first_cell,
                 self.schedule.softness_at(step),
             )
         return parts
 
+    def _gaze(self, attentions: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """One head of one layer finds what is mentioned, one of a later layer what to tell of."""
+        owners = batch.latent_labels[..., OWNER].repeat_interleave(batch.pack.ids.shape[1], dim=0)
+        wanted = {"mentioned": batch.pack.mentioned, "chosen": batch.pack.chosen}
+        return {
+            f"gaze_{name}": gaze_loss(attentions[layer][:, 0], wanted[name].flatten(0, 1), owners)
+            for name, layer in GAZING_LAYERS.items()
+        }
+
     def total(self, parts: dict[str, Tensor], step: int) -> Tensor:
         """The weighted sum of the parts."""
-        weight = self.schedule.dense_weight if self.schedule.is_joint(step) else 1.0
-        dense = {"patch", "latent"}
-        weights = {name: weight if name.split("_")[0] in dense else 1.0 for name in parts}
-        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        weights = dict.fromkeys(("patch", "latent", "gaze"), self.schedule.dense_weight)
+        if not self.schedule.is_joint(step):
+            weights = {}
+        weighted = [weights.get(name.split("_")[0], 1.0) * part for name, part in parts.items()]
+        return torch.stack(weighted).sum()
 
 
 class Trainer:

@@ -15,7 +15,7 @@ TINY = ModelSize(
     vision_width=32,
     vision_layers=1,
     text_width=32,
-    text_layers=1,
+    text_layers=3,
     vision_heads=1,
     text_heads=1,
 )
