@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `ground`, `info`, `demo`."""
+"""The command line: `kosmos2 serve`, `ground`, `info`, `demo`, `bench`."""
 
 import asyncio
 import sys
@@ -18,6 +18,8 @@ _EMBEDDED_NOTICE = (
     "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
     f"  kosmos2 serve --model {PUBLISHED_MODEL}    (or: make run MODEL={PUBLISHED_MODEL})"
 )
+
+_BENCH_S = 30.0
 
 cli = typer.Typer(
     help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
@@ -135,6 +137,47 @@ def demo() -> None:
     from app.demonstration import demonstrate
 
     raise typer.Exit(demonstrate())
+
+
+@cli.command()
+def bench(
+    url: Annotated[str, typer.Option(help="Of the service, such as http://127.0.0.1:8000.")],
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files. Default: the embedded scenes.", exists=True, dir_okay=False),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Closed loop: clients that wait for their answers.")
+    ] = 8,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Open loop: arrivals a second; no client waits."),
+    ] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests in all.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="To send for. Default: 30, without --requests.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Ask for events.")] = False,
+    seed: Annotated[int, typer.Option(help="Of requests and arrivals.")] = 0,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Its first word is sent. Default: KOSMOS2_API_KEY.", exists=True),
+    ] = None,
+) -> None:
+    """Put a load on a running service: requests of all tasks, then throughput and latencies.
+
+    kosmos2 bench --url http://127.0.0.1:8000 --concurrency 32
+
+    kosmos2 bench --url http://127.0.0.1:8000 --rate 20 --stream photographs/*.jpg
+    """
+    from app.load.command import Load
+    from app.load.command import bench as run
+    from app.load.loops import Bounds
+
+    is_unbounded = requests is None and seconds is None
+    bounds = Bounds(requests, _BENCH_S if is_unbounded else seconds)
+    load = Load(url, concurrency, rate, bounds, stream, pictures or [], seed)
+    raise typer.Exit(run(load, api_key_file))
 
 
 def _settings(**options: Any) -> Settings:

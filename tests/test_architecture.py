@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 # not know each other. A side may import from both sides' rows, never from the other side.
 HTTP_SIDE = (
     ("app.cli",),
-    ("app.demonstration", "app.information", "app.printing"),
+    ("app.demonstration", "app.information", "app.load", "app.printing"),
     ("app.offline",),
     ("app.supervisor",),
     ("app.http",),
@@ -52,6 +52,7 @@ BOTH_SIDES = (
 
 TORCH = ("describe", "kv_slots", "runner", "sampling", "start")
 HOMES = {
+    "aiohttp": ("app.load",),
     "fastapi": ("app.http",),
     "fastapi_offline": ("app.http",),
     "fontTools": ("app.pictures",),
@@ -65,7 +66,7 @@ HOMES = {
     "pydantic": ("app.cli", "app.http", "app.settings"),
     "pydantic_settings": ("app.settings",),
     "pymupdf_fonts": ("app.pictures",),
-    "rich": ("app.engine.start", "app.printing"),
+    "rich": ("app.engine.start", "app.load", "app.printing"),
     "safetensors": ("app.model",),
     "starlette": ("app.http",),
     "structlog": ("app.http", "app.logs"),
