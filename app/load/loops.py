@@ -101,7 +101,7 @@ def poisson_arrivals(rate: float, seed: int, bounds: Bounds) -> Iterator[float]:
     """Arrival times of independent users: gaps are exponential, the same for the same seed.
 
     >>> [round(time, 3) for time in poisson_arrivals(10, 0, Bounds(num_requests=3))]
-    [0.186, 0.328, 0.383]
+    [0.186, 0.328, 0.382]
 
     Args:
         rate: per second, on average.
