@@ -61,6 +61,24 @@ class ChildProcess:
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
+    async def exchange(self, message: bytes, length_bytes: int) -> bytes:
+        """Send a message and wait for the one that answers it: its length, big-endian, in front.
+
+        Args:
+            message: as the child reads it.
+            length_bytes: of the length in front of the answer.
+
+        Raises:
+            EOFError: the child ended instead.
+            ConnectionError: it had ended before.
+        """
+        if self._process.stdin is None or self._process.stdout is None:
+            raise EOFError
+        self._process.stdin.write(message)
+        await self._process.stdin.drain()
+        length = await self._process.stdout.readexactly(length_bytes)
+        return await self._process.stdout.readexactly(int.from_bytes(length))
+
     def let_go(self) -> None:
         """Close its standard input, which asks it to end."""
         if self._process.stdin is not None:

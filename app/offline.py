@@ -9,6 +9,7 @@ from app.answers import Answer
 from app.checkpoint import Checkpoint
 from app.errors import RequestError
 from app.metrics import HttpMetrics
+from app.picture_processes.pool import PicturePool
 from app.requests import GroundRequest
 from app.service import Service
 from app.settings import Settings
@@ -37,9 +38,12 @@ async def ground_all(
         StartupError: the engine did not start.
         ServiceError: it failed.
     """
-    async with running_engine(settings, checkpoint) as engine:
+    async with (
+        running_engine(settings, checkpoint) as engine,
+        PicturePool(settings) as pictures,
+    ):
         tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-        service = Service(settings, checkpoint, tokenizer, engine, HttpMetrics())
+        service = Service(settings, checkpoint, tokenizer, engine, pictures, HttpMetrics())
         places = asyncio.Semaphore(engine.page.engine_facts.num_slots)
 
         async def answer(number: int, request: GroundRequest) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
-from app.annotation import Annotator, marks_of
+from app.annotation import marks_of
 from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient, Prompt
@@ -15,7 +15,8 @@ from app.engine.messages import NewToken, SamplingParameters
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.boxes import BoxFormat
 from app.metrics import HttpMetrics
-from app.pictures.decode import Picture, decode_picture
+from app.picture_processes.messages import Decoded
+from app.picture_processes.pool import PicturePool
 from app.pictures.encode import MediaType
 from app.pictures.labels import Mark
 from app.prompts import encode_request
@@ -40,6 +41,7 @@ class Service:
         checkpoint: what is served.
         tokenizer: the checkpoint's.
         engine: runs it.
+        pictures: opens users' pictures.
         metrics: what is counted.
         clock: monotonic, seconds; the engine's processes share it.
     """
@@ -50,12 +52,13 @@ class Service:
         checkpoint: Checkpoint,
         tokenizer: Kosmos2Tokenizer,
         engine: EngineClient,
+        pictures: PicturePool,
         metrics: HttpMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._settings, self._checkpoint, self._tokenizer = settings, checkpoint, tokenizer
-        self._engine, self._metrics, self._clock = engine, metrics, clock
-        self._annotator = Annotator(settings.max_image_pixels)
+        self._engine, self._pictures = engine, pictures
+        self._metrics, self._clock = metrics, clock
 
     async def ground(
         self,
@@ -112,7 +115,7 @@ class Service:
             )
             marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
             # Decoded once more: kept at full size while the model runs, it would take memory.
-            return answer, await self._draw(request.image, marks, media_type)
+            return answer, await self._pictures.draw(request.image, marks, media_type, "pixel")
 
     async def draw(
         self,
@@ -137,7 +140,7 @@ class Service:
             ServiceError: the service cannot answer now.
         """
         async with self._admitted(deadline):
-            return await self._draw(image, marks, media_type, box_format)
+            return await self._pictures.draw(image, marks, media_type, box_format)
 
     @asynccontextmanager
     async def _admitted(self, deadline: float) -> AsyncIterator[None]:
@@ -148,17 +151,6 @@ class Service:
                     yield
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
-
-    async def _draw(
-        self,
-        image: bytes,
-        marks: Sequence[Mark],
-        media_type: MediaType,
-        box_format: BoxFormat = "pixel",
-    ) -> bytes:
-        return await asyncio.to_thread(
-            self._annotator.annotate, image, marks, media_type, box_format
-        )
 
     async def _ground(
         self,
@@ -172,10 +164,8 @@ class Service:
         picture = await self._decode(request)
         preprocess_s = self._clock() - began
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
-        pixels = picture.pixels
-        del picture  # at full size it is large, and only its 224×224 pixels are needed from here
         token_ids = encode_request(self._tokenizer, request, image)
-        prompt = Prompt(token_ids, pixels, hashlib.sha256(pixels).digest())
+        prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
         new_tokens, first_at = await self._generate(prompt, sampling, deadline, reader, listener)
@@ -196,14 +186,10 @@ class Service:
             ),
         )
 
-    async def _decode(self, request: GroundRequest) -> Picture:
-        """Decode the picture in a thread: Pillow lets go of Python's lock for most of it."""
+    async def _decode(self, request: GroundRequest) -> Decoded:
         with self._metrics.image_preprocess_seconds.time():
-            return await asyncio.to_thread(
-                decode_picture,
-                request.image,
-                max_pixels=self._settings.max_image_pixels,
-                jpeg_round_trip=request.jpeg_round_trip,
+            return await self._pictures.decode(
+                request.image, jpeg_round_trip=request.jpeg_round_trip
             )
 
     def _choose_sampling(

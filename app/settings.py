@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
+    picture_processes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Pictures decoded at once by the whole service, each in a process of its own; "
+        "at least one for each HTTP process. Default: as many as processors, at most 8.",
+    )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), max_length=MAX_API_KEYS, description="Who may call, separated by commas; none: all."

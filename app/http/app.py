@@ -21,6 +21,7 @@ from app.http.ops import ops_router
 from app.http.problems import handle_framework_error, handle_our_error
 from app.http.tasks import tasks_router
 from app.metrics import HttpMetrics
+from app.picture_processes.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
 from app.tokenizer import Kosmos2Tokenizer
@@ -30,6 +31,7 @@ def create_app(
     settings: Settings,
     checkpoint: Checkpoint,
     engine: EngineClient,
+    pictures: PicturePool,
     clock: Callable[[], float] = monotonic,
 ) -> FastAPI:
     """The application of one HTTP process.
@@ -38,11 +40,12 @@ def create_app(
         settings: limits.
         checkpoint: what is served.
         engine: answers; its `receive` has to run beside the application.
+        pictures: opens users' pictures.
         clock: monotonic, seconds.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-    service = Service(settings, checkpoint, tokenizer, engine, metrics, clock)
+    service = Service(settings, checkpoint, tokenizer, engine, pictures, metrics, clock)
     app: FastAPI = FastAPIOffline(  # the page at /docs loads nothing from another host
         title="Kosmos-2",
         version=version("kosmos2-server"),

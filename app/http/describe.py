@@ -11,6 +11,7 @@ from typing import Any
 from app.checkpoint import open_checkpoint
 from app.engine.client import EngineClient
 from app.http.app import create_app
+from app.picture_processes.pool import PicturePool
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.shared_page import SharedPage
 
@@ -22,7 +23,9 @@ def describe() -> dict[str, Any]:
         engine = EngineClient(f"ipc://{directory}/nobody", page, worker=0)
         try:
             checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
-            return create_app(Settings(), checkpoint, engine).openapi()
+            settings = Settings()
+            pictures = PicturePool(settings)  # not entered: none of its processes is started
+            return create_app(settings, checkpoint, engine, pictures).openapi()
         finally:
             engine.close()
 

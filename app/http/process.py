@@ -10,7 +10,6 @@ import asyncio
 import json
 import socket
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.engine.client import EngineClient
 from app.errors import Unavailable
 from app.http.app import create_app
 from app.logs import configure_logs
+from app.picture_processes.pool import PicturePool
 from app.run_directory import RunDirectory
 from app.settings import Settings
 
@@ -49,20 +49,21 @@ async def serve(run_directory: RunDirectory, worker: int, listener: socket.socke
     settings, page = run_directory.read_settings(), run_directory.open_page()
     checkpoint = run_directory.read_checkpoint()
     engine = EngineClient(run_directory.engine_endpoint, page, worker)
-    config = uvicorn.Config(
-        create_app(settings, checkpoint, engine, monotonic),
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.grace_period_s) + _AFTER_GRACE_S,
-    )
-    server = LeashedServer(config)
-    receiving = asyncio.create_task(engine.receive())
-    obeying = asyncio.create_task(_obey(server, engine, settings))
-    await server.serve(sockets=[listener])
-    obeying.cancel()
-    receiving.cancel()
-    engine.close()
+    async with PicturePool(settings) as pictures:
+        config = uvicorn.Config(
+            create_app(settings, checkpoint, engine, pictures, monotonic),
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.grace_period_s) + _AFTER_GRACE_S,
+        )
+        server = LeashedServer(config)
+        receiving = asyncio.create_task(engine.receive())
+        obeying = asyncio.create_task(_obey(server, engine, settings))
+        await server.serve(sockets=[listener])
+        obeying.cancel()
+        receiving.cancel()
+        engine.close()
 
 
 async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings) -> None:
@@ -86,8 +87,6 @@ def main() -> None:
     """Serve with the arguments of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
     configure_logs(run_directory.read_settings().log_level, "http")
-    # Pillow warns of damaged metadata in users' pictures; that is nobody's business.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     listener = socket.socket(fileno=int(sys.argv[3]))
     asyncio.run(serve(run_directory, int(sys.argv[2]), listener))
 
