@@ -69,6 +69,7 @@ HOMES = {
     "pymupdf_fonts": ("app.pictures",),
     "rich": ("app.engine.start", "app.load", "app.printing"),
     "safetensors": ("app.model",),
+    "python_multipart": ("app.http",),
     "starlette": ("app.http",),
     "structlog": ("app.http", "app.logs"),
     "tokenizers": ("app.tokenizer",),

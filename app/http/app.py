@@ -51,6 +51,7 @@ def create_app(
         version=version("kosmos2-server"),
         description="A picture and a task in, grounded text with boxes out.",
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the sender names
     )
     app.include_router(ground_router(settings, service, metrics, clock))
     app.include_router(annotate_router(settings, service, metrics, clock))

@@ -21,8 +21,10 @@ class RegionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    phrase: str | None = Field(None, description="What it is called; `It` if left out.")
-    boxes: list[list[Number]] = Field(
+    phrase: str | None = Field(
+        None, max_length=1000, description="What it is called; `It` if left out."
+    )
+    boxes: list[Annotated[list[Number], Field(max_length=4)]] = Field(
         description="Each x0, y0, x1, y1, in the unit of `box_format`.",
         min_length=1,
         max_length=MAX_BOXES_PER_REGION,

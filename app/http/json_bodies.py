@@ -8,9 +8,15 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.errors import InvalidRequest, MalformedBody
+from app.errors import InvalidRequest, MalformedBody, PayloadTooLarge
 
+MAX_VALUES = 300_000
+"""In a body. As many entities as can be drawn, each as an answer has it, are 250,000."""
+
+_MAX_NAMES = 64  # in one object; more than there are, so that an unknown one is told
+_MAX_MEDIA_TYPE = 256  # characters of a data URI in front of the data
 _DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n\f\v")
 
 
@@ -19,12 +25,15 @@ async def read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
 
     Raises:
         MalformedBody: it is no JSON object.
+        PayloadTooLarge: it holds more values than any request needs.
         InvalidRequest: a field is sent twice, or the picture is missing or none.
     """
+    body = await request.body()
+    # To find out by parsing would take seconds, and memory many times the body's length.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise PayloadTooLarge(f"the body may hold at most {MAX_VALUES:,} values")
     try:
-        content = json.loads(
-            await request.body(), object_pairs_hook=_without_doubles, parse_constant=_refuse
-        )
+        content = json.loads(body, object_pairs_hook=_as_object, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise MalformedBody("the body is not JSON") from None
     if not isinstance(content, dict):
@@ -71,15 +80,19 @@ def decode_base64(field: str, text: str) -> bytes:
 
 def _of_data_uri(url: str) -> str:
     """What follows `data:…;base64,`: no other URL is ever followed."""
-    found = _DATA_URI.match(url)
+    found = _DATA_URI.match(url[:_MAX_MEDIA_TYPE])
     if found is None:
         raise InvalidRequest("image.url", "must be a data URI: data:image/…;base64,…")
     return url[found.end() :]
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MAX_NAMES:
+        raise MalformedBody(f"an object of the body has more than {_MAX_NAMES} names")
     fields: dict[str, Any] = {}
     for name, value in pairs:
+        if _LONE_SURROGATE.search(name):
+            raise MalformedBody("a name in the body holds half a character (a lone surrogate)")
         if name in fields:
             raise InvalidRequest(name, "is sent twice")
         fields[name] = value

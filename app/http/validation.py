@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 from app.errors import FieldError, InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
+MAX_ERRORS = 100
+"""Told of one request."""
+
 _NOT_A_FIELD = "extra_forbidden"  # pydantic's name
 
 
@@ -20,15 +23,16 @@ def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
         strict: whether a text is no number; in a form, everything is a text.
 
     Raises:
-        InvalidRequest: with every field that is wrong.
+        InvalidRequest: with every field that is wrong, or the first hundred of them.
     """
     try:
         # None leaves it to each field: a boolean is strict in a form too.
         return model.model_validate(fields, strict=strict or None)
     except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
         first, *others = (
             FieldError(_path(each["loc"]), _message(each["type"], each["msg"]))
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
+            for each in wrong[:MAX_ERRORS]
         )
         raise InvalidRequest(first.field, first.message, *others) from None
 

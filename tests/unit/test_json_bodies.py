@@ -1,14 +1,17 @@
 """Pictures inside JSON: base64 as it is found in the wild, data URIs, and no other URL."""
 
+import asyncio
 import base64
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
-from app.errors import InvalidRequest
-from app.http.json_bodies import decode_base64, take_image
+from app.errors import InvalidRequest, PayloadTooLarge
+from app.http.json_bodies import MAX_VALUES, decode_base64, read_json, take_image
 
 
 @given(data=st.binary(min_size=1, max_size=60), cut=st.integers(0, 2), gap=st.sampled_from("\n \t"))
@@ -62,3 +65,23 @@ def test_no_other_picture_is_read(image: Any) -> None:
     """The service never makes an outgoing request for a user."""
     with pytest.raises(InvalidRequest, match="image"):
         take_image({"image": image})
+
+
+def read(body: bytes) -> tuple[bytes, dict[str, Any]]:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    return asyncio.run(read_json(Request({"type": "http", "headers": []}, receive)))
+
+
+@pytest.mark.parametrize("value", [b"{}", b"[]", b"1"])
+def test_more_values_than_any_request_has_are_refused_unread(value: bytes) -> None:
+    """Millions of them are read for seconds, and nobody else is served meanwhile."""
+    body = b'{"image": {"base64": "aGk="}, "more": [' + value + (b"," + value) * MAX_VALUES + b"]}"
+    with pytest.raises(PayloadTooLarge, match="300,000 values"):
+        read(body)
+
+
+def test_commas_in_a_picture_count_for_nothing() -> None:
+    """Base64 has none."""
+    assert read(b'{"image": {"base64": "' + b"aGk+" * 200_000 + b'"}}')[0][:2] == b"hi"
