@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText
 from app.grounding.markup import Parsed, parse
 from app.tokenizer import Kosmos2Tokenizer
 from training.data import picture_bytes
-from training.decoder import FIRST_PLACE, NUM_IMAGE_TOKENS
+from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
 from training.model import picture_features
 from training.pictures import normalise
 from training.scenes import squash

@@ -76,12 +76,12 @@ class _Name:
     plural: str
     fits: tuple[SceneObject, ...]
 
-    def counted(self, grounding: bool) -> str:
-        """` are two red circles.` with their boxes, or ` is a red circle.`"""
+    def found(self, grounding: bool) -> str:
+        """` are red circles.` with their boxes, or ` is a red circle.`"""
         if len(self.fits) == 1:
             mention, verb = Mention(with_article(self.singular), self.fits), "is"
         else:
-            mention, verb = Mention(f"{NUMBERS[len(self.fits)]} {self.plural}", self.fits), "are"
+            mention, verb = Mention(self.plural, self.fits), "are"
         return fill(f" {verb}{{thing}}.", grounding, thing=mention)
 
 
@@ -143,7 +143,7 @@ def ask_existence(objects: Objects, rng: random.Random, grounding: bool) -> Ques
     )
     if not name.fits:
         return Question(text, f" No, there is no {name.singular}.", ())
-    return Question(text, f" Yes, there{name.counted(grounding)}", name.fits)
+    return Question(text, f" Yes, there{name.found(grounding)}", name.fits)
 
 
 def ask_contents(objects: Objects, rng: random.Random, grounding: bool) -> Question:

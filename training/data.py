@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from training.dense_labels import dense_labels
 from training.examples import examples_of
-from training.gaze import NOWHERE, Gazes
+from training.gaze import NOWHERE, Answer, Gazes
 from training.model import LATENT_SIDE
 from training.scenes import draw_scene, squash
 from training.tokenizer import encode, encode_answer
@@ -94,10 +94,10 @@ class Packer:
             pack[0, row, start : ends[row]] = ids
             pack[1, row, start : ends[row]] = self.num_prefix_tokens + np.arange(length)
             pack[2, row, start : ends[row]] = len(asked)
-            told = len(prompt) - 1
-            pack[3, row, start + told : ends[row] - 1] = answer
+            pack[3, row, start + len(prompt) - 1 : ends[row] - 1] = answer
             pack[4, row, start : ends[row]] = self.gazes.mentioned(ids, scene.objects)
-            pack[5, row, start + told : ends[row]] = self.gazes.chosen(ids, scene.objects)[told:]
+            about = Answer(len(prompt), example.targets)
+            pack[5, row, start : ends[row]] = self.gazes.chosen(ids, scene.objects, about)
         return Pack(*torch.from_numpy(pack))
 
 

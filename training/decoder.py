@@ -8,10 +8,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, Kosmos2ForConditionalGeneration
 
 from training.data import Pack
-
-NUM_IMAGE_TOKENS = 64
-FIRST_PLACE = 2
-"""Where the picture's 64 places begin: after `<s>` and `<image>`."""
+from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
 
 
 def answer_states(
@@ -27,7 +24,7 @@ def answer_states(
 
     Returns:
         (B × rows, tokens, width) last hidden states, and of every layer the (B × rows, heads,
-        tokens, 64) parts of the attention that go to the picture's latents.
+        tokens, prefix) parts of the attention that go to the prefix.
     """
     num_rows = pack.ids.shape[1]
     cache = _prefix_cache(model, prefix, image_embeds)
@@ -40,8 +37,7 @@ def answer_states(
     heads = [layer.self_attn for layer in model.text_model.model.layers]
     with _seen(heads) as attentions:
         states = _run_layers(model, words, positions, visible, cache)
-    places = slice(FIRST_PLACE, FIRST_PLACE + NUM_IMAGE_TOKENS)
-    return states, [attention[..., places] for attention in attentions]
+    return states, [attention[..., : len(prefix)] for attention in attentions]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What every region of a picture should know: colour, shape, edges and number of its object."""
+"""What every region of a picture should know: colour, shape, edges and middle of its object."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from training.world import COLOURS, SHAPES, SceneObject
 
 NUM_COLOURS, NUM_SHAPES = len(COLOURS) + 1, len(SHAPES) + 1
 """With one more each for the background."""
-OWNER = 6
-"""The column of the object's number."""
+MIDDLE = 6
+"""The column of the middles."""
 MIN_COVERED = 0.2
 
 
@@ -18,11 +18,12 @@ def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
     """Label the regions of a grid of `side` × `side`: (side², 7), row by row.
 
     The columns are colour, shape, the cells of the left, upper, right and lower edge, and the
-    object's number. A region belongs to the object whose box covers most of it; the last colour,
-    the last shape and number -1 stand for the background, whose edges mean nothing.
+    number of the object whose middle lies in the region, or -1. A region belongs to the object
+    whose box covers most of it; the last colour and the last shape stand for the background,
+    whose edges mean nothing.
     """
-    labels = np.zeros((side, side, OWNER + 1), dtype=np.int64)
-    labels[..., OWNER] = -1
+    labels = np.zeros((side, side, MIDDLE + 1), dtype=np.int64)
+    labels[..., MIDDLE] = -1
     labels[..., 0], labels[..., 1] = len(COLOURS), len(SHAPES)
     most = np.full((side, side), MIN_COVERED)
     for number, thing in enumerate(objects):
@@ -31,9 +32,11 @@ def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
         upper_left, lower_right = box_to_patch_indices(thing.xyxy)
         (top, left), (bottom, right) = divmod(upper_left, GRID), divmod(lower_right, GRID)
         kind = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
-        labels[covered > most] = (*kind, left, top, right, bottom, number)
+        labels[covered > most, :MIDDLE] = (*kind, left, top, right, bottom)
         most = np.maximum(most, covered)
-    return labels.reshape(-1, OWNER + 1)
+        column, row = (min(int(place * side), side - 1) for place in thing.centre)
+        labels[row, column, MIDDLE] = number
+    return labels.reshape(-1, MIDDLE + 1)
 
 
 def _covered(low: float, high: float, side: int) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Where a token should look: which objects of the scene it speaks of.
 
-Choosing the object that words mean is the slowest thing to learn from answers alone. So one
-attention head is shown, in training, where to look from the tokens that speak of objects.
+Choosing the object that words mean is the slowest thing to learn from answers alone. So two
+attention heads are shown, in training, where to look from the tokens that speak of objects: at the
+latents in the objects' middles, one for each, so that many look like many.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from app.grounding.boxes import box_to_patch_indices
@@ -17,7 +20,18 @@ from training.world import COLOURS, PLURALS, SHAPES, SceneObject
 
 NOWHERE = -1
 """Of a token that speaks of no objects. Zero, though, means: of objects that are not there."""
+FIRST_PLACE, NUM_IMAGE_TOKENS = 2, 64
+"""The picture's latents stand after `<s>` and `<image>`."""
+TINY = 1e-4
 GENERAL_WORDS = ("shape", "object", "thing", "shapes", "objects", "things")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where the answer begins among the tokens, and the objects that it is about."""
+
+    start: int
+    targets: Sequence[SceneObject]
 
 
 class Gazes:
@@ -46,14 +60,22 @@ class Gazes:
             found[place + 1] = bit
         return found
 
-    def chosen(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[int]:
-        """Before each corner its object; from a phrase's beginning all objects of its boxes."""
-        found = [NOWHERE] * len(ids)
-        for place, bit in self._boxes(ids, objects):
-            found[place - 1 : place + 1] = [bit, bit]
+    def chosen(
+        self, ids: Sequence[int], objects: Sequence[SceneObject], answer: Answer
+    ) -> list[int]:
+        """In the answer: what the next token is about.
+
+        Before each corner its object; from a phrase's beginning all objects of its boxes; else all
+        objects that the answer is about.
+        """
+        about = sum(1 << objects.index(thing) for thing in answer.targets)
+        found = [about] * len(ids)
         for start, end, bits in self._phrases(ids, objects):
             found[start:end] = [bits] * (end - start)
-        return found
+        for place, bit in self._boxes(ids, objects):
+            found[place - 1 : place + 1] = [bit, bit]
+        told = answer.start - 1
+        return [NOWHERE] * told + found[told:]
 
     def _boxes(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[tuple[int, int]]:
         """Where each known object's first corner stands, and the object's bit."""
@@ -77,32 +99,31 @@ class Gazes:
         return found
 
 
-def owner_bits(owners: Tensor) -> Tensor:
-    """(…) numbers of objects, -1 for none, as bits.
+def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothing: bool) -> Tensor:
+    """How far a head's attention is from where it should lie.
 
-    >>> owner_bits(torch.tensor([0, 2, -1])).tolist()
-    [1, 4, 0]
-    """
-    return torch.where(owners < 0, 0, 1 << owners.clamp(min=0))
-
-
-def gaze_loss(attention: Tensor, wanted: Tensor, owners: Tensor) -> Tensor:
-    """How little of a head's attention lies where it should.
+    It should lie in equal parts on the middles of all wanted objects, and, where there are none,
+    on `<s>`, which stands for nothing.
 
     Args:
-        attention: (B, T, 64) parts of each token's attention that latents get, 0 to 1 together.
+        attention: (B, T, prefix) parts of each token's attention that the prefix gets.
         wanted: (B, T) bits of objects, or `NOWHERE`.
-        owners: (B, 64) number of the object on each latent's place, or -1.
+        middles: (B, 64) number of the object whose middle lies in each latent's place, or -1.
+        with_nothing: whether nothing gets a part like an object's even where there are some: then
+            the parts tell how many there are.
 
     Returns:
-        The mean of -log(part that lies right): on those objects, or, where there are none, on no
-        latent at all.
+        The mean Kullback-Leibler divergence.
     """
-    allowed = (wanted[:, :, None] & owner_bits(owners)[:, None, :]) > 0  # (B, T, 64)
-    on_objects = (attention * allowed).sum(-1)
-    right = torch.where(wanted == 0, 1 - attention.sum(-1), on_objects)
-    is_asked = (wanted == 0) | allowed.any(-1)
-    return -(right[is_asked & (wanted != NOWHERE)].float() + 1e-4).log().mean()
+    bits = torch.where(middles < 0, 0, 1 << middles.clamp(min=0))
+    goal = torch.zeros_like(attention)
+    latents = goal[..., FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS]
+    latents[(wanted[:, :, None] & bits[:, None, :]) > 0] = 1
+    goal[..., 0] = (wanted == 0) | with_nothing
+    is_asked = (wanted != NOWHERE) & (goal.sum(-1) > 0)
+    goal, attention = goal[is_asked], attention[is_asked]
+    goal = goal / goal.sum(-1, keepdim=True)
+    return functional.kl_div((attention + TINY).log(), goal, reduction="batchmean")
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, spellings: dict[str, list[str]]) -> dict[int, str]:

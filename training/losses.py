@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from app.grounding.boxes import GRID
 from training.data import IGNORED
-from training.dense_labels import NUM_COLOURS, NUM_SHAPES
+from training.dense_labels import MIDDLE, NUM_COLOURS, NUM_SHAPES
 
-NUM_LOGITS = NUM_COLOURS + NUM_SHAPES + 4 * GRID
+NUM_LOGITS = NUM_COLOURS + NUM_SHAPES + 4 * GRID + 1
 
 
 class DenseHeads(nn.Module):
@@ -22,7 +22,7 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.of_patches = nn.Linear(vision_width, NUM_LOGITS)
         self.backgrounds = nn.Parameter(torch.randn(2, text_width) * text_width**-0.5)
-        self.edges_of_latents = nn.Linear(text_width, 4 * GRID)
+        self.places_of_latents = nn.Linear(text_width, 4 * GRID + 1)
 
     def forward(self, patches: Tensor, latents: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """Read features and latents, rescaled to unit size.
@@ -39,20 +39,23 @@ class DenseHeads(nn.Module):
         latents = latents * latents.shape[-1] ** 0.5
         return (
             self.of_patches(patches * patches.shape[-1] ** 0.5),
-            torch.cat([latents @ kinds.T, self.edges_of_latents(latents)], dim=-1),
+            torch.cat([latents @ kinds.T, self.places_of_latents(latents)], dim=-1),
         )
 
 
 def dense_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy of colour, shape and the four edges; background has no edges."""
-    colour, shape, edges = torch.split(logits.float(), [NUM_COLOURS, NUM_SHAPES, 4 * GRID], dim=-1)
+    """Cross-entropy of colour, shape, edges and being a middle; background has no edges."""
+    sizes = [NUM_COLOURS, NUM_SHAPES, 4 * GRID, 1]
+    colour, shape, edges, middle = torch.split(logits.float(), sizes, dim=-1)
+    is_middle = (labels[..., MIDDLE] >= 0).float()
     covered = labels[..., 0] < NUM_COLOURS - 1
-    targets = labels[covered][:, 2:6].flatten()
+    targets = labels[covered][:, 2:MIDDLE].flatten()
     edges = edges[covered].reshape(-1, GRID)
     return {
         "colour": functional.cross_entropy(colour.flatten(0, 1), labels[..., 0].flatten()),
         "shape": functional.cross_entropy(shape.flatten(0, 1), labels[..., 1].flatten()),
         "edge": functional.cross_entropy(edges, targets),
+        "middle": functional.binary_cross_entropy_with_logits(middle[..., 0], is_middle),
     }
 
 

@@ -13,7 +13,7 @@ from transformers import Kosmos2ForConditionalGeneration
 
 from training.data import Batch, Pack, TrainingScenes, batches
 from training.decoder import answer_states
-from training.dense_labels import OWNER
+from training.dense_labels import MIDDLE
 from training.gaze import gaze_loss
 from training.losses import DenseHeads, dense_loss, language_loss
 from training.model import picture_features
@@ -22,8 +22,8 @@ from training.team import Team
 
 LOGGER = logging.getLogger(__name__)
 ALONE = Team()
-GAZING_LAYERS = {"mentioned": 1, "chosen": 2}
-"""Which layers' first heads are shown where to look: after a noun has met its colour."""
+GAZING_LAYERS = 1, 2
+"""Whose first heads are shown where to look: in layer 0 a noun has met its colour."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,13 @@ class Lesson(nn.Module):
         return parts
 
     def _gaze(self, attentions: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """One head of one layer finds what is mentioned, one of a later layer what to tell of."""
-        owners = batch.latent_labels[..., OWNER].repeat_interleave(batch.pack.ids.shape[1], dim=0)
-        wanted = {"mentioned": batch.pack.mentioned, "chosen": batch.pack.chosen}
+        """The first head of one layer finds what is mentioned, of the next what to tell of."""
+        middles = batch.latent_labels[..., MIDDLE].repeat_interleave(batch.pack.ids.shape[1], dim=0)
+        mentioned, chosen = (field.flatten(0, 1) for field in batch.pack[4:])
+        finding, telling = (attentions[layer][:, 0] for layer in GAZING_LAYERS)
         return {
-            f"gaze_{name}": gaze_loss(attentions[layer][:, 0], wanted[name].flatten(0, 1), owners)
-            for name, layer in GAZING_LAYERS.items()
+            "gaze_mentioned": gaze_loss(finding, mentioned, middles, with_nothing=True),
+            "gaze_chosen": gaze_loss(telling, chosen, middles, with_nothing=False),
         }
 
     def total(self, parts: dict[str, Tensor], step: int) -> Tensor:

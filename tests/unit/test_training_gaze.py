@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.dense_labels import OWNER, dense_labels
-from training.gaze import NOWHERE, Gazes, gaze_loss
+from training.dense_labels import MIDDLE, dense_labels
+from training.gaze import FIRST_PLACE, NOWHERE, Answer, Gazes, gaze_loss
 from training.tokenizer import encode, train_tokenizer
 from training.world import SceneObject
 
@@ -20,10 +20,8 @@ def tokenizer():
     return train_tokenizer(seed=0)
 
 
-def gazes_of(tokenizer, text, kind):
+def told(tokenizer, ids, bits):
     """The tokens that speak of objects, each with its bits."""
-    ids = encode(tokenizer, text)
-    bits = getattr(Gazes(tokenizer), kind)(ids, OBJECTS)
     words = tokenizer.convert_ids_to_tokens(ids)
     return [(word, bit) for word, bit in zip(words, bits, strict=True) if bit != NOWHERE]
 
@@ -41,20 +39,45 @@ def gazes_of(tokenizer, text, kind):
 )
 def test_a_noun_means_every_object_that_it_fits(tokenizer, text, expected):
     """Zero where there is none: a token may also learn that it looks in vain."""
-    assert gazes_of(tokenizer, text, "mentioned") == expected
+    ids = encode(tokenizer, text)
+    assert told(tokenizer, ids, Gazes(tokenizer).mentioned(ids, OBJECTS)) == expected
 
 
-def test_an_object_is_chosen_before_its_name_and_its_corners(tokenizer):
-    text = f"It is<phrase> a blue circle</phrase>{BLUE_BOX}."
-    chosen = ["<phrase>", "▁a", "▁blue", "▁circle", "</phrase>", "<object>", "<patch_index_0528>"]
-    assert gazes_of(tokenizer, text, "chosen") == [(word, 0b010) for word in chosen]
+def test_an_answer_is_about_its_targets_and_then_about_each(tokenizer):
+    prompt = encode(tokenizer, "<phrase> circles</phrase>")
+    red, blue = "<patch_index_0000><patch_index_0231>", "<patch_index_0528><patch_index_0759>"
+    answer = encode(tokenizer, f"<object>{red}</delimiter_of_multi_objects/>{blue}</object>")
+    about = Answer(len(prompt), (RED_CIRCLE, BLUE_CIRCLE))
+    bits = Gazes(tokenizer).chosen([*prompt, *answer], OBJECTS, about)
+    assert told(tokenizer, [*prompt, *answer], bits) == [
+        ("</phrase>", 0b011),
+        ("<object>", 0b001),
+        ("<patch_index_0000>", 0b001),
+        ("<patch_index_0231>", 0b011),
+        ("</delimiter_of_multi_objects/>", 0b010),
+        ("<patch_index_0528>", 0b010),
+        ("<patch_index_0759>", 0b011),
+        ("</object>", 0b011),
+    ]
 
 
-def test_attention_on_the_right_places_costs_nothing():
-    owners = torch.from_numpy(dense_labels(OBJECTS, 8)[:, OWNER])[None]
-    on_stars = (owners == 2).float() / (owners == 2).sum()
-    attention = torch.stack([on_stars, on_stars, torch.zeros_like(on_stars)], dim=1)
-    nothing = torch.tensor([[0b100, NOWHERE, 0]])
-    assert gaze_loss(attention, nothing, owners).item() == pytest.approx(0, abs=1e-3)
-    elsewhere = torch.tensor([[0b001, NOWHERE, 0]])
-    assert gaze_loss(attention, elsewhere, owners) > 4
+def attention_on(*places):
+    """(1, 1, 67): equal parts on these places of the prefix."""
+    attention = torch.zeros(1, 1, 67)
+    attention[..., list(places)] = 1 / len(places)
+    return attention
+
+
+@pytest.mark.parametrize("with_nothing", [True, False])
+@pytest.mark.parametrize("wanted", [0, 0b001, 0b110])
+def test_attention_in_equal_parts_on_the_middles_costs_nothing(wanted, with_nothing):
+    middles = torch.from_numpy(dense_labels(OBJECTS, 8)[:, MIDDLE])[None]
+    of_objects = [FIRST_PLACE + place for place in (9, 45, 15)]
+    places = [place for bit, place in enumerate(of_objects) if wanted >> bit & 1]
+    if with_nothing or not wanted:
+        places.append(0)
+    bits = torch.tensor([[wanted]])
+    right = gaze_loss(attention_on(*places), bits, middles, with_nothing=with_nothing)
+    assert right.item() == pytest.approx(0, abs=1e-3)
+    wrong = gaze_loss(attention_on(1), bits, middles, with_nothing=with_nothing)
+    assert wrong > 4
