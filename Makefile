@@ -13,7 +13,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-large check format demo-model eval openapi errors hooks clean
+.PHONY: help run demo test test-large fuzz check format demo-model eval openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ test: $(INSTALLED) ## Run the tests that take seconds
 
 test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the published weights
 	@$(BIN)/pytest -m "large or weights"
+
+fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
+	@$(BIN)/pytest -s tests/fuzz
 
 check: $(INSTALLED) ## Check format, lint, types, architecture and tests, as .ci/run does
 	$(BIN)/ruff format --check .

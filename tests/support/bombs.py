@@ -1,17 +1,11 @@
 """Small files that ask their decoder for gigabytes, or for hours."""
 
-import io
 import struct
 import zlib
 
 from PIL import Image
 
-
-def file_of(image: Image.Image, image_format: str, **options: object) -> bytes:
-    """A picture as a file."""
-    written = io.BytesIO()
-    image.save(written, image_format, **options)
-    return written.getvalue()
+from tests.support.formats import file_of
 
 
 def jpeg_of_many_scans(side: int, num_scans: int) -> bytes:

@@ -1,8 +1,6 @@
 """Any bytes are decoded as the reference sees them, upright and on white, or refused in words."""
 
 import io
-import os
-import random
 import struct
 import zlib
 from collections.abc import Iterable
@@ -15,22 +13,15 @@ from PIL import Image
 from PIL.Image import Transpose
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
+from app.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat
 from app.pictures.decode import SIDE, Picture, decode_picture
+from tests.support.formats import FILES, exif, file_of, landscape
 
 # Pillow warns of damaged metadata and large headers; what becomes of those files is tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 MAX_PIXELS = 1_000_000
 WHITE = [255, 255, 255]
-NUM_MUTANTS = int(os.environ.get("KOSMOS2_TEST_MUTANTS", "40"))
-
-
-def file(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """Write a picture as a user's program would."""
-    written = io.BytesIO()
-    image.save(written, image_format, **options)
-    return written.getvalue()
 
 
 def decode(data: bytes, **options: Any) -> Picture:
@@ -39,13 +30,6 @@ def decode(data: bytes, **options: Any) -> Picture:
 
 def upright(data: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(decode(data).upright)
-
-
-def landscape(mode: str = "RGB") -> Image.Image:
-    """A smooth picture of 60×40 whose four corners differ."""
-    y, x = np.mgrid[0:40, 0:60]
-    channels = np.stack([x * 4, y * 6, 255 - x * 2 - y * 3], axis=-1).astype(np.uint8)
-    return Image.fromarray(channels).convert(mode)
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: bytes) -> bytes:
@@ -57,25 +41,6 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: by
 
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-FILES = {
-    "JPEG": file(landscape(), "JPEG", quality=95),
-    "progressive JPEG": file(landscape(), "JPEG", progressive=True),
-    "MPO": file(landscape(), "MPO", save_all=True, append_images=[landscape().rotate(180)]),
-    "PNG": file(landscape(), "PNG"),
-    "palette PNG": file(landscape().quantize(16), "PNG", transparency=3),
-    "16-bit PNG": file(Image.fromarray(np.full((40, 60), 40_000, np.uint16)), "PNG"),
-    "WebP": file(landscape(), "WEBP", lossless=True),
-    "animated WebP": file(landscape(), "WEBP", save_all=True, append_images=[landscape()] * 2),
-    "GIF": file(landscape(), "GIF"),
-    "animated GIF": file(landscape(), "GIF", save_all=True, append_images=[landscape("L")]),
-    "BMP": file(landscape(), "BMP"),
-    "TIFF": file(landscape(), "TIFF"),
-    "LZW TIFF": file(landscape(), "TIFF", compression="tiff_lzw"),
-    "JPEG TIFF": file(landscape(), "TIFF", compression="jpeg"),
-    "two-page TIFF": file(landscape(), "TIFF", save_all=True, append_images=[landscape("L")]),
-}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -113,7 +78,7 @@ def normalisation_table(image_processor: Any) -> np.ndarray[Any, Any]:
 def assert_pixels_equal(image: Image.Image, image_processor: Any) -> None:
     """With difference zero: through the table, the engine's input is the processor's."""
     rgb = image.convert("RGB")
-    picture = decode_picture(file(rgb, "PNG"), max_pixels=50_000_000)
+    picture = decode_picture(file_of(rgb, "PNG"), max_pixels=50_000_000)
     pixels = np.frombuffer(picture.pixels, np.uint8).reshape(SIDE, SIDE, 3)
     table = normalisation_table(image_processor)
     normalised = np.stack([table[channel][pixels[..., channel]] for channel in range(3)])
@@ -138,12 +103,6 @@ def test_pixels_of_the_demo_pictures_are_those_of_the_published_processor(
         assert_pixels_equal(Image.open(path), reference_processor.image_processor)
 
 
-def exif(orientation: int) -> bytes:
-    metadata = Image.Exif()
-    metadata[0x0112] = orientation
-    return metadata.tobytes()
-
-
 TURNS = {
     1: None,
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -164,7 +123,7 @@ def test_every_exif_orientation_is_undone(image_format: str, orientation: int) -
     turn = TURNS[orientation]
     stored = landscape() if turn is None else landscape().transpose(turn)
     options: dict[str, Any] = {"lossless": True} if image_format == "WEBP" else {}
-    picture = decode(file(stored, image_format, exif=exif(orientation), **options))
+    picture = decode(file_of(stored, image_format, exif=exif(orientation), **options))
     assert picture.exif_orientation == orientation
     assert (picture.width, picture.height) == (60, 40)
     difference = np.asarray(picture.upright).astype(int) - np.asarray(landscape())
@@ -174,7 +133,7 @@ def test_every_exif_orientation_is_undone(image_format: str, orientation: int) -
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_means_nothing_is_one(orientation: int) -> None:
     """Cameras write 0 for unknown."""
-    picture = decode(file(landscape(), "JPEG", exif=exif(orientation)))
+    picture = decode(file_of(landscape(), "JPEG", exif=exif(orientation)))
     assert (picture.exif_orientation, picture.width) == (1, 60)
 
 
@@ -192,13 +151,13 @@ def test_an_orientation_that_means_nothing_is_one(orientation: int) -> None:
 )
 def test_damaged_exif_does_not_make_a_bad_picture(image_format: str, damaged: bytes) -> None:
     """Many programs write it."""
-    picture = decode(file(landscape(), image_format, exif=damaged))
+    picture = decode(file_of(landscape(), image_format, exif=damaged))
     assert sorted((picture.width, picture.height)) == [40, 60]
 
 
 def test_no_metadata_is_kept() -> None:
     """A drawn picture goes out to others; where it was taken does not."""
-    data = file(landscape(), "PNG", exif=exif(3), dpi=(72, 72), icc_profile=b"profile")
+    data = file_of(landscape(), "PNG", exif=exif(3), dpi=(72, 72), icc_profile=b"profile")
     picture = decode(data)
     assert picture.upright.info == {}
     assert not picture.upright.getexif()
@@ -211,18 +170,18 @@ HALF_BLACK = (0, 0, 0, 128)
 @pytest.mark.parametrize(
     ("data", "colour"),
     [
-        (file(Image.new("RGBA", (8, 8), CLEAR_RED), "PNG"), WHITE),
-        (file(Image.new("RGBA", (8, 8), HALF_BLACK), "PNG"), [127, 127, 127]),
-        (file(Image.new("RGBA", (8, 8), CLEAR_RED), "WEBP", lossless=True), WHITE),
-        (file(Image.new("RGBA", (8, 8), CLEAR_RED), "TIFF"), WHITE),
-        (file(Image.new("LA", (8, 8), (0, 0)), "PNG"), WHITE),
-        (file(Image.new("LA", (8, 8), (0, 128)), "TIFF"), [127, 127, 127]),
-        (file(Image.new("P", (8, 8), 0), "GIF", transparency=0), WHITE),
-        (file(Image.new("P", (8, 8), 0), "PNG", transparency=b"\0"), WHITE),
-        (file(Image.new("P", (8, 8), 0), "PNG", transparency=b"\x80"), [127, 127, 127]),
-        (file(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG", transparency=(1, 2, 3)), WHITE),
-        (file(Image.new("L", (8, 8), 7), "PNG", transparency=7), WHITE),
-        (file(Image.new("1", (8, 8), 0), "PNG", transparency=0), WHITE),
+        (file_of(Image.new("RGBA", (8, 8), CLEAR_RED), "PNG"), WHITE),
+        (file_of(Image.new("RGBA", (8, 8), HALF_BLACK), "PNG"), [127, 127, 127]),
+        (file_of(Image.new("RGBA", (8, 8), CLEAR_RED), "WEBP", lossless=True), WHITE),
+        (file_of(Image.new("RGBA", (8, 8), CLEAR_RED), "TIFF"), WHITE),
+        (file_of(Image.new("LA", (8, 8), (0, 0)), "PNG"), WHITE),
+        (file_of(Image.new("LA", (8, 8), (0, 128)), "TIFF"), [127, 127, 127]),
+        (file_of(Image.new("P", (8, 8), 0), "GIF", transparency=0), WHITE),
+        (file_of(Image.new("P", (8, 8), 0), "PNG", transparency=b"\0"), WHITE),
+        (file_of(Image.new("P", (8, 8), 0), "PNG", transparency=b"\x80"), [127, 127, 127]),
+        (file_of(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG", transparency=(1, 2, 3)), WHITE),
+        (file_of(Image.new("L", (8, 8), 7), "PNG", transparency=7), WHITE),
+        (file_of(Image.new("1", (8, 8), 0), "PNG", transparency=0), WHITE),
         (png(1, 1, 16, 0, b"\0\x02\xbc", chunk(b"tRNS", b"\x02\xbc")), WHITE),
     ],
 )
@@ -234,13 +193,13 @@ def test_transparency_shows_white(data: bytes, colour: list[int]) -> None:
 @pytest.mark.parametrize(
     ("data", "colour"),
     [
-        (file(Image.new("1", (8, 8), 1), "PNG"), WHITE),
-        (file(Image.new("L", (8, 8), 7), "PNG"), [7, 7, 7]),
-        (file(Image.new("RGB", (8, 8), (1, 2, 3)).quantize(2), "PNG"), [1, 2, 3]),
-        (file(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF"), [255, 0, 0]),
-        (file(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), [255, 0, 0]),
-        (file(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF"), [254, 0, 0]),
-        (file(Image.new("LAB", (8, 8), (255, 128, 128)), "TIFF"), WHITE),
+        (file_of(Image.new("1", (8, 8), 1), "PNG"), WHITE),
+        (file_of(Image.new("L", (8, 8), 7), "PNG"), [7, 7, 7]),
+        (file_of(Image.new("RGB", (8, 8), (1, 2, 3)).quantize(2), "PNG"), [1, 2, 3]),
+        (file_of(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF"), [255, 0, 0]),
+        (file_of(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), [255, 0, 0]),
+        (file_of(Image.new("YCbCr", (8, 8), (76, 85, 255)), "TIFF"), [254, 0, 0]),
+        (file_of(Image.new("LAB", (8, 8), (255, 128, 128)), "TIFF"), WHITE),
         (png(1, 1, 16, 2, b"\0\x01\xff\x80\0\xff\0"), [1, 128, 255]),
         (png(2, 1, 2, 0, b"\0\x60"), [85, 85, 85]),
     ],
@@ -257,15 +216,15 @@ def ramp(dtype: type[np.generic], low: float, high: float) -> Image.Image:
 @pytest.mark.parametrize(
     ("data", "darkest", "brightest"),
     [
-        (file(ramp(np.uint16, 0, 65535), "PNG"), 0, 255),
-        (file(ramp(np.uint16, 0, 65535), "TIFF"), 0, 255),
-        (file(ramp(np.uint16, 2570, 25700), "PNG"), 10, 100),
-        (file(ramp(np.int32, 0, 65535), "TIFF"), 0, 255),
-        (file(ramp(np.int32, 2570, 25700), "TIFF"), 10, 100),
-        (file(ramp(np.int32, -70_000, 70_000), "TIFF"), 0, 255),
-        (file(ramp(np.float32, 0.0, 1.0), "TIFF"), 0, 255),
-        (file(ramp(np.float32, 0.2, 0.4), "TIFF"), 51, 102),
-        (file(ramp(np.float32, -3.5, 900.0), "TIFF"), 0, 255),
+        (file_of(ramp(np.uint16, 0, 65535), "PNG"), 0, 255),
+        (file_of(ramp(np.uint16, 0, 65535), "TIFF"), 0, 255),
+        (file_of(ramp(np.uint16, 2570, 25700), "PNG"), 10, 100),
+        (file_of(ramp(np.int32, 0, 65535), "TIFF"), 0, 255),
+        (file_of(ramp(np.int32, 2570, 25700), "TIFF"), 10, 100),
+        (file_of(ramp(np.int32, -70_000, 70_000), "TIFF"), 0, 255),
+        (file_of(ramp(np.float32, 0.0, 1.0), "TIFF"), 0, 255),
+        (file_of(ramp(np.float32, 0.2, 0.4), "TIFF"), 51, 102),
+        (file_of(ramp(np.float32, -3.5, 900.0), "TIFF"), 0, 255),
     ],
 )
 def test_deep_grey_is_rescaled(data: bytes, darkest: int, brightest: int) -> None:
@@ -296,32 +255,32 @@ def test_big_endian_grey_is_rescaled_too() -> None:
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_a_picture_of_one_level_has_one_level(dtype: type[np.generic], level: int) -> None:
     """There is nothing to stretch."""
-    data = file(Image.fromarray(np.full((4, 4), level, dtype)), "TIFF")
+    data = file_of(Image.fromarray(np.full((4, 4), level, dtype)), "TIFF")
     assert len(np.unique(upright(data))) == 1
 
 
 def test_floats_that_are_no_numbers_are_black_or_the_nearest() -> None:
     """Depth maps mark what they do not know."""
     values = np.array([[np.nan, -np.inf, 0.0, 0.5, 1.0, np.inf]], np.float32)
-    grey = upright(file(Image.fromarray(values), "TIFF"))[0, :, 0]
+    grey = upright(file_of(Image.fromarray(values), "TIFF"))[0, :, 0]
     assert grey.tolist() == [0, 0, 0, 128, 255, 255]
     unknown = Image.fromarray(np.full((2, 2), np.nan, np.float32))
-    assert upright(file(unknown, "TIFF")).max() == 0
+    assert upright(file_of(unknown, "TIFF")).max() == 0
 
 
 def test_the_round_trip_is_that_of_the_original_demo() -> None:
     """Saved upright at full size with Pillow's defaults, and read back."""
     stored = landscape().transpose(Transpose.ROTATE_90)
-    picture = decode(file(stored, "PNG", exif=exif(6)), jpeg_round_trip=True)
-    expected = Image.open(io.BytesIO(file(landscape(), "JPEG")))
+    picture = decode(file_of(stored, "PNG", exif=exif(6)), jpeg_round_trip=True)
+    expected = Image.open(io.BytesIO(file_of(landscape(), "JPEG")))
     assert np.array_equal(np.asarray(picture.upright), np.asarray(expected))
-    assert picture.pixels == decode(file(expected, "PNG")).pixels
-    assert picture.pixels != decode(file(landscape(), "PNG")).pixels
+    assert picture.pixels == decode(file_of(expected, "PNG")).pixels
+    assert picture.pixels != decode(file_of(landscape(), "PNG")).pixels
 
 
 def test_a_picture_too_long_for_jpeg_says_so() -> None:
     """It can be decoded, but not make the trip."""
-    data = file(Image.new("L", (65_501, 1)), "PNG")
+    data = file_of(Image.new("L", (65_501, 1)), "PNG")
     assert decode(data).width == 65_501
     with pytest.raises(InvalidImage, match="65500 pixels"):
         decode(data, jpeg_round_trip=True)
@@ -396,19 +355,19 @@ def isobmff(brand: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (file(landscape(), "AVIF"), "AVIF"),
+        (file_of(landscape(), "AVIF"), "AVIF"),
         (isobmff(b"avis"), "AVIF"),
         (isobmff(b"heic"), "HEIC"),
         (isobmff(b"heix"), "HEIC"),
         (isobmff(b"mif1"), "HEIF"),
-        (file(landscape(), "JPEG2000"), "JPEG 2000"),
-        (file(landscape(), "JPEG2000", no_jp2=True), "JPEG 2000"),
-        (file(landscape(), "ICO"), "ICO"),
-        (file(landscape(), "PPM"), "Netpbm"),
-        (file(landscape(), "PDF"), "PDF"),
-        (file(landscape(), "EPS"), "PostScript"),
-        (file(landscape(), "DDS"), "DDS"),
-        (file(landscape(), "QOI"), "QOI"),
+        (file_of(landscape(), "JPEG2000"), "JPEG 2000"),
+        (file_of(landscape(), "JPEG2000", no_jp2=True), "JPEG 2000"),
+        (file_of(landscape(), "ICO"), "ICO"),
+        (file_of(landscape(), "PPM"), "Netpbm"),
+        (file_of(landscape(), "PDF"), "PDF"),
+        (file_of(landscape(), "EPS"), "PostScript"),
+        (file_of(landscape(), "DDS"), "DDS"),
+        (file_of(landscape(), "QOI"), "QOI"),
         (b"8BPS\0\1" + bytes(20), "PSD"),
         (b"\xff\x0a" + bytes(20), "JPEG XL"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
@@ -420,39 +379,3 @@ def test_a_known_format_that_is_not_accepted_is_named(data: bytes, name: str) ->
     message = f"^{name} is not accepted; accepted are JPEG, PNG, WebP, GIF, BMP and TIFF$"
     with pytest.raises(UnsupportedImageFormat, match=message):
         decode(data)
-
-
-def mutant(data: bytes, source: random.Random) -> bytes:
-    """Change, drop, double or cut a few of a file's bytes, more often near its beginning."""
-    mutated = bytearray(data)
-    for _ in range(source.randint(1, 6)):
-        position = int(len(mutated) * source.random() ** 2)
-        length = source.choice([1, 1, 2, 4, 30])
-        kind = source.randrange(5)
-        if kind == 0:
-            mutated[position : position + length] = source.randbytes(length)
-        elif kind == 1:
-            del mutated[position : position + length]
-        elif kind == 2:
-            mutated[position:position] = mutated[position : position + length]
-        elif kind == 3:
-            mutated[position : position + length] = source.choice([b"\0", b"\xff"]) * length
-        else:
-            mutated[position : position + 1] = bytes([source.randrange(256)])
-    return bytes(mutated)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_no_damage_to_a_file_raises_anything_but_a_request_error(name: str) -> None:
-    """The decoders were written for honest files; here strangers send them.
-
-    `KOSMOS2_TEST_MUTANTS` sets how many damaged files of each kind are tried.
-    """
-    source = random.Random(f"mutants of {name}")  # no secret
-    for number in range(NUM_MUTANTS):
-        data = mutant(FILES[name], source)
-        try:
-            picture = decode(data)
-        except RequestError:
-            continue
-        assert len(picture.pixels) == SIDE * SIDE * 3, number

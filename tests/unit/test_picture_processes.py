@@ -15,7 +15,15 @@ from app.picture_processes.pool import PicturePool
 from app.pictures.decode import decode_picture
 from app.pictures.labels import Mark
 from app.settings import Settings
-from tests.support.bombs import file_of, jpeg_of_many_scans, tiff_of_a_large_tile
+from tests.support.bombs import (
+    gif_of_a_long_comment,
+    jpeg_of_many_scans,
+    jpeg_of_many_segments,
+    png_of_many_chunks,
+    tiff_of_a_large_tile,
+    tiff_of_many_tags,
+)
+from tests.support.formats import file_of
 from tests.support.pictures import picture_file
 from tests.support.waiting import eventually
 
@@ -168,6 +176,33 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused_within_the_limit() -> None:
         assert child.memory_info().rss < limit
 
     with_pool(use, max_pixels=10**6)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        png_of_many_chunks(20_000),
+        gif_of_a_long_comment(2_000_000),
+        jpeg_of_many_segments(b"\xe1", 20_000),
+        jpeg_of_many_segments(b"\xfe", 20_000),
+        tiff_of_many_tags(1_000, 1_000_000),
+        jpeg_of_many_scans(500, 10),
+        tiff_of_a_large_tile(5_000),
+    ],
+    ids=["chunks", "comment", "EXIF", "comments", "tags", "scans", "tile"],
+)
+def test_a_bomb_is_answered_and_leaves_its_process_small(bomb: bytes) -> None:
+    """Decoded or refused: metadata that unfold cost no more than the file could cost anyway."""
+
+    async def use(pool: PicturePool) -> None:
+        [before] = children()
+        with contextlib.suppress(InvalidImage):
+            await pool.decode(bomb)
+        assert (await pool.decode(PICTURE)).width == 320
+        assert children() == [before]
+        assert before.memory_info().rss < 200 * 10**6
+
+    with_pool(use)
 
 
 @pytest.mark.large

@@ -1,0 +1,154 @@
+"""Damages files as an attacker's tool does: seeded, so that what it finds can be found again."""
+
+import random
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+_NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
+"""Lengths, counts and sizes at which arithmetic goes wrong."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_MARKER = re.compile(rb"(?=\xff[\xc0-\xfe])")
+_GIF_BLOCK = re.compile(rb"(?=[!,;])")
+_PART = re.compile(rb"(?=\r\n)|(?=[{}\[\],:&;])")
+
+
+def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
+    """So many damaged copies of a file, always the same ones for a seed."""
+    source = random.Random(seed)
+    for _ in range(count):
+        mutated = data
+        for _ in range(source.choice([1, 1, 1, 2, 3, 6])):
+            mutated = source.choice(_DAMAGES)(mutated, source)
+        if mutated.startswith(_PNG) and source.random() < 0.7:
+            mutated = _with_true_checksums(mutated)
+        yield mutated
+
+
+def pieces(data: bytes) -> list[bytes]:
+    """A file as its chunks, segments, blocks, entries or lines; joined, they are the file."""
+    parts = _pieces_of_format(data)
+    return parts if len(parts) > 3 else [data[at : at + 16] for at in range(0, len(data), 16)]
+
+
+def _pieces_of_format(data: bytes) -> list[bytes]:
+    if data.startswith(_PNG):
+        return [_PNG, *_chunks(data[8:], ">I4s", 4)]
+    if data.startswith(b"RIFF"):
+        return [data[:12], *_chunks(data[12:], "<4xI", 0)]
+    if data[:4] in (b"II*\0", b"II+\0"):
+        return _entries(data)
+    if data.startswith(b"\xff\xd8"):
+        return _JPEG_MARKER.split(data)
+    return (_GIF_BLOCK if data.startswith(b"GIF") else _PART).split(data)
+
+
+def _chunks(data: bytes, header: str, trailer: int) -> Iterator[bytes]:
+    while data:
+        length = struct.unpack_from(header, data)[0] if len(data) >= 8 else 0
+        end = 8 + length + length % 2 * (trailer == 0) + trailer
+        yield data[:end]
+        data = data[end:]
+
+
+def _entries(data: bytes) -> list[bytes]:
+    """A TIFF whose first directory is cut into its entries."""
+    is_big = data[2:3] == b"+"
+    start = struct.unpack_from("<Q", data, 8)[0] if is_big else struct.unpack_from("<I", data, 4)[0]
+    head, size = (8, 20) if is_big else (2, 12)
+    cuts = range(start + head, len(data), size)
+    parts = [data[:start], data[start : start + head], *(data[cut : cut + size] for cut in cuts)]
+    return [part for part in parts if part]
+
+
+def _with_true_checksums(data: bytes) -> bytes:
+    """The same PNG with checksums that fit, so that the damage gets past them."""
+    chunks = [
+        chunk[:-4] + struct.pack(">I", zlib.crc32(chunk[4:-4])) if len(chunk) >= 12 else chunk
+        for chunk in _chunks(data[8:], ">I4s", 4)
+    ]
+    return _PNG + b"".join(chunks)
+
+
+def _place(data: bytes, source: random.Random) -> int:
+    """More often near the beginning, where files speak of themselves."""
+    return int(len(data) * source.random() ** 2)
+
+
+def _flip_bits(data: bytes, source: random.Random) -> bytes:
+    mutated = bytearray(data)
+    for _ in range(source.choice([1, 1, 2, 8, 64]) if mutated else 0):
+        mutated[_place(data, source)] ^= 1 << source.randrange(8)
+    return bytes(mutated)
+
+
+def _cut(data: bytes, source: random.Random) -> bytes:
+    return data[: source.randrange(len(data) + 1)]
+
+
+def _overwrite(data: bytes, source: random.Random) -> bytes:
+    start, length = _place(data, source), source.choice([1, 2, 4, 8, 30])
+    filling = source.choice([bytes(length), b"\xff" * length, source.randbytes(length)])
+    return data[:start] + filling + data[start + length :]
+
+
+def _drop(data: bytes, source: random.Random) -> bytes:
+    start = _place(data, source)
+    return data[:start] + data[start + source.choice([1, 2, 4, 30, 300]) :]
+
+
+def _double(data: bytes, source: random.Random) -> bytes:
+    start, length = _place(data, source), source.choice([1, 4, 12, 300])
+    return data[:start] + data[start : start + length] * source.choice([2, 2, 50]) + data[start:]
+
+
+def _edit_number(data: bytes, source: random.Random) -> bytes:
+    """Put a number that is none too good where one may stand."""
+    size, order = source.choice([1, 2, 2, 4, 4, 8]), source.choice(["<", ">"])
+    number = source.choice([*_NUMBERS, len(data), len(data) * 3]) % 2 ** (8 * size)
+    packed = struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[size], number)
+    start = _place(data, source)
+    return data[:start] + packed + data[start + size :]
+
+
+def _double_piece(data: bytes, source: random.Random) -> bytes:
+    parts = pieces(data) or [b""]
+    place = source.randrange(len(parts))
+    parts[place:place] = [parts[place]] * source.choice([1, 1, 2, 20])
+    return b"".join(parts)
+
+
+def _drop_piece(data: bytes, source: random.Random) -> bytes:
+    parts = pieces(data) or [b""]
+    del parts[source.randrange(len(parts))]
+    return b"".join(parts)
+
+
+def _shuffle_pieces(data: bytes, source: random.Random) -> bytes:
+    first, *others = pieces(data) or [b""]
+    source.shuffle(others)
+    return first + b"".join(others)
+
+
+def _swap_pieces(data: bytes, source: random.Random) -> bytes:
+    parts = pieces(data) or [b""]
+    one, other = source.randrange(len(parts)), source.randrange(len(parts))
+    parts[one], parts[other] = parts[other], parts[one]
+    return b"".join(parts)
+
+
+_DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
+    _flip_bits,
+    _cut,
+    _overwrite,
+    _drop,
+    _double,
+    _edit_number,
+    _edit_number,
+    _double_piece,
+    _drop_piece,
+    _shuffle_pieces,
+    _swap_pieces,
+)
