@@ -100,6 +100,9 @@ class EngineMetrics:
         self.image_cache_hits_total = _counter(
             registry, "image_cache_hits_total", "Pictures found in the picture cache."
         )
+        self.requests_replayed_total = _counter(
+            registry, "requests_replayed_total", "Requests taken over from an engine that died."
+        )
         self.engine_busy_seconds_total = _counter(
             registry, "engine_busy_seconds_total", "Seconds spent in steps."
         )

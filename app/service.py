@@ -10,8 +10,9 @@ from time import monotonic
 from app.annotation import marks_of
 from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
-from app.engine.client import EngineClient, Prompt
+from app.engine.client import EngineClient
 from app.engine.messages import NewToken, SamplingParameters
+from app.engine.pending import Prompt
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.boxes import BoxFormat
 from app.metrics import HttpMetrics
@@ -177,7 +178,7 @@ class Service:
             grounded=reader.grounded(),
             image=image,
             seed=sampling.seed if sampling.temperature > 0 else None,
-            usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[-1].cached_tokens),
+            usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[0].cached_tokens),
             timings=Timings(
                 queue_s=new_tokens[0].queue_s,
                 preprocess_s=preprocess_s,

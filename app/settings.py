@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
+MAX_SLOTS = 1024
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 
 
@@ -36,7 +37,10 @@ class Settings(BaseSettings):
     http_workers: int = Field(1, ge=1, le=64, description="HTTP processes.")
 
     slots: int | None = Field(
-        None, ge=1, le=1024, description="Sequences decoded at once. Default: by device and size."
+        None,
+        ge=1,
+        le=MAX_SLOTS,
+        description="Sequences decoded at once. Default: by device and size.",
     )
     max_sequence_length: int = Field(
         512, ge=80, le=2048, description="Tokens of a slot: picture, prompt and answer together."

@@ -1,17 +1,20 @@
 """One page of memory that all processes share: what the engine last did, and the permits.
 
-The engine stamps it before each phase of a step, so that a hang shows as an old stamp; `/readyz`
-and admission read it and never wait for anybody. Each field has one writer.
+The engine stamps it before each phase of a step, so that a hang shows as an old stamp, and names
+what runs before each step, so that a death has its suspects; `/readyz` and admission read it and
+never wait for anybody.
 """
 
 import ctypes
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from app.settings import MAX_SLOTS
 
 MAX_HTTP_WORKERS = 64
 NUM_RATE_CELLS = 256
@@ -30,12 +33,17 @@ class _Layout(ctypes.Structure):
         ("epoch", ctypes.c_uint64),
         ("is_draining", ctypes.c_uint32),
         ("is_engine_ready", ctypes.c_uint32),
+        ("is_engine_returning", ctypes.c_uint32),
+        ("num_running", ctypes.c_uint32),
+        ("engine_due_at_s", ctypes.c_double),
         ("stamped_at_s", ctypes.c_double),
         ("allowance_s", ctypes.c_double),
         ("num_slots", ctypes.c_uint32),
         ("max_waiting", ctypes.c_uint32),
         ("device", ctypes.c_char * 16),
         ("dtype", ctypes.c_char * 16),
+        ("requests_per_s", ctypes.c_double),
+        ("running", ctypes.c_uint64 * MAX_SLOTS),
         ("permits", ctypes.c_uint32 * MAX_HTTP_WORKERS),
         ("rates", _RateCell * NUM_RATE_CELLS),
     )
@@ -76,8 +84,20 @@ class SharedPage:
     def begin_epoch(self) -> int:
         """Count a new engine: it is not ready, and messages of older ones are void."""
         self._page.is_engine_ready = 0
+        self._page.num_running = 0
         self._page.epoch += 1
         return self.epoch
+
+    def engine_stopped(self, due_at_s: float, *, is_returning: bool) -> None:
+        """Say that there is no engine, and when the next one is expected, on the monotonic clock.
+
+        Args:
+            due_at_s: a guess, from how long the last one took.
+            is_returning: whether there is no reason to doubt it; requests are accepted meanwhile.
+        """
+        self._page.engine_due_at_s = due_at_s
+        self._page.is_engine_returning = is_returning
+        self._page.is_engine_ready = 0
 
     def drain(self) -> None:
         """Say that the service is about to stop."""
@@ -98,10 +118,21 @@ class SharedPage:
         self._page.dtype = facts.dtype.encode()
         self._page.is_engine_ready = 1
 
+    def name_running(self, keys: Sequence[int]) -> None:
+        """Tell which requests run in the step that begins: whom to suspect if it is the last."""
+        self._page.num_running = 0
+        self._page.running[: len(keys)] = keys
+        self._page.num_running = len(keys)
+
+    def publish_rate(self, requests_per_s: float) -> None:
+        """Tell how many requests the engine completes in a second of work."""
+        self._page.requests_per_s = requests_per_s
+
     def stamp(self, now: float, allowance_s: float) -> None:
         """Say that a phase begins which lasts no longer than `allowance_s` unless it hangs."""
-        self._page.allowance_s = allowance_s
+        # In this order: an old stamp with a new, shorter allowance would look like a hang.
         self._page.stamped_at_s = now
+        self._page.allowance_s = allowance_s
 
     # HTTP processes write.
 
@@ -148,6 +179,27 @@ class SharedPage:
     def is_engine_ready(self) -> bool:
         """Whether the engine is loaded and warm."""
         return bool(self._page.is_engine_ready)
+
+    @property
+    def is_engine_returning(self) -> bool:
+        """Whether an engine that was ready has died and the first start after it goes on."""
+        return bool(self._page.is_engine_returning)
+
+    @property
+    def engine_due_at_s(self) -> float:
+        """When the next engine is or was expected, on the monotonic clock; 0 before the first."""
+        return float(self._page.engine_due_at_s)
+
+    @property
+    def running(self) -> list[int]:
+        """Keys of the requests in the engine's last step; none when it rests."""
+        return list(self._page.running[: self._page.num_running])
+
+    @property
+    def seconds_to_serve_all(self) -> float:
+        """How long the engine will take for as many requests as there are places; 0: not known."""
+        rate = self._page.requests_per_s
+        return self.num_places / rate if rate else 0.0
 
     @property
     def engine_facts(self) -> EngineFacts:

@@ -6,18 +6,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
+from typing import Any
 
 from app.checkpoint import Checkpoint
 from app.child_process import ChildProcess
 from app.engine.client import EngineClient
-from app.errors import StartupError
+from app.engine_keeper import ENGINE_MODULE, KILLED, EngineKeeper, back_off_s, start_engine
+from app.errors import StartupError, Unavailable
 from app.logs import get_logger
 from app.metrics import ServiceMetrics, forget_process
 from app.run_directory import RunDirectory
 from app.settings import Settings
 
-FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.5, 30.0
-_KILLED = 1
+_PARTING_S = 5.0
 
 
 class Supervisor:
@@ -28,6 +29,7 @@ class Supervisor:
         checkpoint: what is served.
         run_directory: what the processes share.
         listener: where the HTTP processes listen.
+        engine_module: what an engine process runs; tests bring one with faults.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Supervisor:
         checkpoint: Checkpoint,
         run_directory: RunDirectory,
         listener: socket.socket,
+        engine_module: str = ENGINE_MODULE,
     ) -> None:
         self._settings, self._run_directory, self._listener = settings, run_directory, listener
         self._page = run_directory.open_page()
@@ -43,8 +46,11 @@ class Supervisor:
         self._metrics.build_info.labels(
             version("kosmos2-server"), checkpoint.name, checkpoint.revision or ""
         ).set(1)
-        self._engine: ChildProcess | None = None
+        self._engine = EngineKeeper(
+            run_directory, self._metrics, settings.max_engine_restarts, self._tell, engine_module
+        )
         self._workers: dict[int, ChildProcess] = {}
+        self._keepers: list[asyncio.Task[None]] = []
         self._is_stopping = False
         self._exit_code = 0
         self._ended = asyncio.Event()
@@ -61,41 +67,26 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_delay_s)
         loop.add_signal_handler(signal.SIGINT, self._stop, 0.0)
-        keepers = [asyncio.create_task(self._keep_engine(on_ready))]
+        self._keepers = [asyncio.create_task(self._keep_engine(on_ready))]
         for worker in range(self._settings.http_workers):
-            keepers.append(asyncio.create_task(self._keep_worker(worker)))
+            self._keepers.append(asyncio.create_task(self._keep_worker(worker)))
         await self._ended.wait()
-        for child in (*self._workers.values(), self._engine):
-            if child is not None:
-                child.kill()
-        await asyncio.gather(*keepers)
+        self._engine.kill()
+        for child in self._workers.values():
+            child.kill()
+        await asyncio.gather(*self._keepers)
         return self._exit_code
 
     async def _keep_engine(self, on_ready: Callable[[], None]) -> None:
-        """Keep an engine running; give up after too many starts in a row that failed."""
-        num_failures, has_been_ready = 0, False
-        while not self._is_stopping:
-            epoch = self._page.begin_epoch()
-            self._engine = await start_engine(self._run_directory)
-            if await self._engine.is_ready():
-                num_failures = 0
-                if not has_been_ready:
-                    on_ready()
-                has_been_ready = True
-            else:
-                num_failures += 1
-            exit_code = await self._engine.wait()
-            forget_process(self._engine.pid)
-            for child in self._workers.values():
-                child.tell({"engine_stopped": epoch})
-            if self._is_stopping:
-                return
-            get_logger().error("engine ended", epoch=epoch, exit_code=exit_code)
-            if not has_been_ready or num_failures > self._settings.max_engine_restarts:
-                self._end(exit_code if exit_code > 0 else _KILLED)
-                return
-            self._metrics.engine_restarts_total.inc()
-            await self._back_off(num_failures)
+        """Keep an engine running; when that cannot be done, end, but answer all requests first."""
+        exit_code = await self._engine.run(on_ready)
+        is_draining, self._is_stopping = self._is_stopping, True
+        for child in self._workers.values():
+            child.let_go()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._workers_end(), _PARTING_S)
+        if not is_draining:
+            self._end(exit_code)
 
     async def _keep_worker(self, worker: int) -> None:
         """Keep an HTTP process running."""
@@ -120,14 +111,13 @@ class Supervisor:
 
     async def _back_off(self, num_failures: int) -> None:
         """Wait longer after each failure in a row, but no longer than the service lives."""
-        delay_s = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2**num_failures) if num_failures else 0
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), delay_s)
+            await asyncio.wait_for(self._ended.wait(), back_off_s(num_failures))
 
     def _stop(self, delay_s: float) -> None:
         """On the first signal drain, on the second end at once."""
         if self._is_stopping:
-            self._end(_KILLED)
+            self._end(KILLED)
             return
         self._is_stopping = True
         self._page.drain()
@@ -139,21 +129,22 @@ class Supervisor:
         await asyncio.sleep(delay_s)
         for child in self._workers.values():
             child.tell({"drain": True})
-        await asyncio.gather(*(child.wait() for child in self._workers.values()))
-        if self._engine is not None:
-            self._engine.let_go()
-            await self._engine.wait()
+        await self._workers_end()
+        self._engine.let_go()
+        await asyncio.wait(self._keepers)
         self._end(0)
+
+    async def _workers_end(self) -> None:
+        await asyncio.gather(*(child.wait() for child in self._workers.values()))
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for child in self._workers.values():
+            child.tell(message)
 
     def _end(self, exit_code: int) -> None:
         self._is_stopping = True
         self._exit_code = exit_code
         self._ended.set()
-
-
-async def start_engine(run_directory: RunDirectory) -> ChildProcess:
-    """Start an engine process on the current epoch."""
-    return await ChildProcess.start("app.engine.start", (str(run_directory.path),))
 
 
 @contextlib.asynccontextmanager
@@ -171,13 +162,21 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
             raise EngineNotReady(await child.wait())
         client = EngineClient(run_directory.engine_endpoint, page, worker=0)
         receiving = asyncio.create_task(client.receive())
+        watching = asyncio.create_task(_end_with(child, client))
         try:
             yield client
         finally:
+            watching.cancel()
             receiving.cancel()
             client.close()
             child.let_go()
             await child.wait()
+
+
+async def _end_with(engine: ChildProcess, client: EngineClient) -> None:
+    """Without a server around it, an engine that dies is not started again."""
+    await engine.wait()
+    client.end_all(Unavailable("the engine has ended"))
 
 
 class EngineNotReady(StartupError):
@@ -185,4 +184,4 @@ class EngineNotReady(StartupError):
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("the engine did not start")
-        self.exit_code = exit_code if exit_code > 0 else _KILLED
+        self.exit_code = exit_code if exit_code > 0 else KILLED

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from app.settings import EMBEDDED_CHECKPOINT
+
 # A busy machine is not a defect.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
@@ -26,3 +28,12 @@ def reference_processor(shared_kosmos2: Path) -> Any:
     from transformers import Kosmos2Processor
 
     return Kosmos2Processor.from_pretrained(shared_kosmos2 / "processor")
+
+
+@pytest.fixture(scope="session")
+def tireless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint, whose answers do not end before their limit."""
+    from tests.support.checkpoints import tiny_config, write_random_checkpoint
+
+    directory = tmp_path_factory.mktemp("checkpoints") / "tireless"
+    return write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)

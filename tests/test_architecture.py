@@ -25,12 +25,14 @@ HTTP_SIDE = (
     ("app.demonstration", "app.information", "app.load", "app.printing"),
     ("app.offline",),
     ("app.supervisor",),
+    ("app.engine_keeper",),
     ("app.http",),
     ("app.service", "app.outcomes"),
     ("app.picture_processes",),
     ("app.annotation", "app.prompts", "app.reading"),
     ("app.answers", "app.decoding", "app.requests"),
     ("app.engine.client", "app.listener"),
+    ("app.engine.pending",),
     ("app.tasks", "app.examples", "app.readable"),
     ("app.pictures",),
 )
@@ -40,7 +42,7 @@ ENGINE_SIDE = (
     ("app.engine.process",),
     ("app.engine.scheduler", "app.engine.runner"),
     ("app.engine.phases", "app.engine.sequence"),
-    ("app.engine.kv_slots", "app.engine.sampling"),
+    ("app.engine.kv_slots", "app.engine.sampling", "app.engine.service_rate"),
     ("app.model",),
 )
 BOTH_SIDES = (
@@ -67,9 +69,9 @@ HOMES = {
     "pydantic": ("app.cli", "app.http", "app.settings"),
     "pydantic_settings": ("app.settings",),
     "pymupdf_fonts": ("app.pictures",),
+    "python_multipart": ("app.http",),
     "rich": ("app.engine.start", "app.load", "app.printing"),
     "safetensors": ("app.model",),
-    "python_multipart": ("app.http",),
     "starlette": ("app.http",),
     "structlog": ("app.http", "app.logs"),
     "tokenizers": ("app.tokenizer",),
@@ -164,7 +166,7 @@ def files_without_docstring(root: Path) -> list[str]:
     """Files that do not begin with what they are for."""
     files = [
         file
-        for folder in ("app", "benchmarks", "tests", "training")
+        for folder in ("app", "benchmarks", "reliability", "tests", "training")
         for file in sorted((root / folder).rglob("*.py"))
         if not ast.get_docstring(ast.parse(file.read_text()))
     ]

@@ -1,14 +1,15 @@
 """An HTTP process's side of the engine: sends requests, hands out tokens, cancels what is left.
 
 Every request that was sent ends here exactly once: with its last token, with an error, or by its
-caller leaving, also when the engine dies or the process drains.
+caller leaving. When the engine dies, the next one is asked to go on (docs/adr/0011).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import secrets
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
+from math import ceil
+from time import monotonic
 
 import msgspec
 import zmq
@@ -18,13 +19,13 @@ from app.engine.messages import (
     Cancel,
     Failed,
     FailureReason,
-    Generate,
     NewToken,
     NewTokens,
     SamplingParameters,
     decode_from_engine,
     encode,
 )
+from app.engine.pending import PendingRequest, Prompt
 from app.errors import (
     DeadlineExceeded,
     EngineFailure,
@@ -35,31 +36,8 @@ from app.errors import (
 from app.logs import get_logger
 from app.shared_page import SharedPage
 
-RESTART_S = 5
-"""When a client is told to come back after the engine has died, seconds."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What the engine continues.
-
-    Attributes:
-        token_ids: all of them, the picture's places included.
-        pixels: the picture, 224×224×3 bytes.
-        picture_digest: SHA-256 of `pixels`.
-    """
-
-    token_ids: list[int]
-    pixels: bytes
-    picture_digest: bytes
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A request that has been sent and is not over."""
-
-    epoch: int
-    events: asyncio.Queue[NewToken | Kosmos2Error] = field(default_factory=asyncio.Queue)
+MAX_RETRY_AFTER_S = 60
+_KEY_BITS = 62  # keys are counted up from a random one, so that processes do not share any
 
 
 class EngineClient:
@@ -69,13 +47,20 @@ class EngineClient:
         endpoint: where the engine listens.
         page: tells the engine's epoch and holds the permits.
         worker: this process's number among the HTTP processes, from 0.
+        clock: monotonic, seconds.
     """
 
-    def __init__(self, endpoint: str, page: SharedPage, worker: int) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        page: SharedPage,
+        worker: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.page = page
-        self._worker = worker
-        self._pending: dict[int, _Pending] = {}
-        self._keys = count()
+        self._worker, self._clock = worker, clock
+        self._pending: dict[int, PendingRequest] = {}
+        self._keys = count(secrets.randbits(_KEY_BITS))
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.SNDHWM, 0)
@@ -87,14 +72,19 @@ class EngineClient:
     def permit(self) -> Iterator[None]:
         """Hold one of the service's places: to be taken before any work on a request.
 
+        While an engine that died is started again, there are as many places as it had.
+
         Raises:
-            Unavailable: the engine is not ready, so there is no telling how many places there are.
+            Unavailable: there is no engine, and none is sure to come soon.
             Overloaded: all places are taken.
         """
-        if not self.page.is_engine_ready:
-            raise Unavailable("the engine is starting", RESTART_S)
+        engine_in_s = self.page.engine_due_at_s - self._clock()
+        if not (self.page.is_engine_ready or self.page.is_engine_returning):
+            raise Unavailable("the engine is starting", _retry_after_s(engine_in_s))
         if not self.page.acquire_permit(self._worker):
-            raise Overloaded(f"all {self.page.num_places} places are taken")
+            served_in_s = max(0.0, engine_in_s) + self.page.seconds_to_serve_all
+            message = f"all {self.page.num_places} places are taken"
+            raise Overloaded(message, _retry_after_s(served_in_s))
         try:
             yield
         finally:
@@ -116,27 +106,29 @@ class EngineClient:
         Raises:
             DeadlineExceeded: it passed.
             Overloaded: the engine's queue is full.
-            EngineFailure: the engine failed on this request or on one beside it.
-            Unavailable: the engine died, or the service stops.
+            EngineFailure: the engine failed on this request, and on it alone.
+            Unavailable: no engine can be kept alive, or the service stops.
         """
-        key, pending = next(self._keys), _Pending(self.page.epoch)
-        self._pending[key] = pending
-        is_over = False
+        pending = PendingRequest(next(self._keys), prompt, sampling, deadline)
+        self._pending[pending.key] = pending
         try:
-            request = Generate(
-                pending.epoch, key, prompt.token_ids, prompt.picture_digest, sampling, deadline
-            )
-            await self._socket.send_multipart([encode(request), prompt.pixels], copy=False)
-            while not is_over:
+            if self.page.is_engine_ready:  # else it is sent when the engine is
+                await self._send(pending, self.page.epoch)
+            while True:
                 event = await pending.events.get()
-                is_over = isinstance(event, Kosmos2Error) or event.finish_reason is not None
                 if isinstance(event, Kosmos2Error):
                     raise event
                 yield event
+                if event.finish_reason is not None:
+                    return
+        except EngineFailure as failure:
+            get_logger().error("engine failure", detail=str(failure))
+            raise
         finally:
-            del self._pending[key]
-            if not is_over:
-                self._socket.send(encode(Cancel(pending.epoch, key)))
+            del self._pending[pending.key]
+            if not pending.is_over:
+                pending.is_over = True
+                self._socket.send(encode(Cancel(pending.epoch, pending.key)))
 
     async def receive(self) -> None:
         """Hand every message of the engine to its request, for as long as the process lives."""
@@ -147,35 +139,48 @@ class EngineClient:
                 get_logger().error("message dropped")
                 continue
             if isinstance(message, Failed):
-                self._end(message.key, message.epoch, _as_error(message.reason))
+                self._fail(message)
             else:
                 self._hand_out(message)
 
-    def engine_stopped(self, epoch: int) -> None:
-        """The engine of that epoch is gone: end what it was asked for."""
-        for key, pending in list(self._pending.items()):
-            if pending.epoch <= epoch:
-                self._end(key, pending.epoch, Unavailable("the engine has stopped", RESTART_S))
+    async def engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
+        """An engine is ready: ask it for all that no engine has, or one that is gone.
+
+        Args:
+            epoch: of the new engine.
+            suspects: keys of the requests that ran when the last engine died.
+        """
+        for pending in list(self._pending.values()):
+            if pending.epoch >= epoch:
+                continue
+            if pending.key in suspects:
+                pending.suspect(len(suspects))
+            if not pending.is_over:
+                await self._send(pending, epoch)
 
     def end_all(self, error: Kosmos2Error) -> None:
         """End every request, since the process is about to stop."""
-        for key, pending in list(self._pending.items()):
-            self._end(key, pending.epoch, error)
+        for pending in self._pending.values():
+            pending.end(error)
 
     def close(self) -> None:
         """Close the connection; nothing may be pending."""
         self._context.destroy(linger=0)
 
+    async def _send(self, pending: PendingRequest, epoch: int) -> None:
+        frames = [encode(pending.message_for(epoch)), pending.prompt.pixels]
+        await self._socket.send_multipart(frames, copy=False)
+
     def _hand_out(self, message: NewTokens) -> None:
         for new_token in message.tokens:
             pending = self._pending.get(new_token.key)
             if pending is not None and pending.epoch == message.epoch:
-                pending.events.put_nowait(new_token)
+                pending.take(new_token)
 
-    def _end(self, key: int, epoch: int, error: Kosmos2Error) -> None:
-        pending = self._pending.get(key)
-        if pending is not None and pending.epoch == epoch:
-            pending.events.put_nowait(error)
+    def _fail(self, message: Failed) -> None:
+        pending = self._pending.get(message.key)
+        if pending is not None and pending.epoch == message.epoch:
+            pending.end(_as_error(message.reason))
 
 
 def _as_error(reason: FailureReason) -> Kosmos2Error:
@@ -184,3 +189,8 @@ def _as_error(reason: FailureReason) -> Kosmos2Error:
     if reason == "overloaded":
         return Overloaded("the engine's queue is full")
     return EngineFailure("the engine failed on this request")
+
+
+def _retry_after_s(wait_s: float) -> int:
+    """Whole seconds that a client is told to wait: 1 at least, and not for ever."""
+    return max(1, min(MAX_RETRY_AFTER_S, ceil(wait_s)))

@@ -8,6 +8,7 @@ from app.metrics import EngineMetrics
 from app.shared_page import SharedPage
 
 MIN_ALLOWANCE_S = 30.0
+MAX_REST_MS = 10_000
 ALLOWANCE_PER_WARM_UP = 20.0
 Clock = Callable[[], float]
 
@@ -39,8 +40,8 @@ class PhaseClock:
             self._metrics.engine_step_seconds.labels(phase).observe(took)
 
     def rest(self) -> None:
-        """Before waiting for work, for as long as it takes."""
-        self._page.stamp(self._clock(), float("inf"))
+        """Before waiting for work, no longer than `MAX_REST_MS`: else it would look like a hang."""
+        self._page.stamp(self._clock(), MIN_ALLOWANCE_S)
 
     def _allowance(self, phase: str) -> float:
         return max(MIN_ALLOWANCE_S, ALLOWANCE_PER_WARM_UP * self._slowest_warm_up[phase])

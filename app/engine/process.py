@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import zmq
@@ -21,12 +21,16 @@ from app.engine.messages import (
     decode_to_engine,
     encode,
 )
-from app.engine.phases import Clock, PhaseClock
+from app.engine.phases import MAX_REST_MS, Clock, PhaseClock
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler
 from app.engine.sequence import Sequence
+from app.engine.service_rate import ServiceRate
 from app.logs import get_logger
 from app.metrics import EngineMetrics
+from app.shared_page import SharedPage
+
+Pass = Callable[[list[Sequence]], list[ChosenToken]]
 
 
 class Engine:
@@ -37,9 +41,9 @@ class Engine:
         scheduler: over the same slots.
         socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
         leash: a file descriptor that becomes readable when the supervisor is gone.
+        page: where it tells what runs, and how fast; it holds the epoch of this engine.
         phases: stamps each phase.
         metrics: what is counted.
-        epoch: of this engine.
         clock: monotonic, seconds.
     """
 
@@ -49,14 +53,15 @@ class Engine:
         scheduler: Scheduler,
         socket: "zmq.Socket[bytes]",
         leash: int,
+        page: SharedPage,
         phases: PhaseClock,
         metrics: EngineMetrics,
-        epoch: int,
         clock: Clock,
     ) -> None:
         self._runner, self._scheduler, self._socket = runner, scheduler, socket
-        self._leash, self._phases, self._metrics = leash, phases, metrics
-        self._epoch, self._clock = epoch, clock
+        self._leash, self._page, self._phases = leash, page, phases
+        self._metrics, self._clock, self._epoch = metrics, clock, page.epoch
+        self._rate = ServiceRate()
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(leash, zmq.POLLIN)
@@ -65,29 +70,43 @@ class Engine:
         """Step while there is work, wait while there is none, until the leash goes."""
         while self.receive():
             if not self._scheduler.is_idle:
-                self.step_or_fail()
+                self.step()
 
     def step(self) -> None:
         """Start what may start, give every running sequence one more token, let go what is done."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
         admitted = self._scheduler.admit(began)
-        first = self._take(self._runner.prefill(admitted))
+        self._page.name_running([s.request.key for s in self._scheduler.running])
+        first = self._run(self._runner.prefill, admitted)
         finished = self._scheduler.finish()
-        running = list(self._scheduler.running)
-        further = self._take(self._runner.decode(running))
+        further = self._run(self._runner.decode, list(self._scheduler.running))
         finished += self._scheduler.finish()
         self._send_tokens([*first, *further])
-        self._count_step(admitted, running, finished, began)
+        self._count_step(admitted, len(further), finished, began)
 
-    def step_or_fail(self) -> None:
-        """Step; when that fails, answer all that ran, so that the next step can work."""
+    def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
+        """Run a pass; when it fails, what was in it tries again, or is answered."""
         try:
-            self.step()
+            chosen = run_pass(sequences)
         except Exception:
-            # What failed cannot be told apart within a batch, so all that ran is answered.
-            get_logger().exception("step failed", num_running=len(self._scheduler.running))
-            self._fail(self._scheduler.clear(), "engine_failure")
+            get_logger().exception("pass failed", num_sequences=len(sequences))
+            if not self._runner.recover():
+                raise
+            self._try_again(sequences)
+            return []
+        return self._take(chosen)
+
+    def _try_again(self, sequences: list[Sequence]) -> None:
+        """Whose fault it was cannot be told within a batch: batches are halved until one is alone.
+
+        So an allocation too large becomes smaller ones, and one bad request fails itself only.
+        """
+        if len(sequences) == 1 and sequences[0].max_running == 1:
+            failed = self._scheduler.cancel([sequences[0].name])
+            self._fail(failed, "engine_failure")
+        else:
+            self._scheduler.put_back(sequences)
 
     def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
         """Give each sequence its new token; what its client is to be told of it."""
@@ -95,8 +114,7 @@ class Engine:
         for choice in chosen:
             sequence = choice.sequence
             sequence.append(choice.token_id, self._is_end)
-            if len(sequence.new_token_ids) == 1:
-                sequence.first_token_at = now
+            sequence.first_token_at = sequence.first_token_at or now
             new_token = NewToken(
                 key=sequence.request.key,
                 token_id=choice.token_id,
@@ -112,11 +130,13 @@ class Engine:
         return token_id == self._runner.model.end_token_id
 
     def receive(self) -> bool:
-        """Take all messages that are there, waiting for one only when idle; false: stop."""
+        """Take all messages that are there, waiting a while for one when idle; false: stop."""
         if self._scheduler.is_idle:
             self._scheduler.check()
+            self._page.name_running([])
             self._phases.rest()
-        events = dict(self._poller.poll(None if self._scheduler.is_idle else 0))
+        wait_ms = MAX_REST_MS if self._scheduler.is_idle else 0
+        events = dict(self._poller.poll(wait_ms))
         if self._leash in events:
             return False
         while self._socket.poll(0):
@@ -140,10 +160,11 @@ class Engine:
 
     def _add(self, client: bytes, request: Generate, frames: list[bytes]) -> None:
         pixels = b"".join(frames)
+        self._metrics.requests_replayed_total.inc(request.is_replay)
         sequence = Sequence(client, request, pixels, arrived_at=self._clock())
         if len(pixels) != PICTURE_BYTES or not self._fits(request):
             self._fail([sequence], "engine_failure")
-        elif not self._scheduler.can_add:
+        elif not (request.is_replay or self._scheduler.can_add):
             self._fail([sequence], "overloaded")
         else:
             self._scheduler.add(sequence)
@@ -153,6 +174,7 @@ class Engine:
         return (
             request.token_ids[: len(prefix)] == prefix
             and len(request.token_ids) > len(prefix)
+            and len(request.new_token_ids) < request.sampling.max_new_tokens
             and len(request.token_ids) + request.sampling.max_new_tokens
             <= self._runner.slots.max_length
         )
@@ -180,12 +202,13 @@ class Engine:
     def _count_step(
         self,
         admitted: list[Sequence],
-        running: list[Sequence],
+        num_decoded: int,
         finished: list[Sequence],
         began: float,
     ) -> None:
         metrics, now = self._metrics, self._clock()
-        for sequence in admitted:
+        started = [sequence for sequence in admitted if sequence.first_token_at]
+        for sequence in started:
             metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
             metrics.image_cache_queries_total.inc()
             metrics.image_cache_hits_total.inc(sequence.num_cached_tokens > 0)
@@ -195,9 +218,10 @@ class Engine:
             )
         for sequence in finished:
             metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
-        if running:
-            metrics.engine_batch_size.observe(len(running))
-        metrics.generation_tokens_total.inc(len(admitted) + len(running))
+        if num_decoded:
+            metrics.engine_batch_size.observe(num_decoded)
+        metrics.generation_tokens_total.inc(len(started) + num_decoded)
+        self._page.publish_rate(self._rate.count(len(finished), now - began))
         metrics.engine_busy_seconds_total.inc(now - began)
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
         self._count_sequences()

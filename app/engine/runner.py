@@ -65,7 +65,7 @@ class Runner:
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """Fill the slots of sequences that begin, and choose the first token of each."""
+        """Fill the slots of sequences that begin or go on, and choose the next token of each."""
         if not sequences:
             return []
         self._place_prefixes(sequences)
@@ -92,6 +92,19 @@ class Runner:
                 hidden = hidden[torch.tensor(rows, device=self.device)]
             return self._choose([by_slot[row] for row in rows], rows, hidden)
 
+    def recover(self) -> bool:
+        """After a pass that failed: give back what memory can be spared; false: all is lost.
+
+        After a fault in a kernel, nothing more can be computed by this process.
+        """
+        self.pictures.clear()
+        try:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return bool(torch.ones(1, device=self.device).item() == 1)
+        except RuntimeError:
+            return False
+
     def _place_prefixes(self, sequences: list[Sequence]) -> None:
         """Copy each sequence's picture into its slot; a picture that is not at hand is encoded."""
         new = {
@@ -105,7 +118,7 @@ class Runner:
             prefix = encoded.get(digest)
             if prefix is None:
                 prefix = self.pictures.get(digest)
-                sequence.num_cached_tokens = self.prefix_length
+            sequence.num_cached_tokens = 0 if digest in encoded else self.prefix_length
             if prefix is None or sequence.slot is None:
                 raise RuntimeError("a sequence to prefill has neither picture nor slot")
             self.slots.write_prefix(sequence.slot, prefix)
@@ -134,12 +147,12 @@ class Runner:
         return rows.prefixes()
 
     def _run_rests(self, sequences: list[Sequence]) -> Tensor:
-        """The prompts after their prefixes, side by side: the last hidden state of each, (R, d).
+        """All tokens after the prefixes, side by side: the last hidden state of each, (R, d).
 
         Shorter rows are filled up on the right. What the filling leaves in a slot lies beyond the
         row's length: it is masked here, and overwritten by the tokens that come.
         """
-        rests = [s.request.token_ids[self.prefix_length :] for s in sequences]
+        rests = [s.token_ids[self.prefix_length :] for s in sequences]
         longest = max(len(rest) for rest in rests)
         filled = [rest + [0] * (longest - len(rest)) for rest in rests]
         token_ids = torch.tensor(filled, device=self.device)  # (R, T)

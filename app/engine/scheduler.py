@@ -1,6 +1,7 @@
 """Which sequences wait, which run, and which may start: first come, first served.
 
 waiting ──admit──▶ running ──finish──▶ gone
+   │  ◀──put_back──   │
    └──── expire, cancel ───────────────▶ gone, their slots free at once
 """
 
@@ -11,6 +12,7 @@ from itertools import islice
 
 from app.engine.kv_slots import KVSlots
 from app.engine.sequence import Sequence
+from app.settings import MAX_SLOTS
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ class Scheduler:
 
     def _admissible(self) -> Iterator[Sequence]:
         num_tokens, new_pictures = 0, set[bytes]()
-        for sequence in islice(self.waiting, self.slots.num_free):
+        max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
+        for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
+            max_running = min(max_running, sequence.max_running)
+            if num_others >= max_running:
+                return
             is_first = num_tokens == 0  # the first one starts, however long it is
-            num_tokens += sequence.num_prompt_tokens
+            num_tokens += sequence.num_tokens
             if not self._is_cached(sequence.request.picture_digest):
                 new_pictures.add(sequence.request.picture_digest)
             is_over = (
@@ -84,6 +90,20 @@ class Scheduler:
             if is_over and not is_first:
                 return
             yield sequence
+
+    def _with_slot(self) -> Iterator[Sequence]:
+        return islice(self.waiting, self.slots.num_free)
+
+    def put_back(self, sequences: list[Sequence]) -> None:
+        """After a pass over these has failed: let them try again, among half as many.
+
+        They wait before all others, and go on behind the tokens they have.
+        """
+        self._remove(set(sequences).__contains__)
+        for sequence in reversed(sequences):
+            sequence.max_running = max(1, len(sequences) // 2)
+            sequence.first_token_at = 0.0
+            self.waiting.appendleft(sequence)
 
     def expire(self, now: float) -> list[Sequence]:
         """Take out the sequences whose deadline has passed."""
@@ -101,11 +121,6 @@ class Scheduler:
     def finish(self) -> list[Sequence]:
         """Take out the running sequences that have their last token."""
         return self._remove(lambda sequence: sequence.is_finished)
-
-    def clear(self) -> list[Sequence]:
-        """Take out all running sequences."""
-        running = set(self.running)
-        return self._remove(lambda sequence: sequence in running)
 
     def _remove(self, is_out: Callable[[Sequence], bool]) -> list[Sequence]:
         removed = [s for s in (*self.running, *self.waiting) if is_out(s)]

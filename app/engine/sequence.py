@@ -23,8 +23,9 @@ class Sequence:
         first_token_at: when its first token was there.
         slot: while it runs.
         num_cached_tokens: prompt tokens whose keys and values were at hand.
-        new_token_ids: generated so far.
         finish_reason: set by the last token.
+        new_token_ids: generated so far, those of engines that died included.
+        max_running: as many sequences may run beside it, itself included.
     """
 
     client: bytes
@@ -35,8 +36,14 @@ class Sequence:
     first_token_at: float = 0.0
     slot: int | None = None
     num_cached_tokens: int = 0
-    new_token_ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    new_token_ids: list[int] = field(init=False)
+    max_running: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Go on where another engine has died."""
+        self.new_token_ids = list(self.request.new_token_ids)
+        self.max_running = self.request.max_running
 
     @property
     def name(self) -> tuple[bytes, int]:
@@ -47,6 +54,11 @@ class Sequence:
     def num_prompt_tokens(self) -> int:
         """Tokens of the prompt, those of the picture included."""
         return len(self.request.token_ids)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Prompt and answer so far."""
+        return self.request.token_ids + self.new_token_ids
 
     @property
     def num_tokens(self) -> int:

@@ -219,7 +219,6 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
 def serve(run_directory: RunDirectory) -> None:
     """Build everything, say that it is ready, and step until the leash goes."""
     settings, page = run_directory.read_settings(), run_directory.open_page()
-    epoch = page.epoch
     metrics = EngineMetrics()
     phases = PhaseClock(page, metrics, time.monotonic)
     runner = build_runner(settings, run_directory.read_checkpoint(), phases)
@@ -240,11 +239,11 @@ def serve(run_directory: RunDirectory) -> None:
         socket.setsockopt(zmq.LINGER, 0)
         socket.bind(run_directory.engine_endpoint)
         leash = sys.stdin.fileno()
-        engine = Engine(runner, scheduler, socket, leash, phases, metrics, epoch, time.monotonic)
+        engine = Engine(runner, scheduler, socket, leash, page, phases, metrics, time.monotonic)
         phases.rest()
         page.engine_ready(_facts(runner, limits))
         say_ready()
-        get_logger().info("engine ready", epoch=epoch, num_slots=runner.slots.num_slots)
+        get_logger().info("engine ready", epoch=page.epoch, num_slots=runner.slots.num_slots)
         engine.serve()
 
 

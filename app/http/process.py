@@ -68,17 +68,17 @@ async def serve(run_directory: RunDirectory, worker: int, listener: socket.socke
 
 async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings) -> None:
     """Do what the supervisor's lines say; without a supervisor, stop."""
-    lines = asyncio.StreamReader()
+    loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    await loop.connect_read_pipe(lambda: protocol, sys.stdin)
     async for line in lines:
         message = json.loads(line)
-        if "engine_stopped" in message:
-            engine.engine_stopped(message["engine_stopped"])
+        if "engine_ready" in message:
+            await engine.engine_ready(message["engine_ready"], message["suspects"])
         elif "drain" in message:
             server.should_exit = True
-            await asyncio.sleep(settings.grace_period_s)
-            break
+            stopping = Unavailable("the service is stopping")
+            loop.call_later(settings.grace_period_s, engine.end_all, stopping)
     server.should_exit = True
     engine.end_all(Unavailable("the service is stopping"))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from tests.support.events import Event, events_of
 from tests.support.pictures import picture_file
@@ -71,19 +70,6 @@ def test_a_stream_is_logged_at_its_end(tireless: Path) -> None:
         [line] = log_of(service)
     assert line["request_id"] == done.data["id"]
     assert line["duration_s"] >= done.data["timings"]["total_s"]
-
-
-def test_when_the_engine_is_killed_its_streams_are_told(tireless: Path) -> None:
-    """The last event is the problem; the status has been sent long ago."""
-    with running_service(model=tireless) as service:
-        with streamed(service.url) as events:
-            children = psutil.Process(service.process.pid).children()
-            next(c for c in children if "app.engine.start" in c.cmdline()).kill()
-            *_, last = events
-        assert last.name == "error"
-        assert last.data["code"] == "unavailable"
-        labels = '{outcome="failed",task="brief_caption"}'
-        assert service.metric(f"kosmos2_requests_total{labels}") == 1
 
 
 def test_on_sigterm_a_stream_is_finished(tireless: Path) -> None:

@@ -1,10 +1,12 @@
 """The engine's loop, driven by hand: real messages over a real socket, a real model, no thread."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +14,6 @@ import zmq
 from prometheus_client import CollectorRegistry
 
 from app.checkpoint import open_checkpoint
-from app.engine.client import Prompt
 from app.engine.messages import (
     Cancel,
     Failed,
@@ -23,10 +24,12 @@ from app.engine.messages import (
     decode_from_engine,
     encode,
 )
+from app.engine.pending import Prompt
 from app.engine.phases import PhaseClock
 from app.engine.process import Engine
-from app.engine.runner import Runner
+from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
+from app.engine.sequence import Sequence
 from app.engine.start import build_runner
 from app.metrics import EngineMetrics
 from app.settings import EMBEDDED_CHECKPOINT, Settings
@@ -50,13 +53,18 @@ class HandClock:
 
 
 class UnreliableRunner(Runner):
-    """Fails in its next decode step when it is told to."""
+    """Fails on the requests it is told to, and on batches larger than it is told."""
 
-    is_failing = False
+    poisoned_keys: frozenset[int] = frozenset()
+    max_batch_size = NUM_SLOTS
 
-    def decode(self, sequences):  # type: ignore[no-untyped-def]
-        if self.is_failing:
-            self.is_failing = False
+    def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        if len(sequences) > self.max_batch_size:
+            raise MemoryError("planted")
+        return super().prefill(sequences)
+
+    def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        if any(sequence.request.key in self.poisoned_keys for sequence in sequences):
             raise RuntimeError("planted")
         return super().decode(sequences)
 
@@ -71,20 +79,29 @@ class Bench:
     router: "zmq.Socket[bytes]"
     client: "zmq.Socket[bytes]"
     clock: HandClock
+    page: SharedPage
     prompt: Prompt
     leash: int
 
     def ask(
-        self, key: int, *, max_new_tokens: int = 50, deadline: float = 1e9, **over: int
+        self,
+        key: int,
+        *,
+        epoch: int = EPOCH,
+        max_new_tokens: int = 50,
+        deadline: float = 1e9,
+        sampling: SamplingParameters | None = None,
+        **replay: Any,
     ) -> None:
         """Send a request and let the engine read it."""
         request = Generate(
-            over.get("epoch", EPOCH),
+            epoch,
             key,
             self.prompt.token_ids,
             self.prompt.picture_digest,
-            SamplingParameters(max_new_tokens=max_new_tokens),
+            sampling or SamplingParameters(max_new_tokens=max_new_tokens),
             deadline,
+            **replay,
         )
         self.send(encode(request), self.prompt.pixels)
 
@@ -97,6 +114,25 @@ class Bench:
     def answers(self, count: int) -> list[FromEngine]:
         """The next messages."""
         return [self._answer() for _ in range(count)]
+
+    def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failed]]:
+        """Step until all are answered: the tokens of each, and those that failed."""
+        while not self.scheduler.is_idle:
+            self.engine.step()
+        tokens, failed = defaultdict[int, list[int]](list), []
+        while not self.is_silent():
+            message = self._answer()
+            if isinstance(message, Failed):
+                failed.append(message)
+                continue
+            for token in message.tokens:
+                tokens[token.key].append(token.token_id)
+        return dict(tokens), failed
+
+    def tokens_of(self, key: int) -> list[int]:
+        """The tokens of a request of nine that nothing disturbs."""
+        self.ask(key, max_new_tokens=9)
+        return self.run_until_idle()[0][key]
 
     def is_silent(self) -> bool:
         """Whether nothing more comes."""
@@ -125,6 +161,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> UnreliableRunner:
 
 @pytest.fixture
 def bench(runner: UnreliableRunner, tmp_path: Path) -> Iterator[Bench]:
+    runner.poisoned_keys, runner.max_batch_size = frozenset(), NUM_SLOTS
     with open_bench(runner, tmp_path) as opened:
         yield opened
 
@@ -135,22 +172,24 @@ def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics = EngineMetrics(CollectorRegistry())
-    phases = PhaseClock(SharedPage(directory / "page"), metrics, clock)
+    page = SharedPage(directory / "page")
+    while page.epoch < EPOCH:
+        page.begin_epoch()
+    phases = PhaseClock(page, metrics, clock)
     with zmq.Context() as context:
         router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.bind(f"ipc://{directory}/socket")
         dealer.connect(f"ipc://{directory}/socket")
-        engine = Engine(runner, scheduler, router, leash, phases, metrics, EPOCH, clock)
+        engine = Engine(runner, scheduler, router, leash, page, phases, metrics, clock)
         tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
         prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(224 * 224 * 3))
-        bench = Bench(engine, scheduler, runner, router, dealer, clock, prompt, held)
+        bench = Bench(engine, scheduler, runner, router, dealer, clock, page, prompt, held)
         # Blocks until the sockets know each other; a request of an older epoch is passed over.
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()
         yield bench
-        scheduler.clear()
-        scheduler.cancel([sequence.name for sequence in scheduler.waiting])
+        scheduler.cancel([s.name for s in (*scheduler.running, *scheduler.waiting)])
         router.close(linger=0)
         dealer.close(linger=0)
     for descriptor in (leash, held):
@@ -237,18 +276,71 @@ def test_a_request_longer_than_a_slot_is_refused(bench: Bench) -> None:
     assert bench.answers(1) == [Failed(EPOCH, 7, "engine_failure")]
 
 
-def test_a_step_that_fails_answers_all_that_ran_and_the_next_one_works(bench: Bench) -> None:
-    """Invariant 1: nobody waits for an answer that will not come."""
-    bench.ask(1)
-    bench.ask(2)
-    bench.runner.is_failing = True
-    bench.engine.step_or_fail()
-    failed = {message.key for message in bench.answers(2) if isinstance(message, Failed)}
-    assert failed == {1, 2}
-    assert bench.scheduler.slots.num_free == NUM_SLOTS
-    bench.ask(3)
-    bench.engine.step_or_fail()
-    assert isinstance(bench.answers(1)[0], NewTokens)
+def test_a_request_that_fails_a_pass_fails_itself_only(bench: Bench) -> None:
+    """Invariant 4: those that were in the pass with it go on, token for token as without it."""
+    undisturbed = bench.tokens_of(1)
+    bench.runner.poisoned_keys = frozenset({2})
+    for key in (1, 2, 3):
+        bench.ask(key, max_new_tokens=9)
+    tokens, failed = bench.run_until_idle()
+    assert failed == [Failed(EPOCH, 2, "engine_failure")]
+    assert tokens.pop(2) == undisturbed[:2]
+    assert tokens == {1: undisturbed, 3: undisturbed}
+
+
+def test_where_memory_is_short_batches_are_smaller(bench: Bench) -> None:
+    """And the pictures kept for later go first."""
+    undisturbed = bench.tokens_of(1)
+    bench.runner.max_batch_size = 1
+    for key in (1, 2, 3):
+        bench.ask(key, max_new_tokens=9)
+    assert bench.runner.pictures.num_bytes > 0
+    bench.engine.step()
+    assert bench.runner.pictures.num_bytes == 0
+    assert bench.run_until_idle() == (dict.fromkeys((1, 2, 3), undisturbed), [])
+
+
+def test_a_request_too_large_for_the_memory_is_refused(bench: Bench) -> None:
+    """It is tried alone first, with nothing kept for later."""
+    bench.runner.max_batch_size = 0
+    bench.ask(7)
+    bench.engine.step()
+    assert bench.is_silent()
+    bench.engine.step()
+    assert bench.answers(1) == [Failed(EPOCH, 7, "engine_failure")]
+    assert bench.scheduler.is_idle
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("num_received", [1, 4, 8])
+def test_a_request_goes_on_where_another_engine_died(
+    bench: Bench, num_received: int, temperature: float
+) -> None:
+    """Randomness and the n-gram ban go by all tokens, so the rest is as if nothing had been."""
+    sampling = SamplingParameters(9, no_repeat_ngram_size=2, temperature=temperature, seed=5)
+    bench.ask(1, sampling=sampling)
+    undisturbed = bench.run_until_idle()[0][1]
+    received = undisturbed[:num_received]
+    bench.ask(2, sampling=sampling, new_token_ids=received, is_replay=True)
+    assert bench.run_until_idle()[0][2] == undisturbed[num_received:]
+
+
+def test_a_request_that_was_admitted_once_is_not_refused_again(bench: Bench) -> None:
+    for key in range(4):
+        bench.ask(key, is_replay=True)
+    assert bench.is_silent()
+
+
+def test_what_runs_is_named_before_each_step(bench: Bench) -> None:
+    """If the step is the engine's last, these are the suspects."""
+    bench.ask(7)
+    bench.ask(8)
+    bench.engine.step()
+    assert bench.page.running == [7, 8]
+    bench.run_until_idle()
+    bench.clock.now += 1
+    bench.ask(9, epoch=EPOCH - 1)
+    assert bench.page.running == []
 
 
 def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(bench: Bench) -> None:

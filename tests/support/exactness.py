@@ -10,8 +10,9 @@ from pathlib import Path
 from time import monotonic
 
 from app.checkpoint import open_checkpoint
-from app.engine.client import EngineClient, Prompt
+from app.engine.client import EngineClient
 from app.engine.messages import NewToken, SamplingParameters
+from app.engine.pending import Prompt
 from app.settings import Settings
 from app.supervisor import running_engine
 from tests.support.reference import Reference

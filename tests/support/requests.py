@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 
-from app.engine.client import Prompt
 from app.engine.messages import PICTURE_SIDE
+from app.engine.pending import Prompt
 from app.tasks import TASKS, Region, Use, write_prompt
 from app.tokenizer import Kosmos2Tokenizer
 from tests.support.exactness import Request

@@ -50,13 +50,21 @@ class RunningService:
 
 
 @contextmanager
-def running_service(**settings: object) -> Iterator[RunningService]:
-    """Start `kosmos2 serve` with settings as in `app.settings.Settings`; stop it at the end."""
+def running_service(*program: str, **settings: object) -> Iterator[RunningService]:
+    """Start a service with settings as in `app.settings.Settings`; stop it at the end.
+
+    Unless they say otherwise, it takes any free port, and is gone as soon as nothing runs.
+
+    Args:
+        program: a module and its arguments; none: `kosmos2 serve`.
+        settings: for its environment.
+    """
+    settings = {"port": 0, "drain_delay_s": 0} | settings
     environment = {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
     with NamedTemporaryFile("w", suffix=".log") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
-            env={**os.environ, "KOSMOS2_DRAIN_DELAY_S": "0", **environment},
+            [sys.executable, "-m", *(program or ("app.cli", "serve"))],
+            env=os.environ | environment,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -10,27 +10,15 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.pictures import picture_file
+from tests.support.asking import PICTURE, ask, child_of
 from tests.support.service import RunningService, running_service
 from tests.support.waiting import eventually
 
 LONG = {"task": "brief_caption", "max_new_tokens": "400"}
-PICTURE = picture_file()
-
-
-def ask(url: str, **data: str) -> httpx.Response:
-    fields = {"task": "brief_caption", "max_new_tokens": "2"} | data
-    return httpx.post(f"{url}/v1/ground", files={"image": PICTURE}, data=fields, timeout=120)
 
 
 def is_running_one(service: RunningService) -> bool:
     return service.metric("kosmos2_num_requests_running") == 1
-
-
-def child_of(service: RunningService, module: str) -> psutil.Process:
-    """The engine's or an HTTP process."""
-    children = psutil.Process(service.process.pid).children()
-    return next(child for child in children if module in child.cmdline())
 
 
 def test_a_client_that_leaves_frees_its_place(tireless: Path) -> None:
@@ -75,21 +63,6 @@ def test_a_request_whose_time_is_over_is_told(tireless: Path) -> None:
         response = ask(service.url, **LONG)
         assert response.status_code == 504
         assert response.json()["code"] == "deadline_exceeded"
-
-
-def test_when_the_engine_is_killed_its_requests_are_told_and_the_next_are_served(
-    tireless: Path,
-) -> None:
-    with running_service(model=tireless) as service, ThreadPoolExecutor() as pool:
-        waiting = pool.submit(ask, service.url, **LONG)
-        assert eventually(lambda: is_running_one(service))
-        child_of(service, "app.engine.start").kill()
-        response = waiting.result()
-        assert response.status_code == 503
-        assert response.json()["code"] == "unavailable"
-        assert int(response.headers["Retry-After"]) >= 1
-        assert eventually(lambda: ask(service.url).status_code == 200)
-        assert service.metric("kosmos2_engine_restarts_total") == 1
 
 
 def test_when_an_http_process_is_killed_another_takes_its_place(tireless: Path) -> None:

@@ -1,0 +1,29 @@
+"""How many requests the engine completes in a second of work, lately."""
+
+from math import exp
+
+MEMORY_S = 30.0
+
+
+class ServiceRate:
+    """An exponentially weighted mean over the engine's busy time; what is older counts less.
+
+    >>> rate = ServiceRate()
+    >>> rate.count(num_finished=4, busy_s=2.0)
+    2.0
+    """
+
+    def __init__(self) -> None:
+        self._num_finished = self._busy_s = 0.0
+
+    def count(self, num_finished: int, busy_s: float) -> float:
+        """Take a step into account: requests per second, 0 before the first is complete.
+
+        Args:
+            num_finished: requests that the step completed.
+            busy_s: how long it took.
+        """
+        kept = exp(-busy_s / MEMORY_S)
+        self._num_finished = self._num_finished * kept + num_finished
+        self._busy_s = self._busy_s * kept + busy_s
+        return self._num_finished / self._busy_s if self._busy_s else 0.0

@@ -1,0 +1,98 @@
+"""When the engine dies, nobody notices but by the time it takes."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.asking import ask, engine_of, same, streaming
+from tests.support.events import text_of
+from tests.support.service import RunningService, running_service
+from tests.support.waiting import eventually
+
+GREEDY = {"max_new_tokens": 300}
+SAMPLED = GREEDY | {"temperature": 0.8, "top_p": 0.95, "seed": 7}
+WITHOUT_BAN = GREEDY | {"temperature": 1, "no_repeat_ngram_size": 0, "seed": 8}
+REQUESTS = (GREEDY, SAMPLED, WITHOUT_BAN)
+
+
+def num_running(service: RunningService) -> float:
+    return service.metric("kosmos2_num_requests_running")
+
+
+def test_streams_go_on_token_by_token_when_the_engine_is_killed(tireless: Path) -> None:
+    """Greedy and sampled: no token comes twice, none is left out, none is another."""
+    with running_service(model=tireless, deadline_s=900) as service, ExitStack() as stack:
+        undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS]
+        streams = [stack.enter_context(streaming(service.url, **fields)) for fields in REQUESTS]
+        engine_of(service).kill()
+        for events, expected in zip(streams, undisturbed, strict=True):
+            *begun, done = events
+            assert done.name == "done", done
+            assert same(done.data) == same(expected)
+            assert text_of(begun) == expected["answer"]
+        assert service.metric("kosmos2_requests_replayed_total") == len(REQUESTS)
+        assert service.metric("kosmos2_engine_restarts_total") == 1
+
+
+def test_requests_that_wait_and_those_that_come_meanwhile_are_served(tireless: Path) -> None:
+    """A client sees that something took long; a status that says so would be of no use to it."""
+    with (
+        running_service(model=tireless, deadline_s=900, slots=1) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        undisturbed = same(ask(service.url, **SAMPLED).json())
+        before = [pool.submit(ask, service.url, **SAMPLED) for _ in range(3)]
+        assert eventually(lambda: service.metric("kosmos2_num_requests_waiting") == 2)
+        engine = engine_of(service)
+        engine.kill()
+        engine.wait()
+        meanwhile = [pool.submit(ask, service.url, **SAMPLED)]
+        answers = [same(future.result().json()) for future in (*before, *meanwhile)]
+        assert answers == [undisturbed] * 4
+
+
+def test_the_engine_may_die_again_and_again(tireless: Path) -> None:
+    """As long as a request does not run alone in it, deaths are not laid at its door."""
+    with running_service(model=tireless, deadline_s=900) as service, ThreadPoolExecutor() as pool:
+        undisturbed = [same(ask(service.url, **fields).json()) for fields in REQUESTS * 3]
+        asked = [pool.submit(ask, service.url, **fields) for fields in REQUESTS * 3]
+        for _ in range(2):
+            assert eventually(lambda: num_running(service) > 1)
+            engine = engine_of(service)
+            engine.kill()
+            engine.wait()
+        assert [same(future.result().json()) for future in asked] == undisturbed
+        assert service.metric("kosmos2_engine_restarts_total") == 2
+
+
+@pytest.mark.parametrize("http_workers", [2])
+def test_all_http_processes_ask_the_next_engine(tireless: Path, http_workers: int) -> None:
+    """Each holds its own requests; the suspects are told to all."""
+    with (
+        running_service(model=tireless, deadline_s=900, http_workers=http_workers) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        undisturbed = same(ask(service.url, **GREEDY).json())
+        asked = [pool.submit(ask, service.url, **GREEDY) for _ in range(8)]
+        assert eventually(lambda: num_running(service) > 1)
+        engine_of(service).kill()
+        assert [same(future.result().json()) for future in asked] == [undisturbed] * 8
+
+
+def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
+    """What was accepted is answered, though the engine dies while the service is about to stop."""
+    with (
+        running_service(model=tireless, deadline_s=900, grace_period_s=200) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        undisturbed = same(ask(service.url, **GREEDY).json())
+        waiting = pool.submit(ask, service.url, **GREEDY)
+        assert eventually(lambda: num_running(service) == 1)
+        service.process.send_signal(signal.SIGTERM)
+        engine_of(service).kill()
+        assert same(waiting.result().json()) == undisturbed
+        service.process.communicate(timeout=60)
+        assert service.process.returncode == 0

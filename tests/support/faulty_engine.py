@@ -1,0 +1,64 @@
+"""An engine that fails on the requests that ask for it, and is impatient with itself.
+
+A request asks by its seed; the fault comes with its sixth token. The watchdog's allowance is
+shorter than usual, so that a test of it takes seconds.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from types import MappingProxyType
+
+from app.engine import phases, process, start
+from app.engine.runner import ChosenToken, Runner
+from app.engine.sequence import Sequence
+
+DIE, HANG, RAISE = 1_000_001, 1_000_002, 1_000_003
+ALLOWANCE_S = 6.0
+FAULTY_TOKEN = 5
+
+
+def die() -> None:
+    """As the system ends a process that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    """As a kernel that never returns."""
+    while True:
+        signal.pause()
+
+
+def fail() -> None:
+    """As a library that meets what it did not expect."""
+    raise RuntimeError("planted")
+
+
+FAULTS = MappingProxyType[int, Callable[[], None]]({DIE: die, HANG: hang, RAISE: fail})
+
+
+class FaultyRunner(Runner):
+    """A runner whose passes fail with certain requests among them."""
+
+    def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        """As usual, or not at all."""
+        self._fail_as_asked(sequences)
+        return super().prefill(sequences)
+
+    def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        """As usual, or not at all."""
+        self._fail_as_asked(sequences)
+        return super().decode(sequences)
+
+    def _fail_as_asked(self, sequences: list[Sequence]) -> None:
+        for sequence in sequences:
+            fault = FAULTS.get(sequence.request.sampling.seed)
+            if fault is not None and len(sequence.new_token_ids) >= FAULTY_TOKEN:
+                fault()
+
+
+if __name__ == "__main__":
+    start.Runner = FaultyRunner  # type: ignore[misc]
+    phases.MIN_ALLOWANCE_S = ALLOWANCE_S
+    process.MAX_REST_MS = int(ALLOWANCE_S * 100)
+    start.main()
