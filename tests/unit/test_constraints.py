@@ -41,7 +41,8 @@ def constraints() -> str:
 @pytest.fixture(scope="module")
 def direct() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["bench"]]
     return [Requirement(text) for text in wanted]
 
 

@@ -1,0 +1,1 @@
+"""What people would use instead: small servers around public libraries, with right answers."""

@@ -1,0 +1,32 @@
+"""The command line that all peers share."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PeerArguments:
+    """How a peer is started.
+
+    Attributes:
+        checkpoint: a directory.
+        port: of the loopback.
+        threads: of torch.
+        max_batch_size: requests in one call of `generate`.
+    """
+
+    checkpoint: Path
+    port: int
+    threads: int
+    max_batch_size: int
+
+
+def read_arguments() -> PeerArguments:
+    """What the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-batch-size", type=int, default=16)
+    return PeerArguments(**vars(parser.parse_args()))

@@ -1,0 +1,126 @@
+"""Kosmos-2 by `transformers` alone, for whole batches too: what all the peers serve.
+
+Padded batches are wrong in `transformers` 5: it counts positions from the cache's length, padding
+included, from the second new token on. Here each pass is given the positions of the attention mask,
+so that prompts of different lengths share a batch and every answer is that of the prompt alone.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Kosmos2ForConditionalGeneration, Kosmos2Processor
+
+MAX_NEW_TOKENS = 128
+
+PROMPTS = {
+    "brief_caption": "<grounding> An image of",
+    "detailed_caption": "<grounding> Describe this image in detail:",
+    "phrase_grounding": "<grounding><phrase> {text}</phrase>",
+    "referring_expression_comprehension": "<grounding><phrase> {text}</phrase>",
+    "referring_expression_generation": "<grounding><phrase> It</phrase> is",
+    "grounded_vqa": "<grounding> Question: {text} Answer:",
+}
+
+Inputs = dict[str, Tensor]
+"""What the processor makes of one request: `pixel_values`, `input_ids` and two masks, (1, …)."""
+
+
+class Generation:
+    """The published model class and processor on one checkpoint.
+
+    Args:
+        directory: of the checkpoint.
+        threads: of torch.
+        dtype: of the weights.
+    """
+
+    def __init__(self, directory: Path, threads: int, dtype: torch.dtype = torch.float32) -> None:
+        torch.set_num_threads(threads)
+        self.processor = Kosmos2Processor.from_pretrained(directory)
+        self.model = Kosmos2ForConditionalGeneration.from_pretrained(directory, dtype=dtype).eval()
+        self._padding_id = int(self.model.config.text_config.pad_token_id)
+        self._end_id = int(self.model.config.text_config.eos_token_id)
+        self._ban = _ngram_ban(directory)
+        self.model.text_model.register_forward_pre_hook(self._give_positions, with_kwargs=True)
+
+    def encode(self, picture: bytes, fields: Mapping[str, str]) -> Inputs:
+        """The model's inputs for one request; boxes are parts of width and height."""
+        with Image.open(io.BytesIO(picture)) as image:
+            rgb = image.convert("RGB")
+        boxes = None
+        if "regions" in fields:
+            boxes = [tuple(box) for box in json.loads(fields["regions"])[0]["boxes"]]
+        prompt = PROMPTS[fields["task"]].format(text=fields.get("text"))
+        encoded = self.processor(text=prompt, images=rgb, bboxes=boxes, return_tensors="pt")
+        return dict(encoded)
+
+    def generate(
+        self, batch: Sequence[Inputs], max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[list[int]]:
+        """All tokens of each request, greedily: the prompt, and the answer up to its end."""
+        longest = max(inputs["input_ids"].shape[1] for inputs in batch)
+        output = self.model.generate(
+            pixel_values=torch.cat([inputs["pixel_values"] for inputs in batch]),
+            input_ids=_pad(batch, "input_ids", longest, self._padding_id),
+            attention_mask=_pad(batch, "attention_mask", longest, 0),
+            image_embeds_position_mask=_pad(batch, "image_embeds_position_mask", longest, 0),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            **({"no_repeat_ngram_size": self._ban} if self._ban else {}),
+        )
+        rows = zip(batch, output[:, longest:].tolist(), strict=True)
+        return [inputs["input_ids"][0].tolist() + self._until_end(new) for inputs, new in rows]
+
+    def answer(self, inputs: Inputs, token_ids: list[int]) -> dict[str, Any]:
+        """What is sent back."""
+        decoded = self.processor.batch_decode([token_ids], skip_special_tokens=True)[0]
+        text, entities = self.processor.post_process_generation(decoded)
+        num_prompt_tokens = inputs["input_ids"].shape[1]
+        return {
+            "text": text,
+            "entities": entities,
+            "markup": decoded.split("</image>")[-1].strip(),
+            "usage": {
+                "prompt_tokens": num_prompt_tokens,
+                "completion_tokens": len(token_ids) - num_prompt_tokens,
+            },
+        }
+
+    def answer_all(self, batch: Sequence[Inputs]) -> list[dict[str, Any]]:
+        """Generate and answer."""
+        return [self.answer(*pair) for pair in zip(batch, self.generate(batch), strict=True)]
+
+    def _give_positions(
+        self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        mask = kwargs.get("attention_mask")
+        if mask is None:  # nothing is padded, so positions are right as they are
+            return None
+        positions = mask.cumsum(-1) * mask + self._padding_id  # (R, L)
+        num_new = kwargs["input_ids"].shape[1]
+        return args, kwargs | {"position_ids": positions[:, -num_new:]}
+
+    def _until_end(self, token_ids: list[int]) -> list[int]:
+        """A row that is done is filled up until the batch's last is done."""
+        if self._end_id in token_ids:
+            return token_ids[: token_ids.index(self._end_id) + 1]
+        return token_ids
+
+
+def _pad(batch: Sequence[Inputs], name: str, length: int, value: int) -> Tensor:
+    """Rows of one length, filled up on the left: (R, L)."""
+    rows = [inputs[name] for inputs in batch]
+    return torch.cat([functional.pad(row, (length - row.shape[1], 0), value=value) for row in rows])
+
+
+def _ngram_ban(directory: Path) -> int:
+    """`transformers` passes over what is stored, so it has to be given with each call."""
+    stored = json.loads((directory / "generation_config.json").read_bytes())
+    return int(stored.get("no_repeat_ngram_size", 3))

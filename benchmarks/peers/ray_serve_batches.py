@@ -1,0 +1,72 @@
+"""Ray Serve with `@serve.batch`: one replica, pictures decoded while a batch is generated.
+
+python -m benchmarks.peers.ray_serve_batches --checkpoint DIRECTORY --port PORT
+
+Ray has many processes of its own; SIGTERM ends them all.
+"""
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import ray
+from fastapi import FastAPI, Form, UploadFile
+from ray import serve
+
+from benchmarks.peers.arguments import PeerArguments, read_arguments
+from benchmarks.peers.generation import Generation, Inputs
+
+BATCH_WAIT_S = 0.01
+MAX_ONGOING_REQUESTS = 1000
+
+OptionalField = Annotated[str | None, Form()]
+app = FastAPI()
+
+
+@serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)
+@serve.ingress(app)
+class Kosmos2Replica:
+    """Holds the model.
+
+    Args:
+        arguments: of the command line.
+    """
+
+    def __init__(self, arguments: PeerArguments) -> None:
+        self._generation = Generation(arguments.checkpoint, arguments.threads)
+        self._generate.set_max_batch_size(arguments.max_batch_size)
+
+    @app.post("/v1/ground")
+    async def ground(
+        self,
+        image: UploadFile,
+        task: Annotated[str, Form()],
+        text: OptionalField = None,
+        regions: OptionalField = None,
+    ) -> dict[str, Any]:
+        """One request, which joins the next batch."""
+        fields = {"task": task, "text": text, "regions": regions}
+        given = {name: value for name, value in fields.items() if value is not None}
+        picture = await image.read()
+        inputs = await asyncio.to_thread(self._generation.encode, picture, given)
+        answer: dict[str, Any] = await self._generate(inputs)
+        return answer
+
+    @serve.batch(batch_wait_timeout_s=BATCH_WAIT_S)  # type: ignore[untyped-decorator]
+    async def _generate(self, batch: list[Inputs]) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(self._generation.answer_all, batch)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    arguments = read_arguments()
+    ray.init(include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
+    serve.run(Kosmos2Replica.bind(arguments))  # type: ignore[attr-defined]
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
