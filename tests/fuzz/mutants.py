@@ -56,8 +56,8 @@ def _chunks(data: bytes, header: str, trailer: int) -> Iterator[bytes]:
 def _entries(data: bytes) -> list[bytes]:
     """A TIFF whose first directory is cut into its entries."""
     is_big = data[2:3] == b"+"
-    start = struct.unpack_from("<Q", data, 8)[0] if is_big else struct.unpack_from("<I", data, 4)[0]
-    head, size = (8, 20) if is_big else (2, 12)
+    place, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
+    start = int.from_bytes(data[place], "little")
     cuts = range(start + head, len(data), size)
     parts = [data[:start], data[start : start + head], *(data[cut : cut + size] for cut in cuts)]
     return [part for part in parts if part]
