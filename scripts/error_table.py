@@ -159,9 +159,9 @@ def main() -> None:
     for row in rows():
         print(row)
     print(
-        "\nTwo more cannot be had from outside; tests plant them: `engine_failure` (500), when a "
-        "step of the engine fails (`tests/engine/test_process.py`), and `internal_error` (500), "
-        "when our own code does (`tests/http/test_middleware.py`)."
+        "\nTwo more cannot be had from outside; tests plant them: `engine_failure` (500), when the "
+        "engine fails on a request that runs alone (`tests/faults/test_poison.py`), and "
+        "`internal_error` (500), when our own code does (`tests/http/test_middleware.py`)."
     )
 
 
