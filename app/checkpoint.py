@@ -34,11 +34,13 @@ class StoredTensor:
 
     Attributes:
         file: a safetensors file.
+        offset: of its first byte, from the beginning of the file.
         dtype: as safetensors names it, such as `F16`.
         shape: of the tensor.
     """
 
     file: Path
+    offset: int
     dtype: str
     shape: tuple[int, ...]
 
@@ -157,15 +159,11 @@ def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
         if missing := sorted(path.name for path in named if not path.is_file()):
             raise CheckpointError(f"{directory}: {', '.join(missing)} missing")
         files = sorted(named)
-    return {
-        name: StoredTensor(file, entry["dtype"], tuple(entry["shape"]))
-        for file in files
-        for name, entry in _safetensors_header(file).items()
-    }
+    return {name: tensor for file in files for name, tensor in _tensors_of_file(file).items()}
 
 
-def _safetensors_header(file: Path) -> dict[str, Any]:
-    """The tensors a file holds; the file has to be as long as they say."""
+def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
+    """The tensors a file holds; the file has to be as long as its header says."""
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -179,7 +177,12 @@ def _safetensors_header(file: Path) -> dict[str, Any]:
     expected, actual = 8 + length + end, file.stat().st_size
     if actual < expected:
         raise CheckpointError(f"{file}: cut short, {actual:,} bytes of {expected:,}")
-    return header
+    return {
+        name: StoredTensor(
+            file, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"])
+        )
+        for name, entry in header.items()
+    }
 
 
 def _fetch(model: str, revision: str | None) -> Path:

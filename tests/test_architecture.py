@@ -71,7 +71,6 @@ HOMES = {
     "pymupdf_fonts": ("app.pictures",),
     "python_multipart": ("app.http",),
     "rich": ("app.engine.start", "app.load", "app.printing"),
-    "safetensors": ("app.model",),
     "starlette": ("app.http",),
     "structlog": ("app.http", "app.logs"),
     "tokenizers": ("app.tokenizer",),

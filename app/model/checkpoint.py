@@ -1,17 +1,10 @@
-"""Loads a checkpoint's weights: layer by layer, in the dtype and on the device that serve them.
-
-Files are mapped into memory and closed again after each layer, so that no more than one layer lies
-there twice.
-"""
+"""Loads a checkpoint's weights: in the dtype and on the device that serve them, nothing twice."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import Kosmos2Config
 
@@ -19,6 +12,7 @@ from app.checkpoint import Checkpoint
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
 from app.model.vision import VisionEncoder
+from app.model.weights import Placement, read_tensors
 
 # The fused projection is the checkpoint's three, one above the other.
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
@@ -106,9 +100,13 @@ def load_model(
     with torch.device("meta"):
         decoder = TextDecoder(config.text_config, num_positions)
         vision = VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std)
-    load = _Loader(checkpoint, device, dtype, on_progress)
-    load.fill(decoder, "text_model.model.")
-    load.fill(vision, "")
+    decoder.to(dtype).to_empty(device=device)
+    vision.to(dtype).to_empty(device=device)
+    placements = [
+        *_placements(checkpoint, decoder, "text_model.model."),
+        *_placements(checkpoint, vision, ""),
+    ]
+    read_tensors(placements, on_progress)
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(
@@ -122,60 +120,27 @@ def load_model(
     )
 
 
-@dataclass(frozen=True)
-class _Loader:
-    checkpoint: Checkpoint
-    device: torch.device
-    dtype: torch.dtype
-    on_progress: Callable[[int], None]
-
-    def fill(self, module: nn.Module, prefix: str) -> None:
-        """Give every parameter of `module` its stored value."""
-        for path, part in _parts(module):
-            part.to(self.dtype)
-            part.to_empty(device=self.device, recurse=False)
-            with ExitStack() as files:
-                opened = _OpenFiles(files)
-                for name, parameter in part.named_parameters(recurse=False):
-                    stored = [prefix + full for full in _stored_names(f"{path}{name}")]
-                    self._copy(parameter.data, stored, opened)
-
-    def _copy(self, target: Tensor, names: list[str], opened: "_OpenFiles") -> None:
-        for piece, name in zip(target.chunk(len(names)), names, strict=True):
-            stored = self.checkpoint.tensors.get(name)
-            if stored is None:
-                raise CheckpointError(f"{self.checkpoint.directory}: no tensor {name}")
-            if stored.shape != piece.shape:
-                raise CheckpointError(
-                    f"{self.checkpoint.directory}: {name} has the shape {list(stored.shape)}, "
-                    f"the configuration asks for {list(piece.shape)}"
-                )
-            piece.copy_(opened.tensor(stored.file, name))
-            self.on_progress(piece.nbytes)
+def _placements(checkpoint: Checkpoint, module: nn.Module, prefix: str) -> Iterator[Placement]:
+    """Where every parameter's values come from; a fused one's, from several tensors."""
+    for name, parameter in module.named_parameters(prefix.removesuffix(".")):
+        names = _stored_names(name)
+        for piece, stored in zip(parameter.data.chunk(len(names)), names, strict=True):
+            yield _placement(checkpoint, stored, piece)
 
 
-class _OpenFiles:
-    """Maps each file when its first tensor is asked for."""
-
-    def __init__(self, files: ExitStack) -> None:
-        self._files = files
-        self._opened: dict[Path, safe_open] = {}
-
-    def tensor(self, file: Path, name: str) -> Tensor:
-        if file not in self._opened:
-            self._opened[file] = self._files.enter_context(safe_open(file, framework="pt"))
-        tensor: Tensor = self._opened[file].get_tensor(name)  # type: ignore[no-untyped-call]
-        return tensor
+def _placement(checkpoint: Checkpoint, name: str, target: Tensor) -> Placement:
+    stored = checkpoint.tensors.get(name)
+    if stored is None:
+        raise CheckpointError(f"{checkpoint.directory}: no tensor {name}")
+    if stored.shape != target.shape:
+        raise CheckpointError(
+            f"{checkpoint.directory}: {name} has the shape {list(stored.shape)}, "
+            f"the configuration asks for {list(target.shape)}"
+        )
+    return Placement(stored, target)
 
 
-def _parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that hold parameters of their own, each with the path before their names."""
-    for path, part in module.named_modules():
-        if any(True for _ in part.parameters(recurse=False)):
-            yield f"{path}." if path else "", part
-
-
-def _stored_names(name: str) -> Iterable[str]:
+def _stored_names(name: str) -> list[str]:
     """What the checkpoint calls a parameter: several names for a fused one."""
     for fused, separate in _FUSED.items():
         if f".{fused}." in name:
