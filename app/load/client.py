@@ -123,4 +123,11 @@ def _read_answer(response: aiohttp.ClientResponse, body: bytes) -> Reply:
     except (ValueError, KeyError, TypeError):
         code = "malformed_answer" if response.ok else f"http_{response.status}"
         return Reply(response.status, code, None, request_id)
-    return Reply(response.status, code, content if code is None else None, request_id)
+    retry_after = response.headers.get("Retry-After")
+    return Reply(
+        response.status,
+        code,
+        content if code is None else None,
+        request_id,
+        retry_after_s=None if retry_after is None else int(retry_after),
+    )

@@ -18,6 +18,7 @@ class Reply:
         answer: as `POST /v1/ground` gives it; none for a failure.
         request_id: of the response's headers.
         first_event_at: when the first event of a stream was here, on the event loop's clock.
+        retry_after_s: when a refusal asks the client to come back; none: it does not say.
     """
 
     status: int
@@ -25,6 +26,7 @@ class Reply:
     answer: dict[str, Any] | None = None
     request_id: str | None = None
     first_event_at: float | None = None
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True)
