@@ -13,7 +13,8 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-large fuzz check format demo-model eval openapi errors hooks clean
+.PHONY: help run demo test test-large fuzz check format demo-model eval bench chaos overload soak \
+	reliability openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,23 @@ demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo
 
 eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
+
+bench: $(INSTALLED) ## Measure this service beside others, into benchmarks/results; takes hours
+	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
+		--editable ".[dev,bench]"
+	@$(BIN)/python -m benchmarks
+
+chaos: $(INSTALLED) ## Break a loaded service for ten minutes, account for every request
+	@$(BIN)/python -m reliability.chaos --out benchmarks/results
+
+overload: $(INSTALLED) ## Offer once, twice, three times the capacity; takes four minutes
+	@$(BIN)/python -m reliability.overload --out benchmarks/results
+
+soak: $(INSTALLED) ## Load a service for half an hour, watch its memory
+	@$(BIN)/python -m reliability.soak --out benchmarks/results
+
+reliability: $(INSTALLED) ## Write docs/reliability.md from the results of those three
+	@$(BIN)/python -m reliability.page > docs/reliability.tmp && mv docs/reliability.tmp docs/reliability.md
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
 	@$(BIN)/python -m app.http.describe > docs/openapi.json

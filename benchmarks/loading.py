@@ -1,46 +1,53 @@
-"""How long a checkpoint takes to load, and how much memory at its highest.
+"""How long a checkpoint takes to load from a cold disk, and how much memory at its highest.
 
     python -m benchmarks.loading DIRECTORY [float32|bfloat16]
 
-Ends in one JSON line. The peak is that of memory of the process's own and of mapped files together
-(`ru_maxrss`), less what the process held with its libraries loaded and nothing else.
+Ends in one JSON line. `read_s` is how long reading the files once takes, as cold. The peak is that
+of memory of the process's own and of mapped files together, less what the process held with its
+libraries loaded and nothing else.
 """
 
 import json
-import resource
 import sys
 import time
 
 import psutil
 import torch
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint import Checkpoint, open_checkpoint
 from app.model.checkpoint import load_model
 from app.tokenizer import Kosmos2Tokenizer
+from benchmarks.memory import forget_files, peak_resident_bytes, seconds_to_read
 
-# What Linux counts in kilobytes, macOS counts in bytes.
-_RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024
+
+def measure_loading(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, str | float]:
+    """Read the files once, then load them; each from a cold disk."""
+    files = sorted({tensor.file for tensor in checkpoint.tensors.values()})
+    prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
+    forget_files(files)
+    read_s = seconds_to_read(files)
+    forget_files(files)
+    before, began = psutil.Process().memory_info().rss, time.perf_counter()
+    model = load_model(checkpoint, prefix, 512, torch.device("cpu"), dtype, lambda _: None)
+    load_s = time.perf_counter() - began
+    peak_bytes = peak_resident_bytes() - before
+    return {
+        "checkpoint": checkpoint.name,
+        "dtype": str(dtype).removeprefix("torch."),
+        "weights_bytes": model.num_bytes,
+        "peak_bytes": peak_bytes,
+        "peak_over_weights": round(peak_bytes / model.num_bytes, 4),
+        "read_s": round(read_s, 3),
+        "load_s": round(load_s, 3),
+        "load_over_read": round(load_s / read_s, 3),
+    }
 
 
 def main() -> None:
     """Load once and print what it took."""
-    checkpoint = open_checkpoint(sys.argv[1])
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[(sys.argv[2:] or ["float32"])[0]]
-    prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
-    before, began = psutil.Process().memory_info().rss, time.perf_counter()
-    model = load_model(checkpoint, prefix, 512, torch.device("cpu"), dtype, lambda _: None)
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RESIDENT_UNIT - before
-    report = {
-        "benchmark": "loading",
-        "checkpoint": checkpoint.name,
-        "dtype": str(dtype).removeprefix("torch."),
-        "weights_bytes": model.num_bytes,
-        "peak_bytes": peak,
-        "peak_over_weights": round(peak / model.num_bytes, 4),
-        "load_s": round(seconds, 3),
-    }
-    print(json.dumps(report))
+    report = measure_loading(open_checkpoint(sys.argv[1]), dtype)
+    print(json.dumps({"benchmark": "loading"} | report))
 
 
 if __name__ == "__main__":

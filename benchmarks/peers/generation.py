@@ -39,12 +39,20 @@ class Generation:
         directory: of the checkpoint.
         threads: of torch.
         dtype: of the weights.
+        device: where they are.
     """
 
-    def __init__(self, directory: Path, threads: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        threads: int,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
         torch.set_num_threads(threads)
         self.processor = Kosmos2Processor.from_pretrained(directory)
-        self.model = Kosmos2ForConditionalGeneration.from_pretrained(directory, dtype=dtype).eval()
+        loaded = Kosmos2ForConditionalGeneration.from_pretrained(directory, dtype=dtype)
+        self.model = loaded.eval().to(device)
         self._padding_id = int(self.model.config.text_config.pad_token_id)
         self._end_id = int(self.model.config.text_config.eos_token_id)
         self._ban = _ngram_ban(directory)
@@ -66,11 +74,15 @@ class Generation:
     ) -> list[list[int]]:
         """All tokens of each request, greedily: the prompt, and the answer up to its end."""
         longest = max(inputs["input_ids"].shape[1] for inputs in batch)
+        padding = {
+            "input_ids": self._padding_id,
+            "attention_mask": 0,
+            "image_embeds_position_mask": 0,
+        }
+        padded = {name: _pad(batch, name, longest, value) for name, value in padding.items()}
+        padded["pixel_values"] = torch.cat([inputs["pixel_values"] for inputs in batch])
         output = self.model.generate(
-            pixel_values=torch.cat([inputs["pixel_values"] for inputs in batch]),
-            input_ids=_pad(batch, "input_ids", longest, self._padding_id),
-            attention_mask=_pad(batch, "attention_mask", longest, 0),
-            image_embeds_position_mask=_pad(batch, "image_embeds_position_mask", longest, 0),
+            **{name: tensor.to(self.model.device) for name, tensor in padded.items()},
             max_new_tokens=max_new_tokens,
             do_sample=False,
             **({"no_repeat_ngram_size": self._ban} if self._ban else {}),

@@ -80,4 +80,4 @@ def _deviation(name: str, shape: torch.Size, gain: float) -> float:
     """Small biases: else every answer is one token over and over."""
     if name.endswith("bias") or _is_norm(name):
         return 0.02
-    return gain / shape[1:].numel() ** 0.5
+    return float(gain / shape[1:].numel() ** 0.5)

@@ -1,0 +1,48 @@
+"""Runs all cases, one after the other, and writes the page that shows them.
+
+    python -m benchmarks [--quick] [--out FOLDER]
+
+The GPU has a call of its own, `python -m benchmarks.gpu`; what it left is shown too.
+"""
+
+from pathlib import Path
+
+from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead
+from benchmarks.case import read_arguments, run, tell, to_table
+from benchmarks.machine import describe_machine
+
+CASES = (
+    closed_loop.CASE,
+    open_loop.CASE,
+    one_picture.CASE,
+    overhead.CASE,
+    growth.CASE,
+    full_size.CASE,
+)
+_PAGE = "README.md"
+
+
+def main() -> None:
+    """Run all; when one fails, the page has those before it."""
+    is_quick, folder = read_arguments()
+    machine = describe_machine()
+    try:
+        for case in CASES:
+            tell(f"== {case.name}")
+            run(case, is_quick, folder)
+    finally:
+        write_page(folder, machine)
+
+
+def write_page(folder: Path, machine: dict[str, str | int | float]) -> None:
+    """The machine, then what every case has left in the folder."""
+    names = [*(case.name for case in CASES), "gpu"]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [file for name in names if (file := folder / f"{name}.md").is_file()]
+    facts = to_table([{"machine": key, "": value} for key, value in machine.items()])
+    parts = ["# Results", "Written by `python -m benchmarks`.", facts]
+    (folder / _PAGE).write_text("\n\n".join([*parts, *(file.read_text() for file in files)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""This service and its peers with 1, 8 and 32 clients that wait: mixed tasks, answers checked.
+
+    python -m benchmarks.closed_loop [--quick] [--out FOLDER]
+
+Every repetition starts each contestant afresh and gives all of them the same requests.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from matplotlib.figure import Figure as Plot
+
+from app.load.loops import Bounds
+from app.load.results import LoadResult, Percentiles, Sample
+from app.load.workload import LoadRequest
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import Case, Figure, Result, Row, main, tell
+from benchmarks.contestants import ONE_AT_A_TIME, PEERS, Contestant, running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.plots import draw_bars, panels
+from benchmarks.workloads import different_pictures, expected_markups, share_right
+
+# Requests come again when the workload ends, and no peer keeps pictures: so nor does the service.
+OURS = service(picture_cache_bytes=0)
+
+Runs = Mapping[tuple[str, int], Sequence[LoadResult]]
+"""The results of all repetitions, by contestant and number of clients."""
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    clients = (1, 2) if is_quick else (1, 8, 32)
+    bounds = Bounds(seconds=1.0 if is_quick else 25.0)
+    workload = different_pictures(6 if is_quick else 96)
+    expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
+    chosen = (OURS, ONE_AT_A_TIME) if is_quick else (OURS, *(p for p in PEERS if p.is_installed))
+    runs: dict[tuple[str, int], list[LoadResult]] = defaultdict(list)
+    right: dict[str, list[float]] = defaultdict(list)
+    for repetition in range(1 if is_quick else 3):
+        for contestant in chosen:
+            tell(f"closed loop, repetition {repetition + 1}: {contestant.name}")
+            for number, samples in _run(contestant, workload, clients, bounds).items():
+                runs[contestant.name, number].append(LoadResult.of(samples))
+                right[contestant.name].append(share_right(samples, expected))
+    rows = [
+        _row(name, number, results, min(right[name])) for (name, number), results in runs.items()
+    ]
+    return Result(
+        "Closed loop: mixed tasks on the embedded checkpoint",
+        rows,
+        _figures(runs, [c.name for c in chosen[1:]], clients[-1]),
+        [
+            f"{len(workload)} requests in turn, about as many pictures; medians of "
+            f"{len(runs[OURS.name, 1])} repetitions, in brackets the range; `right` is the lowest "
+            "share of answers equal to `generate` on the request alone. No pictures are kept."
+        ],
+    )
+
+
+def _run(
+    contestant: Contestant, workload: Sequence[LoadRequest], clients: Sequence[int], bounds: Bounds
+) -> dict[int, list[Sample]]:
+    with running(contestant, EMBEDDED_CHECKPOINT) as server:
+        return {n: put_closed_load(server.url, workload, n, bounds) for n in clients}
+
+
+def _row(name: str, clients: int, results: Sequence[LoadResult], right: float) -> Row:
+    rates = [result.goodput_per_s for result in results]
+    latencies = [result.latency_s for result in results if result.latency_s is not None]
+    return {
+        "server": name,
+        "clients": clients,
+        "requests/s": median(rates),
+        "range": f"{min(rates):.3g}…{max(rates):.3g}",
+        "tokens/s": median(result.tokens_per_s for result in results),
+        **{f"{p} s": _percentile(latencies, p) for p in ("p50", "p95", "p99")},
+        "errors": sum(result.num_requests - result.num_good for result in results),
+        "right": right,
+    }
+
+
+def _percentile(latencies: Sequence[Percentiles], name: str) -> float | None:
+    return median(float(getattr(each, name)) for each in latencies) if latencies else None
+
+
+def _figures(runs: Runs, peers: Sequence[str], most: int) -> list[Figure]:
+    def rate(name: str) -> float:
+        return median(result.goodput_per_s for result in runs[name, most])
+
+    def latency(name: str) -> float:
+        alone = [r.latency_s for r in runs[name, 1] if r.latency_s is not None]
+        return _percentile(alone, "p50") or float("nan")
+
+    ours, one = rate(OURS.name), rate(ONE_AT_A_TIME.name)
+    best = max(rate(name) for name in peers)
+    latency_ratio = latency(OURS.name) / latency(ONE_AT_A_TIME.name)
+    return [
+        Figure(f"requests/s at {most} over the best peer's", ours / best, at_least=3),
+        Figure(f"requests/s at {most} over one at a time's", ours / one, at_least=8),
+        Figure("latency at 1 over one at a time's", latency_ratio, at_most=0.7),
+    ]
+
+
+def plot(result: Result) -> Plot:
+    """Throughput and latency, a group of bars for each number of clients."""
+    figure, (rates, latencies) = panels(2)
+    clients = list(dict.fromkeys(str(row["clients"]) for row in result.rows))
+    for axes, column in ((rates, "requests/s"), (latencies, "p50 s")):
+        series: dict[str, list[float]] = defaultdict(list)
+        for row in result.rows:
+            series[str(row["server"])].append(float(row[column] or 0))
+        draw_bars(axes, [f"{number} clients" for number in clients], series, column)
+    return figure
+
+
+CASE = Case("closed_loop", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)

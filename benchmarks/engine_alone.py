@@ -1,0 +1,42 @@
+"""Asks the engine without HTTP, and prints when each answer was there.
+
+    python -m benchmarks.engine_alone PICTURES REQUESTS
+
+The requests are those of `benchmarks.workloads.different_pictures(PICTURES)`, in turn.
+"""
+
+import asyncio
+import json
+import sys
+from time import monotonic
+
+from app.checkpoint import open_checkpoint
+from app.http.fields import GroundBody
+from app.http.forms import fields_of_texts
+from app.http.validation import validate
+from app.load.workload import LoadRequest
+from app.offline import ground_all
+from app.requests import GroundRequest
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+from benchmarks.workloads import different_pictures
+
+
+def main() -> None:
+    """Answer all requests, as many at once as there are slots."""
+    num_pictures, num_requests = (int(argument) for argument in sys.argv[1:])
+    workload = [_to_request(request) for request in different_pictures(num_pictures)]
+    requests = [workload[number % num_pictures] for number in range(num_requests)]
+    settings = Settings(model=str(EMBEDDED_CHECKPOINT), picture_cache_bytes=0)
+    checkpoint, times = open_checkpoint(settings.model), list[float]()
+    asyncio.run(ground_all(settings, checkpoint, requests, lambda *_: times.append(monotonic())))
+    print(json.dumps(times))
+
+
+def _to_request(request: LoadRequest) -> GroundRequest:
+    """The same as the service makes of the form."""
+    body = validate(GroundBody, fields_of_texts(request.fields), strict=False)
+    return body.to_request(request.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The published size with random weights, on the CPU: this service's engine beside `generate`.
+
+    python -m benchmarks.full_size [--quick] [--out FOLDER]
+
+Writes a checkpoint of 6.7 GB beside the results and removes it again; `--quick` takes a tiny one.
+Every measurement has a process of its own, and the repetitions of all take turns.
+"""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from matplotlib.figure import Figure as Plot
+
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
+from benchmarks.full_size_times import BATCHES, FullSizeTimes
+from benchmarks.plots import draw_bars, panels
+from tests.support.checkpoints import full_size_config, tiny_config, write_random_checkpoint
+
+Runs = Mapping[str, Sequence[FullSizeTimes]]
+"""All repetitions, by the name of the variant."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Something to measure.
+
+    Attributes:
+        name: in tables.
+        module: the process.
+        argument: its last, after checkpoint and steps.
+    """
+
+    name: str
+    module: str
+    argument: str
+
+    def run(self, checkpoint: Path, num_steps: int) -> FullSizeTimes:
+        """Measure once."""
+        command = [sys.executable, "-m", self.module, str(checkpoint), str(num_steps)]
+        done = subprocess.run(
+            [*command, self.argument], stdout=subprocess.PIPE, text=True, check=True
+        )
+        return FullSizeTimes(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _ours(name: str, **settings: Any) -> Variant:
+    return Variant(name, "benchmarks.full_size_ours", json.dumps(settings))
+
+
+OURS_FLOAT32 = _ours("this service, float32", dtype="float32")
+OURS_BFLOAT16 = _ours("this service, bfloat16", dtype="bfloat16")
+GENERATE_BFLOAT16 = Variant("generate, bfloat16", "benchmarks.full_size_peer", "bfloat16")
+GENERATE_INT8 = Variant("generate, int8 (torch, dynamic)", "benchmarks.full_size_peer", "int8")
+VARIANTS = (OURS_BFLOAT16, GENERATE_BFLOAT16, GENERATE_INT8, OURS_FLOAT32)
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    config = tiny_config(EMBEDDED_CHECKPOINT) if is_quick else full_size_config()
+    runs: dict[str, list[FullSizeTimes]] = defaultdict(list)
+    QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
+        tell("full size: writing a checkpoint of random weights")
+        checkpoint = write_random_checkpoint(
+            Path(folder) / "random", config, EMBEDDED_CHECKPOINT, gain=1.0
+        )
+        for repetition in range(1 if is_quick else 3):
+            for variant in VARIANTS:
+                tell(f"full size, repetition {repetition + 1}: {variant.name}")
+                runs[variant.name].append(variant.run(checkpoint, 4 if is_quick else 24))
+        loading = _loading(checkpoint)
+    return Result(
+        "The published size on the CPU, random weights",
+        [_row(name, times) for name, times in runs.items()],
+        _figures(runs, loading),
+        [
+            f"Medians of {len(runs[OURS_BFLOAT16.name])} repetitions. A prompt of 71 tokens, rows "
+            "about different pictures; `token` is one more token for every row, `first` all from "
+            "the pictures to the first tokens of all rows, `later tasks` the time to the first "
+            "token of the 2nd to 7th task on a picture over that of its first. "
+            f"Loading the stored float32 from a cold disk took {loading['load_s']} s, reading the "
+            f"file once {loading['read_s']} s."
+        ],
+    )
+
+
+def _loading(checkpoint: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.loading", str(checkpoint), "float32"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    report: dict[str, float] = json.loads(done.stdout)
+    return report
+
+
+def _row(name: str, runs: Sequence[FullSizeTimes]) -> Row:
+    tokens = {f"token at {b}, s": _median_of(runs, "step_s", b) for b in BATCHES}
+    first = {f"first at {b}, s": _median_of(runs, "first_token_s", b) for b in BATCHES}
+    return {
+        "what": name,
+        **tokens,
+        **first,
+        "later tasks": median(run.later_task_share for run in runs),
+        "ready s": median(run.load_s for run in runs),
+        "peak GB": max(run.peak_bytes for run in runs) / 1e9,
+    }
+
+
+def _median_of(runs: Sequence[FullSizeTimes], name: str, batch: int) -> float:
+    return median(float(getattr(run, name)[str(batch)]) for run in runs)
+
+
+def _figures(runs: Runs, loading: Mapping[str, float]) -> list[Figure]:
+    ours, theirs = runs[OURS_BFLOAT16.name], runs[GENERATE_BFLOAT16.name]
+    token_ratio = _median_of(ours, "step_s", 1) / _median_of(theirs, "step_s", 1)
+    first_ratio = _median_of(ours, "first_token_s", 1) / _median_of(theirs, "first_token_s", 1)
+    later = median(run.later_task_share for run in ours)
+    peak = max(run.peak_bytes / run.held_bytes for run in ours)
+    load_ratio = loading["load_over_read"]
+    return [
+        Figure("time per token, bfloat16, over generate's", token_ratio, at_most=0.85),
+        Figure("vision and prefill, bfloat16, over generate's", first_ratio, at_most=0.8),
+        Figure("2nd to 7th task on a picture over the 1st", later, at_most=0.25),
+        Figure("peak memory, bfloat16, over weights, KV and pictures", peak, at_most=1.15),
+        Figure("load over reading the file once, float32, cold", load_ratio, at_most=1.5),
+    ]
+
+
+def plot(result: Result) -> Plot:
+    """Time per token, and time to the first tokens, a group of bars for each batch size."""
+    figure, axes = panels(2)
+    for each, name in zip(axes, ("token", "first"), strict=True):
+        series = {
+            str(row["what"]): [float(row[f"{name} at {batch}, s"] or 0) for batch in BATCHES]
+            for row in result.rows
+        }
+        draw_bars(each, [f"{batch} rows" for batch in BATCHES], series, f"{name}, s")
+    return figure
+
+
+CASE = Case("full_size", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)

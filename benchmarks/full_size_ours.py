@@ -1,0 +1,74 @@
+"""One full-size measurement of this service's engine, in a process of its own.
+
+    python -m benchmarks.full_size_ours CHECKPOINT STEPS SETTINGS
+
+`SETTINGS` is JSON, as in `app.settings.Settings`. Ends in one JSON line (see `FullSizeTimes`).
+"""
+
+import json
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import psutil
+
+from app.checkpoint import Checkpoint, read_checkpoint
+from app.engine.runner import Runner
+from app.engine.start import build_runner
+from app.settings import Settings
+from app.tokenizer import Kosmos2Tokenizer
+from benchmarks.full_size_times import BATCHES, TASKS, FullSizeTimes
+from benchmarks.memory import peak_resident_bytes
+from benchmarks.rows import RunnerClock, noise_pictures
+
+
+def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
+    """Load, then time each batch size, then seven tasks about one picture."""
+    settings = Settings(model=str(checkpoint.directory), slots=max(BATCHES), **chosen)
+    before, began = psutil.Process().memory_info().rss, time.perf_counter()
+    runner = build_runner(settings, checkpoint, lambda _: nullcontext())
+    load_s = time.perf_counter() - began
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+    tasks = [tokenizer.encode_prompt(task.prompt) for task in TASKS]
+    clock, pictures = RunnerClock(runner), noise_pictures(sum(BATCHES))
+    step_s, first_token_s = {}, {}
+    for batch in BATCHES:
+        shown = [pictures.pop() for _ in range(batch)]
+        times = clock.run([tasks[0]] * batch, shown, num_steps)
+        step_s[str(batch)], first_token_s[str(batch)] = times.step, times.first_token
+    return FullSizeTimes(
+        load_s=load_s,
+        step_s=step_s,
+        first_token_s=first_token_s,
+        later_task_share=_later_task_share(clock, tasks),
+        held_bytes=_held_bytes(runner),
+        peak_bytes=peak_resident_bytes() - before,
+    )
+
+
+def _later_task_share(clock: RunnerClock, tasks: list[list[int]]) -> float:
+    """The time to the first token of later tasks on a picture, over that of its first."""
+    (picture,) = noise_pictures(1, seed=1)
+    first, *later = [clock.run([task], [picture], 2).first_token for task in tasks]
+    return fmean(later) / first
+
+
+def _held_bytes(runner: Runner) -> int:
+    """What has to be in memory: weights, slots, and the pictures kept."""
+    return runner.model.num_bytes + runner.slots.num_bytes + runner.pictures.num_bytes
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    directory = Path(sys.argv[1])
+    checkpoint = read_checkpoint(directory, directory.name, None)
+    times = measure(checkpoint, int(sys.argv[2]), json.loads(sys.argv[3]))
+    print(json.dumps(asdict(times)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The published size with random weights on one CUDA device: right answers, roofline, throughput.
+
+    python -m benchmarks.gpu [--quick] [--out FOLDER]
+
+One call of less than ten minutes. Without CUDA it ends at once, but for `--quick`, which then does
+the same to a tiny checkpoint on the processor.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from matplotlib.figure import Figure as Plot
+
+from app.checkpoint import Checkpoint, read_checkpoint
+from app.engine.runner import Runner
+from app.engine.start import build_runner
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+from app.tokenizer import Kosmos2Tokenizer
+from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
+from benchmarks.gpu_agreement import measure_agreement
+from benchmarks.gpu_captions import captions_per_second
+from benchmarks.plots import draw_lines, panels
+from benchmarks.rows import RunnerClock, noise_pictures
+from tests.support.checkpoints import full_size_config, tiny_config, write_random_checkpoint
+
+ROWS = (1, 8, 32, 64, 128, 256)
+PROMPT = "<grounding> An image of"
+COPIED_BYTES = 2**32
+DECODE = "decode, rows"
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    if not (is_quick or torch.cuda.is_available()):
+        sys.exit("benchmarks.gpu: torch sees no CUDA device here; --quick tries it on the CPU")
+    config = tiny_config(EMBEDDED_CHECKPOINT) if is_quick else full_size_config()
+    QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
+        tell("gpu: writing a checkpoint of random weights")
+        directory = Path(folder) / "random"
+        write_random_checkpoint(directory, config, EMBEDDED_CHECKPOINT, gain=1.0)
+        checkpoint = read_checkpoint(directory, "random", None)
+        agreement = measure_agreement(checkpoint, num_requests=3 if is_quick else 24)
+        rows, figures = _measure_engine(
+            checkpoint, (1, 2) if is_quick else ROWS, 4 if is_quick else 64, agreement.token_s
+        )
+        captions = captions_per_second(directory, seconds=1.0 if is_quick else 20.0)
+    rows += [
+        _row("bfloat16 answers equal to float32's", 1, agreement.share_equal_bfloat16, "share"),
+        _row("bfloat16 equal to float32 for", 1, agreement.mean_prefix_bfloat16, "tokens of 32"),
+    ]
+    figures += [
+        Figure("float32 answers equal to generate's", agreement.share_equal, at_least=0.99),
+        Figure("captions of 32 tokens/s over HTTP, one megapixel", captions.rate, at_least=300),
+    ]
+    rows += [
+        _row("captions over HTTP", captions.clients, captions.rate, "requests/s"),
+        _row("pictures of one megapixel decoded", captions.cores, captions.decoded, "pictures/s"),
+    ]
+    return Result("The published size on a CUDA device, random weights", rows, figures, _notes())
+
+
+def _measure_engine(
+    checkpoint: Checkpoint, numbers: Sequence[int], num_new_tokens: int, generate_token_s: float
+) -> tuple[list[Row], list[Figure]]:
+    """Decode at each number of rows, in bfloat16."""
+    runner = build(checkpoint, "bfloat16", numbers[-1])
+    prompt = Kosmos2Tokenizer.load(checkpoint.directory).encode_prompt(PROMPT)
+    clock, bandwidth = RunnerClock(runner), _bandwidth(runner.device)
+    rows: list[Row] = [_row("bandwidth of a copy", 1, bandwidth / 1e9, "GB/s")]
+    step_s = {}
+    for number in numbers:
+        tell(f"gpu: {number} rows")
+        times = clock.run([prompt] * number, noise_pictures(number), num_new_tokens)
+        step_s[number] = times.step
+        rows.append(_row("vision and prefill, rows", number, number / times.first_token, "rows/s"))
+        rows.append(_row(DECODE, number, number / times.step, "tokens/s"))
+    length = len(prompt) + num_new_tokens // 2
+    share = _step_bytes(runner, length) / step_s[1] / bandwidth
+    many = 64 if 64 in step_s else numbers[-1]
+    over_generate = many / step_s[many] * generate_token_s
+    rows.append(_row("generate, rows", 1, 1 / generate_token_s, "tokens/s"))
+    return rows, [
+        Figure("share of the memory roofline, one row", share, at_least=0.6),
+        Figure(f"tokens/s at {many} rows over generate's at one", over_generate, at_least=300),
+    ]
+
+
+def build(checkpoint: Checkpoint, dtype: Literal["float32", "bfloat16"], slots: int) -> Runner:
+    """A runner on the device, warm."""
+    settings = Settings(model=str(checkpoint.directory), dtype=dtype, slots=slots)
+    return build_runner(settings, checkpoint, lambda _: nullcontext())
+
+
+def _bandwidth(device: torch.device) -> float:
+    """Bytes a second of a copy on the device, those read and those written, the best of ten."""
+    source = torch.empty(COPIED_BYTES if device.type == "cuda" else 2**24, dtype=torch.uint8)
+    source = source.to(device)
+    target = torch.empty_like(source)
+    best = min(_seconds(lambda: target.copy_(source)) for _ in range(10))
+    return 2 * source.nbytes / best
+
+
+def _seconds(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _step_bytes(runner: Runner, length: int) -> int:
+    """What one step of one row has to read: the decoder's weights, and keys and values so far."""
+    slots = runner.slots
+    per_token = slots.num_bytes // (slots.num_slots * slots.max_length)
+    weights = sum(parameter.nbytes for parameter in runner.model.decoder.parameters())
+    return weights + length * per_token
+
+
+def _row(what: str, number: int, value: float, unit: str) -> Row:
+    return {"what": what, "number": number, "value": value, "unit": unit}
+
+
+def _notes() -> list[str]:
+    return [
+        "bfloat16, prompts of 71 tokens, rows about different pictures. The roofline counts the "
+        "decoder's weights with the output head, and keys and values, over the bandwidth of a "
+        f"copy. HTTP: {os.cpu_count()} cores for the decoding of pictures and all else."
+    ]
+
+
+def plot(result: Result) -> Plot:
+    """Tokens a second over rows."""
+    figure, (axes,) = panels(1)
+    rows = [row for row in result.rows if row["what"] == DECODE]
+    numbers = [float(row["number"] or 0) for row in rows]
+    series = {"this service": [float(row["value"] or 0) for row in rows]}
+    draw_lines(axes, numbers, series, ("rows", "tokens/s"), is_logarithmic=True)
+    return figure
+
+
+CASE = Case("gpu", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)

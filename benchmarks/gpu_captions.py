@@ -1,0 +1,60 @@
+"""Captions over HTTP, of pictures of a megapixel: the whole service, decoding included."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from app.load.loops import Bounds
+from app.load.results import LoadResult
+from app.load.workload import LoadRequest
+from app.pictures.decode import decode_picture
+from benchmarks.contestants import running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.workloads import photograph
+
+CLIENTS = 128
+MAX_NEW_TOKENS = 32
+NUM_PICTURES = 16
+MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What came of it.
+
+    Attributes:
+        rate: captions a second.
+        clients: that waited for them.
+        cores: of the processor.
+        decoded: pictures a second that all cores could decode, doing nothing else.
+    """
+
+    rate: float
+    clients: int
+    cores: int
+    decoded: float
+
+
+def captions_per_second(checkpoint: Path, seconds: float) -> Captions:
+    """Serve with half the cores for HTTP and measure; no pictures are kept.
+
+    Raises:
+        RuntimeError: the service did not start.
+    """
+    cores = os.cpu_count() or 1
+    pictures = [photograph(1.0, seed) for seed in range(NUM_PICTURES)]
+    fields = {"task": "brief_caption", "max_new_tokens": str(MAX_NEW_TOKENS)}
+    workload = [LoadRequest(picture, fields) for picture in pictures]
+    ours = service(picture_cache_bytes=0, http_workers=max(1, cores // 2), max_waiting=CLIENTS)
+    with running(ours, checkpoint) as server:
+        samples = put_closed_load(server.url, workload, CLIENTS, Bounds(seconds=seconds))
+    rate = LoadResult.of(samples).goodput_per_s
+    return Captions(rate, CLIENTS, cores, cores / _decode_seconds(pictures))
+
+
+def _decode_seconds(pictures: list[bytes]) -> float:
+    began = perf_counter()
+    for picture in pictures:
+        decode_picture(picture, max_pixels=MAX_PIXELS, jpeg_round_trip=False)
+    return (perf_counter() - began) / len(pictures)

@@ -1,0 +1,102 @@
+"""An engine that answers at once: what the HTTP processes can do when no model is in the way.
+
+    python -m benchmarks.instant_engine RUN_DIRECTORY
+
+It speaks to HTTP processes as the engine does (app/engine/messages.py) and, like it, sends one
+token of every request in each round. Standard input is its leash.
+"""
+
+import os
+import sys
+from collections import defaultdict
+from itertools import islice
+from pathlib import Path
+
+import zmq
+
+from app.child_process import say_ready
+from app.engine.messages import Cancel, NewToken, NewTokens, decode_to_engine, encode
+from app.run_directory import RunDirectory
+from app.shared_page import EngineFacts
+from app.tokenizer import Kosmos2Tokenizer
+
+SLOTS = 64
+MAX_WAITING = 256
+
+ANSWER = (
+    "<phrase> a red circle</phrase><object><patch_index_0289><patch_index_0649></object>"
+    " and<phrase> a blue square</phrase><object><patch_index_0332><patch_index_0691></object>."
+)
+"""Of middling length; every request gets it, whatever it asks."""
+
+Name = tuple[bytes, int]
+"""An HTTP process, and the key of a request of it."""
+
+
+class InstantEngine:
+    """Gives the answer's tokens to every request, a round at a time.
+
+    Args:
+        socket: a bound ROUTER socket.
+        token_ids: of the answer, its end token included.
+        epoch: of this engine.
+    """
+
+    def __init__(self, socket: "zmq.Socket[bytes]", token_ids: list[int], epoch: int) -> None:
+        self._socket, self._token_ids, self._epoch = socket, token_ids, epoch
+        self._num_sent: dict[Name, int] = {}
+
+    def serve(self, leash: int) -> None:
+        """Answer until the leash goes."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(leash, zmq.POLLIN)
+        while leash not in dict(poller.poll(0 if self._num_sent else None)):
+            while self._socket.poll(0):
+                client, message, *_ = self._socket.recv_multipart()
+                self._accept(client, message)
+            self._send_round()
+
+    def _accept(self, client: bytes, frame: bytes) -> None:
+        message = decode_to_engine(frame)
+        if isinstance(message, Cancel):
+            self._num_sent.pop((client, message.key), None)
+        else:
+            self._num_sent[client, message.key] = 0
+
+    def _send_round(self) -> None:
+        by_client: dict[bytes, list[NewToken]] = defaultdict(list)
+        for name in list(islice(self._num_sent, SLOTS)):
+            by_client[name[0]].append(self._next_token(name))
+        for client, tokens in by_client.items():
+            self._socket.send_multipart([client, encode(NewTokens(self._epoch, tokens))])
+
+    def _next_token(self, name: Name) -> NewToken:
+        place = self._num_sent[name]
+        is_last = place + 1 == len(self._token_ids)
+        if is_last:
+            del self._num_sent[name]
+        else:
+            self._num_sent[name] = place + 1
+        reason = "stop" if is_last else None
+        return NewToken(name[1], self._token_ids[place], -0.1, reason, 0.0, 0)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Serve in the run directory of the command line."""
+    run_directory = RunDirectory(Path(sys.argv[1]))
+    page = run_directory.open_page()
+    tokenizer = Kosmos2Tokenizer.load(run_directory.read_checkpoint().directory)
+    prefix = len(tokenizer.prefix_ids)
+    token_ids = [*tokenizer.encode_prompt(ANSWER)[prefix:], tokenizer.eos_id]
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.bind(run_directory.engine_endpoint)
+        page.engine_ready(EngineFacts(SLOTS, MAX_WAITING, "cpu", "none"))
+        page.stamp(0.0, float("inf"))
+        say_ready()
+        InstantEngine(socket, token_ids, page.epoch).serve(sys.stdin.fileno())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    main()

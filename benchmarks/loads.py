@@ -1,0 +1,34 @@
+"""Loads put on a running server from within a benchmark."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from app.load.client import load_client
+from app.load.loops import Bounds, closed_loop, open_loop
+from app.load.results import Sample
+from app.load.workload import LoadRequest
+
+
+def put_closed_load(
+    url: str, workload: Sequence[LoadRequest], clients: int, bounds: Bounds
+) -> list[Sample]:
+    """Clients that wait; two requests of each come before and do not count."""
+
+    async def load() -> list[Sample]:
+        async with load_client(url) as client:
+            await closed_loop(client.send, workload, clients, Bounds(num_requests=2 * clients))
+            return await closed_loop(client.send, workload, clients, bounds)
+
+    return asyncio.run(load())
+
+
+def put_open_load(
+    url: str, workload: Sequence[LoadRequest], arrivals: Iterable[float]
+) -> list[Sample]:
+    """Arrivals that do not wait; answers are streamed."""
+
+    async def load() -> list[Sample]:
+        async with load_client(url, is_streaming=True) as client:
+            return await open_loop(client.send, workload, arrivals)
+
+    return asyncio.run(load())

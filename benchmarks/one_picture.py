@@ -1,0 +1,73 @@
+"""Many questions about one picture: with the service's memory of pictures, without, and peers.
+
+    python -m benchmarks.one_picture [--quick] [--out FOLDER]
+
+The peers have no such memory, and encode the picture for each question.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+from matplotlib.figure import Figure as Plot
+
+from app.load.loops import Bounds
+from app.load.results import LoadResult
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import Case, Result, Row, main, tell
+from benchmarks.contestants import LITSERVE, ONE_AT_A_TIME, running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.plots import draw_bars, panels
+from benchmarks.workloads import expected_markups, one_picture, share_right
+
+CLIENTS = 8
+REMEMBERS, FORGETS = service(), service("this service, keeping no pictures", picture_cache_bytes=0)
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    bounds = Bounds(seconds=1.0 if is_quick else 20.0)
+    workload = one_picture(6 if is_quick else 48)
+    expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
+    peers = [peer for peer in (ONE_AT_A_TIME, LITSERVE) if peer.is_installed]
+    chosen = (REMEMBERS,) if is_quick else (REMEMBERS, FORGETS, *peers)
+    results: dict[str, list[LoadResult]] = defaultdict(list)
+    right: dict[str, list[float]] = defaultdict(list)
+    for repetition in range(1 if is_quick else 3):
+        for contestant in chosen:
+            tell(f"one picture, repetition {repetition + 1}: {contestant.name}")
+            with running(contestant, EMBEDDED_CHECKPOINT) as server:
+                samples = put_closed_load(server.url, workload, CLIENTS, bounds)
+            results[contestant.name].append(LoadResult.of(samples))
+            right[contestant.name].append(share_right(samples, expected))
+    return Result(
+        "Many questions about one picture, on the embedded checkpoint",
+        [_row(name, each, min(right[name])) for name, each in results.items()],
+        [],
+        [f"{CLIENTS} clients that wait; medians of {len(results[REMEMBERS.name])} repetitions."],
+    )
+
+
+def _row(name: str, results: Sequence[LoadResult], right: float) -> Row:
+    latencies = [result.latency_s for result in results if result.latency_s is not None]
+    return {
+        "server": name,
+        "requests/s": median(result.goodput_per_s for result in results),
+        "p50 s": median(latency.p50 for latency in latencies) if latencies else None,
+        "prompt tokens at hand": median(result.cached_share for result in results),
+        "right": right,
+    }
+
+
+def plot(result: Result) -> Plot:
+    """Throughput, a bar for each server."""
+    figure, (axes,) = panels(1)
+    series = {str(row["server"]): [float(row["requests/s"] or 0)] for row in result.rows}
+    draw_bars(axes, [f"{CLIENTS} clients"], series, "requests/s")
+    return figure
+
+
+CASE = Case("one_picture", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)

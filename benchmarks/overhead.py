@@ -1,0 +1,107 @@
+"""The service, its HTTP side alone and its engine alone, on the same bytes: what serving costs.
+
+    python -m benchmarks.overhead [--quick] [--out FOLDER]
+
+The HTTP side alone has an engine that answers at once. The engine alone is asked by one Python
+process, without HTTP (app/offline.py): pictures are decoded and prompts written there too.
+"""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+from matplotlib.figure import Figure as Plot
+
+from app.load.loops import Bounds
+from app.load.workload import LoadRequest
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import Case, Figure, Result, main, tell
+from benchmarks.contestants import Contestant, running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.plots import draw_bars, panels
+from benchmarks.workloads import different_pictures
+
+CLIENTS = 32
+SERVICE, HTTP_ALONE, ENGINE_ALONE = "the service", "HTTP alone", "engine alone"
+INSTANT = Contestant(HTTP_ALONE, "benchmarks.instant_service", ("{checkpoint}", "{port}"))
+OURS = service(SERVICE, picture_cache_bytes=0)
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    workload = different_pictures(8 if is_quick else 96)
+    num_requests = len(workload) if is_quick else 6 * len(workload)
+    configurations: Mapping[str, Callable[[], float]] = {
+        SERVICE: lambda: _rate_over_http(OURS, workload, num_requests),
+        ENGINE_ALONE: lambda: _rate_offline(len(workload), num_requests),
+        HTTP_ALONE: lambda: _rate_over_http(INSTANT, workload, num_requests),
+    }
+    rates: dict[str, list[float]] = defaultdict(list)
+    for repetition in range(1 if is_quick else 3):
+        for name, rate in configurations.items():
+            tell(f"overhead, repetition {repetition + 1}: {name}")
+            rates[name].append(rate())
+    ratio = median(rates[SERVICE]) / median(rates[ENGINE_ALONE])
+    return Result(
+        "What serving costs: the service and its parts",
+        [
+            {
+                "what": name,
+                "requests/s": median(each),
+                "range": f"{min(each):.3g}…{max(each):.3g}",
+                "ms a request": 1000 / median(each),
+            }
+            for name, each in rates.items()
+        ],
+        [Figure("requests/s of the service over its engine alone", ratio, at_least=0.7)],
+        [
+            f"{num_requests} requests by {CLIENTS} clients; no pictures are kept. Rates are those "
+            "between the first and the last answer. The engine alone has as many requests at once "
+            "as it has slots."
+        ],
+    )
+
+
+def steady_rate(times: Sequence[float]) -> float:
+    """Answers per second between the first and the last, which start-up has no part in.
+
+    >>> steady_rate([5.0, 5.5, 6.0])
+    2.0
+
+    Args:
+        times: of at least two answers, seconds.
+    """
+    return (len(times) - 1) / (max(times) - min(times))
+
+
+def _rate_over_http(
+    contestant: Contestant, workload: Sequence[LoadRequest], num_requests: int
+) -> float:
+    with running(contestant, EMBEDDED_CHECKPOINT) as server:
+        samples = put_closed_load(server.url, workload, CLIENTS, Bounds(num_requests))
+    return steady_rate([s.intended_s + s.latency_s for s in samples if s.is_good])
+
+
+def _rate_offline(num_pictures: int, num_requests: int) -> float:
+    """In a process of its own, as the service is."""
+    arguments = ["benchmarks.engine_alone", str(num_pictures), str(num_requests)]
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return steady_rate(json.loads(done.stdout))
+
+
+def plot(result: Result) -> Plot:
+    """A bar for each configuration."""
+    figure, (axes,) = panels(1)
+    series = {str(row["what"]): [float(row["requests/s"] or 0)] for row in result.rows}
+    draw_bars(axes, [f"{CLIENTS} clients"], series, "requests/s")
+    return figure
+
+
+CASE = Case("overhead", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)

@@ -1,0 +1,50 @@
+"""What the plots of all cases have in common: bars in groups, and lines over a growing quantity."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_GROUP_WIDTH = 0.8
+_PANEL_WIDTH, _PANEL_HEIGHT = 5.5, 3.8
+
+
+def panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with panels side by side."""
+    figure = Figure(figsize=(_PANEL_WIDTH * count, _PANEL_HEIGHT), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def draw_bars(
+    axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]], label: str
+) -> None:
+    """Bars side by side for each group, one for each series, each with its value over it."""
+    width = _GROUP_WIDTH / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        places = [group + number * width for group in range(len(groups))]
+        bars = axes.bar(places, values, width, label=name)
+        axes.bar_label(bars, fmt="%.3g", fontsize=7)
+    middle = _GROUP_WIDTH / 2 - width / 2
+    axes.set_xticks([group + middle for group in range(len(groups))], groups)
+    axes.set_ylabel(label)
+    axes.legend(fontsize=7)
+
+
+def draw_lines(
+    axes: Axes,
+    places: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    labels: tuple[str, str],
+    *,
+    is_logarithmic: bool = False,
+) -> None:
+    """A line for each series; `labels` are those of the two axes."""
+    for name, values in series.items():
+        axes.plot(places, values, marker="o", markersize=3, label=name)
+    if is_logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)

@@ -1,0 +1,95 @@
+"""Sequences put straight on the engine's runner, to time its passes without queues and clients."""
+
+import hashlib
+import math
+import random
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from app.engine.messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.engine.runner import ChosenToken, Runner
+from app.engine.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What came of rows that ran side by side; times in seconds.
+
+    Attributes:
+        first_token: from the prompts to all first tokens: pictures, prefixes and the rest.
+        steps: of each further token of all rows together.
+        token_ids: the new ones of each row.
+    """
+
+    first_token: float
+    steps: list[float]
+    token_ids: list[list[int]]
+
+    @property
+    def step(self) -> float:
+        """The median step."""
+        return median(self.steps)
+
+
+class RunnerClock:
+    """Times the passes of a runner, a device's work included.
+
+    Args:
+        runner: ready to serve, all its slots free.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner, self._keys = runner, count()
+
+    def run(self, prompts: Rows[list[int]], pictures: Rows[bytes], num_new_tokens: int) -> Pass:
+        """Run rows side by side from their prompts on, greedily.
+
+        Args:
+            prompts: token ids of each row, the picture's places included.
+            pictures: 224×224×3 bytes of each row; equal ones are encoded once.
+            num_new_tokens: of each row, at least 2; the end token ends nothing.
+        """
+        sequences = [
+            self._start(prompt, picture, num_new_tokens)
+            for prompt, picture in zip(prompts, pictures, strict=True)
+        ]
+        try:
+            first_token = self._timed(sequences, is_first=True)
+            steps = [self._timed(sequences, is_first=False) for _ in range(num_new_tokens - 1)]
+        finally:
+            for sequence in sequences:
+                self._runner.slots.free(sequence.slot or 0)
+        return Pass(first_token, steps, [sequence.new_token_ids for sequence in sequences])
+
+    def _start(self, prompt: list[int], picture: bytes, num_new_tokens: int) -> Sequence:
+        digest = hashlib.sha256(picture).digest()
+        sampling = SamplingParameters(max_new_tokens=num_new_tokens)
+        request = Generate(0, next(self._keys), prompt, digest, sampling, deadline=math.inf)
+        sequence = Sequence(b"benchmark", request, picture, arrived_at=0.0)
+        sequence.slot = self._runner.slots.allocate()
+        return sequence
+
+    def _timed(self, sequences: list[Sequence], *, is_first: bool) -> float:
+        began = perf_counter()
+        chosen = (self._runner.prefill if is_first else self._runner.decode)(sequences)
+        if self._runner.device.type == "cuda":
+            torch.cuda.synchronize()
+        took = perf_counter() - began
+        _append(chosen)
+        return took
+
+
+def noise_pictures(count: int, seed: int = 0) -> list[bytes]:
+    """Different pictures of noise, 224×224×3 bytes each."""
+    rng = random.Random(seed)
+    return [rng.randbytes(PICTURE_BYTES) for _ in range(count)]
+
+
+def _append(chosen: Rows[ChosenToken]) -> None:
+    for choice in chosen:
+        choice.sequence.append(choice.token_id, lambda _: False)

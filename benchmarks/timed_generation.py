@@ -1,0 +1,70 @@
+"""`transformers`' `generate` on random weights, under a stopwatch."""
+
+import io
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from app.engine.messages import PICTURE_SIDE
+from benchmarks.full_size_times import PictureTask
+from benchmarks.peers.generation import Generation, Inputs
+
+Kind = Literal["float32", "bfloat16", "int8"]
+
+
+class TimedGeneration:
+    """Answers do not end before their limit.
+
+    Args:
+        directory: of the checkpoint.
+        kind: dtype of the weights; `int8` is torch's dynamic quantisation of all linear layers.
+        device: where they are.
+    """
+
+    def __init__(self, directory: Path, kind: Kind, device: str = "cpu") -> None:
+        dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
+        self._generation = Generation(directory, os.cpu_count() or 1, dtype, device)
+        if kind == "int8":
+            _quantise(self._generation.model)
+        # The text model generates, by a configuration of its own.
+        self._generation.model.text_model.generation_config.eos_token_id = None
+
+    def encode(self, picture: bytes, task: PictureTask) -> Inputs:
+        """The inputs for a picture of 224×224×3 bytes."""
+        pixels = np.frombuffer(picture, np.uint8).reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        return self._generation.encode(file.getvalue(), task.fields)
+
+    def generate(self, inputs: Inputs, num_new_tokens: int) -> list[int]:
+        """The new tokens of one request."""
+        (token_ids,) = self._generation.generate([inputs], num_new_tokens)
+        return token_ids[inputs["input_ids"].shape[1] :]
+
+    def seconds(self, batch: Sequence[Inputs], num_new_tokens: int) -> float:
+        """How long it takes to generate so many tokens for all rows."""
+        began = time.perf_counter()
+        self._generation.generate(batch, num_new_tokens)  # ends with a copy to the host
+        return time.perf_counter() - began
+
+    def seconds_per_token(self, batch: Sequence[Inputs], num_new_tokens: int) -> float:
+        """One more token for all rows: without the time to the first."""
+        rest_s = self.seconds(batch, num_new_tokens) - self.seconds(batch, 1)
+        return rest_s / (num_new_tokens - 1)
+
+
+def _quantise(model: nn.Module) -> None:
+    """Put 8-bit weights in place of those of every linear layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            model, {nn.Linear}, dtype=torch.qint8, inplace=True
+        )

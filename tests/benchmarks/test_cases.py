@@ -1,0 +1,38 @@
+"""Every case of the benchmarks runs to its end and leaves what it says, in its smoke version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import closed_loop, full_size, gpu, growth, one_picture, open_loop, overhead
+from benchmarks.__main__ import CASES, write_page
+from benchmarks.case import Case, run
+
+LARGE = (open_loop.CASE, one_picture.CASE, overhead.CASE, full_size.CASE, gpu.CASE)
+QUICK = (closed_loop.CASE, growth.CASE)
+CHOSEN = [*QUICK, *(pytest.param(case, marks=pytest.mark.large) for case in LARGE)]
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
+def test_a_case_leaves_a_line_a_table_and_a_plot(case: Case, tmp_path: Path) -> None:
+    """The figures of so short a run mean nothing; that there are some is what counts."""
+    result = run(case, is_quick=True, folder=tmp_path)
+    assert {row.get("right", 1.0) for row in result.rows} == {1.0}
+    (line,) = (tmp_path / f"{case.name}.json").read_text().splitlines()
+    report = json.loads(line)
+    assert (report["case"], report["quick"]) == (case.name, True)
+    assert report["rows"] == [dict(row) for row in result.rows]
+    assert report["machine"]["processor"]
+    assert (tmp_path / f"{case.name}.md").read_text().startswith(f"## {result.title}\n")
+    assert (tmp_path / f"{case.name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_shows_what_every_case_has_left(tmp_path: Path) -> None:
+    """In the order in which they run, those that are not there left out."""
+    for case in (CASES[0], CASES[2]):
+        (tmp_path / f"{case.name}.md").write_text(f"## {case.name}\n")
+    write_page(tmp_path, {"cores": 2})
+    page = (tmp_path / "README.md").read_text()
+    assert "| cores | 2 |" in page
+    assert page.index(CASES[0].name) < page.index(CASES[2].name)

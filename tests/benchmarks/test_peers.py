@@ -1,0 +1,50 @@
+"""The peers answer rightly: a comparison with a server that is wrong says nothing."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.load.client import load_client
+from app.load.loops import Bounds, closed_loop
+from app.load.results import Sample
+from app.load.workload import embedded_scenes, mixed_workload
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.contestants import LITSERVE, ONE_AT_A_TIME, RAY_SERVE, Contestant, running
+from benchmarks.peers.generation import Generation
+from benchmarks.workloads import expected_markups, share_right
+
+WORKLOAD = mixed_workload(embedded_scenes(), count=12, seed=0)
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[str]:
+    return expected_markups(EMBEDDED_CHECKPOINT, WORKLOAD)
+
+
+def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[str]) -> None:
+    """Left to itself, `transformers` 5 gives other answers to most of the padded rows."""
+    generation = Generation(EMBEDDED_CHECKPOINT, threads=1)
+    batch = [generation.encode(request.picture, request.fields) for request in WORKLOAD]
+    assert len({inputs["input_ids"].shape[1] for inputs in batch}) > 2
+    assert [answer["markup"] for answer in generation.answer_all(batch)] == expected
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("peer", [ONE_AT_A_TIME, LITSERVE, RAY_SERVE], ids=lambda peer: peer.name)
+def test_a_peer_that_is_asked_all_at_once_answers_rightly(
+    peer: Contestant, expected: list[str]
+) -> None:
+    """As `benchmarks.closed_loop` asks it."""
+    if not peer.is_installed:
+        pytest.skip(f"{peer.needs} is not installed: pip install -e '.[bench]'")
+
+    async def ask(url: str) -> list[Sample]:
+        bounds = Bounds(num_requests=len(WORKLOAD))
+        async with load_client(url) as client:
+            return await closed_loop(client.send, WORKLOAD, len(WORKLOAD), bounds)
+
+    with running(peer, Path(EMBEDDED_CHECKPOINT)) as server:
+        samples = asyncio.run(ask(server.url))
+    assert all(sample.is_good for sample in samples)
+    assert share_right(samples, expected) == 1.0
