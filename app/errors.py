@@ -9,7 +9,9 @@
     │   ├── ImageTooLarge            more pixels than the limit
     │   ├── UnsupportedImageFormat   a picture, of a format that is not accepted
     │   ├── MalformedBody            the body is not what its type says
-    │   ├── BodyTimeout              the body was not complete in time
+    │   ├── MalformedRequest         what came is not HTTP
+    │   ├── HeadersTooLarge          more bytes in front of the body than the service reads
+    │   ├── RequestTimeout           headers or body were not complete in time
     │   ├── PayloadTooLarge          more bytes than the limit
     │   ├── UnsupportedMediaType     a request of another content type
     │   └── NotAcceptable            no representation of the answer is what `Accept` asks for
@@ -96,8 +98,16 @@ class MalformedBody(RequestError):
     """The body is not what its content type says."""
 
 
-class BodyTimeout(RequestError):
-    """The body was not complete in time."""
+class MalformedRequest(RequestError):
+    """What came over the connection is not HTTP."""
+
+
+class HeadersTooLarge(RequestError):
+    """The request has more bytes in front of its body than the service reads."""
+
+
+class RequestTimeout(RequestError):
+    """The headers or the body were not complete in time."""
 
 
 class PayloadTooLarge(RequestError):

@@ -58,10 +58,19 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="For a body to be complete, from its headers on."
     )
+    header_timeout_s: float = Field(
+        10.0, gt=0, le=3600, description="For headers to be complete, from their first byte on."
+    )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
     max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
     picture_processes: int | None = Field(
         None,
+    max_bodies_bytes: int = Field(
+        512 * 2**20,
+        ge=1024,
+        description="Of the bodies of all requests together, until they are answered; beyond, "
+        "requests are told to come back. For each HTTP process at least one whole body.",
+    )
         ge=1,
         le=64,
         description="Pictures decoded at once by the whole service, each in a process of its own; "

@@ -6,12 +6,10 @@ The requests are sent to real services of the embedded checkpoint with limits sm
 """
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -20,6 +18,7 @@ from tests.support.checkpoints import tiny_config, write_random_checkpoint
 from tests.support.pictures import picture_file
 from tests.support.service import RunningService, running_service
 from tests.support.waiting import eventually
+from tests.support.wire import connected, receive, request
 
 Answer = tuple[int, str, str]  # status, headers worth telling, body
 Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
@@ -27,6 +26,10 @@ Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
 PICTURE = picture_file()
 KEY = {"Authorization": "Bearer demonstration"}
 ASKED = {"task": "brief_caption"}
+UNFINISHED = request(
+    "POST", "/v1/ground", "Authorization: Bearer demonstration", "Content-Length: 500",
+    "Content-Type: multipart/form-data; boundary=x", body=b"--x",
+)  # fmt: skip
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
@@ -59,18 +62,16 @@ def get(path: str) -> Callable[[RunningService], httpx.Response]:
     return lambda service: httpx.get(service.url + path, headers=KEY, timeout=60)
 
 
-def dribble(service: RunningService) -> httpx.Response:
-    """A body that stops in the middle."""
-    address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port)) as connection:
-        head = "POST /v1/ground HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer demonstration\r\n"
-        head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 500\r\n\r\n--x"
-        connection.sendall(head.encode())
-        received = b""
-        while b"\r\n\r\n" not in received or not received.endswith(b"}"):
-            received += connection.recv(65536)
-    head_bytes, _, body = received.partition(b"\r\n\r\n")
-    return httpx.Response(int(head_bytes.split()[1]), content=body)
+def by_the_byte(sent: bytes) -> Callable[[RunningService], httpx.Response]:
+    """What no client would send."""
+
+    def send(service: RunningService) -> httpx.Response:
+        with connected(service.url) as connection:
+            connection.sendall(sent)
+            reply = receive(connection)
+        return httpx.Response(reply.status, content=reply.body)
+
+    return send
 
 
 def call_often(service: RunningService) -> httpx.Response:
@@ -104,12 +105,18 @@ def while_draining(service: RunningService) -> httpx.Response:
 ROWS: tuple[Row, ...] = (
     ("no parts in a form", "body is not what its type says",
      send_raw(b"no parts", "multipart/form-data; boundary=x")),
+    ("two lengths of one body", "what came is not HTTP",
+     by_the_byte(b"GET /livez HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")),
     ("`Authorization: Bearer wrong`", "no or wrong key",
      post(headers={"Authorization": "Bearer wrong"})),
     ("`GET /nowhere`", "no such path", get("/nowhere")),
     ("`GET /v1/ground`", "no such method", get("/v1/ground")),
     ("`Accept: text/html`", "no such representation", post(headers={"Accept": "text/html"})),
-    ("a body that stops in the middle", "body not complete in time", dribble),
+    ("headers that stop in the middle", "headers not complete in time",
+     by_the_byte(b"GET /livez HTTP/1.1\r\nHost: ")),
+    ("a body that stops in the middle", "body not complete in time", by_the_byte(UNFINISHED)),
+    ("40,000 bytes in a header", "headers over the limit",
+     by_the_byte(b"GET /livez HTTP/1.1\r\nX: " + b"a" * 40_000)),
     ("300,000 bytes where 200,000 are allowed", "bytes over the limit", post(image=bytes(300_000))),
     ("1001×1000 pixels where 1,000,000 are allowed", "pixels over the limit",
      post(image=picture_file((1001, 1000), "JPEG"))),
@@ -140,7 +147,7 @@ def rows() -> Iterator[str]:
         with running_service(
             model=tireless, slots=1, max_waiting=0, api_keys="demonstration,eager",
             requests_per_minute=60, max_body_bytes=200_000, max_image_pixels=1_000_000,
-            body_timeout_s=1, grace_period_s=0,
+            header_timeout_s=1, body_timeout_s=1, grace_period_s=0,
         ) as service:  # fmt: skip
             for request, what, send in ROWS:
                 response = send(service)

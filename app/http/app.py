@@ -13,9 +13,10 @@ from app.checkpoint import Checkpoint
 from app.engine.client import EngineClient
 from app.errors import Kosmos2Error
 from app.http.annotate import annotate_router
+from app.http.body_limit import BodyLimit
 from app.http.ground import ground_router
 from app.http.keys import ApiKeys
-from app.http.middleware import BodyLimit, RequestContext
+from app.http.middleware import RequestContext
 from app.http.openapi import complete_description
 from app.http.ops import ops_router
 from app.http.problems import handle_framework_error, handle_our_error
@@ -60,7 +61,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
     app.add_middleware(ApiKeys, settings=settings, page=engine.page, metrics=metrics, clock=clock)
     app.add_middleware(RequestContext, page=engine.page, clock=clock)
     if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too

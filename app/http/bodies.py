@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
-from app.errors import BodyTimeout, ClientLeft, InvalidRequest, UnsupportedMediaType
+from app.errors import ClientLeft, InvalidRequest, RequestTimeout, UnsupportedMediaType
 from app.http.forms import read_form
 from app.http.json_bodies import read_json
 from app.http.validation import validate
@@ -26,7 +26,7 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
     Raises:
         UnsupportedMediaType: the body is neither a form nor JSON.
         MalformedBody: it is not what its type says.
-        BodyTimeout: it was not complete in time.
+        RequestTimeout: it was not complete in time.
         ClientLeft: it will never be.
         InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
     """
@@ -38,7 +38,7 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
         async with asyncio.timeout(timeout_s):
             image, fields = await readers[kind](request)
     except TimeoutError:
-        raise BodyTimeout("the body was not complete in time") from None
+        raise RequestTimeout("the body was not complete in time") from None
     except ClientDisconnect:
         raise ClientLeft from None
     return image, validate(model, fields, strict=kind == JSON)

@@ -1,4 +1,4 @@
-"""Around every request, before any of its body is read: its id, its limits, its line in the log."""
+"""Around every request, before any of its body is read: its id, and its line in the log."""
 
 import re
 import uuid
@@ -9,8 +9,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import PayloadTooLarge
-from app.http.problems import CLIENT_LEFT, INTERNAL_ERROR, problem_response, response_of
+from app.http.problems import CLIENT_LEFT, INTERNAL_ERROR, problem_response
 from app.logs import get_logger
 from app.shared_page import SharedPage
 
@@ -71,62 +70,8 @@ class RequestContext:
             )
 
 
-class BodyLimit:
-    """Refuses a body over the limit: by its declared length, else as soon as it is longer.
-
-    Args:
-        app: what comes next.
-        max_bytes: of a body.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; other scopes pass."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        num_bytes, is_complete = 0, False
-
-        async def receive_counted() -> Message:
-            nonlocal num_bytes, is_complete
-            message = await receive()
-            if message["type"] == "http.request":
-                num_bytes += len(message.get("body", b""))
-                is_complete = not message.get("more_body", False)
-                if num_bytes > self._max_bytes:
-                    raise self._refusal()
-            else:
-                is_complete = True
-            return message
-
-        if _declared_length(scope) > self._max_bytes:
-            response = response_of(self._refusal(), scope["state"]["request_id"])
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive_counted, send)
-        await self._discard_rest(receive, is_complete)
-
-    def _refusal(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the body may have at most {self._max_bytes:,} bytes")
-
-    async def _discard_rest(self, receive: Receive, is_complete: bool) -> None:
-        """Read what little may still come: many clients look for the answer only after sending."""
-        num_bytes = 0
-        while not is_complete and num_bytes <= self._max_bytes:
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            is_complete = not message.get("more_body", False)
-
-
 def _choose_id(asked: str) -> str:
     return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
-
-
-def _declared_length(scope: Scope) -> int:
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
 
 
 def _route(scope: Scope) -> str:

@@ -10,19 +10,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import (
-    BodyTimeout,
     ClientLeft,
     DeadlineExceeded,
     EngineFailure,
+    HeadersTooLarge,
     ImageTooLarge,
     InvalidImage,
     InvalidRequest,
     Kosmos2Error,
     MalformedBody,
+    MalformedRequest,
     NotAcceptable,
     Overloaded,
     PayloadTooLarge,
     RateLimited,
+    RequestTimeout,
     Unauthorized,
     Unavailable,
     UnsupportedImageFormat,
@@ -56,7 +58,11 @@ PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
         RateLimited: ProblemKind(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"),
         MalformedBody: ProblemKind(HTTPStatus.BAD_REQUEST, "malformed_body"),
         NotAcceptable: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not_acceptable"),
-        BodyTimeout: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
+        MalformedRequest: ProblemKind(HTTPStatus.BAD_REQUEST, "malformed_request"),
+        HeadersTooLarge: ProblemKind(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"
+        ),
+        RequestTimeout: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
         PayloadTooLarge: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "payload_too_large"),
         ImageTooLarge: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "image_too_large"),
         UnsupportedMediaType: ProblemKind(
@@ -106,6 +112,8 @@ def response_of(error: Kosmos2Error, request_id: str) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RequestTimeout):
+        headers["Connection"] = "close"
     return _response(problem_of(error, request_id), headers)
 
 

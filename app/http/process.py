@@ -21,6 +21,7 @@ from app.child_process import say_ready
 from app.engine.client import EngineClient
 from app.errors import Unavailable
 from app.http.app import create_app
+from app.http.protocol import guarded
 from app.logs import configure_logs
 from app.picture_processes.pool import PicturePool
 from app.run_directory import RunDirectory
@@ -52,6 +53,9 @@ async def serve(run_directory: RunDirectory, worker: int, listener: socket.socke
     async with PicturePool(settings) as pictures:
         config = uvicorn.Config(
             create_app(settings, checkpoint, engine, pictures, monotonic),
+            http=guarded(settings),  # type: ignore[arg-type]  # called like the class it makes
+            ws="none",
+            proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
             access_log=False,
             log_config=None,
             server_header=False,

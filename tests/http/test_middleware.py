@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.middleware import BodyLimit, RequestContext
+from app.errors import Overloaded
+from app.http.body_limit import BodyLimit
+from app.http.middleware import RequestContext
+from app.metrics import HttpMetrics
+from app.settings import Settings
 from app.shared_page import SharedPage
 
 
@@ -81,11 +86,72 @@ def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> 
     assert (b"connection", b"close") in call(app)[0]["headers"]
 
 
+LIMIT = 1024
+
+
+def limited(app: ASGIApp) -> BodyLimit:
+    """Bodies of 1 KiB, and of 2 KiB together."""
+    settings = Settings(max_body_bytes=LIMIT, max_bodies_bytes=2 * LIMIT)
+    return BodyLimit(app, settings, HttpMetrics(CollectorRegistry()))
+
+
 def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read() -> None:
-    start, _ = call(BodyLimit(EchoingApp(), 10), content_length="11")
+    start, _ = call(limited(EchoingApp()), content_length=str(LIMIT + 1))
     assert start["status"] == 413
 
 
 def test_a_body_within_the_limit_passes() -> None:
-    _, body = call(BodyLimit(EchoingApp(), 10), [b"12345", b"67890"], content_length="10")
-    assert body["body"] == b"10"
+    _, body = call(limited(EchoingApp()), [bytes(LIMIT - 5), b"67890"], content_length=str(LIMIT))
+    assert body["body"] == b"1024"
+
+
+class WaitingApp:
+    """Reads each body, waits for the others, and answers or fails."""
+
+    def __init__(self, num_requests: int, *, fails: bool = False) -> None:
+        self._arrived, self._fails = asyncio.Barrier(num_requests), fails
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await receive()
+        finally:
+            await self._arrived.wait()
+        if self._fails:
+            raise LookupError
+
+
+async def call_together(app: ASGIApp, bodies: Iterable[bytes]) -> list[str]:
+    """What became of requests that are in flight at the same time."""
+
+    async def one(body: bytes) -> str:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Message) -> None:
+            pass
+
+        try:
+            await app({"type": "http", "headers": [], "state": {}}, receive, send)
+        except Overloaded:
+            return "overloaded"
+        return "answered"
+
+    return list(await asyncio.gather(*(one(body) for body in bodies)))
+
+
+def test_the_bodies_of_all_requests_have_a_limit_too() -> None:
+    """However many clients send: memory is the service's, not each one's."""
+    app = limited(WaitingApp(3))
+    ends = asyncio.run(call_together(app, [bytes(LIMIT)] * 3))
+    assert sorted(ends) == ["answered", "answered", "overloaded"]
+
+
+def test_a_body_is_forgotten_with_its_request() -> None:
+    """Answered, refused or failed."""
+    app = limited(WaitingApp(1))
+    for _ in range(5):
+        assert asyncio.run(call_together(app, [bytes(LIMIT)])) == ["answered"]
+    failing = limited(WaitingApp(1, fails=True))
+    for _ in range(5):
+        with pytest.raises(LookupError):
+            asyncio.run(call_together(failing, [bytes(LIMIT)]))

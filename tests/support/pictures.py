@@ -1,6 +1,7 @@
 """Files of pictures, made on the spot."""
 
 import io
+import random
 
 from PIL import Image, ImageDraw
 
@@ -15,3 +16,9 @@ def picture_file(
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    """What no encoder makes small."""
+    width, height = size
+    return Image.frombytes("RGB", size, random.Random(0).randbytes(width * height * 3))

@@ -1,0 +1,184 @@
+"""HTTP/1.1 on one connection, with limits of time and size that uvicorn leaves open."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
+from app.http.problems import response_of
+from app.logs import get_logger
+from app.settings import Settings
+
+MAX_HEADER_BYTES = 32 * 2**10
+"""Request line and headers together."""
+
+MAX_PIPELINED = 8
+"""Requests of one connection that wait for the answer to another."""
+
+_FRAMING_BYTES = 2**20
+"""What chunks may cost beside what they hold, at most as much again as a body."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; it parts with clients that hold a connection for nothing.
+
+    - Headers have to be complete in time, and may be so large and no larger.
+    - What is left of a body once it is answered is read and thrown away, for a while.
+    - Whoever takes nothing of an answer for a while is left.
+    - What is not HTTP is answered by a problem too.
+
+    Args:
+        settings: limits.
+        uvicorns: what uvicorn gives a protocol.
+    """
+
+    def __init__(self, settings: Settings, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self._settings = settings
+        self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
+        self._awaits_headers = True
+        self._num_bytes = 0  # of the headers, or of the body, that are being read
+        self._refusal: RequestError | None = None
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._limit_reading(self._settings.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        super().connection_lost(exc)
+        self._stop_reading_timer()
+        self._stop_writing_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and count it."""
+        if self._awaits_headers and self._reading is None:
+            self._limit_reading(self._settings.header_timeout_s)
+        self._num_bytes += len(data)
+        super().data_received(data)
+        if self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
+            self._refuse(_headers_too_large())
+        elif self._num_bytes > self._max_request_bytes:
+            self.transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; trailers come behind the body, when nobody looks for them."""
+        if self._awaits_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start to serve the request."""
+        self._stop_reading_timer()
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEADER_BYTES:
+            self._refusal = _headers_too_large()
+        elif len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = MalformedRequest("too many requests wait on this connection")
+        if self._refusal is not None:
+            raise self._refusal  # the parser ends with it, and calls `send_400_response`
+        self._awaits_headers, self._num_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Behind the last byte of a request."""
+        self._stop_reading_timer()
+        self._awaits_headers, self._num_bytes = True, 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Behind the last byte of an answer."""
+        super().on_response_complete()
+        if not self._awaits_headers:
+            self._limit_reading(self._settings.body_timeout_s)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered."""
+        super().pause_writing()
+        self._limit_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stop_writing_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for what its parser does not take."""
+        self._refuse(self._refusal or MalformedRequest("the request is not HTTP/1.1"))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Clients may offer another protocol; they are answered in this one."""
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer a request that never reached the application, and close the connection."""
+        if self._is_answering and self.cycle.response_started:
+            self.transport.abort()
+            return
+        request_id = uuid.uuid4().hex
+        response = response_of(error, request_id)
+        get_logger().info("request refused", request_id=request_id, status=response.status_code)
+        own = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        headers = [*self.server_state.default_headers, *response.raw_headers, *own]
+        lines = b"".join(b"%b: %b\r\n" % header for header in dict(headers).items())
+        content = STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body)
+        self.transport.write(content)
+        self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _limit_reading(self, timeout_s: float) -> None:
+        self._stop_reading_timer()
+        self._reading = self.loop.call_later(timeout_s, self._end_reading)
+
+    def _stop_reading_timer(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _end_reading(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._is_answering:  # a later request of the same connection has to wait anyway
+            self._limit_reading(self._settings.header_timeout_s)
+        elif self._awaits_headers and self._num_bytes > 0:
+            self._refuse(RequestTimeout("the headers were not complete in time"))
+        else:
+            self.transport.abort()
+
+    def _limit_writing(self) -> None:
+        self._stop_writing_timer()
+        before = self.transport.get_write_buffer_size()
+        timeout_s = self._settings.body_timeout_s
+        self._writing = self.loop.call_later(timeout_s, self._end_writing, before)
+
+    def _stop_writing_timer(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+
+    def _end_writing(self, num_bytes_before: int) -> None:
+        """Leave a client that took nothing; wait on for one that took something."""
+        if self.transport.get_write_buffer_size() < num_bytes_before:
+            self._limit_writing()
+        else:
+            self.transport.abort()
+
+
+def guarded(settings: Settings) -> Callable[..., GuardedProtocol]:
+    """What makes the protocol of each connection, for uvicorn."""
+
+    def make(**uvicorns: Any) -> GuardedProtocol:
+        return GuardedProtocol(settings, **uvicorns)
+
+    return make
+
+
+def _headers_too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"the headers may have at most {MAX_HEADER_BYTES:,} bytes")

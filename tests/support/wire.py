@@ -1,0 +1,75 @@
+"""HTTP by the byte, for what no well-behaved client sends."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: of the response; 0: the connection was closed without one.
+        head: status line and headers, lower case.
+        body: what followed.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+
+    @property
+    def content(self) -> Any:
+        """The body's JSON."""
+        return json.loads(self.body)
+
+
+@contextmanager
+def connected(url: str, timeout_s: float = 60) -> Iterator[socket.socket]:
+    """A connection to a service."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout_s) as connection:
+        yield connection
+
+
+def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
+    """A request by the byte; of its headers, only `Host` is written by itself."""
+    head = "".join(f"{line}\r\n" for line in (f"{method} {path} HTTP/1.1", "Host: x", *headers))
+    return head.encode("latin-1") + b"\r\n" + body
+
+
+def receive(connection: socket.socket) -> Reply:
+    """The next response, or what came until the connection was closed."""
+    received = b""
+    while not _is_complete(received):
+        try:
+            part = connection.recv(65536)
+        except ConnectionError:
+            part = b""
+        if not part:
+            break
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    return Reply(int(head[9:12]) if head else 0, head.lower(), body)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side closes the connection, without another word, before the time-out."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def _is_complete(received: bytes) -> bool:
+    head, end, body = received.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head + b"\r\n")
+    return bool(end) and length is not None and len(body) >= int(length[1])
