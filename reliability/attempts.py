@@ -1,0 +1,80 @@
+"""Attempts: a question, and how its client behaves while it asks."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reliability.questions import BodyKind, Question
+
+Manner = Literal["patient", "leaves_sending", "leaves_waiting", "leaves_reading", "sends_slowly"]
+
+_SHARE_OF_BAD = 0.08
+_MANNERS: dict[Manner, float] = {
+    "patient": 0.85,
+    "leaves_sending": 0.05,
+    "leaves_waiting": 0.05,
+    "leaves_reading": 0.05,
+}
+_LONGEST_STAY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request, as it is sent once.
+
+    Attributes:
+        request_id: of its own; the service's log has it too.
+        question: what is asked.
+        body_kind: of the body.
+        is_streaming: whether the answer is asked for as events.
+        manner: how the client behaves.
+        stays_s: seconds until a client leaves that leaves while it sends or waits.
+    """
+
+    request_id: str
+    question: Question
+    body_kind: BodyKind = "form"
+    is_streaming: bool = False
+    manner: Manner = "patient"
+    stays_s: float = 0.0
+
+    @property
+    def permitted_refusals(self) -> set[str]:
+        """Codes that it may be refused with; a full service may always say that it is full.
+
+        >>> sorted(Attempt("1", Question(b"", {}), manner="sends_slowly").permitted_refusals)
+        ['overloaded', 'request_timeout']
+        """
+        slow = {"request_timeout"} if self.manner == "sends_slowly" else set()
+        own = {self.question.refusal} if self.question.refusal else set()
+        return {"overloaded"} | slow | own
+
+
+def random_attempts(
+    good: Sequence[Question], bad: Sequence[Question], seed: int
+) -> Iterator[Attempt]:
+    """Requests of all kinds without end, the same for the same seed.
+
+    >>> next(random_attempts([Question(b"", {})], [Question(b"", {})], seed=1)).request_id
+    'chaos-1-0'
+
+    Args:
+        good: questions with answers.
+        bad: questions to be refused.
+        seed: of all choices.
+    """
+    rng = random.Random(seed)
+    number = 0
+    while True:
+        is_bad = rng.random() < _SHARE_OF_BAD
+        manner = rng.choices(list(_MANNERS), list(_MANNERS.values()))[0]
+        yield Attempt(
+            f"chaos-{seed}-{number}",
+            rng.choice(bad if is_bad else good),
+            rng.choice(("form", "json")),
+            manner == "leaves_reading" or rng.random() < 0.5,
+            manner,
+            rng.uniform(0, _LONGEST_STAY_S),
+        )
+        number += 1

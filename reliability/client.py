@@ -1,0 +1,148 @@
+"""Sends attempts, each over a connection of its own, and tells how each ended."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from reliability.attempts import Attempt
+
+EndingKind = Literal["answer", "problem", "left", "cut", "late", "broken"]
+
+_PIECES = 8
+_FOR_EVER_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, as its client saw it.
+
+    Attributes:
+        kind: `answer`, or `problem` with a code; its client `left`; the connection was `cut`; it is
+            `late`: nothing came in time; `broken`: what came is no answer of this service.
+        status: of HTTP; 0 when none came.
+        code: of a problem.
+        answer: as `POST /v1/ground` gives it.
+        num_ends: answers and errors that came; a request has one.
+        first_event_at: of a stream, on the event loop's clock.
+    """
+
+    kind: EndingKind
+    status: int = 0
+    code: str | None = None
+    answer: dict[str, Any] | None = None
+    num_ends: int = 0
+    first_event_at: float | None = None
+
+
+class ChaosClient:
+    """Sends to one service.
+
+    Args:
+        client: keeps no connection, so that each belongs to one attempt.
+        url: of the service, without a path.
+        limit_s: after which an attempt is late.
+        pause_s: between the pieces of a body that is sent slowly.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, url: str, limit_s: float, pause_s: float) -> None:
+        self._client, self.url = client, url
+        self._limit_s, self._pause_s = limit_s, pause_s
+        self._attempts_by_port: dict[int, Attempt] = {}
+
+    def attempts_on(self, ports: Iterable[int]) -> list[Attempt]:
+        """The attempts whose connections leave from these ports of ours, now."""
+        by_port = self._attempts_by_port
+        return [by_port[port] for port in ports if port in by_port]
+
+    async def perform(self, attempt: Attempt) -> Ending:
+        """Send an attempt and wait for its end, whichever it is."""
+        leaves_early = attempt.manner in ("leaves_sending", "leaves_waiting")
+        try:
+            async with asyncio.timeout(attempt.stays_s if leaves_early else self._limit_s):
+                return await self._send(attempt)
+        except TimeoutError:
+            return Ending("left" if leaves_early else "late")
+        except httpx.TransportError:
+            return Ending("cut")
+        except (ValueError, KeyError):
+            return Ending("broken")
+        finally:
+            self._forget(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
+        for port in [p for p, other in self._attempts_by_port.items() if other is attempt]:
+            del self._attempts_by_port[port]
+
+    async def _send(self, attempt: Attempt) -> Ending:
+        body, content_type = attempt.question.body(attempt.body_kind)
+        headers = {
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            "X-Request-ID": attempt.request_id,
+            "Accept": "text/event-stream" if attempt.is_streaming else "application/json",
+        }
+
+        async def note_port(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                port = info["return_value"].get_extra_info("client_addr")[1]
+                self._attempts_by_port[port] = attempt
+
+        async with self._client.stream(
+            "POST",
+            f"{self.url}/v1/ground",
+            content=self._pieces(attempt, body),
+            headers=headers,
+            extensions={"trace": note_port},
+        ) as response:
+            if response.headers["Content-Type"].startswith("text/event-stream"):
+                return await _read_events(attempt, response)
+            return _read_whole(response.status_code, await response.aread())
+
+    async def _pieces(self, attempt: Attempt, body: bytes) -> AsyncIterator[bytes]:
+        if attempt.manner == "leaves_sending":
+            yield body[: len(body) // 2]
+            await asyncio.sleep(_FOR_EVER_S)
+        elif attempt.manner == "sends_slowly":
+            length = -(-len(body) // _PIECES)
+            for start in range(0, len(body), length):
+                yield body[start : start + length]
+                await asyncio.sleep(self._pause_s)
+        else:
+            yield body
+
+
+def _read_whole(status: int, body: bytes) -> Ending:
+    content = json.loads(body)
+    if status == httpx.codes.OK:
+        return Ending("answer", status, answer=content, num_ends=1)
+    return Ending("problem", status, content["code"], num_ends=1)
+
+
+async def _read_events(attempt: Attempt, response: httpx.Response) -> Ending:
+    """The end of a stream; it has to agree with the texts that came before it."""
+    text, name, first_at = "", "", None
+    ends = list[Ending]()
+    async for line in response.aiter_lines():
+        key, _, value = line.partition(": ")
+        if key == "event":
+            name, first_at = value, first_at or asyncio.get_running_loop().time()
+            if attempt.manner == "leaves_reading":
+                return Ending("left", response.status_code, first_event_at=first_at)
+        elif key == "data" and name == "token":
+            text += json.loads(value)["text"]
+        elif key == "data" and name in ("done", "error"):
+            ends.append(_read_end(name, response.status_code, json.loads(value), text))
+    if not ends:
+        return Ending("cut", response.status_code, first_event_at=first_at)
+    last = ends[-1]
+    return Ending(last.kind, last.status, last.code, last.answer, len(ends), first_at)
+
+
+def _read_end(name: str, status: int, data: dict[str, Any], text: str) -> Ending:
+    if name == "error":
+        return Ending("problem", status, data["code"])
+    return Ending("answer" if data["answer"] == text else "broken", status, answer=data)

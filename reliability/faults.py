@@ -1,0 +1,193 @@
+"""The faults of processes: killed, stopped for a while, or hung until the watchdog ends them."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+import psutil
+
+from app.shared_page import SharedPage
+from reliability.attempts import Attempt
+from reliability.client import ChaosClient, Ending
+from reliability.ledger import Ledger
+from reliability.processes import ENGINE, HTTP, PICTURE, ServiceProcesses
+from reliability.questions import Question
+
+LONGEST_WAIT_S = 180.0
+_LOOK_S = 0.05
+_PAUSES_S = (0.5, 3.0)
+
+
+@dataclass
+class Target:
+    """The service that suffers, and what the faults need to know.
+
+    Attributes:
+        processes: of the service.
+        page: tells whether an engine is ready.
+        client: sends requests, and knows which connection each has.
+        ledger: where every request goes.
+        probe: a question asked to see whether the service is back.
+        rng: of the faults' own choices.
+        max_body_bytes: the service's limit.
+        recoveries_s: from each kill of the engine to the first token of a new request.
+        numbers: of probes and bursts.
+    """
+
+    processes: ServiceProcesses
+    page: SharedPage
+    client: ChaosClient
+    ledger: Ledger
+    probe: Question
+    rng: random.Random
+    max_body_bytes: int
+    recoveries_s: list[float] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @classmethod
+    def aimed(
+        cls,
+        processes: ServiceProcesses,
+        client: ChaosClient,
+        ledger: Ledger,
+        *,
+        probe: Question,
+        max_body_bytes: int,
+        seed: int = 0,
+    ) -> "Target":
+        """A service that is well."""
+        rng = random.Random(seed)
+        return cls(processes, processes.open_page(), client, ledger, probe, rng, max_body_bytes)
+
+    async def send(self, attempt: Attempt) -> Ending:
+        """Send an attempt and put its end into the ledger."""
+        ending = await self.client.perform(attempt)
+        self.ledger.endings.append((attempt, ending))
+        return ending
+
+    async def engine(self) -> psutil.Process | None:
+        """The engine, once it is ready; none if it does not get so in time."""
+        if not await until(lambda: self.page.is_engine_ready):
+            return None
+        return next(iter(self.processes.of(ENGINE)), None)
+
+    def any_of(self, module: str) -> psutil.Process | None:
+        """One of the processes of a kind, if there is one now."""
+        processes = self.processes.of(module)
+        return self.rng.choice(processes) if processes else None
+
+
+Fault = Callable[[Target], Awaitable[None]]
+
+
+async def kill_engine(target: Target) -> None:
+    """SIGKILL; then see how long it takes until a new request has its first token."""
+    engine = await target.engine()
+    if engine is None:
+        return
+    killed_at = asyncio.get_running_loop().time()
+    _send_signal(engine, signal.SIGKILL)
+    target.recoveries_s.append(await _first_token_at(target) - killed_at)
+
+
+async def pause_engine(target: Target) -> None:
+    """SIGSTOP, and SIGCONT before the watchdog is alarmed."""
+    engine = await target.engine()
+    if engine is not None:
+        await _pause(target, engine)
+
+
+async def hang_engine(target: Target) -> None:
+    """SIGSTOP for good: the watchdog has to see it."""
+    engine = await target.engine()
+    if engine is not None:
+        _send_signal(engine, signal.SIGSTOP)
+        await until(lambda: not engine.is_running())
+
+
+async def kill_http(target: Target) -> None:
+    """SIGKILL; the connections it had, and no others, may break.
+
+    It is stopped before: so the list of its connections is final, and the clients at their other
+    ends have learnt that they are connected.
+    """
+    process = target.any_of(HTTP)
+    if process is None:
+        return
+    _send_signal(process, signal.SIGSTOP)
+    await until(lambda: _is_stopped(process))
+    await asyncio.sleep(_LOOK_S)
+    with suppress(psutil.NoSuchProcess):
+        ports = [c.raddr.port for c in process.net_connections("tcp") if c.raddr]
+        excused = target.client.attempts_on(ports)
+        target.ledger.excused.update(attempt.request_id for attempt in excused)
+        process.kill()
+
+
+async def pause_http(target: Target) -> None:
+    """SIGSTOP and SIGCONT: its clients wait, nobody loses anything."""
+    process = target.any_of(HTTP)
+    if process is not None:
+        await _pause(target, process)
+
+
+async def kill_picture_process(target: Target) -> None:
+    """SIGKILL; a picture that was in work is opened again."""
+    process = target.any_of(PICTURE)
+    if process is not None:
+        _send_signal(process, signal.SIGKILL)
+
+
+PROCESS_FAULTS: Mapping[str, Sequence[Fault]] = {
+    "engine": (*3 * (kill_engine,), pause_engine),
+    "http": (kill_http, *2 * (pause_http,), *3 * (kill_picture_process,)),
+}
+"""What may befall each kind of process; one after the other, so that causes can be told apart."""
+
+
+async def until(condition: Callable[[], bool]) -> bool:
+    """Whether a condition of other processes comes true in time."""
+    deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(_LOOK_S)
+    return True
+
+
+async def _first_token_at(target: Target) -> float:
+    """Ask until somebody answers; when the first token was there."""
+    while True:
+        attempt = Attempt(f"probe-{next(target.numbers)}", target.probe, is_streaming=True)
+        ending = await target.send(attempt)
+        if ending.first_event_at is not None:
+            return ending.first_event_at
+        if ending.kind == "late":
+            return asyncio.get_running_loop().time()
+
+
+async def _pause(target: Target, process: psutil.Process) -> None:
+    _send_signal(process, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(target.rng.uniform(*_PAUSES_S))
+    finally:
+        _send_signal(process, signal.SIGCONT)
+
+
+def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal to a process, which may have ended meanwhile."""
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        if process.is_running():
+            os.kill(process.pid, number)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,82 @@
+"""The processes of a running service, seen from outside, and what they take."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from app.run_directory import RunDirectory
+from app.shared_page import SharedPage
+
+ENGINE, HTTP, PICTURE = "app.engine.start", "app.http.process", "app.picture_processes.process"
+_NAMES = {ENGINE: "engine", HTTP: "http", PICTURE: "picture"}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What all processes of one kind take together.
+
+    Attributes:
+        num_processes: of that kind.
+        resident_bytes: of memory; pages that processes share are divided among them where the
+            system tells (Linux), else counted for each.
+        num_descriptors: open files and sockets.
+        num_threads: of all of them.
+    """
+
+    num_processes: int = 0
+    resident_bytes: int = 0
+    num_descriptors: int = 0
+    num_threads: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together."""
+        mine, others = asdict(self), asdict(other)
+        return Usage(**{name: mine[name] + others[name] for name in mine})
+
+
+class ServiceProcesses:
+    """Finds the processes of a service; they come and go.
+
+    Args:
+        supervisor_pid: of the process that was started.
+    """
+
+    def __init__(self, supervisor_pid: int) -> None:
+        self._supervisor = psutil.Process(supervisor_pid)
+
+    def of(self, module: str) -> list[psutil.Process]:
+        """Those that run a module: `ENGINE`, `HTTP` or `PICTURE`."""
+        return [process for process, kind in self._kinds() if kind == module]
+
+    def open_page(self) -> SharedPage:
+        """The page of memory that they share; to be read."""
+        run_directory = Path(self.of(ENGINE)[0].cmdline()[-1])
+        return RunDirectory(run_directory).open_page()
+
+    def usage(self) -> dict[str, Usage]:
+        """What they take, by kind of process: supervisor, engine, http, picture."""
+        total = {"supervisor": Usage(), **{name: Usage() for name in _NAMES.values()}}
+        for process, module in [*self._kinds(), (self._supervisor, "")]:
+            name = _NAMES.get(module, "supervisor")
+            try:
+                total[name] += _usage_of(process)
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue  # it has ended meanwhile
+        return total
+
+    def _kinds(self) -> Iterator[tuple[psutil.Process, str]]:
+        for process in self._supervisor.children(recursive=True):
+            try:
+                command = process.cmdline()
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue  # it has ended meanwhile
+            yield from ((process, module) for module in _NAMES if module in command)
+
+
+def _usage_of(process: psutil.Process) -> Usage:
+    is_linux = sys.platform == "linux"
+    memory = process.memory_full_info().pss if is_linux else process.memory_info().rss
+    return Usage(1, memory, process.num_fds(), process.num_threads())

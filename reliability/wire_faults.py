@@ -1,0 +1,81 @@
+"""The faults of clients: garbage, half requests, slow senders, crowds, bodies over the limit."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from reliability.attempts import Attempt, Manner
+from reliability.faults import Fault, Target
+from reliability.questions import Question, oversized_question
+
+_NUM_CONNECTIONS = 20
+_NUM_SLOW = 5
+_NUM_OVERSIZED = 3
+_STAY_S = 2.0
+_HEAD = b"POST /v1/ground HTTP/1.1\r\nHost: here\r\n"
+_HALVES = (
+    b"",
+    b"PO",
+    _HEAD,
+    _HEAD + b"Content-Length: 500\r\n\r\nhalf",
+    _HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 500\r\n\r\n--x\r\n",
+    _HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n",
+)
+
+
+async def garbage(target: Target) -> None:
+    """Bytes that are no HTTP."""
+    await _connect_often(target, lambda: target.rng.randbytes(target.rng.randrange(1, 4096)))
+
+
+async def half_requests(target: Target) -> None:
+    """Requests that stop in the middle, on connections that are dropped a little later."""
+    await _connect_often(target, lambda: target.rng.choice(_HALVES))
+
+
+async def slow_senders(target: Target) -> None:
+    """Bodies that come slower than they may."""
+    await _ask_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
+
+
+async def burst(target: Target) -> None:
+    """More requests at once than the service has places."""
+    await _ask_at_once(target, target.probe, target.page.num_places * 3 // 2)
+
+
+async def oversized_bodies(target: Target) -> None:
+    """Bodies over the limit."""
+    await _ask_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
+
+
+WIRE_FAULTS: tuple[Fault, ...] = (garbage, half_requests, slow_senders, burst, oversized_bodies)
+
+
+async def _ask_at_once(
+    target: Target, question: Question, count: int, manner: Manner = "patient"
+) -> None:
+    async with asyncio.TaskGroup() as requests:
+        for _ in range(count):
+            name = f"crowd-{next(target.numbers)}"
+            requests.create_task(target.send(Attempt(name, question, manner=manner)))
+
+
+async def _connect_often(target: Target, content: Callable[[], bytes]) -> None:
+    async with asyncio.TaskGroup() as connections:
+        for _ in range(_NUM_CONNECTIONS):
+            connections.create_task(_send_and_leave(target.client.url, content()))
+
+
+async def _send_and_leave(url: str, content: bytes) -> None:
+    """Nothing of this is a request, so whatever comes back, or nothing, is fine."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(content)
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(_STAY_S):
+            await writer.drain()
+            await reader.read()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()

@@ -1,0 +1,81 @@
+"""Chaos in seconds: what ten minutes of it must show, and that it would notice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from reliability.attempts import Attempt
+from reliability.chaos import ChaosPlan, run_chaos, suffering_service
+from reliability.client import ChaosClient
+from reliability.faults import Target, kill_http
+from reliability.ledger import Fate, Ledger
+from reliability.processes import HTTP, ServiceProcesses
+from reliability.questions import Question
+from tests.support.pictures import picture_file
+from tests.support.service import RunningService, running_service
+from tests.support.waiting import eventually
+
+LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400})
+
+
+def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
+    """With this seed the engine and an HTTP process are killed, and a crowd comes, within 10 s."""
+    with suffering_service() as service:
+        report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=14, seed=50)))
+    assert violations == []
+    assert report["faults"].keys() >= {"kill_engine", "kill_http", "burst"}
+    assert report["completed"] > 0
+    assert report["refused"]["overloaded"] > 0
+    assert report["engine_restarts"] >= report["faults"]["kill_engine"]
+
+
+async def kill_secretly(target: Target) -> None:
+    """Kill the HTTP process without a word to the ledger."""
+    (process,) = target.processes.of(HTTP)
+    process.kill()
+
+
+async def fate_of_a_request(
+    service: RunningService, fault: Callable[[Target], Awaitable[None]]
+) -> Fate:
+    """What is said of a request that runs while a fault happens."""
+    async with httpx.AsyncClient(timeout=60) as http:
+        processes, ledger = ServiceProcesses(service.process.pid), Ledger({})
+        client = ChaosClient(http, service.url, limit_s=60, pause_s=0)
+        target = Target.aimed(processes, client, ledger, probe=LONG, max_body_bytes=0)
+        sending = asyncio.create_task(target.send(Attempt("long", LONG)))
+        running = "kosmos2_num_requests_running"
+        await asyncio.to_thread(eventually, lambda: service.metric(running) == 1)
+        await fault(target)
+        await sending
+    (record,) = ledger.records({})
+    return record.fate
+
+
+@pytest.mark.parametrize(
+    ("fault", "fate"), [(kill_http, "lost_with_its_process"), (kill_secretly, "lost")]
+)
+def test_a_broken_connection_is_excused_only_by_the_death_of_its_own_process(
+    tireless: Path, fault: Callable[[Target], Awaitable[None]], fate: Fate
+) -> None:
+    """Else chaos could never find that something is lost."""
+    with running_service(model=tireless) as service:
+        assert asyncio.run(fate_of_a_request(service, fault)) == fate
+
+
+def test_the_processes_of_a_service_are_found_and_weighed(tireless: Path) -> None:
+    """Soak and chaos would look at nothing otherwise."""
+    with running_service(model=tireless, http_workers=2) as service:
+        usage = ServiceProcesses(service.process.pid).usage()
+        assert usage["supervisor"].num_processes == 1
+        assert usage["engine"].num_processes == 1
+        assert usage["http"].num_processes == 2
+        assert usage["picture"].num_processes >= 2
+        supervisor = psutil.Process(service.process.pid)
+        assert 0 < usage["supervisor"].resident_bytes <= supervisor.memory_info().rss
+        assert usage["http"].num_descriptors > 0
+        assert usage["engine"].num_threads > 0
