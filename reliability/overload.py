@@ -1,0 +1,216 @@
+"""`make overload`: what a service still answers when once, twice, three times too much is asked.
+
+    python -m reliability.overload [--seconds 60] [--out FOLDER]
+
+Ends with code 1 when the goodput at three times its capacity is not within 10 % of that at its
+capacity, when an accepted request waits longer than the queue explains, or when a refusal is not a
+503 `overloaded` with a `Retry-After`.
+
+The generator runs beside the service, at the same priority; its share of a processor is told.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+
+from app.load.client import load_client
+from app.load.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals
+from app.load.results import LoadResult, Percentiles, Sample
+from app.load.workload import LoadRequest
+from benchmarks.machine import describe_machine
+from benchmarks.workloads import different_pictures
+from reliability.results import tell
+from tests.support.service import RunningService, running_service
+
+SETTINGS = {"log_level": "warning", "picture_cache_bytes": 0}
+"""As operators run it, but that no picture is cheaper for having been seen before."""
+
+FACTORS = (1, 2, 3)
+LEAST_GOODPUT = 0.9
+"""At three times the capacity, as a share of that at the capacity."""
+
+_SEED = 20261
+_NUM_PICTURES = 96
+_CLIENTS_PER_SLOT = 2
+_WARM_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What came of one rate of arrivals; the first fifth of the time, in which the queue fills up,
+    does not count.
+
+    Attributes:
+        factor: of the capacity.
+        offered_per_s: requests that arrived.
+        goodput_per_s: requests that were answered.
+        latency_s: of those, from their arrival.
+        refused_share: of all that arrived.
+        codes: how many were refused, by code.
+        retry_after_s: lowest, median and highest that the refusals tell; none without any.
+        num_without_retry_after: refusals that tell none.
+        generator_share: of one processor.
+        generator_behind_s: by how much it sent too late, at most; part of the latencies.
+    """
+
+    factor: int
+    offered_per_s: float
+    goodput_per_s: float
+    latency_s: Percentiles | None
+    refused_share: float
+    codes: dict[str, int]
+    retry_after_s: tuple[float, float, float] | None
+    num_without_retry_after: int
+    generator_share: float
+    generator_behind_s: float
+
+
+@dataclass(frozen=True)
+class Overload:
+    """What came of all rates.
+
+    Attributes:
+        capacity_per_s: requests answered when twice as many clients as slots wait for answers.
+        num_places: requests the service takes at once, running and waiting.
+        latency_bound_s: what the queue explains: that all other places are served before, and as
+            long as the slowest of a hundred took at capacity.
+        offers: one for each factor.
+    """
+
+    capacity_per_s: float
+    num_places: int
+    latency_bound_s: float
+    offers: Sequence[Offer]
+
+    @property
+    def violations(self) -> list[str]:
+        """What was not to be."""
+        first, last = self.offers[0], self.offers[-1]
+        found = []
+        if last.goodput_per_s < LEAST_GOODPUT * first.goodput_per_s:
+            found.append(
+                f"goodput at {last.factor}x is {last.goodput_per_s / first.goodput_per_s:.0%} "
+                f"of that at {first.factor}x"
+            )
+        for offer in self.offers:
+            found += self._violations_of(offer)
+        return found
+
+    def _violations_of(self, offer: Offer) -> list[str]:
+        found = []
+        others = {code: number for code, number in offer.codes.items() if code != "overloaded"}
+        if offer.latency_s is not None and offer.latency_s.p99 > self.latency_bound_s:
+            found.append(
+                f"p99 at {offer.factor}x is {offer.latency_s.p99:.2f} s, "
+                f"the queue explains {self.latency_bound_s:.2f} s"
+            )
+        if others:
+            found.append(f"at {offer.factor}x other failures than a full service: {others}")
+        if offer.num_without_retry_after:
+            found.append(f"{offer.num_without_retry_after} refusals tell no Retry-After")
+        return found
+
+
+async def measure_overload(service: RunningService, seconds: float) -> Overload:
+    """Find the capacity of a service, then offer it as much, twice and three times as much.
+
+    Args:
+        service: that runs.
+        seconds: for the capacity, and for each factor.
+    """
+    limits = httpx.get(f"{service.url}/version").json()["limits"]
+    workload = different_pictures(_NUM_PICTURES)
+    async with load_client(service.url) as client:
+        clients = _CLIENTS_PER_SLOT * limits["slots"]
+        await closed_loop(client.send, workload, clients, Bounds(2 * clients))
+        found = await closed_loop(client.send, workload, clients, Bounds(seconds=seconds))
+        at_capacity = LoadResult.of(found)
+        capacity = at_capacity.goodput_per_s
+        offers = [
+            await _offer(client.send, workload, factor, factor * capacity, seconds)
+            for factor in FACTORS
+        ]
+    longest_s = 0.0 if at_capacity.latency_s is None else at_capacity.latency_s.p99
+    bound_s = limits["places"] / capacity + longest_s
+    return Overload(capacity, limits["places"], bound_s, offers)
+
+
+async def _offer(
+    send: Send, workload: Sequence[LoadRequest], factor: int, rate: float, seconds: float
+) -> Offer:
+    arrivals = poisson_arrivals(rate, _SEED + factor, Bounds(seconds=seconds))
+    busy_s = -time.process_time()
+    samples = await open_loop(send, workload, arrivals)
+    busy_s += time.process_time()
+    lasted_s = max(sample.intended_s + sample.latency_s for sample in samples)
+    return _summarise(samples, factor, seconds, busy_s / lasted_s)
+
+
+def _summarise(
+    samples: Sequence[Sample], factor: int, seconds: float, generator_share: float
+) -> Offer:
+    began = _WARM_UP_SHARE * seconds
+    arrived = [sample for sample in samples if sample.intended_s >= began]
+    refused = [sample.reply for sample in arrived if not sample.is_good]
+    told = [reply.retry_after_s for reply in refused if reply.retry_after_s is not None]
+    ends = [sample.intended_s + sample.latency_s for sample in samples if sample.is_good]
+    return Offer(
+        factor=factor,
+        offered_per_s=len(arrived) / (seconds - began),
+        goodput_per_s=sum(began <= end < seconds for end in ends) / (seconds - began),
+        latency_s=Percentiles.of([sample.latency_s for sample in arrived if sample.is_good]),
+        refused_share=len(refused) / max(len(arrived), 1),
+        codes=dict(Counter(str(reply.code) for reply in refused)),
+        retry_after_s=(min(told), median(told), max(told)) if told else None,
+        num_without_retry_after=len(refused) - len(told),
+        generator_share=generator_share,
+        generator_behind_s=max(sample.sent_s - sample.intended_s for sample in samples),
+    )
+
+
+def to_report(overload: Overload, seconds: float) -> dict[str, Any]:
+    """The figures by name, rounded; one for each factor."""
+    report: dict[str, Any] = {
+        "tool": "overload",
+        "seconds": seconds,
+        "capacity_per_s": round(overload.capacity_per_s, 2),
+        "num_places": overload.num_places,
+        "latency_bound_s": round(overload.latency_bound_s, 2),
+    }
+    for offer in overload.offers:
+        report[f"{offer.factor}x"] = {
+            "offered_per_s": round(offer.offered_per_s, 2),
+            "goodput_per_s": round(offer.goodput_per_s, 2),
+            "p99_s": None if offer.latency_s is None else round(offer.latency_s.p99, 2),
+            "refused_share": round(offer.refused_share, 3),
+            "retry_after_s": offer.retry_after_s,
+            "generator_share": round(offer.generator_share, 3),
+            "generator_behind_s": round(offer.generator_behind_s, 3),
+        }
+    return report
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=60.0, help="at each rate")
+    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    arguments = parser.parse_args()
+    machine = describe_machine()
+    with running_service(**SETTINGS) as service:
+        overload = asyncio.run(measure_overload(service, arguments.seconds))
+    report = to_report(overload, arguments.seconds) | {"machine": machine}
+    return tell(report, overload.violations, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""`make soak`: steady load at 70 % of capacity, and what the processes take over time.
+
+    python -m reliability.soak [--seconds 1800] [--out FOLDER]
+
+Ends with code 1 when resident memory moves by more than 3 % once caches are full, when descriptors
+or threads grow, or when a request fails.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from app.load.client import LoadClient, load_client
+from app.load.loops import Bounds, closed_loop, open_loop, poisson_arrivals
+from app.load.results import LoadResult, Percentiles, Reply
+from app.load.workload import LoadRequest
+from benchmarks.machine import describe_machine
+from benchmarks.workloads import different_pictures
+from reliability.growth import Growth, Row, growth_of
+from reliability.processes import ServiceProcesses
+from reliability.results import tell
+from reliability.soak_plot import draw_soak
+from tests.support.service import RunningService, running_service
+
+SETTINGS = {"http_workers": 2, "picture_cache_bytes": 16 * 2**20}
+"""The cache holds some forty of the hundred pictures: it is full soon, then turns over."""
+
+SETTLED_AFTER_S = 300.0
+_SHARE_OF_CAPACITY = 0.7
+_NUM_PICTURES = 100
+_NUM_CLIENTS = 32
+_PERIOD_S = 5.0
+_SEED = 20261
+
+
+@dataclass
+class Meter:
+    """Stands between a load and its client: keeps no answers, which would fill our own memory.
+
+    Attributes:
+        client: sends.
+        latencies_s: of the requests answered since they were last taken.
+        num_failed: likewise.
+    """
+
+    client: LoadClient
+    latencies_s: list[float] = field(default_factory=list)
+    num_failed: int = 0
+
+    async def send(self, request: LoadRequest) -> Reply:
+        """Send a request, and keep how long it took."""
+        began = asyncio.get_running_loop().time()
+        reply = await self.client.send(request)
+        if reply.code is None:
+            self.latencies_s.append(asyncio.get_running_loop().time() - began)
+        else:
+            self.num_failed += 1
+        return replace(reply, answer=None)
+
+    def take(self) -> tuple[list[float], int]:
+        """Latencies and failures since the last call."""
+        taken = self.latencies_s, self.num_failed
+        self.latencies_s, self.num_failed = [], 0
+        return taken
+
+
+async def run_soak(
+    service: RunningService, seconds: float, file: Path | None
+) -> tuple[list[Row], LoadResult]:
+    """Find the capacity, then load the service steadily and look at it every few seconds.
+
+    Args:
+        service: that runs.
+        seconds: of steady load.
+        file: where each look is written at once, as a line of JSON; none: nowhere.
+    """
+    workload = different_pictures(_NUM_PICTURES)
+    async with load_client(service.url) as client:
+        meter = Meter(client)
+        bounds = Bounds(seconds=min(20.0, seconds / 4))
+        found = await closed_loop(meter.send, workload, _NUM_CLIENTS, bounds)
+        rate = _SHARE_OF_CAPACITY * LoadResult.of(found).goodput_per_s
+        arrivals = poisson_arrivals(rate, _SEED, Bounds(seconds=seconds))
+        watching = asyncio.create_task(_watch(service, meter, seconds, file))
+        samples = await open_loop(meter.send, workload, arrivals)
+        return await watching, LoadResult.of(samples)
+
+
+async def _watch(
+    service: RunningService, meter: Meter, seconds: float, file: Path | None
+) -> list[Row]:
+    processes = ServiceProcesses(service.process.pid)
+    clock, rows = asyncio.get_running_loop().time, list[Row]()
+    began = clock()
+    meter.take()
+    while clock() - began + _PERIOD_S <= seconds:
+        await asyncio.sleep(began + _PERIOD_S * (len(rows) + 1) - clock())
+        latencies_s, num_failed = meter.take()
+        rows.append(
+            Row(
+                at_s=round(clock() - began, 1),
+                processes=processes.usage(),
+                num_answered=len(latencies_s),
+                num_failed=num_failed,
+                latency_s=Percentiles.of(latencies_s),
+            )
+        )
+        if file is not None:
+            with file.open("a") as lines:
+                lines.write(json.dumps(asdict(rows[-1])) + "\n")
+    return rows
+
+
+def to_report(
+    rows: Sequence[Row], result: LoadResult, growth: Growth, seconds: float
+) -> dict[str, Any]:
+    """The figures by name."""
+    latency = result.latency_s
+    return {
+        "tool": "soak",
+        "seconds": seconds,
+        "requests": result.num_requests,
+        "answered": result.num_good,
+        "errors": result.errors,
+        "requests_per_s": round(result.num_requests / seconds, 2),
+        "p50_s": None if latency is None else round(latency.p50, 3),
+        "p99_s": None if latency is None else round(latency.p99, 3),
+        "looks": len(rows),
+        **{name: round(value, 4) for name, value in asdict(growth).items()},
+    }
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=1800.0)
+    parser.add_argument("--out", type=Path, help="a folder for what is found, and the plot")
+    arguments = parser.parse_args()
+    folder: Path | None = arguments.out
+    lines = None if folder is None else folder / "reliability-soak.jsonl"
+    if lines is not None:
+        lines.parent.mkdir(parents=True, exist_ok=True)
+        lines.unlink(missing_ok=True)
+    machine = describe_machine()
+    with running_service(**SETTINGS) as service:
+        rows, result = asyncio.run(run_soak(service, arguments.seconds, lines))
+    growth = growth_of(rows, min(SETTLED_AFTER_S, arguments.seconds / 6))
+    report = to_report(rows, result, growth, arguments.seconds) | {"machine": machine}
+    if folder is not None:
+        draw_soak(rows, folder / "reliability-soak.png")
+    failures = {code: n for code, n in result.errors.items() if code != "overloaded"}
+    failed = [f"requests failed: {failures}"] if failures else []
+    return tell(report, growth.violations + failed, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Overload and soak in seconds: what they find, and what they would complain of."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.load.results import Percentiles
+from reliability.overload import FACTORS, Offer, Overload, measure_overload
+from reliability.soak import run_soak
+from reliability.soak_plot import draw_soak
+from tests.support.service import RunningService, running_service
+
+FAST = Percentiles(0.1, 0.2, 0.4, 0.5)
+SLOW = Percentiles(0.1, 0.2, 4.0, 5.0)
+CALM = Offer(1, 10.0, 10.0, FAST, 0.0, {}, None, 0, 0.01, 0.001)
+FULL = Offer(3, 30.0, 9.5, FAST, 0.68, {"overloaded": 400}, (2, 2, 3), 0, 0.03, 0.001)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[RunningService]:
+    """So few places that they are taken within a second."""
+    with running_service(slots=2, max_waiting=2) as running:
+        yield running
+
+
+def test_a_full_service_says_so_at_once_and_when_to_come_back(service: RunningService) -> None:
+    """Nothing else is refused, and nothing fails."""
+    overload = asyncio.run(measure_overload(service, seconds=3))
+    most = overload.offers[-1]
+    assert [offer.factor for offer in overload.offers] == list(FACTORS)
+    assert overload.num_places == 4
+    assert overload.capacity_per_s > 0
+    assert most.refused_share > 0
+    assert most.codes.keys() == {"overloaded"}
+    assert most.num_without_retry_after == 0
+    assert most.goodput_per_s > 0
+
+
+@pytest.mark.parametrize(
+    ("offer", "complaint"),
+    [
+        (replace(FULL, goodput_per_s=8.9), "goodput at 3x is 89% of that at 1x"),
+        (replace(FULL, latency_s=SLOW), "p99 at 3x is 4.00 s"),
+        (replace(FULL, codes={"overloaded": 400, "internal_error": 1}), "other failures"),
+        (replace(FULL, num_without_retry_after=1), "1 refusals tell no Retry-After"),
+    ],
+)
+def test_overload_complains_of_what_must_not_be(offer: Offer, complaint: str) -> None:
+    """And of nothing else."""
+    assert Overload(10.0, 20, 2.0, [CALM, FULL]).violations == []
+    (violation,) = Overload(10.0, 20, 2.0, [CALM, offer]).violations
+    assert complaint in violation
+
+
+def test_a_soak_looks_at_all_processes_every_few_seconds(
+    service: RunningService, tmp_path: Path
+) -> None:
+    """Each look is written at once: a machine that fails takes none of them along."""
+    file = tmp_path / "looks.jsonl"
+    rows, result = asyncio.run(run_soak(service, 11, file))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["at_s"] for line in lines] == [row.at_s for row in rows]
+    assert len(rows) == 2
+    assert all(usage.resident_bytes > 0 for usage in rows[0].processes.values())
+    assert rows[0].processes.keys() == {"supervisor", "engine", "http", "picture"}
+    assert result.num_good > 0
+    assert result.errors.keys() <= {"overloaded"}
+    draw_soak(rows, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").stat().st_size > 0
