@@ -27,11 +27,14 @@ FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.st
 DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
 
 MODULES_WITH_EXAMPLES = [
-    name for name, tree in read_package(ROOT / "app").items() if ">>> " in ast.unparse(tree)
+    name
+    for package in ("app", "reliability")
+    for name, tree in read_package(ROOT / package).items()
+    if ">>> " in ast.unparse(tree)
 ]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"(?:app|benchmarks|deploy|docs|scripts|tests|training)/[\w./-]*")
+PATH = re.compile(r"(?:app|benchmarks|deploy|docs|reliability|scripts|tests|training)/[\w./-]*")
 CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 REQUEST = re.compile(r"^```sh\n(curl [^\n]+)\n```\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\| `KOSMOS2_(\w+)` \| (`?)(.+?)`? \|", re.MULTILINE)

@@ -1,0 +1,27 @@
+"""docs/reliability.md tells what was measured, and nothing that was not."""
+
+import json
+from pathlib import Path
+
+from benchmarks.machine import ROOT
+from reliability.page import LINES, NOT_RUN, RESULTS, render
+
+AUDIT = {"open_findings": 7}
+
+
+def test_the_page_is_what_the_results_say() -> None:
+    """Written by hand, a figure would outlive the run it came from."""
+    assert (ROOT / "docs" / "reliability.md").read_text() == render(RESULTS)
+
+
+def test_without_a_run_there_is_no_figure(tmp_path: Path) -> None:
+    """Nothing is filled in that nobody measured."""
+    assert render(tmp_path).count(f"| {NOT_RUN} |") == len(LINES)
+
+
+def test_a_result_fills_its_rows(tmp_path: Path) -> None:
+    """And no others."""
+    (tmp_path / "reliability-audit.json").write_text(json.dumps(AUDIT))
+    page = render(tmp_path)
+    assert "| audit findings that are open | 0 | 7 |" in page
+    assert page.count(f"| {NOT_RUN} |") == len(LINES) - 1
