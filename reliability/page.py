@@ -137,10 +137,9 @@ LINES = (
 
 _HEAD = """# Reliability
 
-Written by `make reliability` from the results that the named commands have left in
-`benchmarks/results`. The commands start the service themselves, with the embedded checkpoint, put
-their load on it over the loopback from the same machine, and end with code 1 when a goal is
-missed.
+Written by `make reliability` from the results that the named commands have left. The commands
+start the service themselves, with the embedded checkpoint, put their load on it over the loopback
+from the same machine, and end with code 1 when a goal is missed.
 
 | what | goal | measured | by |
 |---|---|---|---|
