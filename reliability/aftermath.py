@@ -26,10 +26,10 @@ async def leftovers_of(service: RunningService, page: SharedPage) -> dict[str, f
     return left
 
 
-async def engine_deaths(service: RunningService) -> dict[str, float]:
+async def engine_deaths(service: RunningService) -> dict[str, int]:
     """What the service counted of its engines' deaths."""
     names = ("requests_replayed", "engine_restarts")
-    return {name: await asyncio.to_thread(_metric, service, f"{name}_total") for name in names}
+    return {name: int(await asyncio.to_thread(_metric, service, f"{name}_total")) for name in names}
 
 
 def times_logged(service: RunningService) -> Counter[str]:
