@@ -36,6 +36,8 @@ class HttpMetrics:
             ("task", "outcome"),
             registry=registry,
         )
+        for outcome in OUTCOMES:  # else the rate of one that never happened would be missing, not 0
+            self.requests_total.labels("unknown", outcome)
         self.admission_rejections_total = Counter(
             "kosmos2_admission_rejections_total",
             "Requests refused before any work, by reason.",
