@@ -1,0 +1,66 @@
+"""Two replicas behind the load balancer, watched by Prometheus, all of it on the loopback."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.deployment import (
+    Balancer,
+    Prometheus,
+    running_balancer,
+    running_prometheus,
+)
+from tests.support.replicas import Replica
+from tests.support.waiting import eventually
+
+# The shipped default, which has to be longer than the balancer takes to notice.
+DRAIN_DELAY_S = 5
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What runs.
+
+    Attributes:
+        replicas: the embedded checkpoint, each with few places, so that they can be filled.
+        balancer: in front of them.
+        prometheus: scrapes them all.
+    """
+
+    replicas: tuple[Replica, Replica]
+    balancer: Balancer
+    prometheus: Prometheus
+
+    def wait_for_both(self) -> None:
+        """Until the balancer sends requests to both replicas."""
+        assert eventually(lambda: self.num_ready == len(self.replicas))
+
+    @property
+    def num_ready(self) -> float:
+        """How many replicas the balancer takes for ready."""
+        return self.balancer.metric("haproxy_backend_active_servers", proxy="replicas")
+
+
+def skip_without(*programs: str) -> None:
+    """Skip where a program is not installed, and name it."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian, Ubuntu: apt install …)")
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    skip_without("haproxy", "prometheus")
+    folder = tmp_path_factory.mktemp("deployment")
+    settings = {"drain_delay_s": DRAIN_DELAY_S, "slots": 2, "max_waiting": 6}
+    with (
+        Replica(**settings) as first,
+        Replica(**settings) as second,
+        running_balancer(folder, (first.address, second.address)) as balancer,
+        running_prometheus(folder, (first.address, second.address), balancer) as prometheus,
+    ):
+        running = Deployment((first, second), balancer, prometheus)
+        running.wait_for_both()
+        yield running

@@ -1,0 +1,179 @@
+"""What the load balancer promises, with the configuration that is shipped."""
+
+import json
+import socket
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.deploy.conftest import Deployment, skip_without
+from tests.support.clients import SCENE, Clients
+from tests.support.deployment import Balancer, free_address, running_balancer
+from tests.support.events import events_of
+from tests.support.waiting import eventually
+
+NUM_CLIENTS = 4
+
+
+@pytest.fixture(scope="module")
+def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """A balancer whose replicas are not there, and that waits a second for headers."""
+    skip_without("haproxy")
+    folder = tmp_path_factory.mktemp("lonely")
+    changes = {"timeout http-request 10s": "timeout http-request 1s"}
+    with running_balancer(folder, (free_address(), free_address()), changes) as balancer:
+        yield balancer
+
+
+def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
+    """Least connections: with more clients than one replica, both work."""
+    clients = Clients(deployment.balancer.url, NUM_CLIENTS)
+    with clients.asking():
+        clients.wait_for(20)
+    assert set(clients.final) == {200}
+    for replica in deployment.replicas:
+        labels = '{outcome="completed",task="brief_caption"}'
+        assert replica.service.metric(f"kosmos2_requests_total{labels}") > 0
+
+
+def test_replicas_are_replaced_without_a_failed_request(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An upgrade: each is told to leave, and another takes its place, while clients go on."""
+    clients = Clients(deployment.balancer.url, NUM_CLIENTS)
+    with clients.asking():
+        clients.wait_for(NUM_CLIENTS)
+        for replica in deployment.replicas:
+            assert replica.stop() == 0
+            clients.wait_for(NUM_CLIENTS)
+            replica.start()
+            deployment.wait_for_both()
+            clients.wait_for(NUM_CLIENTS)
+    with capsys.disabled():
+        print(f"\nrolling restart: {clients.first.total()} requests, {dict(clients.first)}")
+    assert set(clients.first) == {200}
+
+
+def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it had not yet, the other replica gets without the client noticing."""
+    balancer, (first, _) = deployment.balancer, deployment.replicas
+
+    def count(name: str) -> float:
+        return balancer.metric(name, proxy="replicas", server="replica-1")
+
+    def num_lost() -> float:
+        return count("haproxy_server_response_errors_total")
+
+    def num_redispatched() -> float:
+        return count("haproxy_server_redispatch_warnings_total")
+
+    lost, redispatched = num_lost(), num_redispatched()
+    clients = Clients(balancer.url, NUM_CLIENTS)
+    with clients.asking():
+        clients.wait_for(NUM_CLIENTS)
+        assert eventually(lambda: first.service.metric("kosmos2_num_requests_running") > 0)
+        first.kill()
+        clients.wait_for(2 * NUM_CLIENTS)
+        first.start()
+        deployment.wait_for_both()
+    with capsys.disabled():
+        counts = f"{num_redispatched() - redispatched:.0f} redispatched"
+        print(f"\nkilled: {clients.first.total()} requests, {dict(clients.first)}, {counts}")
+    assert set(clients.first) == {200, 502}
+    assert set(clients.final) == {200}
+    assert num_lost() - lost == clients.first[502]
+    assert num_redispatched() > redispatched
+
+
+def test_events_pass_as_they_come(deployment: Deployment) -> None:
+    """They spread over the time that the answer took, rather than come together at its end."""
+    data = {"task": "detailed_caption", "stream": "true"}
+    url = f"{deployment.balancer.url}/v1/ground"
+    with httpx.stream("POST", url, files={"image": SCENE}, data=data, timeout=120) as response:
+        arrivals = [(monotonic(), event) for event in events_of(response)]
+    (first_at, _), (last_at, done) = arrivals[0], arrivals[-1]
+    timings = done.data["timings"]
+    assert done.name == "done"
+    assert last_at - first_at > 0.5 * (timings["total_s"] - timings["time_to_first_token_s"])
+
+
+def test_the_request_id_is_the_same_on_both_sides(deployment: Deployment) -> None:
+    """A line in the balancer's log can be found in the replica's."""
+    balancer = deployment.balancer
+    with httpx.Client(base_url=balancer.url, timeout=60) as client:
+        named = client.get("/v1/tasks", headers={"X-Request-ID": "shelf-7"})
+        renamed = client.get("/v1/tasks", headers={"X-Request-ID": "not a name"})
+    assert named.headers["X-Request-ID"] == "shelf-7"
+    assert renamed.headers["X-Request-ID"] != "not a name"
+    ids = {"shelf-7", renamed.headers["X-Request-ID"]}
+    assert eventually(lambda: ids <= {line["request_id"] for line in requests_logged(balancer)})
+
+
+def test_nothing_of_the_users_is_logged(lonely_balancer: Balancer) -> None:
+    """Not even the path, which may hold anything."""
+    response = httpx.get(f"{lonely_balancer.url}/my-secret?and=another-one")
+    name = response.headers["X-Request-ID"]
+    assert eventually(lambda: name in lonely_balancer.log_file.read_text())
+    log = lonely_balancer.log_file.read_text()
+    assert "secret" not in log
+    assert "another-one" not in log
+    assert all("127.0.0.1" not in str(line) for line in requests_logged(lonely_balancer))
+
+
+def test_metrics_are_not_for_the_public(deployment: Deployment) -> None:
+    """And those of one replica, whichever it is, would tell nobody anything."""
+    response = httpx.get(f"{deployment.balancer.url}/metrics")
+    assert is_problem(response, 404, "not_found")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(lonely_balancer: Balancer) -> None:
+    """The limit is the service's default."""
+    length = Settings().max_body_bytes + 1
+    head = f"POST /v1/ground HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    assert is_problem(send(lonely_balancer, head), 413, "payload_too_large")
+    within = head.replace(str(length), str(length - 1))
+    assert send(lonely_balancer, within).status_code == 503
+
+
+def test_headers_that_do_not_come_are_not_waited_for(lonely_balancer: Balancer) -> None:
+    """Else a few slow clients would take all connections."""
+    assert send(lonely_balancer, "POST /v1/gr").status_code == 408
+
+
+def test_without_a_replica_clients_are_told_when_to_come_back(lonely_balancer: Balancer) -> None:
+    response = httpx.get(f"{lonely_balancer.url}/v1/tasks")
+    assert is_problem(response, 503, "unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.headers["X-Request-ID"] == response.json()["request_id"]
+
+
+def requests_logged(balancer: Balancer) -> list[dict[str, Any]]:
+    """The requests that the balancer has logged so far."""
+    lines = balancer.log_file.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def send(balancer: Balancer, text: str) -> httpx.Response:
+    """Send a few bytes as they are, and read the answer."""
+    address = httpx.URL(balancer.url)
+    with socket.create_connection((address.host, address.port or 80), timeout=60) as connection:
+        connection.sendall(text.encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
+    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
+
+
+def is_problem(response: httpx.Response, status: int, code: str) -> bool:
+    """Whether it is an error as the service would have told it."""
+    problem = response.json()
+    told = (response.status_code, problem["status"], problem["code"])
+    kind = response.headers["Content-Type"]
+    return told == (status, status, code) and kind == "application/problem+json"
