@@ -68,6 +68,7 @@ class Engine:
 
     def serve(self) -> None:
         """Step while there is work, wait while there is none, until the leash goes."""
+        self._count_sequences()
         while self.receive():
             if not self._scheduler.is_idle:
                 self.step()
@@ -221,7 +222,9 @@ class Engine:
         if num_decoded:
             metrics.engine_batch_size.observe(num_decoded)
         metrics.generation_tokens_total.inc(len(started) + num_decoded)
-        self._page.publish_rate(self._rate.count(len(finished), now - began))
+        rate = self._rate.count(len(finished), now - began)
+        if finished:
+            self._page.publish_rate(rate)
         metrics.engine_busy_seconds_total.inc(now - began)
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
         self._count_sequences()

@@ -19,6 +19,7 @@ from app.engine.messages import (
     Failed,
     FromEngine,
     Generate,
+    NewToken,
     NewTokens,
     SamplingParameters,
     decode_from_engine,
@@ -40,6 +41,7 @@ from tests.support.requests import prompt_of
 
 EPOCH = 3
 NUM_SLOTS = 2
+LAST = 99
 
 
 class HandClock:
@@ -105,6 +107,10 @@ class Bench:
         )
         self.send(encode(request), self.prompt.pixels)
 
+    def ask_too_much(self) -> None:
+        """Send a request that is refused at once: what has been said before comes before that."""
+        self.ask(LAST, max_new_tokens=1000)
+
     def send(self, *frames: bytes) -> None:
         """Send frames and let the engine read them."""
         self.client.send_multipart(frames)
@@ -117,16 +123,22 @@ class Bench:
 
     def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failed]]:
         """Step until all are answered: the tokens of each, and those that failed."""
+        answers, failed = self.new_tokens_until_idle()
+        ids = {key: [token.token_id for token in tokens] for key, tokens in answers.items()}
+        return ids, failed
+
+    def new_tokens_until_idle(self) -> tuple[dict[int, list[NewToken]], list[Failed]]:
+        """The same, with all that is told of each token."""
         while not self.scheduler.is_idle:
             self.engine.step()
-        tokens, failed = defaultdict[int, list[int]](list), []
-        while not self.is_silent():
-            message = self._answer()
+        tokens, failed = defaultdict[int, list[NewToken]](list), []
+        self.ask_too_much()
+        while (message := self._answer()) != Failed(EPOCH, LAST, "engine_failure"):
             if isinstance(message, Failed):
                 failed.append(message)
                 continue
             for token in message.tokens:
-                tokens[token.key].append(token.token_id)
+                tokens[token.key].append(token)
         return dict(tokens), failed
 
     def tokens_of(self, key: int) -> list[int]:
@@ -135,8 +147,9 @@ class Bench:
         return self.run_until_idle()[0][key]
 
     def is_silent(self) -> bool:
-        """Whether nothing more comes."""
-        return not self.client.poll(100)
+        """Whether nothing comes before the answer to what is refused at once."""
+        self.ask_too_much()
+        return self._answer() == Failed(EPOCH, LAST, "engine_failure")
 
     def _answer(self) -> FromEngine:
         assert self.client.poll(5000)
@@ -319,10 +332,13 @@ def test_a_request_goes_on_where_another_engine_died(
     """Randomness and the n-gram ban go by all tokens, so the rest is as if nothing had been."""
     sampling = SamplingParameters(9, no_repeat_ngram_size=2, temperature=temperature, seed=5)
     bench.ask(1, sampling=sampling)
-    undisturbed = bench.run_until_idle()[0][1]
-    received = undisturbed[:num_received]
+    undisturbed = bench.new_tokens_until_idle()[0][1]
+    received = [token.token_id for token in undisturbed[:num_received]]
     bench.ask(2, sampling=sampling, new_token_ids=received, is_replay=True)
-    assert bench.run_until_idle()[0][2] == undisturbed[num_received:]
+    rest = bench.new_tokens_until_idle()[0][2]
+    for token, expected in zip(rest, undisturbed[num_received:], strict=True):
+        assert (token.token_id, token.finish_reason) == (expected.token_id, expected.finish_reason)
+        assert token.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
 
 
 def test_a_request_that_was_admitted_once_is_not_refused_again(bench: Bench) -> None:

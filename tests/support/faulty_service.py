@@ -27,7 +27,7 @@ def main() -> None:
         from app.supervisor import Supervisor  # counts, so the run directory has to be there
 
         engine = "tests.support.faulty_engine"
-        supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine)
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module=engine)
         return await supervisor.run(lambda: print(f"Ready at {url}. ", flush=True))
 
     with RunDirectory.create(settings, checkpoint) as run_directory:

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 import httpx
 
 START_TIMEOUT_S = 180
+TOLD_CHARACTERS = 10_000
 _READY = re.compile(r"Ready at (http://\S+?)\. ")
 
 
@@ -72,6 +73,9 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
         log_file = Path(log.name)
         try:
             yield RunningService(_wait_until_ready(process, log_file), process, log_file)
+        except BaseException:
+            print(log_file.read_text()[-TOLD_CHARACTERS:], file=sys.stderr)  # shown by pytest
+            raise
         finally:
             if process.poll() is None:
                 process.terminate()

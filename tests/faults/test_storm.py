@@ -1,0 +1,124 @@
+"""Clients that leave take nothing with them, and leave nothing behind."""
+
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.asking import PICTURE, ask
+from tests.support.service import RunningService, running_service
+from tests.support.waiting import eventually
+
+NUM_PLACES = 16
+WARM_UP = 2 * NUM_PLACES
+MAX_GROWTH_BYTES = 48 * 2**20
+_ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
+
+Phase = Callable[[socket.socket, bytes, bytes], None]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process of the service holds."""
+
+    num_descriptors: int
+    num_threads: int
+    resident_bytes: int
+
+
+def headers_only(connection: socket.socket, head: bytes, body: bytes) -> None:
+    connection.sendall(head)
+
+
+def half_a_body(connection: socket.socket, head: bytes, body: bytes) -> None:
+    connection.sendall(head + body[: len(body) // 2])
+
+
+def whole_request(connection: socket.socket, head: bytes, body: bytes) -> None:
+    connection.sendall(head + body)
+
+
+def begun_answer(connection: socket.socket, head: bytes, body: bytes) -> None:
+    connection.sendall(head + body)
+    connection.recv(1)
+
+
+PHASES: tuple[Phase, ...] = (headers_only, half_a_body, whole_request, begun_answer)
+
+
+def leave(url: str, number: int) -> None:
+    """Come as far as the phase of that number, then close the connection or reset it."""
+    fields = {"task": "brief_caption", "max_new_tokens": "400", "stream": "true"}
+    request = httpx.Request("POST", f"{url}/v1/ground", files={"image": PICTURE}, data=fields)
+    names = ("content-type", "content-length")
+    head = f"POST /v1/ground HTTP/1.1\r\nHost: {request.url.host}\r\n"
+    head += "".join(f"{name}: {request.headers[name]}\r\n" for name in names) + "\r\n"
+    with socket.create_connection((request.url.host, request.url.port or 80)) as connection:
+        if number % 2:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        PHASES[number // 2 % len(PHASES)](connection, head.encode(), request.read())
+
+
+def storm(service: RunningService, num_clients: int) -> None:
+    """Clients that leave, as many at once as the service has places."""
+    with ThreadPoolExecutor(NUM_PLACES) as pool:
+        for future in [pool.submit(leave, service.url, n) for n in range(num_clients)]:
+            future.result()
+
+
+def is_at_rest(service: RunningService) -> bool:
+    """Whether the engine holds nothing for anybody."""
+    names = ("num_requests_running", "num_requests_waiting", "kv_slots_used")
+    return not any(service.metric(f"kosmos2_{name}") for name in names)
+
+
+def held_by(service: RunningService) -> dict[int, Held]:
+    """By the id of each process that lives as long as the service."""
+    supervisor = psutil.Process(service.process.pid)
+    return {
+        process.pid: Held(process.num_fds(), process.num_threads(), process.memory_info().rss)
+        for process in (supervisor, *supervisor.children())
+    }
+
+
+def has_left_nothing(service: RunningService, before: dict[int, Held]) -> bool:
+    now = held_by(service)
+    return now.keys() == before.keys() and all(
+        now[pid].num_descriptors <= held.num_descriptors
+        and now[pid].num_threads <= held.num_threads
+        and now[pid].resident_bytes <= held.resident_bytes + MAX_GROWTH_BYTES
+        for pid, held in before.items()
+    )
+
+
+def check_storm(model: Path, num_clients: int) -> None:
+    with running_service(model=model, slots=4, max_waiting=NUM_PLACES - 4) as service:
+        storm(service, WARM_UP)  # pools of threads and processes have their size then
+        assert eventually(lambda: is_at_rest(service))
+        before = held_by(service)
+        storm(service, num_clients)
+        assert eventually(lambda: is_at_rest(service))
+        assert eventually(lambda: has_left_nothing(service, before)), (before, held_by(service))
+        with ThreadPoolExecutor(NUM_PLACES) as pool:
+            asked = [pool.submit(ask, service.url) for _ in range(NUM_PLACES)]
+            statuses = {future.result().status_code for future in asked}
+        assert statuses == {200}
+        cancelled = '{outcome="cancelled",task="brief_caption"}'
+        assert service.metric(f"kosmos2_requests_total{cancelled}") > num_clients / len(PHASES)
+
+
+def test_two_hundred_clients_leave_in_every_phase(tireless: Path) -> None:
+    """Places, slots, descriptors, threads and memory are as they were."""
+    check_storm(tireless, 200)
+
+
+@pytest.mark.large
+def test_a_thousand_clients_leave_in_every_phase(tireless: Path) -> None:
+    """What is lost once in a hundred times shows here."""
+    check_storm(tireless, 1000)
