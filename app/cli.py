@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from socket import socket
 from typing import Annotated, Any
 
 import typer
@@ -69,14 +70,15 @@ def serve(
         slots=slots,
     )
     listener = listen(settings.host, settings.port)
+    ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
     checkpoint = _open(settings)
     configure_logs(settings.log_level, "supervisor")
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor import Supervisor  # counts, so the run directory has to be there
 
-        supervisor = Supervisor(settings, checkpoint, run_directory, listener)
-        return await supervisor.run(lambda: _announce(settings, listener.getsockname()[1]))
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
+        return await supervisor.run(lambda: _announce(settings, listener, ops))
 
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))
@@ -192,10 +194,16 @@ def _open(settings: Settings) -> Checkpoint:
     return checkpoint
 
 
-def _announce(settings: Settings, port: int) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
+def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
+    if ops_listener is not None:
+        print(f"Health and metrics at {_url_of(settings, ops_listener)}.")
+    url = _url_of(settings, listener)
     print(f"Ready at {url}. Try:\n  {EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)}", flush=True)
+
+
+def _url_of(settings: Settings, listener: socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"
 
 
 def main() -> None:

@@ -34,6 +34,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="0 takes any free port.")
+    ops_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="For /livez, /readyz and /metrics, which are then nowhere else; 0 takes any.",
+    )
     http_workers: int = Field(1, ge=1, le=64, description="HTTP processes.")
 
     slots: int | None = Field(
@@ -55,22 +61,22 @@ class Settings(BaseSettings):
     )
 
     deadline_s: float = Field(120.0, gt=0, le=3600, description="Of a request, all included.")
-    body_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="For a body to be complete, from its headers on."
-    )
     header_timeout_s: float = Field(
         10.0, gt=0, le=3600, description="For headers to be complete, from their first byte on."
     )
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="For a body to be complete, from its headers on."
+    )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
-    max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
-    picture_processes: int | None = Field(
-        None,
     max_bodies_bytes: int = Field(
         512 * 2**20,
         ge=1024,
         description="Of the bodies of all requests together, until they are answered; beyond, "
         "requests are told to come back. For each HTTP process at least one whole body.",
     )
+    max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
+    picture_processes: int | None = Field(
+        None,
         ge=1,
         le=64,
         description="Pictures decoded at once by the whole service, each in a process of its own; "
@@ -105,7 +111,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         """An environment has texts only."""
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if value and not value.replace(",", " ").split():
+            raise ValueError("holds none")  # meant to hold some: it must not mean all
+        return tuple(value.replace(",", " ").split())
 
     @field_serializer("api_keys", when_used="json")
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:

@@ -30,6 +30,7 @@ class Supervisor:
         run_directory: what the processes share.
         listener: where the HTTP processes listen.
         engine_module: what an engine process runs; tests bring one with faults.
+        ops_listener: for health and metrics alone; none: they are where all else is.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Supervisor:
         run_directory: RunDirectory,
         listener: socket.socket,
         engine_module: str = ENGINE_MODULE,
+        ops_listener: socket.socket | None = None,
     ) -> None:
-        self._settings, self._run_directory, self._listener = settings, run_directory, listener
+        self._settings, self._run_directory = settings, run_directory
+        self._listeners = [each for each in (listener, ops_listener) if each is not None]
         self._page = run_directory.open_page()
         self._metrics = ServiceMetrics()
         self._metrics.build_info.labels(
@@ -92,9 +95,9 @@ class Supervisor:
         """Keep an HTTP process running."""
         num_failures = 0
         while not self._is_stopping:
-            descriptor = self._listener.fileno()
-            arguments = (str(self._run_directory.path), str(worker), str(descriptor))
-            child = await ChildProcess.start("app.http.process", arguments, (descriptor,))
+            descriptors = [listener.fileno() for listener in self._listeners]
+            arguments = (str(self._run_directory.path), str(worker), *map(str, descriptors))
+            child = await ChildProcess.start("app.http.process", arguments, descriptors)
             self._workers[worker] = child
             num_failures = 0 if await child.is_ready() else num_failures + 1
             self._count_workers()

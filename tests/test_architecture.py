@@ -40,7 +40,7 @@ ENGINE_SIDE = (
     ("app.engine.describe",),
     ("app.engine.start",),
     ("app.engine.process",),
-    ("app.engine.scheduler", "app.engine.runner"),
+    ("app.engine.scheduler", "app.engine.runner", "app.engine.sizing"),
     ("app.engine.phases", "app.engine.sequence"),
     ("app.engine.kv_slots", "app.engine.sampling", "app.engine.service_rate"),
     ("app.model",),
@@ -53,7 +53,7 @@ BOTH_SIDES = (
     ("app.errors",),
 )
 
-TORCH = ("describe", "kv_slots", "runner", "sampling", "start")
+TORCH = ("describe", "kv_slots", "runner", "sampling", "sizing", "start")
 HOMES = {
     "aiohttp": ("app.load",),
     "fastapi": ("app.http",),
@@ -65,7 +65,7 @@ HOMES = {
     "numpy": ("app.engine", "app.model", "app.pictures"),
     "PIL": ("app.pictures",),
     "prometheus_client": ("app.metrics",),
-    "psutil": ("app.engine.start",),
+    "psutil": ("app.engine.sizing",),
     "pydantic": ("app.cli", "app.http", "app.settings"),
     "pydantic_settings": ("app.settings",),
     "pymupdf_fonts": ("app.pictures",),

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from app.checkpoint import read_checkpoint
-from app.engine.start import choose_device, choose_threads, free_bytes, plan_size
+from app.engine.sizing import choose_device, choose_threads, free_bytes, name_dtype, plan_size
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -31,7 +31,7 @@ def describe(directory: Path) -> dict[str, str | int]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
         "threads": choose_threads(size, device),
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": name_dtype(settings, dtype),
         "weights_bytes": size.weights_bytes,
         "num_slots": size.num_slots,
         "slot_bytes": size.slot_bytes,

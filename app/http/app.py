@@ -5,7 +5,6 @@ from importlib.metadata import version
 from time import monotonic
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,11 +13,13 @@ from app.engine.client import EngineClient
 from app.errors import Kosmos2Error
 from app.http.annotate import annotate_router
 from app.http.body_limit import BodyLimit
+from app.http.docs import add_docs
 from app.http.ground import ground_router
 from app.http.keys import ApiKeys
 from app.http.middleware import RequestContext
 from app.http.openapi import complete_description
-from app.http.ops import ops_router
+from app.http.ops import TAG, ops_router
+from app.http.ops_port import OpsPort
 from app.http.problems import handle_framework_error, handle_our_error
 from app.http.tasks import tasks_router
 from app.metrics import HttpMetrics
@@ -34,6 +35,7 @@ def create_app(
     engine: EngineClient,
     pictures: PicturePool,
     clock: Callable[[], float] = monotonic,
+    ops_port: int | None = None,
 ) -> FastAPI:
     """The application of one HTTP process.
 
@@ -43,14 +45,17 @@ def create_app(
         engine: answers; its `receive` has to run beside the application.
         pictures: opens users' pictures.
         clock: monotonic, seconds.
+        ops_port: where health and metrics are; none: where all else is.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, engine, pictures, metrics, clock)
-    app: FastAPI = FastAPIOffline(  # the page at /docs loads nothing from another host
+    app = FastAPI(
         title="Kosmos-2",
         version=version("kosmos2-server"),
         description="A picture and a task in, grounded text with boxes out.",
+        openapi_tags=[TAG],
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the sender names
     )
@@ -58,11 +63,14 @@ def create_app(
     app.include_router(annotate_router(settings, service, metrics, clock))
     app.include_router(tasks_router(checkpoint))
     app.include_router(ops_router(settings, checkpoint, engine.page, clock))
+    add_docs(app)
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
     app.add_middleware(ApiKeys, settings=settings, page=engine.page, metrics=metrics, clock=clock)
+    if ops_port is not None:
+        app.add_middleware(OpsPort, port=ops_port)
     app.add_middleware(RequestContext, page=engine.page, clock=clock)
     if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too
         app.add_middleware(

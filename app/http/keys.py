@@ -10,13 +10,17 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import RateLimited, RequestError, Unauthorized
+from app.http.docs import DOCS_PATHS
+from app.http.ops import OPS_PATHS
 from app.http.problems import PROBLEMS, response_of
+from app.logs import get_logger
 from app.metrics import HttpMetrics
 from app.settings import MAX_API_KEYS, Settings
 from app.shared_page import SharedPage
 
 WINDOW_S = 60
-_PROTECTED = "/v1/"
+OPEN_PATHS = (*OPS_PATHS, *DOCS_PATHS, "/version", "/openapi.json")
+"""Health, metrics and descriptions: nobody needs a key for them. All else needs one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class KeyRing:
     def __init__(self, settings: Settings) -> None:
         self._fixed = [ApiKey.of(key.get_secret_value()) for key in settings.api_keys]
         self._file = settings.api_keys_file
-        self._read_at: int | None = None
+        self._version: tuple[int, ...] | None = None
         self._of_file: list[ApiKey] = []
 
     @property
@@ -75,15 +79,14 @@ class KeyRing:
     def _read_again(self) -> None:
         if self._file is None:
             return
-        changed_at = _changed_at(self._file)
-        if changed_at != self._read_at:
-            lines = self._file.read_text().split() if changed_at is not None else []
-            self._of_file = [ApiKey.of(line) for line in lines[:MAX_API_KEYS]]
-            self._read_at = changed_at
+        version = _version_of(self._file)
+        if version != self._version:
+            self._of_file = [ApiKey.of(line) for line in _lines_of(self._file)]
+            self._version = version
 
 
 class ApiKeys:
-    """Lets requests pass whose key is known and within its rate; health and metrics are open.
+    """Lets requests pass whose key is known and within its rate, and those to open paths.
 
     Args:
         app: what comes next.
@@ -106,12 +109,11 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; what needs no key passes."""
-        is_protected = scope["type"] == "http" and scope["path"].startswith(_PROTECTED)
-        if not is_protected or self._keys.is_open:
+        if scope["type"] != "http" or self._keys.is_open or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         try:
-            key = self._admit(Headers(scope=scope).get("authorization", ""))
+            key = self._admit(Headers(scope=scope).getlist("authorization"))
         except RequestError as error:
             self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
@@ -119,9 +121,11 @@ class ApiKeys:
         scope["state"]["key"] = key.name
         await self._app(scope, receive, send)
 
-    def _admit(self, authorization: str) -> ApiKey:
+    def _admit(self, authorizations: list[str]) -> ApiKey:
+        # Of two, a server in front of this one may have looked at the other.
+        authorization = authorizations[0] if len(authorizations) == 1 else ""
         scheme, _, text = authorization.partition(" ")
-        key = self._keys.find(text.strip()) if scheme.lower() == "bearer" else None
+        key = self._keys.find(text.strip(" ")) if scheme.lower() == "bearer" else None
         if key is None:
             raise Unauthorized("a known key is needed: Authorization: Bearer …")
         if self._limit is not None:
@@ -132,9 +136,22 @@ class ApiKeys:
         return key
 
 
-def _changed_at(file: Path) -> int | None:
-    """When a file was last written; none when it is gone, and its keys with it."""
+def _version_of(file: Path) -> tuple[int, ...] | None:
+    """What changes when a file does; none when it is gone."""
     try:
-        return file.stat().st_mtime_ns
-    except FileNotFoundError:
+        status = file.stat()
+    except OSError:
         return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _lines_of(file: Path) -> list[str]:
+    """The keys in a file; without a file that can be read, none: then nobody is let in."""
+    try:
+        lines = file.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        get_logger().error("keys cannot be read", reason=type(error).__name__)
+        return []
+    if len(lines) > MAX_API_KEYS:
+        get_logger().error("keys left out", num_left_out=len(lines) - MAX_API_KEYS)
+    return lines[:MAX_API_KEYS]

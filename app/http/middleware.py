@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.problems import CLIENT_LEFT, INTERNAL_ERROR, problem_response
+from app.http.security import SECURITY_HEADERS
 from app.logs import get_logger
 from app.shared_page import SharedPage
 
@@ -20,7 +21,7 @@ class RequestContext:
     """Names each request, logs it, and answers what nobody foresaw.
 
     It puts `request_id` and `received_at` (monotonic seconds) into the request's state, sets
-    `X-Request-ID`, and asks clients to leave while the service drains.
+    `X-Request-ID` and the security headers, and asks clients to leave while the service drains.
 
     Args:
         app: what comes next.
@@ -47,6 +48,8 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
                 if self._page.is_draining:
                     headers["Connection"] = "close"
             await send(message)

@@ -15,8 +15,11 @@ _PROBLEM: dict[str, Any] = {
     "model": Problem,
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+KEY_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 429), _PROBLEM)
+"""Every problem that a route can answer with where there are keys."""
+
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
-    (400, 401, 406, 408, 413, 415, 422, 429, 500, 503, 504), _PROBLEM
+    (400, 401, 406, 408, 413, 415, 422, 429, 431, 500, 503, 504), _PROBLEM
 )
 """Every problem that a route with a body can answer with."""
 

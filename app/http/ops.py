@@ -14,6 +14,17 @@ from app.settings import Settings
 from app.shared_page import SharedPage
 from app.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS
 
+LIVENESS, READINESS, METRICS = "/livez", "/readyz", "/metrics"
+OPS_PATHS = (LIVENESS, READINESS, METRICS)
+"""What can have a port of its own."""
+
+TAG = {
+    "name": "operations",
+    "description": "Open to all, also where keys are needed. Where the operator has set "
+    f"`KOSMOS2_OPS_PORT`, {', '.join(f'`{path}`' for path in OPS_PATHS)} are there and nowhere "
+    "else.",
+}
+
 
 def ops_router(
     settings: Settings, checkpoint: Checkpoint, page: SharedPage, clock: Callable[[], float]
@@ -26,14 +37,14 @@ def ops_router(
         page: tells what the engine last did.
         clock: monotonic, seconds.
     """
-    router = APIRouter(tags=["operations"])
+    router = APIRouter(tags=[TAG["name"]])
 
-    @router.get("/livez", summary="Is this process alive?")
+    @router.get(LIVENESS, summary="Is this process alive?")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
     @router.get(
-        "/readyz",
+        READINESS,
         summary="Would a request be served now?",
         responses={503: {"description": "Starting, draining, restarting or stuck."}},
     )
@@ -44,7 +55,7 @@ def ops_router(
         return {"status": status}
 
     @router.get(
-        "/metrics",
+        METRICS,
         summary="Prometheus metrics of all processes.",
         response_class=PlainTextResponse,
     )

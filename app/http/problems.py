@@ -51,6 +51,7 @@ class ProblemKind:
 
 
 INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
+NOT_FOUND = ProblemKind(HTTPStatus.NOT_FOUND, "not_found")
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
     {
@@ -84,7 +85,7 @@ PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
 _FRAMEWORK_CODES = MappingProxyType(
     {
         HTTPStatus.BAD_REQUEST: "malformed_body",
-        HTTPStatus.NOT_FOUND: "not_found",
+        HTTPStatus.NOT_FOUND: NOT_FOUND.code,
         HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     }
 )

@@ -1,8 +1,9 @@
 """An HTTP process: uvicorn with the application, told by the supervisor when to stop.
 
-    python -m app.http.process RUN_DIRECTORY WORKER SOCKET
+    python -m app.http.process RUN_DIRECTORY WORKER SOCKET [OPS_SOCKET]
 
-`WORKER` is its number from 0, `SOCKET` the file descriptor it listens on. Standard input is its
+`WORKER` is its number from 0, `SOCKET` the file descriptor it listens on, `OPS_SOCKET` that for
+health and metrics alone, where they have a port of their own. Standard input is its
 leash (see `app/child_process.py`); a line on it is a message of the supervisor.
 """
 
@@ -45,14 +46,15 @@ class LeashedServer(uvicorn.Server):
         say_ready()
 
 
-async def serve(run_directory: RunDirectory, worker: int, listener: socket.socket) -> None:
+async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket.socket]) -> None:
     """Serve until the supervisor says stop or is gone."""
     settings, page = run_directory.read_settings(), run_directory.open_page()
     checkpoint = run_directory.read_checkpoint()
+    ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
     engine = EngineClient(run_directory.engine_endpoint, page, worker)
     async with PicturePool(settings) as pictures:
         config = uvicorn.Config(
-            create_app(settings, checkpoint, engine, pictures, monotonic),
+            create_app(settings, checkpoint, engine, pictures, monotonic, ops_port),
             http=guarded(settings),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
             proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
@@ -64,7 +66,7 @@ async def serve(run_directory: RunDirectory, worker: int, listener: socket.socke
         server = LeashedServer(config)
         receiving = asyncio.create_task(engine.receive())
         obeying = asyncio.create_task(_obey(server, engine, settings))
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=listeners)
         obeying.cancel()
         receiving.cancel()
         engine.close()
@@ -91,8 +93,8 @@ def main() -> None:
     """Serve with the arguments of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
     configure_logs(run_directory.read_settings().log_level, "http")
-    listener = socket.socket(fileno=int(sys.argv[3]))
-    asyncio.run(serve(run_directory, int(sys.argv[2]), listener))
+    listeners = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[3:]]
+    asyncio.run(serve(run_directory, int(sys.argv[2]), listeners))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
 from app.http.problems import response_of
+from app.http.security import SECURITY_HEADERS
 from app.logs import get_logger
 from app.settings import Settings
 
@@ -122,9 +123,10 @@ class GuardedProtocol(HttpToolsProtocol):
         request_id = uuid.uuid4().hex
         response = response_of(error, request_id)
         get_logger().info("request refused", request_id=request_id, status=response.status_code)
-        own = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
-        headers = [*self.server_state.default_headers, *response.raw_headers, *own]
-        lines = b"".join(b"%b: %b\r\n" % header for header in dict(headers).items())
+        response.headers.update(SECURITY_HEADERS)
+        response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         content = STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body)
         self.transport.write(content)
         self.transport.close()

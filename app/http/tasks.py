@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.checkpoint import Checkpoint
 from app.examples import EMBEDDED_EXAMPLES, PUBLISHED_EXAMPLES
+from app.http.openapi import KEY_RESPONSES, SECURITY
 from app.tasks import TASKS, Task, Use
 
 
@@ -33,7 +34,12 @@ def tasks_router(checkpoint: Checkpoint) -> APIRouter:
     fields = {example.task: example.fields for example in reversed(examples)}
     bodies = [_body(task, fields[task.name]) for task in TASKS.values()]
 
-    @router.get("/tasks", summary="What can be asked, with examples.")
+    @router.get(
+        "/tasks",
+        summary="What can be asked, with examples.",
+        responses=KEY_RESPONSES,
+        openapi_extra={"security": SECURITY},
+    )
     async def tasks() -> list[TaskBody]:
         return bodies
 

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config
 
-from app.checkpoint import Checkpoint
+from app.checkpoint import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
+from app.model.quantised import Int8Linear, quantise_linear_layers
 from app.model.vision import VisionEncoder
 from app.model.weights import Placement, read_tensors
+
+_DECODER = "text_model.model."
 
 # The fused projection is the checkpoint's three, one above the other.
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
@@ -44,7 +48,11 @@ class Kosmos2Model:
     def num_bytes(self) -> int:
         """Memory of the weights."""
         modules = (self.decoder, self.vision)
-        return sum(p.nbytes for module in modules for p in module.parameters())
+        return sum(
+            tensor.nbytes
+            for module in modules
+            for tensor in chain(module.parameters(), module.buffers())
+        )
 
 
 def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
@@ -64,14 +72,24 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     return config
 
 
-def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype) -> int:
-    """Memory the weights will take once loaded."""
-    elements = sum(
-        torch.Size(tensor.shape).numel()
-        for name, tensor in checkpoint.tensors.items()
-        if not name.endswith("lm_head.weight")  # the embedding once more
+def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, is_quantised: bool) -> int:
+    """Memory the weights will take once loaded, but for the scales of those in 8 bits."""
+    return sum(
+        torch.Size(stored.shape).numel() * _bytes_per_element(name, stored, dtype, is_quantised)
+        for name, stored in checkpoint.tensors.items()
     )
-    return elements * dtype.itemsize
+
+
+def _bytes_per_element(
+    name: str, stored: StoredTensor, dtype: torch.dtype, is_quantised: bool
+) -> int:
+    if name.endswith("lm_head.weight"):  # the embedding once more
+        return 0
+    if is_quantised and name.startswith(f"{_DECODER}layers.") and len(stored.shape) == 2:
+        return 1
+    if is_quantised and name == f"{_DECODER}embed_tokens.weight":
+        return dtype.itemsize + 1  # kept for looking up, in 8 bits as the head
+    return dtype.itemsize
 
 
 def load_model(
@@ -81,6 +99,7 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     on_progress: Callable[[int], None],
+    is_quantised: bool = False,
 ) -> Kosmos2Model:
     """Load the weights.
 
@@ -91,22 +110,24 @@ def load_model(
         device: where to.
         dtype: of weights, activations and KV.
         on_progress: called with the bytes of each part that has been loaded.
+        is_quantised: keep the decoder's linear layers and its head in 8 bits; on the CPU.
 
     Raises:
         CheckpointError: a tensor is missing or of another shape.
+        StartupError: 8 bits are asked for where torch has no kernels for them.
     """
     config = read_config(checkpoint)
     config._attn_implementation = "sdpa"  # for the vision tower and the resampler
     with torch.device("meta"):
         decoder = TextDecoder(config.text_config, num_positions)
         vision = VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std)
-    decoder.to(dtype).to_empty(device=device)
-    vision.to(dtype).to_empty(device=device)
-    placements = [
-        *_placements(checkpoint, decoder, "text_model.model."),
-        *_placements(checkpoint, vision, ""),
-    ]
-    read_tensors(placements, on_progress)
+    for prefix, part in _parts(decoder, vision):
+        part.to(dtype).to_empty(device=device)
+        read_tensors(_placements(checkpoint, prefix, part), on_progress)
+        if is_quantised and part is not vision:
+            quantise_linear_layers(part)
+    if is_quantised:
+        decoder.head = Int8Linear(decoder.embed_tokens.weight.data, None)
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(
@@ -120,9 +141,21 @@ def load_model(
     )
 
 
-def _placements(checkpoint: Checkpoint, module: nn.Module, prefix: str) -> Iterator[Placement]:
+def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
+    """What is loaded one after the other, each with the prefix of its parameters' names.
+
+    While a layer is put into 8 bits, no other one is in memory at its full size.
+    """
+    yield f"{_DECODER}embed_tokens.", decoder.embed_tokens
+    yield f"{_DECODER}layer_norm.", decoder.layer_norm
+    for number, layer in enumerate(decoder.layers):
+        yield f"{_DECODER}layers.{number}.", layer
+    yield "", vision
+
+
+def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterator[Placement]:
     """Where every parameter's values come from; a fused one's, from several tensors."""
-    for name, parameter in module.named_parameters(prefix.removesuffix(".")):
+    for name, parameter in part.named_parameters(prefix.removesuffix(".")):
         names = _stored_names(name)
         for piece, stored in zip(parameter.data.chunk(len(names)), names, strict=True):
             yield _placement(checkpoint, stored, piece)

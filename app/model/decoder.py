@@ -108,6 +108,7 @@ class TextDecoder(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.head: nn.Module | None = None  # none: the embedding itself
         self.register_buffer("position_codes", torch.empty(0), persistent=False)
 
     def fill_positions(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -146,7 +147,10 @@ class TextDecoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(R, d) → (R, V) in float32."""
-        return functional.linear(hidden, self.embed_tokens.weight).float()
+        if self.head is None:
+            return functional.linear(hidden, self.embed_tokens.weight).float()
+        logits: Tensor = self.head(hidden)
+        return logits.float()
 
     @property
     def _padding_id(self) -> int:

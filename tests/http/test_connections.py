@@ -125,7 +125,7 @@ def test_a_body_that_never_ends_is_told(impatient: RunningService) -> None:
         (request("POST", "/v1/ground", FORM, "Content-Length: 100000"), 401),
         (request("POST", "/livez", "Content-Length: 100000"), 405),
         (request("GET", "/livez", "Content-Length: 100000"), 200),
-        (request("POST", "/nowhere", "Transfer-Encoding: chunked"), 404),
+        (request("POST", "/nowhere", "Transfer-Encoding: chunked"), 401),
     ],
 )
 def test_what_is_left_of_an_answered_body_holds_no_connection(

@@ -1,6 +1,10 @@
 """Where keys are set, nobody calls without one, and nobody calls too often."""
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,50 +12,199 @@ import pytest
 from tests.http.test_problems import problem
 from tests.support.pictures import picture_file
 from tests.support.service import RunningService, running_service
+from tests.support.wire import connected, receive, request
 
 PICTURE = picture_file()
+KEY = "opensesame-Aa1"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
+OPEN = ("/livez", "/readyz", "/metrics", "/version")
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RunningService]:
-    with running_service(
-        api_keys="opensesame, other-key", requests_per_minute=2, http_workers=2
-    ) as running:
+    with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as running:
         yield running
 
 
 def ask(service: RunningService, authorization: str | None) -> httpx.Response:
     headers = {} if authorization is None else {"Authorization": authorization}
-    files, data = {"image": PICTURE}, {"task": "brief_caption"}
+    files, data = {"image": PICTURE}, {"task": "brief_caption", "max_new_tokens": "1"}
     return httpx.post(
         f"{service.url}/v1/ground", files=files, data=data, headers=headers, timeout=60
     )
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic opensesame"])
-def test_without_a_known_key_nobody_is_let_in(
-    guarded: RunningService, authorization: str | None
-) -> None:
-    response = ask(guarded, authorization)
+def ask_tasks(service: RunningService, key: str) -> int:
+    """The status of a request that costs nothing."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.get(f"{service.url}/v1/tasks", headers=headers).status_code
+
+
+def paths() -> list[str]:
+    """All that need a key, and other ways to write them."""
+    described = json.loads(DESCRIPTION.read_text())["paths"]
+    guarded_paths = [path for path in described if path not in OPEN]
+    assert len(guarded_paths) >= 3
+    return [
+        *guarded_paths,
+        "/v1/tasks/",
+        "/v1/tasks?",
+        "/v1/tasks?path=/livez",
+        "//v1/tasks",
+        "/v1//tasks",
+        "/V1/tasks",
+        "/%761/tasks",
+        "/%2576%31/tasks",
+        "/v1%2Ftasks",
+        "/v1/tasks%00",
+        "/v1/./tasks",
+        "/livez/../v1/tasks",
+        "/livez/%2e%2e/v1/tasks",
+        "/docs/assets/../../v1/tasks",
+        "/docs/assets",
+        "/livez/",
+        "/livez;/v1/tasks",
+        "/nowhere",
+        "/",
+        "*",
+        "http://x/v1/tasks",
+        "http://x/livez/../v1/tasks",
+    ]
+
+
+WRONG = (
+    (),
+    ("Authorization:",),
+    ("Authorization: Bearer",),
+    ("Authorization: Bearer ",),
+    ("Authorization: Bearer wrong",),
+    (f"Authorization: {KEY}",),
+    (f"Authorization: Basic {KEY}",),
+    (f"Authorization: Bearer{KEY}",),
+    (f"Authorization: Bearer\t{KEY}",),
+    (f"Authorization: Bearer {KEY[:-1]}",),
+    (f"Authorization: Bearer {KEY}x",),
+    (f"Authorization: Bearer {KEY.lower()}",),
+    (f"Authorization: Bearer {KEY.upper()}",),
+    (f'Authorization: Bearer "{KEY}"',),
+    (f"Authorization: Bearer {KEY},",),
+    (f"Authorization: Bearer {KEY}, Bearer {KEY}",),
+    (f"Authorization: Bearer {KEY} other-key",),
+    (f"Authorization: Bearer {KEY},other-key",),
+    (f"Authorization: Bearer {KEY[:5]} {KEY[5:]}",),
+    (f"Authorization: Bearer \xa0{KEY}",),
+    (f"Authorization: Bearer {KEY}\xa0",),
+    (f"Authorization: Bearer {KEY}\x85",),
+    ("Authorization: Bearer \xff\xfe",),
+    ("Authorization: Bearer " + "a" * 20_000,),
+    ("Authorization: Bearer *",),
+    ("Authorization: Bearer None",),
+    ("Authorization: Bearer 0",),
+    ("Authorization: Bearer null",),
+    ("Authorization: Bearer wrong", f"Authorization: Bearer {KEY}"),
+    (f"Authorization: Bearer {KEY}", "Authorization: Bearer wrong"),
+    (f"Authorization: Bearer {KEY}", f"Authorization: Bearer {KEY}"),
+    (f"Proxy-Authorization: Bearer {KEY}",),
+    (f"X-API-Key: {KEY}",),
+    (f"Cookie: Authorization=Bearer {KEY}",),
+    ("X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Real-IP: 127.0.0.1"),
+    ("X-Original-URL: /livez", "X-Rewrite-URL: /livez"),
+    ("X-HTTP-Method-Override: GET", "X-Forwarded-Prefix: /docs/assets"),
+    ("Origin: http://127.0.0.1", "Access-Control-Request-Method: GET"),
+)
+
+
+@pytest.mark.parametrize(
+    "methods", [("GET", "POST"), pytest.param(METHODS, marks=pytest.mark.large)], ids=len
+)
+def test_no_request_gets_in_without_a_key(guarded: RunningService, methods: Sequence[str]) -> None:
+    """Every path in every spelling, by every method, with every header that nearly is one.
+
+    What is not HTTP is refused as such before anybody looks for a key.
+    """
+    statuses, kinds = Counter[int](), product(methods, paths(), WRONG)
+    for method, path, headers in kinds:
+        with connected(guarded.url) as connection:
+            connection.sendall(request(method, path, *headers, "Connection: close"))
+            status = receive(connection).status
+        statuses[status] += 1
+        assert status in {400, 401}, (method, path, headers)
+    tried = statuses.total()
+    print(f"\n{tried:,} requests without a key; got in: {tried - statuses[400] - statuses[401]}")
+    assert statuses[401] > 0.9 * tried
+
+
+def test_a_trailer_is_no_key(guarded: RunningService) -> None:
+    """It comes when the question has been decided."""
+    sent = request("POST", "/v1/tasks", "Transfer-Encoding: chunked", "Trailer: Authorization")
+    with connected(guarded.url) as connection:
+        connection.sendall(sent + f"0\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        assert receive(connection).status == 401
+
+
+def test_every_request_of_a_connection_needs_its_key(guarded: RunningService) -> None:
+    right, wrong = (
+        request("GET", "/v1/tasks", f"Authorization: Bearer {key}") for key in (KEY, "wrong")
+    )
+    with connected(guarded.url) as connection:
+        for sent, status in ((right, 200), (wrong, 401), (right, 200), (wrong, 401)):
+            connection.sendall(sent)
+            assert receive(connection).status == status
+
+
+@pytest.mark.parametrize("key", [KEY, "other-key"])
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
+def test_with_a_known_key_everybody_gets_in(guarded: RunningService, scheme: str, key: str) -> None:
+    sent = request("GET", "/v1/tasks", f"Authorization: {scheme}{key} ")
+    with connected(guarded.url) as connection:
+        connection.sendall(sent)
+        assert receive(connection).status == 200
+
+
+def test_who_is_not_let_in_is_told_how(guarded: RunningService) -> None:
+    response = ask(guarded, None)
     assert problem(response)["code"] == "unauthorized"
-    assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_health_and_metrics_need_no_key(guarded: RunningService) -> None:
-    for path in ("/livez", "/readyz", "/metrics", "/version"):
-        assert httpx.get(guarded.url + path).status_code == 200
+@pytest.mark.parametrize("path", [*OPEN, "/openapi.json", "/docs", "/docs/assets/swagger-ui.css"])
+def test_health_metrics_and_descriptions_need_no_key(guarded: RunningService, path: str) -> None:
+    assert httpx.get(guarded.url + path).status_code == 200
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_back(guarded: RunningService) -> None:
+def test_a_key_over_its_rate_is_told_when_to_come_back() -> None:
     """Whatever HTTP process it meets; a minute may end among the calls, so there are five."""
-    responses = [ask(guarded, "bearer opensesame") for _ in range(5)]
-    refused = [response for response in responses if response.status_code == 429]
-    assert 1 <= len(refused) <= 3
-    assert {response.status_code for response in responses} == {200, 429}
-    assert problem(refused[0])["code"] == "rate_limited"
-    assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
-    assert ask(guarded, "Bearer other-key").status_code == 200
+    with running_service(
+        api_keys=f"{KEY}, other-key", http_workers=2, requests_per_minute=2
+    ) as service:
+        responses = [ask(service, f"bearer {KEY}") for _ in range(5)]
+        refused = [response for response in responses if response.status_code == 429]
+        assert 1 <= len(refused) <= 3
+        assert {response.status_code for response in responses} == {200, 429}
+        assert problem(refused[0])["code"] == "rate_limited"
+        assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
+        assert ask(service, "Bearer other-key").status_code == 200
+
+
+def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
+    """In every HTTP process, at the next request; a file that is gone lets nobody in."""
+    file, renewed = tmp_path / "keys", tmp_path / "renewed"
+    file.write_text("first-key\n")
+    with running_service(api_keys_file=file, http_workers=2) as service:
+        assert ask_tasks(service, "first-key") == 200
+        renewed.write_text("second-key\nthird-key\n")
+        renewed.replace(file)
+        for _ in range(20):  # both processes are met
+            assert ask_tasks(service, "first-key") == 401
+            assert ask_tasks(service, "second-key") == 200
+        file.unlink()
+        for _ in range(20):
+            assert ask_tasks(service, "second-key") == 401
+        file.write_bytes(b"\xff\xfe not a text")
+        assert ask_tasks(service, "not") == 401
+        file.write_text("first-key\n")
+        assert ask_tasks(service, "first-key") == 200
 
 
 def test_no_key_stands_in_a_log() -> None:

@@ -1,8 +1,10 @@
 """Keys: known by their hashes, read again when their file changes, counted in all processes."""
 
+import os
 from pathlib import Path
 
-from pydantic import SecretStr
+import pytest
+from pydantic import SecretStr, ValidationError
 
 from app.http.keys import ApiKey, KeyRing
 from app.settings import Settings
@@ -30,6 +32,41 @@ def test_keys_of_a_file_change_with_it(tmp_path: Path) -> None:
     assert ring.find("first") is None
     assert ring.find("third") is not None
     assert ring.find("fixed") is not None
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"\xff\xfe", None])
+def test_a_file_without_keys_lets_nobody_in(tmp_path: Path, content: bytes | None) -> None:
+    """Empty, no text, or no file at all."""
+    file = tmp_path / "keys"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    ring = KeyRing(Settings(api_keys_file=file))
+    assert not ring.is_open
+    assert ring.find("") is None
+
+
+def test_a_file_changes_with_its_content_even_if_its_time_does_not(tmp_path: Path) -> None:
+    """Tools that mount secrets set times as they like."""
+    file = tmp_path / "keys"
+    file.write_text("first\n")
+    os.utime(file, ns=(1, 1))
+    ring = KeyRing(Settings(api_keys_file=file))
+    assert ring.find("first") is not None
+    file.write_text("another\n")
+    os.utime(file, ns=(1, 1))
+    assert ring.find("first") is None
+
+
+@pytest.mark.parametrize("value", [" ", ",", ", ,"])
+def test_a_setting_that_was_to_hold_keys_and_holds_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Or the service would be open to all."""
+    monkeypatch.setenv("KOSMOS2_API_KEYS", value)
+    with pytest.raises(ValidationError, match="holds none"):
+        Settings()
 
 
 def test_a_key_is_nowhere_in_what_is_shown_of_it() -> None:
