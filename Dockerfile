@@ -1,0 +1,69 @@
+# The service in a container, for the CPU or for CUDA: which of them is decided by the torch wheel alone.
+#
+#     docker build --tag kosmos2-server .
+#     docker run --publish 8000:8000 --read-only --tmpfs /tmp kosmos2-server
+#
+# TORCH_INDEX_URL  an index that torch is also looked for in; PyTorch keeps one for each CUDA and one
+#                  without. Empty: pip's own index, whose wheel for Linux brings CUDA along.
+# secret `pip`     a pip.conf for those who install through a mirror: --secret id=pip,src=pip.conf
+
+FROM debian:bookworm-slim AS python
+# FriBiDi joins the letters of Arabic labels, Unifont has every other script, tini is process 1: it
+# passes signals on while the service does not listen to them yet.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        fonts-unifont libfribidi0 python3 tini \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM python AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-pip python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv --without-pip /opt/kosmos2/dependencies
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_PYTHON=/opt/kosmos2/dependencies/bin/python
+WORKDIR /build
+# Before the code, so that a change of the code installs and ships nothing of this again.
+COPY pyproject.toml constraints.txt ./
+ARG TORCH_INDEX_URL=
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > requirements.txt \
+    && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
+        --constraint constraints.txt --requirement requirements.txt \
+    # Headers, compilers of protocols and tests of torch: an eighth of the image, and nothing runs them.
+    && find /opt/kosmos2/dependencies -type f ! -name torch_shm_manager \
+        \( -path '*/torch/include/*' -o -path '*/torch/test/*' -o -path '*/torch/bin/*' \) -delete
+
+FROM build AS application
+COPY LICENSE README.md ./
+COPY app app
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m pip install --no-deps --target /opt/kosmos2/application .
+
+FROM python
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/cache/kosmos2 \
+        --shell /usr/sbin/nologin kosmos2 \
+    && install --directory --owner kosmos2 --group kosmos2 /var/cache/kosmos2
+COPY --from=build /opt/kosmos2/dependencies /opt/kosmos2/dependencies
+COPY --from=application /opt/kosmos2/application /opt/kosmos2/application
+ENV PATH=/opt/kosmos2/application/bin:/opt/kosmos2/dependencies/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/kosmos2/application \
+    HF_HOME=/var/cache/kosmos2 \
+    KOSMOS2_HOST=0.0.0.0
+USER 10001:10001
+# Published weights that are fetched; mount something that stays to fetch them once.
+VOLUME /var/cache/kosmos2
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# The start lasts as long as a download may. Unready when it drains, too: see docs/operations.md.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30m --retries=2 CMD ["python", "-c", \
+    "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('KOSMOS2_PORT', '8000') + '/readyz')"]
+ENTRYPOINT ["tini", "--", "kosmos2"]
+CMD ["serve"]
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="kosmos2-server" \
+    org.opencontainers.image.description="Serves Kosmos-2 over HTTP: a picture and a task in, grounded text with boxes out." \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"

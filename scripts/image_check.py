@@ -1,0 +1,206 @@
+"""Builds the container image, runs its entry point, asks it something, and tells what is in it.
+
+    sudo python -m scripts.image_check
+
+It runs as an orchestrator would run it: with its own user, entry point and environment, its root
+file system read-only, memory at /tmp and at its volumes. Ends in one JSON line.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import psutil
+
+from scripts.image_build import ROOT, build_image, buildah
+
+SCENE = ROOT / "app" / "demo" / "scenes" / "red_circle.png"
+START_TIMEOUT_S = 300
+BUILD_TOOLS = ("cc", "gcc", "g++", "c++", "ld", "make", "pip", "pip3", "git", "curl", "wget")
+
+# $1: the image's root; $2: its user; $3: its volumes, one a line; then its command.
+_CONTAIN = """
+set -e
+mount --make-rprivate /
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+for volume in /tmp $3; do mount -t tmpfs -o mode=1777 tmpfs "$1$volume"; done
+mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+root=$1 user=$2
+shift 3
+exec chroot --userspec="$user" "$root" /usr/bin/env --ignore-environment "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        size_bytes: of the image's files.
+        folders: the largest, with their bytes.
+        build_tools: programs that build or fetch others.
+        weights: files of weights, with their bytes.
+        user: what the processes run as.
+        labels: of the image.
+        ready_s: from the start to the first answer of its own health check that was good.
+        text: what it answered to a picture of a red circle.
+        exit_code: after the image's stop signal.
+        stop_s: from the stop signal to the end.
+    """
+
+    size_bytes: int
+    folders: dict[str, int]
+    build_tools: list[str]
+    weights: dict[str, int]
+    user: str
+    labels: dict[str, str]
+    ready_s: float
+    text: str
+    exit_code: int
+    stop_s: float
+
+
+class Container:
+    """A started image.
+
+    Args:
+        root: where its files are.
+        config: of the image, as Docker has it.
+        port: where it is to listen.
+    """
+
+    def __init__(self, root: Path, config: Mapping[str, Any], port: int) -> None:
+        self._root, self._config = root, config
+        self.url = f"http://127.0.0.1:{port}"
+        self._environment = [*config["Env"], "KOSMOS2_HOST=127.0.0.1", f"KOSMOS2_PORT={port}"]
+        self._runtime = self._start(*config["Entrypoint"], *config["Cmd"])
+
+    def is_healthy(self) -> bool:
+        """Whether the image's own health check says so.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        if self._runtime.poll() is not None:
+            raise RuntimeError(f"the image ended with {self._runtime.returncode}")
+        check = self._start(*self._config["Healthcheck"]["Test"][1:], stderr=subprocess.DEVNULL)
+        return check.wait() == 0
+
+    def stop(self) -> int:
+        """Send the image's stop signal to its process 1, and wait; the exit code."""
+        (first,) = psutil.Process(self._runtime.pid).children()
+        first.send_signal(signal.Signals[self._config["StopSignal"]])
+        return self._runtime.wait()
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self._runtime.poll() is None:
+            self._runtime.kill()
+            self._runtime.wait()
+
+    def _start(self, *command: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
+        volumes = "\n".join(self._config["Volumes"])
+        contained = (str(self._root), self._config["User"], volumes, *self._environment, *command)
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+        contain = (*namespaces, "sh", "-c", _CONTAIN, "sh")
+        return subprocess.Popen([*contain, *contained], stderr=stderr)
+
+
+@contextmanager
+def mounted(image: str) -> Iterator[Path]:
+    """The image's files, for as long as the block lasts."""
+    container = buildah("from", "--pull-never", image)
+    try:
+        yield Path(buildah("mount", container))
+    finally:
+        buildah("rm", container)
+
+
+def check_image() -> Report:
+    """Build, run, ask, look.
+
+    Raises:
+        subprocess.CalledProcessError: it could not be built.
+        RuntimeError: it ended while it started.
+        TimeoutError: it did not get ready.
+        httpx.HTTPError: it did not answer.
+    """
+    image = build_image()
+    config = json.loads(buildah("inspect", "--type=image", image))["Docker"]["config"]
+    with mounted(image) as root:
+        return Report(**_contents(root), **_behaviour(root, config), labels=config["Labels"])
+
+
+def _contents(root: Path) -> dict[str, Any]:
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    sizes = {path: path.stat().st_size for path in files}
+    folders: dict[str, int] = {}
+    for path, size in sizes.items():
+        for folder in path.relative_to(root).parents:
+            folders[f"/{folder}"] = folders.get(f"/{folder}", 0) + size
+    largest = sorted(folders, key=folders.__getitem__, reverse=True)[:30]
+    return {
+        "size_bytes": sum(sizes.values()),
+        "folders": {folder: folders[folder] for folder in largest},
+        "build_tools": sorted({p.name for p in files if p.name in BUILD_TOOLS and os.access(p, 1)}),
+        "weights": {
+            f"/{path.relative_to(root)}": size
+            for path, size in sizes.items()
+            if path.suffix in {".safetensors", ".pt", ".pth", ".onnx", ".ckpt"}
+        },
+    }
+
+
+def _behaviour(root: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    began = monotonic()
+    container = Container(root, config, _free_port())
+    try:
+        while not container.is_healthy():
+            if monotonic() - began > START_TIMEOUT_S:
+                raise TimeoutError("the image did not get ready")
+        ready_s = monotonic() - began
+        text = _ask(container.url)
+        stopping = monotonic()
+        exit_code = container.stop()
+        stop_s = monotonic() - stopping
+    finally:
+        container.kill()
+    return {
+        "user": config["User"],
+        "ready_s": round(ready_s, 1),
+        "text": text,
+        "exit_code": exit_code,
+        "stop_s": round(stop_s, 1),
+    }
+
+
+def _ask(url: str) -> str:
+    response = httpx.post(
+        f"{url}/v1/ground",
+        files={"image": SCENE.read_bytes()},
+        data={"task": "brief_caption"},
+        timeout=60,
+    ).raise_for_status()
+    text: str = response.json()["text"]
+    return text
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(check_image())))
