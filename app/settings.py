@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of weights and KV. auto: bfloat16 on CUDA, float32 on the CPU."
     )
+    quantize: Literal["none", "int8"] = Field(
+        "none", description="int8: the decoder's linear layers in 8 bits, on the CPU."
+    )
 
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="0 takes any free port.")
