@@ -7,7 +7,7 @@ The GPU has a call of its own, `python -m benchmarks.gpu`; what it left is shown
 
 from pathlib import Path
 
-from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead
+from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead, quantised
 from benchmarks.case import read_arguments, run, tell, to_table
 from benchmarks.machine import describe_machine
 
@@ -16,6 +16,7 @@ CASES = (
     open_loop.CASE,
     one_picture.CASE,
     overhead.CASE,
+    quantised.CASE,
     growth.CASE,
     full_size.CASE,
 )

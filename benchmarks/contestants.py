@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from types import MappingProxyType
 
 import httpx
 
@@ -76,17 +77,32 @@ def service(name: str = "this service", **settings: object) -> Contestant:
     )
 
 
-def _peer(name: str, module: str, needs: str | None, **environment: str) -> Contestant:
-    arguments = ("--checkpoint", "{checkpoint}", "--port", "{port}")
+def one_at_a_time(threads: int = 1) -> Contestant:
+    """`generate` behind FastAPI and a lock."""
+    return _peer("generate, one at a time", "one_at_a_time", None, threads)
+
+
+def litserve(threads: int = 1) -> Contestant:
+    """LitServe with batches."""
+    return _peer("LitServe", "litserve_batches", "litserve", threads)
+
+
+def ray_serve(threads: int = 1) -> Contestant:
+    """Ray Serve with batches; it tells nobody of being used."""
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    return _peer("Ray Serve", "ray_serve_batches", "ray", threads, quiet)
+
+
+def _peer(
+    name: str,
+    module: str,
+    needs: str | None,
+    threads: int,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Contestant:
+    places = ("--checkpoint", "{checkpoint}", "--port", "{port}")
+    arguments = (*places, "--threads", str(threads))
     return Contestant(name, f"benchmarks.peers.{module}", arguments, environment, needs)
-
-
-ONE_AT_A_TIME = _peer("generate, one at a time", "one_at_a_time", None)
-LITSERVE = _peer("LitServe", "litserve_batches", "litserve")
-RAY_SERVE = _peer(
-    "Ray Serve", "ray_serve_batches", "ray", RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled"
-)
-PEERS = (ONE_AT_A_TIME, LITSERVE, RAY_SERVE)
 
 
 @contextmanager

@@ -58,9 +58,10 @@ def _ours(name: str, **settings: Any) -> Variant:
 
 OURS_FLOAT32 = _ours("this service, float32", dtype="float32")
 OURS_BFLOAT16 = _ours("this service, bfloat16", dtype="bfloat16")
+OURS_INT8 = _ours("this service, int8", quantize="int8")
 GENERATE_BFLOAT16 = Variant("generate, bfloat16", "benchmarks.full_size_peer", "bfloat16")
 GENERATE_INT8 = Variant("generate, int8 (torch, dynamic)", "benchmarks.full_size_peer", "int8")
-VARIANTS = (OURS_BFLOAT16, GENERATE_BFLOAT16, GENERATE_INT8, OURS_FLOAT32)
+VARIANTS = (OURS_INT8, OURS_BFLOAT16, GENERATE_BFLOAT16, GENERATE_INT8, OURS_FLOAT32)
 
 
 def measure(is_quick: bool) -> Result:
@@ -120,11 +121,13 @@ def _median_of(runs: Sequence[FullSizeTimes], name: str, batch: int) -> float:
 def _figures(runs: Runs, loading: Mapping[str, float]) -> list[Figure]:
     ours, theirs = runs[OURS_BFLOAT16.name], runs[GENERATE_BFLOAT16.name]
     token_ratio = _median_of(ours, "step_s", 1) / _median_of(theirs, "step_s", 1)
+    int8_ratio = _median_of(runs[OURS_INT8.name], "step_s", 1) / _median_of(theirs, "step_s", 1)
     first_ratio = _median_of(ours, "first_token_s", 1) / _median_of(theirs, "first_token_s", 1)
     later = median(run.later_task_share for run in ours)
     peak = max(run.peak_bytes / run.held_bytes for run in ours)
     load_ratio = loading["load_over_read"]
     return [
+        Figure("time per token, int8, over generate's in bfloat16", int8_ratio, at_most=0.3),
         Figure("time per token, bfloat16, over generate's", token_ratio, at_most=0.85),
         Figure("vision and prefill, bfloat16, over generate's", first_ratio, at_most=0.8),
         Figure("2nd to 7th task on a picture over the 1st", later, at_most=0.25),

@@ -34,7 +34,8 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
     load_s = time.perf_counter() - began
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     tasks = [tokenizer.encode_prompt(task.prompt) for task in TASKS]
-    clock, pictures = RunnerClock(runner), noise_pictures(sum(BATCHES))
+    clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
+    pictures = noise_pictures(sum(BATCHES))
     step_s, first_token_s = {}, {}
     for batch in BATCHES:
         shown = [pictures.pop() for _ in range(batch)]

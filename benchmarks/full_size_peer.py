@@ -6,6 +6,7 @@ Ends in one JSON line (see `FullSizeTimes`).
 """
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from benchmarks.timed_generation import Kind, TimedGeneration
 def measure(directory: Path, num_steps: int, kind: Kind) -> FullSizeTimes:
     """Load, then time each batch size, then seven tasks about one picture."""
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
-    timed = TimedGeneration(directory, kind)
+    timed = TimedGeneration(directory, kind, threads=os.cpu_count() or 1)
     pictures = noise_pictures(sum(BATCHES) + 1)
     timed.seconds([timed.encode(pictures.pop(), TASKS[0])], 2)  # warm-up
     load_s = time.perf_counter() - began

@@ -73,7 +73,10 @@ def _measure_engine(
     """Decode at each number of rows, in bfloat16."""
     runner = build(checkpoint, "bfloat16", numbers[-1])
     prompt = Kosmos2Tokenizer.load(checkpoint.directory).encode_prompt(PROMPT)
-    clock, bandwidth = RunnerClock(runner), _bandwidth(runner.device)
+    clock, bandwidth = (
+        RunnerClock(runner, checkpoint.no_repeat_ngram_size),
+        _bandwidth(runner.device),
+    )
     rows: list[Row] = [_row("bandwidth of a copy", 1, bandwidth / 1e9, "GB/s")]
     step_s = {}
     for number in numbers:

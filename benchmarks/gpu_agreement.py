@@ -60,7 +60,8 @@ def _answer(
 ) -> Answers:
     """By the runner, several rows of different lengths side by side."""
     settings = Settings(model=str(checkpoint.directory), dtype=dtype, slots=ROWS)
-    clock = RunnerClock(build_runner(settings, checkpoint, lambda _: nullcontext()))
+    runner = build_runner(settings, checkpoint, lambda _: nullcontext())
+    clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     answers: Answers = []
     for start in range(0, len(questions), ROWS):
@@ -73,14 +74,14 @@ def _answer(
 
 def _expected(checkpoint: Checkpoint, questions: Sequence[Question]) -> Answers:
     """By `generate`, each alone."""
-    generation = TimedGeneration(checkpoint.directory, "float32", _device())
+    generation = TimedGeneration(checkpoint.directory, "float32", 1, _device())
     answers = [generation.generate(generation.encode(*each), NEW_TOKENS) for each in questions]
     _forget()
     return answers
 
 
 def _token_seconds(checkpoint: Checkpoint, question: Question) -> float:
-    generation = TimedGeneration(checkpoint.directory, "bfloat16", _device())
+    generation = TimedGeneration(checkpoint.directory, "bfloat16", 1, _device())
     inputs = generation.encode(*question)
     generation.seconds([inputs], 2)  # warm-up
     seconds = generation.seconds_per_token([inputs], NEW_TOKENS)

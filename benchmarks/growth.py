@@ -36,7 +36,8 @@ def measure(is_quick: bool) -> Result:
     rows = (1, 2) if is_quick else ROWS
     settings = Settings(model=str(EMBEDDED_CHECKPOINT), slots=rows[-1])
     checkpoint = open_checkpoint(settings.model)
-    clock = RunnerClock(build_runner(settings, checkpoint, lambda _: nullcontext()))
+    runner = build_runner(settings, checkpoint, lambda _: nullcontext())
+    clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     return Result(
         "How cost grows",

@@ -15,10 +15,10 @@ from app.load.loops import Bounds
 from app.load.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Result, Row, main, tell
-from benchmarks.contestants import LITSERVE, ONE_AT_A_TIME, running, service
+from benchmarks.contestants import litserve, one_at_a_time, running, service
 from benchmarks.loads import put_closed_load
 from benchmarks.plots import draw_bars, panels
-from benchmarks.workloads import expected_markups, one_picture, share_right
+from benchmarks.workloads import expected_markups, faster_threads, one_picture, share_right
 
 CLIENTS = 8
 REMEMBERS, FORGETS = service(), service("this service, keeping no pictures", picture_cache_bytes=0)
@@ -29,8 +29,9 @@ def measure(is_quick: bool) -> Result:
     bounds = Bounds(seconds=1.0 if is_quick else 20.0)
     workload = one_picture(6 if is_quick else 48)
     expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
-    peers = [peer for peer in (ONE_AT_A_TIME, LITSERVE) if peer.is_installed]
-    chosen = (REMEMBERS,) if is_quick else (REMEMBERS, FORGETS, *peers)
+    threads = 1 if is_quick else faster_threads(EMBEDDED_CHECKPOINT)
+    peers = [peer for peer in (one_at_a_time(threads), litserve(threads)) if peer.is_installed]
+    chosen = [REMEMBERS] if is_quick else [REMEMBERS, FORGETS, *peers]
     results: dict[str, list[LoadResult]] = defaultdict(list)
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):

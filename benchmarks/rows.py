@@ -41,10 +41,11 @@ class RunnerClock:
 
     Args:
         runner: ready to serve, all its slots free.
+        no_repeat_ngram_size: the checkpoint's.
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner, self._keys = runner, count()
+    def __init__(self, runner: Runner, no_repeat_ngram_size: int) -> None:
+        self._runner, self._ban, self._keys = runner, no_repeat_ngram_size, count()
 
     def run(self, prompts: Rows[list[int]], pictures: Rows[bytes], num_new_tokens: int) -> Pass:
         """Run rows side by side from their prompts on, greedily.
@@ -68,7 +69,7 @@ class RunnerClock:
 
     def _start(self, prompt: list[int], picture: bytes, num_new_tokens: int) -> Sequence:
         digest = hashlib.sha256(picture).digest()
-        sampling = SamplingParameters(max_new_tokens=num_new_tokens)
+        sampling = SamplingParameters(num_new_tokens, self._ban)
         request = Generate(0, next(self._keys), prompt, digest, sampling, deadline=math.inf)
         sequence = Sequence(b"benchmark", request, picture, arrived_at=0.0)
         sequence.slot = self._runner.slots.allocate()

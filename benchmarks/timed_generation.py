@@ -1,7 +1,6 @@
 """`transformers`' `generate` on random weights, under a stopwatch."""
 
 import io
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -26,12 +25,13 @@ class TimedGeneration:
     Args:
         directory: of the checkpoint.
         kind: dtype of the weights; `int8` is torch's dynamic quantisation of all linear layers.
-        device: where they are.
+        threads: of torch on the CPU.
+        device: where the weights are.
     """
 
-    def __init__(self, directory: Path, kind: Kind, device: str = "cpu") -> None:
+    def __init__(self, directory: Path, kind: Kind, threads: int, device: str = "cpu") -> None:
         dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
-        self._generation = Generation(directory, os.cpu_count() or 1, dtype, device)
+        self._generation = Generation(directory, threads, dtype, device)
         if kind == "int8":
             _quantise(self._generation.model)
         # The text model generates, by a configuration of its own.

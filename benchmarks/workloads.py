@@ -1,10 +1,13 @@
 """The work that all contestants are given, and the answers that `transformers` gives to it."""
 
 import io
+import os
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from app.load.results import Sample
@@ -15,6 +18,7 @@ from training.world import plan_scene
 
 SEED = 20261
 JPEG_QUALITY = 90
+_TRIED_ROWS = 16
 
 
 def scenes(count: int, seed: int = SEED) -> list[bytes]:
@@ -50,6 +54,21 @@ def expected_markups(checkpoint: Path, workload: Sequence[LoadRequest]) -> list[
         (answer,) = generation.answer_all([generation.encode(request.picture, request.fields)])
         markups.append(str(answer["markup"]))
     return markups
+
+
+def faster_threads(checkpoint: Path) -> int:
+    """With how many threads `generate` is faster on a batch: one, or one for each core."""
+    generation = Generation(checkpoint, threads=1)
+    requests = different_pictures(_TRIED_ROWS)
+    batch = [generation.encode(request.picture, request.fields) for request in requests]
+    seconds = {}
+    for threads in (1, os.cpu_count() or 1):
+        torch.set_num_threads(threads)
+        generation.generate(batch[:1])
+        began = time.perf_counter()
+        generation.generate(batch)
+        seconds[threads] = time.perf_counter() - began
+    return min(seconds, key=seconds.__getitem__)
 
 
 def share_right(samples: Sequence[Sample], expected: Sequence[str]) -> float:

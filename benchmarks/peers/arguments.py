@@ -28,5 +28,5 @@ def read_arguments() -> PeerArguments:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-batch-size", type=int, default=16)
+    parser.add_argument("--max-batch-size", type=int, default=32)
     return PeerArguments(**vars(parser.parse_args()))

@@ -10,7 +10,7 @@ from app.load.loops import Bounds, closed_loop
 from app.load.results import Sample
 from app.load.workload import embedded_scenes, mixed_workload
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.contestants import LITSERVE, ONE_AT_A_TIME, RAY_SERVE, Contestant, running
+from benchmarks.contestants import Contestant, litserve, one_at_a_time, ray_serve, running
 from benchmarks.peers.generation import Generation
 from benchmarks.workloads import expected_markups, share_right
 
@@ -31,7 +31,9 @@ def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[s
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("peer", [ONE_AT_A_TIME, LITSERVE, RAY_SERVE], ids=lambda peer: peer.name)
+@pytest.mark.parametrize(
+    "peer", [one_at_a_time(), litserve(), ray_serve()], ids=lambda peer: peer.name
+)
 def test_a_peer_that_is_asked_all_at_once_answers_rightly(
     peer: Contestant, expected: list[str]
 ) -> None:

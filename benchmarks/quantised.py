@@ -1,0 +1,73 @@
+"""The service with 8-bit weights beside itself in float32: how many answers stay the same.
+
+    python -m benchmarks.quantised [--quick] [--out FOLDER]
+
+On the embedded checkpoint, with one client and with sixteen, whose rows share every step.
+"""
+
+from matplotlib.figure import Figure as Plot
+
+from app.load.loops import Bounds
+from app.load.results import LoadResult
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import Case, Figure, Result, Row, main, tell
+from benchmarks.contestants import Contestant, running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.plots import draw_bars, panels
+from benchmarks.workloads import different_pictures, expected_markups, share_right
+
+CLIENTS = (1, 16)
+INT8 = service("int8", quantize="int8", picture_cache_bytes=0)
+FLOAT32 = service("float32", picture_cache_bytes=0)
+
+
+def measure(is_quick: bool) -> Result:
+    """See the module."""
+    workload = different_pictures(6 if is_quick else 300)
+    expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
+    rows: list[Row] = []
+    figures = []
+    for contestant in (INT8,) if is_quick else (FLOAT32, INT8):
+        tell(f"quantised: {contestant.name}")
+        with running(contestant, EMBEDDED_CHECKPOINT) as server:
+            for clients in CLIENTS:
+                bounds = Bounds(num_requests=len(workload))
+                samples = put_closed_load(server.url, workload, clients, bounds)
+                right = share_right(samples, expected)
+                rows.append(_row(contestant, clients, LoadResult.of(samples), right))
+                if contestant is INT8:
+                    name = f"int8 answers equal to float32's, {clients} at once"
+                    figures.append(Figure(name, right, at_least=0.98))
+    return Result(
+        "8-bit weights on the embedded checkpoint",
+        rows,
+        figures,
+        [f"{len(workload)} requests, about as many pictures; `equal`: to `generate`."],
+    )
+
+
+def _row(contestant: Contestant, clients: int, result: LoadResult, right: float) -> Row:
+    return {
+        "weights": contestant.name,
+        "clients": clients,
+        "requests/s": result.goodput_per_s,
+        "equal": right,
+    }
+
+
+def plot(result: Result) -> Plot:
+    """Shares of equal answers, a group of bars for each number of clients."""
+    figure, (axes,) = panels(1)
+    names = dict.fromkeys(str(row["weights"]) for row in result.rows)
+    series = {
+        name: [float(row["equal"] or 0) for row in result.rows if row["weights"] == name]
+        for name in names
+    }
+    draw_bars(axes, [f"{clients} clients" for clients in CLIENTS], series, "share equal")
+    return figure
+
+
+CASE = Case("quantised", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)
