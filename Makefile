@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-large fuzz check format demo-model eval bench chaos overload soak \
-	reliability openapi errors hooks clean
+	reliability image-check dashboard openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,12 @@ soak: $(INSTALLED) ## Load a service for half an hour, watch its memory
 
 reliability: $(INSTALLED) ## Write docs/reliability.md from the results of those three
 	@$(BIN)/python -m reliability.page > docs/reliability.tmp && mv docs/reliability.tmp docs/reliability.md
+
+image-check: $(INSTALLED) ## Build the container image with buildah, run it, ask it something; needs root
+	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python -m scripts.image_check
+
+dashboard: $(INSTALLED) ## Draw the dashboard from a run of two replicas, HAProxy and Prometheus
+	@$(BIN)/python -m scripts.draw_dashboard docs/images/dashboard.png
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
 	@$(BIN)/python -m app.http.describe > docs/openapi.json
