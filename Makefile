@@ -87,7 +87,7 @@ hooks: $(INSTALLED) ## Format before each commit, check before each push
 	@$(BIN)/pre-commit install
 
 clean: ## Remove the environment and all caches
-	@rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
