@@ -1,0 +1,146 @@
+"""Runs a deployment under load, with an upgrade and a death, and asks the dashboard's queries."""
+
+import random
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time
+from typing import Any
+
+import httpx
+
+from app.settings import EMBEDDED_CHECKPOINT
+from tests.support.clients import Clients
+from tests.support.deployment import Balancer, Prometheus, running_balancer, running_prometheus
+from tests.support.queries import panels
+from tests.support.replicas import Replica
+from tests.support.waiting import eventually
+
+SCENES = [path.read_bytes() for path in sorted((EMBEDDED_CHECKPOINT / "scenes").iterdir())]
+FORMS = (
+    {"task": "brief_caption"},
+    {"task": "detailed_caption"},
+    {"task": "phrase_grounding", "text": "a red circle"},
+    {"task": "grounded_vqa", "text": "How many shapes are there?"},
+    {"task": "brief_caption", "max_new_tokens": "8"},
+    {"task": "brief_caption", "temperature": "3"},
+)
+STEP_S = 2
+_LABEL = re.compile(r"\{\{(\w+)\}\}")
+RATES_LOOK_BACK = "20s"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a panel.
+
+    Attributes:
+        legend: its name.
+        times_s: since the beginning of the run.
+        values: at those times.
+    """
+
+    legend: str
+    times_s: list[float]
+    values: list[float]
+
+
+def mixed(client: httpx.Client) -> int:
+    """A request of any kind, some of them wrong."""
+    files = {"image": random.choice(SCENES)}  # noqa: S311 (it is no secret)
+    form = random.choice(FORMS)  # noqa: S311
+    return client.post("/v1/ground", files=files, data=form).status_code
+
+
+def collect() -> dict[int, list[Series]]:
+    """Run all of it, some minutes; the series of each panel, by the panel's number."""
+    with TemporaryDirectory(prefix="kosmos2-run-") as folder, ExitStack() as stack:
+        replicas = [
+            stack.enter_context(Replica(drain_delay_s=5, slots=4, max_waiting=8)) for _ in range(2)
+        ]
+        addresses = [replica.address for replica in replicas]
+        balancer = stack.enter_context(running_balancer(Path(folder), addresses))
+        prometheus = stack.enter_context(running_prometheus(Path(folder), addresses, balancer))
+        began = time()
+        _suffer(replicas, balancer)
+        names = {address: f"replica-{number}" for number, address in enumerate(addresses, 1)}
+        return _ask_all(prometheus, began, names)
+
+
+def _suffer(replicas: list[Replica], balancer: Balancer) -> None:
+    """Little load, much load, too much; an upgrade of one replica; the death of the other."""
+    eventually(lambda: _num_ready(balancer) == len(replicas))
+    for number, at_least in ((2, 150), (8, 600), (40, 1500)):
+        with _clients(balancer, number) as clients:
+            clients.wait_for(at_least)
+    with _clients(balancer, 4) as clients:
+        clients.wait_for(200)
+        replicas[0].stop()
+        clients.wait_for(100)
+        replicas[0].start()
+        clients.wait_for(200)
+        replicas[1].kill()
+        clients.wait_for(100)
+        replicas[1].start()
+        clients.wait_for(300)
+
+
+@contextmanager
+def _clients(balancer: Balancer, number: int) -> Iterator[Clients]:
+    clients = Clients(balancer.url, number, mixed)
+    with clients.asking():
+        yield clients
+
+
+def _num_ready(balancer: Balancer) -> float:
+    return balancer.metric("haproxy_backend_active_servers", proxy="replicas")
+
+
+def _ask_all(
+    prometheus: Prometheus, began: float, names: dict[str, str]
+) -> dict[int, list[Series]]:
+    return {
+        panel["id"]: [
+            series
+            for target in panel["targets"]
+            for series in _ask(prometheus, target, began, names)
+        ]
+        for panel in panels()
+    }
+
+
+def _ask(
+    prometheus: Prometheus, target: dict[str, Any], began: float, names: dict[str, str]
+) -> list[Series]:
+    """What one query answers over the run; replicas by the names that they were given."""
+    expression = target["expr"].replace("$__rate_interval", RATES_LOOK_BACK)
+    answer = prometheus.ask(
+        "query_range",
+        query=expression.replace("$instance", ".*"),
+        start=str(began),
+        end=str(time()),
+        step=str(STEP_S),
+    )
+    return [
+        Series(
+            _legend(
+                target["legendFormat"],
+                {label: names.get(value, value) for label, value in each["metric"].items()},
+            ),
+            [at - began for at, _ in each["values"]],
+            [float(value) for _, value in each["values"]],
+        )
+        for each in answer["result"]
+    ]
+
+
+def _legend(template: str, labels: dict[str, str]) -> str:
+    """As Grafana fills it in; a label that a series has not is blank.
+
+    >>> _legend("waiting {{instance}} {{revision}}", {"instance": "a", "job": "kosmos2"})
+    'waiting a'
+    """
+    return _LABEL.sub(lambda match: labels.get(match[1], ""), template).strip()

@@ -1,0 +1,69 @@
+"""What Prometheus sees of a real deployment, with the configuration that is shipped."""
+
+import math
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.deploy.conftest import Deployment
+from tests.support.clients import SCENE, Clients
+from tests.support.queries import all_queries
+from tests.support.waiting import eventually
+
+REFUSED = 'kosmos2_admission_rejections_total{reason="overloaded"}'
+# More than the two replicas have places.
+TOO_MANY = 40
+ORDINARY = {"task": "brief_caption"}
+SHORT = {"task": "brief_caption", "max_new_tokens": "1"}
+WRONG = {"task": "dance"}
+
+
+@pytest.fixture(scope="module")
+def busy(deployment: Deployment) -> Iterator[Deployment]:
+    """A deployment that has had requests of every kind, and goes on having some."""
+    url = deployment.balancer.url
+
+    def ask(data: dict[str, str], **headers: str) -> int:
+        sent = {"files": {"image": SCENE}, "data": data, "headers": headers, "timeout": 60}
+        return httpx.post(f"{url}/v1/ground", **sent).status_code
+
+    assert [ask(ORDINARY), ask(SHORT), ask(WRONG)] == [200, 200, 422]
+    assert ask(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
+    replica = deployment.replicas[0].service
+    with Clients(url, TOO_MANY).asking():
+        assert eventually(lambda: replica.metric(REFUSED) > 0)
+    with Clients(url, 1).asking():
+        yield deployment
+
+
+def test_all_replicas_and_the_balancer_are_scraped(deployment: Deployment) -> None:
+    def health() -> dict[str, str]:
+        targets = deployment.prometheus.ask("targets")["activeTargets"]
+        return {target["labels"]["instance"]: target["health"] for target in targets}
+
+    addresses = [replica.address for replica in deployment.replicas]
+    expected = dict.fromkeys([*addresses, deployment.balancer.metrics_address], "up")
+    assert eventually(lambda: health() == expected), health()
+
+
+@pytest.mark.parametrize("name", all_queries())
+def test_every_query_has_an_answer(busy: Deployment, name: str) -> None:
+    """An empty panel at 3 a.m. says neither that all is well nor that it is not."""
+
+    def has_data() -> bool:
+        series = busy.prometheus.query(all_queries()[name])
+        return any(not math.isnan(float(each["value"][1])) for each in series)
+
+    assert eventually(has_data, timeout_s=30), all_queries()[name]
+
+
+def test_a_replica_that_is_gone_fires_its_alert(deployment: Deployment) -> None:
+    """And the alert ends when the replica is back."""
+    replica = deployment.replicas[0]
+    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing())
+    replica.kill()
+    assert eventually(lambda: "Kosmos2ReplicaDown" in deployment.prometheus.firing())
+    replica.start()
+    deployment.wait_for_both()
+    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing())
