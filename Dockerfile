@@ -13,12 +13,12 @@ FROM debian:bookworm-slim AS python
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         fonts-unifont libfribidi0 python3 tini \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
 FROM python AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-pip python3-venv \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN python3 -m venv --without-pip /opt/kosmos2/dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_PYTHON=/opt/kosmos2/dependencies/bin/python
 WORKDIR /build
@@ -57,7 +57,7 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 # The start lasts as long as a download may. Unready when it drains, too: see docs/operations.md.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30m --retries=2 CMD ["python", "-c", \
-    "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('KOSMOS2_PORT', '8000') + '/readyz')"]
+    "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + (e('KOSMOS2_OPS_PORT') or e('KOSMOS2_PORT') or '8000') + '/readyz')"]
 ENTRYPOINT ["tini", "--", "kosmos2"]
 CMD ["serve"]
 ARG VERSION=

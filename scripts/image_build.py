@@ -72,6 +72,7 @@ def _make_base() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
+        subprocess.run(["chroot", folder, "apt-get", "clean"], check=True)
         container = buildah("from", "scratch")
         buildah("copy", "--quiet", container, folder, "/")
         buildah("commit", "--quiet", "--rm", "--format=docker", container, name)

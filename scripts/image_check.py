@@ -3,7 +3,8 @@
     sudo python -m scripts.image_check
 
 It runs as an orchestrator would run it: with its own user, entry point and environment, its root
-file system read-only, memory at /tmp and at its volumes. Ends in one JSON line.
+file system read-only, memory at /tmp and at its volumes. Prints one JSON line; what programs say
+meanwhile is on standard error.
 """
 
 import json
@@ -25,6 +26,7 @@ from scripts.image_build import ROOT, build_image, buildah
 
 SCENE = ROOT / "app" / "demo" / "scenes" / "red_circle.png"
 START_TIMEOUT_S = 300
+STANDARD_ERROR = 2
 BUILD_TOOLS = ("cc", "gcc", "g++", "c++", "ld", "make", "pip", "pip3", "git", "curl", "wget")
 
 # $1: the image's root; $2: its user; $3: its volumes, one a line; then its command.
@@ -94,7 +96,7 @@ class Container:
         """
         if self._runtime.poll() is not None:
             raise RuntimeError(f"the image ended with {self._runtime.returncode}")
-        check = self._start(*self._config["Healthcheck"]["Test"][1:], stderr=subprocess.DEVNULL)
+        check = self._start(*self._config["Healthcheck"]["Test"][1:], output=subprocess.DEVNULL)
         return check.wait() == 0
 
     def stop(self) -> int:
@@ -109,12 +111,12 @@ class Container:
             self._runtime.kill()
             self._runtime.wait()
 
-    def _start(self, *command: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
+    def _start(self, *command: str, output: int = STANDARD_ERROR) -> subprocess.Popen[bytes]:
         volumes = "\n".join(self._config["Volumes"])
         contained = (str(self._root), self._config["User"], volumes, *self._environment, *command)
         namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
         contain = (*namespaces, "sh", "-c", _CONTAIN, "sh")
-        return subprocess.Popen([*contain, *contained], stderr=stderr)
+        return subprocess.Popen([*contain, *contained], stdout=output, stderr=output)
 
 
 @contextmanager
@@ -157,7 +159,7 @@ def _contents(root: Path) -> dict[str, Any]:
         "weights": {
             f"/{path.relative_to(root)}": size
             for path, size in sizes.items()
-            if path.suffix in {".safetensors", ".pt", ".pth", ".onnx", ".ckpt"}
+            if path.suffix in {".safetensors", ".pt", ".onnx", ".ckpt"}
         },
     }
 
