@@ -12,7 +12,12 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from app.answers import Answer, AnswerEvent, NewText
 from app.errors import Kosmos2Error
 from app.http.connection import while_connected
-from app.http.problems import problem_of
+from app.http.problems import (
+    INTERNAL_ERROR,
+    INTERNAL_ERROR_DETAIL,
+    problem_of,
+    problem_of_kind,
+)
 from app.http.schemas import AnswerBody, EntityEvent, TokenEvent
 from app.outcomes import Outcome
 from app.service import Listener
@@ -57,6 +62,12 @@ async def respond_with_events(
         first.result()
     frames = aclosing(_frames(first, items, outcome, request.state.request_id, keep_alive_s))
     return EventSourceResponse(await lifetime.enter_async_context(frames), headers=_HEADERS)
+
+
+def internal_error_frame(request_id: str) -> bytes:
+    """The last event of a stream that ends with what nobody foresaw."""
+    problem = problem_of_kind(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, request_id)
+    return _frame("error", problem.model_dump(exclude_none=True))
 
 
 def describe_events() -> dict[str, Any]:

@@ -51,6 +51,7 @@ class ProblemKind:
 
 
 INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
+INTERNAL_ERROR_DETAIL = "the service failed on this request"
 NOT_FOUND = ProblemKind(HTTPStatus.NOT_FOUND, "not_found")
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
@@ -96,14 +97,15 @@ def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
     errors = None
     if isinstance(error, InvalidRequest):
         errors = [FieldProblem.from_error(each) for each in error.errors]
-    return _problem(PROBLEMS.get(type(error), INTERNAL_ERROR), str(error), request_id, errors)
+    kind = PROBLEMS.get(type(error), INTERNAL_ERROR)
+    return problem_of_kind(kind, str(error), request_id, errors)
 
 
 def problem_response(
     kind: ProblemKind, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An error that is none of ours, as it goes out."""
-    return _response(_problem(kind, detail, request_id), headers)
+    return _response(problem_of_kind(kind, detail, request_id), headers)
 
 
 def response_of(error: Kosmos2Error, request_id: str) -> Response:
@@ -118,9 +120,10 @@ def response_of(error: Kosmos2Error, request_id: str) -> Response:
     return _response(problem_of(error, request_id), headers)
 
 
-def _problem(
+def problem_of_kind(
     kind: ProblemKind, detail: str, request_id: str, errors: list[FieldProblem] | None = None
 ) -> Problem:
+    """What an error that is none of ours is on the wire."""
     return Problem(
         title=kind.status.phrase,
         status=kind.status,

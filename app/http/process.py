@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import uvicorn
 
@@ -23,7 +24,7 @@ from app.engine.client import EngineClient
 from app.errors import Unavailable
 from app.http.app import create_app
 from app.http.protocol import guarded
-from app.logs import configure_logs
+from app.logs import configure_logs, get_logger
 from app.picture_processes.pool import PicturePool
 from app.run_directory import RunDirectory
 from app.settings import Settings
@@ -50,6 +51,7 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
     """Serve until the supervisor says stop or is gone."""
     settings, page = run_directory.read_settings(), run_directory.open_page()
     checkpoint = run_directory.read_checkpoint()
+    asyncio.get_running_loop().set_exception_handler(_log_unhandled)
     ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
     engine = EngineClient(run_directory.engine_endpoint, page, worker)
     async with PicturePool(settings) as pictures:
@@ -70,6 +72,11 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
         obeying.cancel()
         receiving.cancel()
         engine.close()
+
+
+def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Asyncio's own handler would write an exception's message, which may hold what a user sent."""
+    get_logger().error(context["message"], exc_info=context.get("exception"))
 
 
 async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings) -> None:

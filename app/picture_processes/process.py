@@ -5,12 +5,13 @@
 It ends when its standard input does, and when a picture takes more than `limits` allow.
 """
 
+import os
 import sys
 import warnings
 
 from app.annotation import Annotator
 from app.errors import InvalidImage, RequestError
-from app.logs import configure_logs
+from app.logs import configure_logs, log_unforeseen
 from app.picture_processes.limits import limit_memory, limit_processor_time
 from app.picture_processes.messages import (
     Decode,
@@ -43,10 +44,20 @@ def _decode(job: Decode, max_pixels: int) -> Decoded:
     return Decoded(picture.width, picture.height, picture.exif_orientation, picture.pixels)
 
 
+def silence_native_code() -> None:
+    """Decoders in C print what they think of users' pictures; our own log keeps its stream."""
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 def main() -> None:
     """Perform jobs for as long as there are any."""
     max_pixels = int(sys.argv[1])
+    silence_native_code()
     configure_logs(sys.argv[2], "pictures")
+    sys.excepthook = log_unforeseen
     # Pillow warns of damaged metadata in users' pictures; that is nobody's business.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     limit_memory(max_pixels)

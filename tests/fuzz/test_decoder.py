@@ -11,9 +11,8 @@ from app.picture_processes.pool import PicturePool
 from app.settings import Settings
 from tests.fuzz.counts import show_counts
 from tests.fuzz.mutants import mutants, pieces
-from tests.support.formats import FILES, FILES_WITH_METADATA
+from tests.support.formats import ALL_FILES, FILES
 
-ALL_FILES = FILES | FILES_WITH_METADATA
 FULL = 1_000  # of each file: 27,000 in all
 SHORT = 8
 

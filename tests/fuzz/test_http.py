@@ -12,7 +12,7 @@ import pytest
 
 from tests.fuzz.counts import show_counts
 from tests.fuzz.mutants import mutants
-from tests.fuzz.test_decoder import ALL_FILES
+from tests.support.formats import ALL_FILES
 from tests.support.pictures import picture_file
 from tests.support.service import RunningService, running_service
 

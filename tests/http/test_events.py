@@ -168,8 +168,8 @@ def test_a_failure_before_the_first_event_is_raised(error: Kosmos2Error) -> None
 
 
 @pytest.mark.parametrize("midway", [True, False])
-def test_what_nobody_foresaw_is_raised_and_ends_the_body(midway: bool) -> None:
-    """The last HTTP handler logs it; the client sees a body without an end."""
+def test_what_nobody_foresaw_is_raised(midway: bool) -> None:
+    """The last HTTP handler logs it, and ends a stream that has begun with an error."""
     client = Client()
     with pytest.raises(ZeroDivisionError):
         asyncio.run(converse(fails(ZeroDivisionError(), midway=midway), client))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,18 +17,30 @@ from app.http.middleware import RequestContext
 from app.metrics import HttpMetrics
 from app.settings import Settings
 from app.shared_page import SharedPage
+from tests.support.events import read_events
 
 
 class FailingApp:
     """Fails, before its answer has begun or after."""
 
-    def __init__(self, *, after_start: bool) -> None:
-        self._after_start = after_start
+    def __init__(self, *, after_start: bool, kind: str = "application/json") -> None:
+        self._after_start, self._kind = after_start, kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._after_start:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
+            headers = [(b"content-type", self._kind.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         raise LookupError("a planted marker")
+
+
+class StreamingApp:
+    """Answers in parts until the client leaves."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            await send({"type": "http.response.body", "body": b"part", "more_body": True})
 
 
 class EchoingApp:
@@ -77,7 +90,25 @@ def test_what_nobody_foresaw_is_an_internal_error(
 
 def test_an_answer_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
     sent = call(context(FailingApp(after_start=True), tmp_path))
-    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert [message.get("body") for message in sent] == [None, b"begun"]
+
+
+def test_a_stream_that_has_begun_ends_with_the_error(tmp_path: Path) -> None:
+    """Its reader could not tell a cut from an end."""
+    app = FailingApp(after_start=True, kind="text/event-stream; charset=utf-8")
+    *_, last = call(context(app, tmp_path))
+    [event] = read_events(last["body"].decode().split("\n")[:-1])
+    assert not last.get("more_body", False)
+    assert (event.name, event.data["code"]) == ("error", "internal_error")
+    assert "planted" not in str(event)
+
+
+def test_the_log_tells_of_a_client_that_left(tmp_path: Path) -> None:
+    """Though its answer had begun with another status."""
+    with structlog.testing.capture_logs() as logged:
+        call(context(StreamingApp(), tmp_path), [b"a body"])
+        call(context(EchoingApp(), tmp_path))
+    assert [line["status"] for line in logged] == [499, 200]
 
 
 def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> None:

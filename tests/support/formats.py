@@ -78,3 +78,6 @@ FILES_WITH_METADATA = {
     "GIF with a comment": file_of(landscape(), "GIF", comment=b"comment"),
 }
 """The same with what cameras and programs add."""
+
+ALL_FILES = FILES | FILES_WITH_METADATA
+"""Both."""

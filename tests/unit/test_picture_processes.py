@@ -15,6 +15,7 @@ from app.picture_processes.pool import PicturePool
 from app.pictures.decode import decode_picture
 from app.pictures.labels import Mark
 from app.settings import Settings
+from tests.fuzz.mutants import mutants
 from tests.support.bombs import (
     gif_of_a_long_comment,
     jpeg_of_many_scans,
@@ -23,7 +24,7 @@ from tests.support.bombs import (
     tiff_of_a_large_tile,
     tiff_of_many_tags,
 )
-from tests.support.formats import file_of
+from tests.support.formats import ALL_FILES, file_of
 from tests.support.pictures import picture_file
 from tests.support.waiting import eventually
 
@@ -218,6 +219,21 @@ def test_a_file_that_takes_hours_is_refused_after_its_time() -> None:
 
     assert limits.PROCESSOR_S <= 20
     with_pool(use)
+
+
+def test_what_decoders_print_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    """Those in C write to standard error what they think of a picture, and parts of it."""
+    broken = [
+        mutant
+        for name in ("LZW TIFF", "JPEG TIFF", "TIFF with metadata")
+        for mutant in mutants(ALL_FILES[name], 30, "noisy")
+    ]
+
+    async def use(pool: PicturePool) -> None:
+        await asyncio.gather(*(pool.decode(file) for file in broken), return_exceptions=True)
+
+    with_pool(use)
+    assert capfd.readouterr().err == ""
 
 
 def test_at_the_end_no_process_is_left() -> None:
