@@ -70,8 +70,8 @@ def measure(is_quick: bool) -> Result:
         [
             f"{len(workload)} requests in turn, about as many pictures; medians of "
             f"{len(runs[OURS.name, 1])} repetitions, in brackets the range; `right` is the lowest "
-            "share of answers equal to `generate` on the request alone. No pictures are kept. The "
-            f"peers have {threads} threads of torch, with which `generate` is faster here."
+            "share of answers equal to `generate` on the request alone. No pictures are kept. "
+            f"Threads of torch in each peer: {threads}."
         ],
     )
 
