@@ -47,12 +47,10 @@ class Kosmos2Model:
     @property
     def num_bytes(self) -> int:
         """Memory of the weights."""
-        modules = (self.decoder, self.vision)
-        return sum(
-            tensor.nbytes
-            for module in modules
-            for tensor in chain(module.parameters(), module.buffers())
-        )
+        modules = [*self.decoder.modules(), *self.vision.modules()]
+        tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
+        packed = (m.num_weight_bytes for m in modules if isinstance(m, Int8Linear))
+        return sum(tensor.nbytes for tensor in tensors) + sum(packed)
 
 
 def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
