@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from time import monotonic
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
         print(f"\nkilled: {clients.first.total()} requests, {dict(clients.first)}, {counts}")
     assert set(clients.first) == {200, 502}
     assert set(clients.final) == {200}
-    assert num_lost() - lost == clients.first[502]
+    assert num_lost() - lost >= clients.first[502]
     assert num_redispatched() > redispatched
 
 
@@ -164,11 +165,10 @@ def send(balancer: Balancer, text: str) -> httpx.Response:
     address = httpx.URL(balancer.url)
     with socket.create_connection((address.host, address.port or 80), timeout=60) as connection:
         connection.sendall(text.encode())
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = received.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
-    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
+        response = HTTPResponse(connection)
+        response.begin()
+        headers, body = response.getheaders(), response.read()
+    return httpx.Response(response.status, headers=headers, content=body)
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> bool:
