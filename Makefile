@@ -11,10 +11,13 @@ BIN := .venv/bin
 # As old as the last installation, so that nothing is installed again when nothing changed.
 INSTALLED := .venv/.installed
 
+install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
+	--editable ".[dev,$(1)]"
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-large fuzz check format demo-model eval bench chaos overload soak \
-	reliability image-check dashboard openapi errors hooks clean
+	reliability image-check dashboard audit sbom openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -55,8 +58,7 @@ eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
 
 bench: $(INSTALLED) ## Measure this service beside others, into benchmarks/results; takes hours
-	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable ".[dev,bench]"
+	@$(call install-extra,bench)
 	@$(BIN)/python -m benchmarks
 
 chaos: $(INSTALLED) ## Break a loaded service for ten minutes, account for every request
@@ -76,6 +78,15 @@ image-check: $(INSTALLED) ## Build the container image with buildah, run it, ask
 
 dashboard: $(INSTALLED) ## Draw the dashboard from a run of two replicas, HAProxy and Prometheus
 	@$(BIN)/python -m scripts.draw_dashboard docs/images/dashboard.png
+
+audit: $(INSTALLED) ## Ask PyPI for known flaws of every pinned package; one it cannot tell of fails too
+	@$(call install-extra,audit)
+	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to build/sbom.json (CycloneDX)
+	@$(call install-extra,audit)
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json .venv
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
 	@$(BIN)/python -m app.http.describe > docs/openapi.json
