@@ -168,8 +168,10 @@ class EngineClient:
         self._context.destroy(linger=0)
 
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
+        # Copied: else the library starts a thread with files of its own, and ends the process when
+        # there are no descriptors left for them.
         frames = [encode(pending.message_for(epoch)), pending.prompt.pixels]
-        await self._socket.send_multipart(frames, copy=False)
+        await self._socket.send_multipart(frames)
 
     def _hand_out(self, message: NewTokens) -> None:
         for new_token in message.tokens:
