@@ -11,6 +11,8 @@ from app.checkpoint import Checkpoint
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory, StartupError
 from app.model.checkpoint import read_config, weights_bytes
+from app.model.linear import LinearLayers, can_pack
+from app.model.quantised import check_kernels
 from app.settings import Settings
 
 SMALL_MODEL_BYTES = 2**30
@@ -29,12 +31,14 @@ class Size:
         num_slots: sequences at once.
         slot_bytes: of each.
         picture_cache_bytes: at most.
+        linear: what the model's linear layers become.
     """
 
     weights_bytes: int
     num_slots: int
     slot_bytes: int
     picture_cache_bytes: int
+    linear: LinearLayers
 
     @property
     def total_bytes(self) -> int:
@@ -81,7 +85,8 @@ def plan_size(
     heads = text.attention_heads
     shape = KeyValueShape(text.layers, heads, text.embed_dim // heads)
     slot_bytes = settings.max_sequence_length * shape.bytes_per_token(dtype)
-    weights = weights_bytes(checkpoint, dtype, settings.quantize == "int8")
+    linear = _choose_linear(settings, checkpoint, device, dtype)
+    weights = weights_bytes(checkpoint, dtype, linear)
     if settings.slots is not None:
         num_slots = settings.slots
     elif device.type == "cuda":
@@ -89,7 +94,23 @@ def plan_size(
         num_slots = max(1, min(MAX_CUDA_SLOTS, room // slot_bytes))
     else:
         num_slots = CPU_SLOTS_SMALL if weights < SMALL_MODEL_BYTES else CPU_SLOTS_LARGE
-    return Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes)
+    return Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes, linear)
+
+
+def _choose_linear(
+    settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> LinearLayers:
+    """Packed weights are for large models on the CPU: a small one's calls take longer to begin.
+
+    Raises:
+        StartupError: 8 bits are asked for where torch has no kernels for them.
+    """
+    if settings.quantize == "int8":
+        check_kernels()
+        return LinearLayers.INT8
+    is_large = weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) >= SMALL_MODEL_BYTES
+    is_packed = device.type == "cpu" and is_large and can_pack()
+    return LinearLayers.PACKED if is_packed else LinearLayers.PLAIN
 
 
 def choose_threads(size: Size, device: torch.device) -> int:

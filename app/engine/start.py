@@ -25,6 +25,7 @@ from app.engine.runner import PhaseTimer, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.engine.sizing import (
+    Size,
     check_size,
     choose_device,
     choose_threads,
@@ -35,6 +36,7 @@ from app.errors import StartupError
 from app.logs import configure_logs, get_logger
 from app.metrics import EngineMetrics
 from app.model.checkpoint import Kosmos2Model, load_model, weights_bytes
+from app.model.linear import LinearLayers
 from app.run_directory import RunDirectory
 from app.settings import Settings
 from app.shared_page import EngineFacts
@@ -42,12 +44,18 @@ from app.tokenizer import Kosmos2Tokenizer
 
 
 def load(
-    settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    settings: Settings,
+    checkpoint: Checkpoint,
+    size: Size,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Kosmos2Model:
     """Load the model behind a progress bar."""
     columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("weights", total=weights_bytes(checkpoint, dtype, False))
+        task = progress.add_task(
+            "weights", total=weights_bytes(checkpoint, dtype, LinearLayers.PLAIN)
+        )
         return load_model(
             checkpoint,
             list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids),
@@ -55,7 +63,7 @@ def load(
             device,
             dtype,
             lambda num_bytes: progress.advance(task, num_bytes),
-            is_quantised=settings.quantize == "int8",
+            size.linear,
         )
 
 
@@ -101,7 +109,7 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     size = plan_size(settings, checkpoint, device, dtype)
     check_size(checkpoint, size, device)
     torch.set_num_threads(choose_threads(size, device))
-    model = load(settings, checkpoint, device, dtype)
+    model = load(settings, checkpoint, size, device, dtype)
     runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase)
     warm_up(runner)
     return runner

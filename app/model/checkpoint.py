@@ -12,7 +12,8 @@ from transformers import Kosmos2Config
 from app.checkpoint import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
-from app.model.quantised import Int8Linear, quantise_linear_layers
+from app.model.linear import LinearLayers, PackedLinear, replace_linear_layers
+from app.model.quantised import Int8Linear
 from app.model.vision import VisionEncoder
 from app.model.weights import Placement, read_tensors
 
@@ -70,24 +71,28 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     return config
 
 
-def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, is_quantised: bool) -> int:
+def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, linear: LinearLayers) -> int:
     """Memory the weights will take once loaded, but for the scales of those in 8 bits."""
     return sum(
-        torch.Size(stored.shape).numel() * _bytes_per_element(name, stored, dtype, is_quantised)
+        torch.Size(stored.shape).numel() * _bytes_per_element(name, stored, dtype, linear)
         for name, stored in checkpoint.tensors.items()
     )
 
 
 def _bytes_per_element(
-    name: str, stored: StoredTensor, dtype: torch.dtype, is_quantised: bool
+    name: str, stored: StoredTensor, dtype: torch.dtype, linear: LinearLayers
 ) -> int:
     if name.endswith("lm_head.weight"):  # the embedding once more
         return 0
-    if is_quantised and name.startswith(f"{_DECODER}layers.") and len(stored.shape) == 2:
-        return 1
-    if is_quantised and name == f"{_DECODER}embed_tokens.weight":
-        return dtype.itemsize + 1  # kept for looking up, in 8 bits as the head
-    return dtype.itemsize
+    if name == f"{_DECODER}embed_tokens.weight":  # kept for looking up, whatever the head is
+        return dtype.itemsize + _bytes_of_head_weight(dtype, linear)
+    is_in_layers = name.startswith(f"{_DECODER}layers.") and len(stored.shape) == 2
+    return 1 if is_in_layers and linear is LinearLayers.INT8 else dtype.itemsize
+
+
+def _bytes_of_head_weight(dtype: torch.dtype, linear: LinearLayers) -> int:
+    sizes = {LinearLayers.PLAIN: 0, LinearLayers.PACKED: dtype.itemsize, LinearLayers.INT8: 1}
+    return sizes[linear]
 
 
 def load_model(
@@ -97,7 +102,7 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     on_progress: Callable[[int], None],
-    is_quantised: bool = False,
+    linear: LinearLayers = LinearLayers.PLAIN,
 ) -> Kosmos2Model:
     """Load the weights.
 
@@ -108,11 +113,11 @@ def load_model(
         device: where to.
         dtype: of weights, activations and KV.
         on_progress: called with the bytes of each part that has been loaded.
-        is_quantised: keep the decoder's linear layers and its head in 8 bits; on the CPU.
+        linear: what linear layers become. In 8 bits: the decoder's with its head; those of the
+            vision tower are packed.
 
     Raises:
         CheckpointError: a tensor is missing or of another shape.
-        StartupError: 8 bits are asked for where torch has no kernels for them.
     """
     config = read_config(checkpoint)
     config._attn_implementation = "sdpa"  # for the vision tower and the resampler
@@ -122,10 +127,12 @@ def load_model(
     for prefix, part in _parts(decoder, vision):
         part.to(dtype).to_empty(device=device)
         read_tensors(_placements(checkpoint, prefix, part), on_progress)
-        if is_quantised and part is not vision:
-            quantise_linear_layers(part)
-    if is_quantised:
-        decoder.head = Int8Linear(decoder.embed_tokens.weight.data, None)
+        if linear is not LinearLayers.PLAIN:
+            is_int8 = linear is LinearLayers.INT8 and part is not vision
+            replace_linear_layers(part, Int8Linear if is_int8 else PackedLinear)
+    if linear is not LinearLayers.PLAIN:
+        make = Int8Linear if linear is LinearLayers.INT8 else PackedLinear
+        decoder.head = make(decoder.embed_tokens.weight.data, None)
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(

@@ -75,15 +75,11 @@ def _pack(weight: Tensor) -> object:
     return packed
 
 
-def quantise_linear_layers(module: nn.Module) -> None:
-    """Replace every linear layer within a module; the float weights are let go.
+def check_kernels() -> None:
+    """See that torch has what 8 bits need.
 
     Raises:
-        StartupError: this build of torch has no kernels for it.
+        StartupError: it has not.
     """
     if ENGINE not in torch.backends.quantized.supported_engines:
         raise StartupError("quantize int8 needs a processor of the x86 family")
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, Int8Linear(child.weight.data, child.bias.data))

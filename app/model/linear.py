@@ -1,0 +1,58 @@
+"""How linear layers are computed: as PyTorch has them, packed for the CPU, or in 8 bits."""
+
+from collections.abc import Callable
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+
+MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
+
+
+class LinearLayers(Enum):
+    """What a model's linear layers become once loaded."""
+
+    PLAIN = "plain"
+    PACKED = "packed"
+    INT8 = "int8"
+
+
+class PackedLinear(nn.Module):
+    """y = x·Wᵀ + b with W laid out as oneDNN's kernels read it.
+
+    The arithmetic is that of the dtype, nothing is rounded. Left in rows, weights would be laid out
+    anew in every call, or go through kernels that do not know this processor's widest registers.
+
+    Args:
+        weight: (O, I), on the CPU; not kept.
+        bias: (O,).
+    """
+
+    packed: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("packed", torch.ops.mkldnn._reorder_linear_weight(weight, None))
+        self.register_buffer("bias", bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, I) → (…, O)."""
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs, self.packed, self.bias, "none", [], ""
+        )
+        return outputs
+
+
+def can_pack() -> bool:
+    """Whether this build of torch has oneDNN."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:
+    """Make every linear layer within a module another one; the old weights are let go."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                bias = None if child.bias is None else child.bias.data
+                setattr(parent, name, make(child.weight.data, bias))
