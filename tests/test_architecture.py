@@ -57,7 +57,6 @@ TORCH = ("describe", "kv_slots", "runner", "sampling", "sizing", "start")
 HOMES = {
     "aiohttp": ("app.load",),
     "fastapi": ("app.http",),
-    "fastapi_offline": ("app.http",),
     "fontTools": ("app.pictures",),
     "httpx": ("app.demonstration",),
     "huggingface_hub": ("app.checkpoint",),
