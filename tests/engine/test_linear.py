@@ -113,7 +113,7 @@ def test_the_weights_take_the_memory_that_was_planned(
     assert planned <= embedded(linear, dtype).num_bytes <= 1.04 * planned
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_a_model_of_packed_layers_computes_the_same() -> None:
     """Those of the vision tower too, which `transformers` calls."""
     plain, packed = embedded(LinearLayers.PLAIN), embedded(LinearLayers.PACKED)
