@@ -8,12 +8,12 @@ when something that it held was not given back.
 
 import argparse
 import asyncio
-import random
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,17 @@ from reliability.aftermath import (
 )
 from reliability.attempts import Attempt, random_attempts
 from reliability.client import ChaosClient
-from reliability.faults import PROCESS_FAULTS, Fault, Target, hang_engine
+from reliability.faults import Target
 from reliability.ledger import VIOLATIONS, Ledger, Record, count_fates
+from reliability.plan import ChaosPlan, Track
 from reliability.processes import ServiceProcesses
 from reliability.questions import Question, bad_questions, good_questions
 from reliability.results import tell
-from reliability.wire_faults import WIRE_FAULTS
 from tests.support.service import RunningService, running_service
 
 DEADLINE_S, MARGIN_S = 120.0, 30.0
 LIMIT_S = DEADLINE_S + MARGIN_S
-BODY_TIMEOUT_S, PAUSE_S = 8.0, 2.0
+BODY_TIMEOUT_S, PAUSE_S = 8.0, 1.5
 MAX_BODY_BYTES = 2**20
 SETTINGS = {
     "http_workers": NUM_HTTP_PROCESSES,
@@ -47,36 +47,8 @@ SETTINGS = {
     "body_timeout_s": BODY_TIMEOUT_S,
     "max_body_bytes": MAX_BODY_BYTES,
 }
-HANGS_FROM_S = 120.0
-"""A hang takes the watchdog half a minute to see: shorter runs go without."""
-
 _NUM_QUESTIONS = 40
-_REQUESTS_PER_S = 6.0
-_GAPS_S = (0.5, 6.0)
 _NUM_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class ChaosPlan:
-    """What is to be done to the service.
-
-    Attributes:
-        seconds: of load and faults; what is under way then comes to its end.
-        seed: of all choices.
-    """
-
-    seconds: float
-    seed: int
-
-    def tracks(self) -> dict[str, Sequence[Fault]]:
-        """The faults, those of a track one after the other, the tracks at the same time.
-
-        >>> sorted(ChaosPlan(60, 0).tracks())
-        ['engine', 'http', 'wire']
-        """
-        hangs = (hang_engine,) if self.seconds >= HANGS_FROM_S else ()
-        engine = (*PROCESS_FAULTS["engine"], *hangs)
-        return {**PROCESS_FAULTS, "engine": engine, "wire": WIRE_FAULTS}
 
 
 @contextmanager
@@ -97,8 +69,12 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
     async with httpx.AsyncClient(limits=limits, timeout=2 * LIMIT_S) as http:
         good = good_questions(_NUM_QUESTIONS, plan.seed)
         client = ChaosClient(http, service.url, LIMIT_S, PAUSE_S)
-        target = await _aim(service, client, good, plan.seed)
-        faults = await _torment(target, good, plan)
+        began = time.monotonic()
+        answers = await _learn_answers(client, good)
+        # As fast as one client that waits: much less than the service can, much of the time.
+        rate = len(good) / (time.monotonic() - began)
+        target = _aim(service, client, answers, plan.seed)
+        faults = await _torment(target, good, rate, plan)
         leftovers = await leftovers_of(service, target.page)
     records = target.ledger.records(times_logged(service))
     recoveries_s = [round(seconds, 2) for seconds in target.recoveries_s]
@@ -106,6 +82,7 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
         "tool": "chaos",
         **asdict(plan),
         "machine": machine,
+        "requests_per_s": round(rate, 2),
         "faults": dict(sorted(faults.items())),
         **count_fates(records),
         **await engine_deaths(service),
@@ -116,15 +93,17 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
     return report, _violations(records, leftovers)
 
 
-async def _aim(
-    service: RunningService, client: ChaosClient, good: Sequence[Question], seed: int
+def _aim(
+    service: RunningService,
+    client: ChaosClient,
+    answers: Mapping[Question, dict[str, Any]],
+    seed: int,
 ) -> Target:
-    """Learn all that is to be known of the service while it is well."""
     return Target.aimed(
         ServiceProcesses(service.process.pid),
         client,
-        Ledger(await _learn_answers(client, good)),
-        probe=next(question for question in good if "seed" not in question.fields),
+        Ledger(answers),
+        probe=next(question for question in answers if "seed" not in question.fields),
         max_body_bytes=MAX_BODY_BYTES,
         seed=seed,
     )
@@ -143,44 +122,39 @@ async def _learn_answers(
     return answers
 
 
-async def _torment(target: Target, good: Sequence[Question], plan: ChaosPlan) -> Counter[str]:
-    """Load and faults side by side, until the time is over and all is answered."""
-    faults = Counter[str]()
+async def _torment(
+    target: Target, good: Sequence[Question], rate: float, plan: ChaosPlan
+) -> Counter[str]:
+    """Load and faults side by side, until the time is over and all is answered; the faults."""
     async with asyncio.TaskGroup() as everything:
-        everything.create_task(_load(target, good, plan))
-        for name, kinds in plan.tracks().items():
-            rng = random.Random(f"{plan.seed} {name}")
-            everything.create_task(_inject(target, kinds, rng, plan.seconds, faults))
-    return faults
+        everything.create_task(_load(target, good, rate, plan))
+        tracks = [
+            everything.create_task(_inject(target, track, f"{plan.seed} {name}", plan.seconds))
+            for name, track in plan.tracks.items()
+        ]
+    return sum((track.result() for track in tracks), Counter[str]())
 
 
-async def _load(target: Target, good: Sequence[Question], plan: ChaosPlan) -> None:
+async def _load(target: Target, good: Sequence[Question], rate: float, plan: ChaosPlan) -> None:
     clock = asyncio.get_running_loop().time
     began = clock()
     attempts = random_attempts(good, bad_questions(), plan.seed)
     async with asyncio.TaskGroup() as requests:
-        for arrival in poisson_arrivals(_REQUESTS_PER_S, plan.seed, Bounds(seconds=plan.seconds)):
+        for arrival in poisson_arrivals(rate, plan.seed, Bounds(seconds=plan.seconds)):
             await asyncio.sleep(began + arrival - clock())
             requests.create_task(target.send(next(attempts)))
 
 
-async def _inject(
-    target: Target,
-    kinds: Sequence[Fault],
-    rng: random.Random,
-    seconds: float,
-    faults: Counter[str],
-) -> None:
-    """Faults one after the other: all kinds in random order, again and again."""
-    clock = asyncio.get_running_loop().time
+async def _inject(target: Target, track: Track, seed: str, seconds: float) -> Counter[str]:
+    """Faults one after the other; how many of each there were."""
+    clock, faults = asyncio.get_running_loop().time, Counter[str]()
     ends_at = clock() + seconds
-    waiting = list[Fault]()
-    while (gap_s := rng.uniform(*_GAPS_S)) < ends_at - clock():
+    for gap_s, fault in track.schedule(seed):
+        if clock() + gap_s >= ends_at:
+            break
         await asyncio.sleep(gap_s)
-        waiting = waiting or rng.sample(kinds, len(kinds))
-        fault = waiting.pop()
-        await fault(target)
-        faults[fault.__name__] += 1
+        faults[fault.__name__] += await fault(target)
+    return faults
 
 
 def _violations(records: Sequence[Record], leftovers: dict[str, float]) -> list[str]:

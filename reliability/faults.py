@@ -4,7 +4,8 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,6 +22,7 @@ from reliability.questions import Question
 LONGEST_WAIT_S = 180.0
 _LOOK_S = 0.05
 _PAUSES_S = (0.5, 3.0)
+_SPARED_S = 20.0
 
 
 @dataclass
@@ -76,41 +78,43 @@ class Target:
             return None
         return next(iter(self.processes.of(ENGINE)), None)
 
-    def any_of(self, module: str) -> psutil.Process | None:
-        """One of the processes of a kind, if there is one now."""
-        processes = self.processes.of(module)
+    def any_of(self, module: str, min_age_s: float = 0.0) -> psutil.Process | None:
+        """One of the processes of a kind, if there is one now that is so old."""
+        born_before = time.time() - min_age_s
+        processes = [p for p in self.processes.of(module) if p.create_time() <= born_before]
         return self.rng.choice(processes) if processes else None
 
 
-Fault = Callable[[Target], Awaitable[None]]
+Fault = Callable[[Target], Awaitable[bool]]
+"""Injects a fault and waits until it is over; false when there was nothing to hit."""
 
 
-async def kill_engine(target: Target) -> None:
+async def kill_engine(target: Target) -> bool:
     """SIGKILL; then see how long it takes until a new request has its first token."""
     engine = await target.engine()
     if engine is None:
-        return
+        return False
     killed_at = asyncio.get_running_loop().time()
     _send_signal(engine, signal.SIGKILL)
     target.recoveries_s.append(await _first_token_at(target) - killed_at)
+    return True
 
 
-async def pause_engine(target: Target) -> None:
+async def pause_engine(target: Target) -> bool:
     """SIGSTOP, and SIGCONT before the watchdog is alarmed."""
-    engine = await target.engine()
-    if engine is not None:
-        await _pause(target, engine)
+    return await _pause(target, await target.engine())
 
 
-async def hang_engine(target: Target) -> None:
+async def hang_engine(target: Target) -> bool:
     """SIGSTOP for good: the watchdog has to see it."""
     engine = await target.engine()
-    if engine is not None:
-        _send_signal(engine, signal.SIGSTOP)
-        await until(lambda: not engine.is_running())
+    if engine is None:
+        return False
+    _send_signal(engine, signal.SIGSTOP)
+    return await until(lambda: not engine.is_running())
 
 
-async def kill_http(target: Target) -> None:
+async def kill_http(target: Target) -> bool:
     """SIGKILL; the connections it had, and no others, may break.
 
     It is stopped before: so the list of its connections is final, and the clients at their other
@@ -118,7 +122,7 @@ async def kill_http(target: Target) -> None:
     """
     process = target.any_of(HTTP)
     if process is None:
-        return
+        return False
     _send_signal(process, signal.SIGSTOP)
     await until(lambda: _is_stopped(process))
     await asyncio.sleep(_LOOK_S)
@@ -127,27 +131,25 @@ async def kill_http(target: Target) -> None:
         excused = target.client.attempts_on(ports)
         target.ledger.excused.update(attempt.request_id for attempt in excused)
         process.kill()
+    return True
 
 
-async def pause_http(target: Target) -> None:
+async def pause_http(target: Target) -> bool:
     """SIGSTOP and SIGCONT: its clients wait, nobody loses anything."""
-    process = target.any_of(HTTP)
-    if process is not None:
-        await _pause(target, process)
+    return await _pause(target, target.any_of(HTTP))
 
 
-async def kill_picture_process(target: Target) -> None:
-    """SIGKILL; a picture that was in work is opened again."""
-    process = target.any_of(PICTURE)
-    if process is not None:
-        _send_signal(process, signal.SIGKILL)
+async def kill_picture_process(target: Target) -> bool:
+    """SIGKILL; a picture that was in work is opened again.
 
-
-PROCESS_FAULTS: Mapping[str, Sequence[Fault]] = {
-    "engine": (*3 * (kill_engine,), pause_engine),
-    "http": (kill_http, *2 * (pause_http,), *3 * (kill_picture_process,)),
-}
-"""What may befall each kind of process; one after the other, so that causes can be told apart."""
+    One that has just taken the place of another is spared: a picture that ends two processes is
+    rightly refused.
+    """
+    process = target.any_of(PICTURE, min_age_s=_SPARED_S)
+    if process is None:
+        return False
+    _send_signal(process, signal.SIGKILL)
+    return True
 
 
 async def until(condition: Callable[[], bool]) -> bool:
@@ -171,12 +173,15 @@ async def _first_token_at(target: Target) -> float:
             return asyncio.get_running_loop().time()
 
 
-async def _pause(target: Target, process: psutil.Process) -> None:
+async def _pause(target: Target, process: psutil.Process | None) -> bool:
+    if process is None:
+        return False
     _send_signal(process, signal.SIGSTOP)
     try:
         await asyncio.sleep(target.rng.uniform(*_PAUSES_S))
     finally:
         _send_signal(process, signal.SIGCONT)
+    return True
 
 
 def _send_signal(process: psutil.Process, number: signal.Signals) -> None:

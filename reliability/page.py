@@ -20,7 +20,7 @@ COMMANDS = {
     "soak": "make soak",
     "fuzz": "make fuzz",
     "keys": "pytest tests/http/test_keys.py",
-    "audit": "pip-audit",
+    "audit": "make audit",
 }
 """What leaves the result of each tool."""
 
@@ -149,16 +149,17 @@ _TAIL = """
 ## What the commands do
 
 **`make chaos`** first asks every question of its load alone and keeps the answers. Then, for ten
-minutes, requests of all tasks arrive at random: forms and JSON, whole and streamed, greedy and
-sampled; some are bad, some clients leave while they send, wait or read. Meanwhile three things go
-on side by side, a random fault every few seconds each: the engine is killed, stopped for a while,
-or stopped until the watchdog kills it; an HTTP process is killed or stopped, a picture process
-killed; clients send garbage, half requests, slow bodies, bodies over the limit, or half as many
-again at once as there are places. At the end every request has one fate. It is *completed* only if
-its answer equals the one from before, token for token, replayed or not. A broken connection is
-*lost* unless it was a connection of an HTTP process at the moment when that one was killed; which
-these are is read from the system. *Accepted* are the requests that were sent whole and not
-refused. Engines are killed when they are ready; `tests/faults` has those that die while they load.
+minutes, requests of all tasks arrive at random, as many in a second as one client gets that waits:
+forms and JSON, whole and streamed, greedy and sampled; some are bad, some clients leave while they
+send, wait or read. Meanwhile three things go on side by side, a random fault every few seconds
+each: the engine is killed, stopped for a while, or stopped until the watchdog kills it; an HTTP
+process is killed or stopped, a picture process killed; clients send garbage, half requests, slow
+bodies, bodies over the limit, or half as many again at once as there are places. At the end every
+request has one fate. It is *completed* only if its answer equals the one from before, token for
+token, replayed or not. A broken connection is *lost* unless it was a connection of an HTTP process
+at the moment when that one was killed; which these are is read from the system. *Accepted* are the
+requests that were sent whole and not refused. Engines are killed when they are ready;
+`tests/faults` has those that die while they load.
 
 **`make overload`** finds the capacity with twice as many clients as slots, each waiting for its
 answer. Then requests arrive at random, once, twice and three times as many as that, and wait for

@@ -6,7 +6,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from reliability.attempts import Attempt, Manner
-from reliability.faults import Fault, Target
+from reliability.faults import Target
 from reliability.questions import Question, oversized_question
 
 _NUM_CONNECTIONS = 20
@@ -24,47 +24,46 @@ _HALVES = (
 )
 
 
-async def garbage(target: Target) -> None:
+async def garbage(target: Target) -> bool:
     """Bytes that are no HTTP."""
-    await _connect_often(target, lambda: target.rng.randbytes(target.rng.randrange(1, 4096)))
+    return await _connect_often(target, lambda: target.rng.randbytes(target.rng.randrange(1, 4096)))
 
 
-async def half_requests(target: Target) -> None:
+async def half_requests(target: Target) -> bool:
     """Requests that stop in the middle, on connections that are dropped a little later."""
-    await _connect_often(target, lambda: target.rng.choice(_HALVES))
+    return await _connect_often(target, lambda: target.rng.choice(_HALVES))
 
 
-async def slow_senders(target: Target) -> None:
+async def slow_senders(target: Target) -> bool:
     """Bodies that come slower than they may."""
-    await _ask_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
+    return await _ask_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
 
 
-async def burst(target: Target) -> None:
+async def burst(target: Target) -> bool:
     """More requests at once than the service has places."""
-    await _ask_at_once(target, target.probe, target.page.num_places * 3 // 2)
+    return await _ask_at_once(target, target.probe, target.page.num_places * 3 // 2)
 
 
-async def oversized_bodies(target: Target) -> None:
+async def oversized_bodies(target: Target) -> bool:
     """Bodies over the limit."""
-    await _ask_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
-
-
-WIRE_FAULTS: tuple[Fault, ...] = (garbage, half_requests, slow_senders, burst, oversized_bodies)
+    return await _ask_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
 
 
 async def _ask_at_once(
     target: Target, question: Question, count: int, manner: Manner = "patient"
-) -> None:
+) -> bool:
     async with asyncio.TaskGroup() as requests:
         for _ in range(count):
             name = f"crowd-{next(target.numbers)}"
             requests.create_task(target.send(Attempt(name, question, manner=manner)))
+    return True
 
 
-async def _connect_often(target: Target, content: Callable[[], bytes]) -> None:
+async def _connect_often(target: Target, content: Callable[[], bytes]) -> bool:
     async with asyncio.TaskGroup() as connections:
         for _ in range(_NUM_CONNECTIONS):
             connections.create_task(_send_and_leave(target.client.url, content()))
+    return True
 
 
 async def _send_and_leave(url: str, content: bytes) -> None:

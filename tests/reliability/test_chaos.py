@@ -1,18 +1,17 @@
 """Chaos in seconds: what ten minutes of it must show, and that it would notice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from reliability.attempts import Attempt
-from reliability.chaos import ChaosPlan, run_chaos, suffering_service
+from reliability.chaos import run_chaos, suffering_service
 from reliability.client import ChaosClient
-from reliability.faults import Target, kill_http
+from reliability.faults import Fault, Target, kill_http
 from reliability.ledger import Fate, Ledger
+from reliability.plan import ChaosPlan
 from reliability.processes import HTTP, ServiceProcesses
 from reliability.questions import Question
 from tests.support.pictures import picture_file
@@ -23,9 +22,9 @@ LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400}
 
 
 def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
-    """With this seed the engine and an HTTP process are killed, and a crowd comes, within 10 s."""
+    """With this seed the engine and an HTTP process are killed, and a crowd comes, within 4 s."""
     with suffering_service() as service:
-        report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=14, seed=50)))
+        report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=10, seed=1187)))
     assert violations == []
     assert report["faults"].keys() >= {"kill_engine", "kill_http", "burst"}
     assert report["completed"] > 0
@@ -33,15 +32,14 @@ def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
     assert report["engine_restarts"] >= report["faults"]["kill_engine"]
 
 
-async def kill_secretly(target: Target) -> None:
+async def kill_secretly(target: Target) -> bool:
     """Kill the HTTP process without a word to the ledger."""
     (process,) = target.processes.of(HTTP)
     process.kill()
+    return True
 
 
-async def fate_of_a_request(
-    service: RunningService, fault: Callable[[Target], Awaitable[None]]
-) -> Fate:
+async def fate_of_a_request(service: RunningService, fault: Fault) -> Fate:
     """What is said of a request that runs while a fault happens."""
     async with httpx.AsyncClient(timeout=60) as http:
         processes, ledger = ServiceProcesses(service.process.pid), Ledger({})
@@ -60,22 +58,8 @@ async def fate_of_a_request(
     ("fault", "fate"), [(kill_http, "lost_with_its_process"), (kill_secretly, "lost")]
 )
 def test_a_broken_connection_is_excused_only_by_the_death_of_its_own_process(
-    tireless: Path, fault: Callable[[Target], Awaitable[None]], fate: Fate
+    tireless: Path, fault: Fault, fate: Fate
 ) -> None:
     """Else chaos could never find that something is lost."""
     with running_service(model=tireless) as service:
         assert asyncio.run(fate_of_a_request(service, fault)) == fate
-
-
-def test_the_processes_of_a_service_are_found_and_weighed(tireless: Path) -> None:
-    """Soak and chaos would look at nothing otherwise."""
-    with running_service(model=tireless, http_workers=2) as service:
-        usage = ServiceProcesses(service.process.pid).usage()
-        assert usage["supervisor"].num_processes == 1
-        assert usage["engine"].num_processes == 1
-        assert usage["http"].num_processes == 2
-        assert usage["picture"].num_processes >= 2
-        supervisor = psutil.Process(service.process.pid)
-        assert 0 < usage["supervisor"].resident_bytes <= supervisor.memory_info().rss
-        assert usage["http"].num_descriptors > 0
-        assert usage["engine"].num_threads > 0

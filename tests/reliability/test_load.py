@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.load.results import Percentiles
 from reliability.overload import FACTORS, Offer, Overload, measure_overload
+from reliability.processes import ServiceProcesses
 from reliability.soak import run_soak
 from reliability.soak_plot import draw_soak
 from tests.support.service import RunningService, running_service
@@ -54,6 +56,19 @@ def test_overload_complains_of_what_must_not_be(offer: Offer, complaint: str) ->
     assert Overload(10.0, 20, 2.0, [CALM, FULL]).violations == []
     (violation,) = Overload(10.0, 20, 2.0, [CALM, offer]).violations
     assert complaint in violation
+
+
+def test_the_processes_of_a_service_are_found_and_weighed(service: RunningService) -> None:
+    """Soak and chaos would look at nothing otherwise."""
+    usage = ServiceProcesses(service.process.pid).usage()
+    assert usage["supervisor"].num_processes == 1
+    assert usage["engine"].num_processes == 1
+    assert usage["http"].num_processes == 1
+    assert usage["picture"].num_processes >= 1
+    supervisor = psutil.Process(service.process.pid)
+    assert 0 < usage["supervisor"].resident_bytes <= supervisor.memory_info().rss
+    assert usage["http"].num_descriptors > 0
+    assert usage["engine"].num_threads > 0
 
 
 def test_a_soak_looks_at_all_processes_every_few_seconds(
