@@ -29,6 +29,7 @@ def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
         The exit code: that of the engine's process.
     """
     command = [sys.executable, "-m", "app.engine.describe", str(checkpoint.directory)]
+    # Our own module and a directory that the operator names: no words of a user.
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if result.returncode == 0:
         engine = json.loads(result.stdout)

@@ -108,7 +108,7 @@ def poisson_arrivals(rate: float, seed: int, bounds: Bounds) -> Iterator[float]:
         seed: of the gaps.
         bounds: when to end.
     """
-    times = _poisson_process(rate, random.Random(seed))  # noqa: S311
+    times = _poisson_process(rate, random.Random(seed))  # noqa: S311 - no secret
     early = takewhile(lambda time: bounds.allow(0, time), times)
     return islice(early, bounds.num_requests)
 

@@ -60,7 +60,7 @@ def mixed_workload(pictures: Sequence[bytes], count: int, seed: int) -> list[Loa
         count: of requests.
         seed: of all choices.
     """
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311 - no secret
     writers = list(_WRITERS.items())
     drawn = [(rng.choice(pictures), *writers[n % len(writers)]) for n in range(count)]
     rng.shuffle(drawn)
