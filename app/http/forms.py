@@ -59,9 +59,12 @@ async def read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
             form = await parser.parse()
         except MultiPartException as error:
             raise MalformedBody(error.message) from None
-    if not parser.is_complete:
-        raise MalformedBody("the body ends before its last boundary")
-    return await _parse_form(form)
+    try:
+        if not parser.is_complete:
+            raise MalformedBody("the body ends before its last boundary")
+        return await _parse_form(form)
+    finally:
+        await form.close()
 
 
 async def _parse_form(form: FormData) -> tuple[bytes, dict[str, Any]]:
