@@ -28,6 +28,12 @@ from app.service import Service
 from app.settings import Settings
 from app.tokenizer import Kosmos2Tokenizer
 
+GROUNDING_TAG = {
+    "name": "grounding",
+    "description": "Pictures and tasks in, text and boxes out. Where the operator has set keys, "
+    "each request needs one.",
+}
+
 
 def create_app(
     settings: Settings,
@@ -54,7 +60,7 @@ def create_app(
         title="Kosmos-2",
         version=version("kosmos2-server"),
         description="A picture and a task in, grounded text with boxes out.",
-        openapi_tags=[TAG],
+        openapi_tags=[GROUNDING_TAG, TAG],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the sender names
