@@ -26,8 +26,8 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 ARG TORCH_INDEX_URL=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
+    python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*p['dependencies'], *p['optional-dependencies']['tracing'], sep='\n')" > requirements.txt \
     && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         --constraint constraints.txt --requirement requirements.txt \
     # Headers, compilers of protocols and tests of torch: an eighth of the image, and nothing runs them.

@@ -106,5 +106,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into .venv; the first time this downloads torch and takes minutes."
 	@$(BIN)/pip install -qq --disable-pip-version-check \
 		$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)") \
-		--constraint constraints.txt --editable ".[dev]"
+		--constraint constraints.txt --editable ".[dev,tracing]"
 	@touch $@

@@ -58,6 +58,7 @@ def serve(
     from app.listener import listen
     from app.logs import configure_logs
     from app.run_directory import RunDirectory
+    from app.tracing import check_installed
 
     settings = _settings(
         model=model,
@@ -69,6 +70,8 @@ def serve(
         http_workers=http_workers,
         slots=slots,
     )
+    if settings.tracing:
+        check_installed()
     listener = listen(settings.host, settings.port)
     ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
     checkpoint = _open(settings)

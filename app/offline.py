@@ -14,6 +14,7 @@ from app.requests import GroundRequest
 from app.service import Service
 from app.settings import Settings
 from app.supervisor import running_engine
+from app.timeline import Timeline
 from app.tokenizer import Kosmos2Tokenizer
 
 Listener = Callable[[int, Answer | RequestError], None]
@@ -53,7 +54,7 @@ async def ground_all(
                     answered: Answer | RequestError = await service.ground(
                         request,
                         request_id=uuid.uuid4().hex,
-                        received_at=began,
+                        timeline=Timeline(began),
                         deadline=began + settings.deadline_s,
                     )
                 except RequestError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
@@ -24,6 +24,7 @@ from app.prompts import encode_request
 from app.reading import AnswerReader
 from app.requests import MAX_SEED, GroundRequest
 from app.settings import Settings
+from app.timeline import Timeline
 from app.tokenizer import Kosmos2Tokenizer
 
 Listener = Callable[[AnswerEvent], None]
@@ -67,7 +68,7 @@ class Service:
         listener: Listener = listen_to_nothing,
         *,
         request_id: str,
-        received_at: float,
+        timeline: Timeline,
         deadline: float,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
@@ -76,15 +77,15 @@ class Service:
             request: what is asked.
             listener: is told each part of the answer; has to return at once.
             request_id: names the request in the answer.
-            received_at: when its headers were complete.
+            timeline: of the request; is told each phase.
             deadline: until when the answer has to be complete, on the same clock.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(deadline):
-            return await self._ground(request, request_id, received_at, deadline, listener)
+        async with self._admitted(timeline, deadline):
+            return await self._ground(request, request_id, timeline, deadline, listener)
 
     async def annotate(
         self,
@@ -93,7 +94,7 @@ class Service:
         *,
         shows_scores: bool,
         request_id: str,
-        received_at: float,
+        timeline: Timeline,
         deadline: float,
     ) -> tuple[Answer, bytes]:
         """Answer one request and draw its entities: the answer, and the picture's file.
@@ -103,20 +104,20 @@ class Service:
             media_type: of the file.
             shows_scores: whether labels tell the scores.
             request_id: names the request in the answer.
-            received_at: when its headers were complete.
+            timeline: of the request; is told each phase.
             deadline: until when all has to be done.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(deadline):
-            answer = await self._ground(
-                request, request_id, received_at, deadline, listen_to_nothing
-            )
+        async with self._admitted(timeline, deadline):
+            answer = await self._ground(request, request_id, timeline, deadline, listen_to_nothing)
             marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
             # Decoded once more: kept at full size while the model runs, it would take memory.
-            return answer, await self._pictures.draw(request.image, marks, media_type, "pixel")
+            drawn = await self._pictures.draw(request.image, marks, media_type, "pixel")
+            timeline.end("draw", self._clock())
+            return answer, drawn
 
     async def draw(
         self,
@@ -125,6 +126,7 @@ class Service:
         media_type: MediaType,
         *,
         box_format: BoxFormat,
+        timeline: Timeline,
         deadline: float,
     ) -> bytes:
         """Draw what is given; no model runs.
@@ -134,21 +136,25 @@ class Service:
             marks: what to draw.
             media_type: of the file to make.
             box_format: the unit of the marks' boxes.
+            timeline: of the request; is told each phase.
             deadline: until when all has to be done.
 
         Raises:
             RequestError: the picture is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(deadline):
-            return await self._pictures.draw(image, marks, media_type, box_format)
+        async with self._admitted(timeline, deadline):
+            drawn = await self._pictures.draw(image, marks, media_type, box_format)
+            timeline.end("draw", self._clock())
+            return drawn
 
     @asynccontextmanager
-    async def _admitted(self, deadline: float) -> AsyncIterator[None]:
+    async def _admitted(self, timeline: Timeline, deadline: float) -> AsyncIterator[None]:
         """One of the service's places, until the deadline."""
         try:
             async with asyncio.timeout(deadline - self._clock()):
                 with self._engine.permit():
+                    timeline.end("admission", self._clock())
                     yield
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
@@ -157,33 +163,34 @@ class Service:
         self,
         request: GroundRequest,
         request_id: str,
-        received_at: float,
+        timeline: Timeline,
         deadline: float,
         listener: Listener,
     ) -> Answer:
-        began = self._clock()
         picture = await self._decode(request)
-        preprocess_s = self._clock() - began
+        timeline.end("picture", self._clock())
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
         token_ids = encode_request(self._tokenizer, request, image)
         prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
-        new_tokens, first_at = await self._generate(prompt, sampling, deadline, reader, listener)
-        self._metrics.time_to_first_token_seconds.observe(first_at - received_at)
+        generated = self._engine.generate(prompt, sampling, deadline)
+        new_tokens, first_token_s = await self._read(generated, timeline, reader, listener)
+        grounded = reader.grounded()
+        timeline.end("parse", self._clock())
         return Answer(
             id=request_id,
             model=self._checkpoint.name,
             task=request.task.name,
-            grounded=reader.grounded(),
+            grounded=grounded,
             image=image,
             seed=sampling.seed if sampling.temperature > 0 else None,
             usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[0].cached_tokens),
             timings=Timings(
                 queue_s=new_tokens[0].queue_s,
-                preprocess_s=preprocess_s,
-                time_to_first_token_s=first_at - received_at,
-                total_s=self._clock() - received_at,
+                preprocess_s=timeline.seconds("picture"),
+                time_to_first_token_s=first_token_s,
+                total_s=timeline.reached_at - timeline.received_at,
             ),
         )
 
@@ -213,26 +220,30 @@ class Service:
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
         )
 
-    async def _generate(
+    async def _read(
         self,
-        prompt: Prompt,
-        sampling: SamplingParameters,
-        deadline: float,
+        generated: AsyncGenerator[NewToken],
+        timeline: Timeline,
         reader: AnswerReader,
         listener: Listener,
     ) -> tuple[list[NewToken], float]:
-        """All tokens of the answer, read as they come, and when the first was here."""
+        """All tokens of the answer, read as they come, and seconds until the first was here."""
         new_tokens: list[NewToken] = []
-        first_at = previous_at = 0.0
-        async with aclosing(self._engine.generate(prompt, sampling, deadline)) as generated:
+        sent_at = previous_at = self._clock()
+        async with aclosing(generated):
             async for new_token in generated:
                 now = self._clock()
                 if new_tokens:
                     self._metrics.inter_token_latency_seconds.observe(now - previous_at)
                 else:
-                    first_at = now
+                    timeline.end("queue", sent_at + new_token.queue_s)
+                    timeline.end("vision", timeline.reached_at + new_token.vision_s)
+                    timeline.end("prefill", now)
                 new_tokens.append(new_token)
                 previous_at = now
                 for event in reader.read(new_token):
                     listener(event)
-        return new_tokens, first_at
+        first_token_s = timeline.reached_at - timeline.received_at
+        self._metrics.time_to_first_token_seconds.observe(first_token_s)
+        timeline.end("decode", previous_at)
+        return new_tokens, first_token_s

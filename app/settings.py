@@ -109,6 +109,9 @@ class Settings(BaseSettings):
         5, ge=0, description="Restarts in a row that did not get ready, before giving up."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    tracing: bool = Field(
+        False, description="Send a trace of each request, by OpenTelemetry: where, OTEL_… say."
+    )
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod

@@ -27,10 +27,10 @@ HTTP_SIDE = (
     ("app.supervisor",),
     ("app.engine_keeper",),
     ("app.http",),
-    ("app.service", "app.outcomes"),
+    ("app.service", "app.outcomes", "app.tracing"),
     ("app.picture_processes",),
     ("app.annotation", "app.prompts", "app.reading"),
-    ("app.answers", "app.decoding", "app.requests"),
+    ("app.answers", "app.decoding", "app.requests", "app.timeline"),
     ("app.engine.client", "app.listener"),
     ("app.engine.pending",),
     ("app.tasks", "app.examples", "app.readable"),
@@ -62,6 +62,7 @@ HOMES = {
     "huggingface_hub": ("app.checkpoint",),
     "msgspec": ("app.engine", "app.picture_processes"),
     "numpy": ("app.engine", "app.model", "app.pictures"),
+    "opentelemetry": ("app.tracing",),
     "PIL": ("app.pictures",),
     "prometheus_client": ("app.metrics",),
     "psutil": ("app.engine.sizing",),
@@ -264,7 +265,8 @@ def test_the_tables_name_nothing_that_is_gone() -> None:
 
 def test_every_library_is_a_dependency_of_its_own() -> None:
     """One that only another library brings along goes when that one no longer needs it."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     providers = packages_distributions()
     brought = {

@@ -83,6 +83,8 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
         finish_reason: `stop` (the end token), `length` (the limit), or none: more will come.
         queue_s: seconds the request waited for its slot.
         cached_tokens: prompt tokens whose keys and values were at hand when it got its slot.
+        vision_s: seconds that its picture was in the vision tower, with others beside it; 0 when it
+            was at hand.
     """
 
     key: int
@@ -91,6 +93,7 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
     finish_reason: FinishReason | None
     queue_s: float
     cached_tokens: int
+    vision_s: float = 0.0
 
 
 class NewTokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):

@@ -115,7 +115,10 @@ class Engine:
         for choice in chosen:
             sequence = choice.sequence
             sequence.append(choice.token_id, self._is_end)
-            sequence.first_token_at = sequence.first_token_at or now
+            if not sequence.first_token_at:
+                sequence.first_token_at = now
+                is_at_hand = sequence.num_cached_tokens > 0
+                sequence.vision_s = 0.0 if is_at_hand else self._phases.last_s["vision"]
             new_token = NewToken(
                 key=sequence.request.key,
                 token_id=choice.token_id,
@@ -123,6 +126,7 @@ class Engine:
                 finish_reason=sequence.finish_reason,
                 queue_s=sequence.started_at - sequence.arrived_at,
                 cached_tokens=sequence.num_cached_tokens,
+                vision_s=sequence.vision_s,
             )
             told.append((sequence.client, new_token))
         return told

@@ -23,6 +23,7 @@ class Sequence:
         first_token_at: when its first token was there.
         slot: while it runs.
         num_cached_tokens: prompt tokens whose keys and values were at hand.
+        vision_s: seconds that its picture was in the vision tower.
         finish_reason: set by the last token.
         new_token_ids: generated so far, those of engines that died included.
         max_running: as many sequences may run beside it, itself included.
@@ -36,6 +37,7 @@ class Sequence:
     first_token_at: float = 0.0
     slot: int | None = None
     num_cached_tokens: int = 0
+    vision_s: float = 0.0
     finish_reason: FinishReason | None = None
     new_token_ids: list[int] = field(init=False)
     max_running: int = field(init=False)

@@ -22,6 +22,7 @@ from app.pictures.labels import Mark
 from app.service import Service
 from app.settings import Settings
 from app.tasks import TASKS
+from app.timeline import Timeline
 
 PICTURES: tuple[MediaType, ...] = get_args(MediaType)
 _ENTITIES = "entities"
@@ -51,9 +52,10 @@ def annotate_router(
         openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
-        received_at: float = request.state.received_at
-        outcome = lifetime.enter_context(counted(metrics, received_at, clock))
-        deadline = received_at + timeout_of(request, settings.deadline_s)
+        timeline: Timeline = request.state.timeline
+        outcome = lifetime.enter_context(counted(metrics, timeline.received_at, clock))
+        request.state.outcome = outcome
+        deadline = timeline.received_at + timeout_of(request, settings.deadline_s)
         wanted = _wanted(request)
         media_type = next((kind for kind in PICTURES if kind == wanted), PICTURES[0])
         image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
@@ -65,7 +67,7 @@ def annotate_router(
                 media_type,
                 shows_scores=body.show_scores,
                 request_id=request.state.request_id,
-                received_at=received_at,
+                timeline=timeline,
                 deadline=deadline,
             )
             answer, drawn = await while_connected(request, work)
@@ -73,7 +75,12 @@ def annotate_router(
         else:
             marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
             drawing = service.draw(
-                image, marks, media_type, box_format=body.box_format, deadline=deadline
+                image,
+                marks,
+                media_type,
+                box_format=body.box_format,
+                timeline=timeline,
+                deadline=deadline,
             )
             drawn = await while_connected(request, drawing)
         if wanted != JSON:

@@ -22,11 +22,13 @@ from app.http.ops import TAG, ops_router
 from app.http.ops_port import OpsPort
 from app.http.problems import handle_framework_error, handle_our_error
 from app.http.tasks import tasks_router
+from app.http.tracing import Tracing
 from app.metrics import HttpMetrics
 from app.picture_processes.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
 from app.tokenizer import Kosmos2Tokenizer
+from app.tracing import Tracer
 
 GROUNDING_TAG = {
     "name": "grounding",
@@ -42,6 +44,7 @@ def create_app(
     pictures: PicturePool,
     clock: Callable[[], float] = monotonic,
     ops_port: int | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """The application of one HTTP process.
 
@@ -52,6 +55,7 @@ def create_app(
         pictures: opens users' pictures.
         clock: monotonic, seconds.
         ops_port: where health and metrics are; none: where all else is.
+        tracer: sends traces; none: there are none.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
@@ -77,6 +81,8 @@ def create_app(
     app.add_middleware(ApiKeys, settings=settings, page=engine.page, metrics=metrics, clock=clock)
     if ops_port is not None:
         app.add_middleware(OpsPort, port=ops_port)
+    if tracer is not None:
+        app.add_middleware(Tracing, tracer=tracer)
     app.add_middleware(RequestContext, page=engine.page, clock=clock)
     if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too
         app.add_middleware(

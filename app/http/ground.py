@@ -17,6 +17,7 @@ from app.metrics import HttpMetrics
 from app.outcomes import counted
 from app.service import Service
 from app.settings import Settings
+from app.timeline import Timeline
 
 
 def ground_router(
@@ -40,8 +41,9 @@ def ground_router(
         openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
-        received_at: float = request.state.received_at
-        outcome = lifetime.enter_context(counted(metrics, received_at, clock))
+        timeline: Timeline = request.state.timeline
+        outcome = lifetime.enter_context(counted(metrics, timeline.received_at, clock))
+        request.state.outcome = outcome
         timeout_s = timeout_of(request, settings.deadline_s)
         image, body = await read_request(request, GroundBody, settings.body_timeout_s)
         outcome.task = body.task
@@ -49,8 +51,8 @@ def ground_router(
             service.ground,
             body.to_request(image),
             request_id=request.state.request_id,
-            received_at=received_at,
-            deadline=received_at + timeout_s,
+            timeline=timeline,
+            deadline=timeline.received_at + timeout_s,
         )
         if _wants_events(request, body):
             return await respond_with_events(request, work, outcome, lifetime)

@@ -19,6 +19,7 @@ from app.http.problems import (
 from app.http.security import SECURITY_HEADERS
 from app.logs import get_logger
 from app.shared_page import SharedPage
+from app.timeline import Timeline
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -26,7 +27,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class RequestContext:
     """Names each request, logs it, and answers what nobody foresaw.
 
-    It puts `request_id` and `received_at` (monotonic seconds) into the request's state, sets
+    It puts `request_id` and a `timeline` that begins now into the request's state, sets
     `X-Request-ID` and the security headers, and asks clients to leave while the service drains.
 
     Args:
@@ -45,7 +46,8 @@ class RequestContext:
             return
         received_at = self._clock()
         request_id = _choose_id(Headers(scope=scope).get("x-request-id", ""))
-        scope.setdefault("state", {}).update(request_id=request_id, received_at=received_at)
+        timeline = Timeline(received_at)
+        scope.setdefault("state", {}).update(request_id=request_id, timeline=timeline)
         exchange = _Exchange(self._page, request_id, receive, send)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:

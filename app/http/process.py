@@ -28,6 +28,7 @@ from app.logs import configure_logs, get_logger
 from app.picture_processes.pool import PicturePool
 from app.run_directory import RunDirectory
 from app.settings import Settings
+from app.tracing import Tracer
 
 # Answers that end with the grace period need a moment to leave.
 _AFTER_GRACE_S = 2
@@ -54,9 +55,10 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
     asyncio.get_running_loop().set_exception_handler(_log_unhandled)
     ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
     engine = EngineClient(run_directory.engine_endpoint, page, worker)
+    tracer = Tracer(monotonic) if settings.tracing else None
     async with PicturePool(settings) as pictures:
         config = uvicorn.Config(
-            create_app(settings, checkpoint, engine, pictures, monotonic, ops_port),
+            create_app(settings, checkpoint, engine, pictures, monotonic, ops_port, tracer),
             http=guarded(settings),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
             proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
@@ -72,6 +74,8 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
         obeying.cancel()
         receiving.cancel()
         engine.close()
+    if tracer is not None:
+        tracer.close()
 
 
 def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
