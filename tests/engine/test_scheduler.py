@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from app.engine.kv_slots import KeyValueShape, KVSlots
 from app.engine.messages import Generate, SamplingParameters
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
+from app.settings import MAX_SLOTS
 
 SHAPE = KeyValueShape(num_layers=1, num_heads=1, head_width=1)
 LIMITS = SchedulerLimits(max_waiting=4, max_prefill_tokens=100, max_pictures=2)
@@ -22,10 +24,16 @@ def make_scheduler(num_slots: int = 3, cached: Iterable[bytes] = ()) -> Schedule
 
 
 def make_sequence(
-    key: int, num_tokens: int = 10, picture: bytes = b"", deadline: float = 1e9
+    key: int,
+    num_tokens: int = 10,
+    picture: bytes = b"",
+    deadline: float = 1e9,
+    max_running: int = MAX_SLOTS,
 ) -> Sequence:
     sampling = SamplingParameters(max_new_tokens=2)
-    request = Generate(1, key, [0] * num_tokens, picture, sampling, deadline)
+    request = Generate(
+        1, key, [0] * num_tokens, picture, sampling, deadline, max_running=max_running
+    )
     return Sequence(b"client", request, b"", arrived_at=0.0)
 
 
@@ -85,6 +93,36 @@ def test_an_expired_sequence_leaves_its_slot_at_once() -> None:
     assert scheduler.slots.num_free == 1
 
 
+@pytest.mark.parametrize(
+    ("bounds", "running"),
+    [
+        ([9, 9, 9, 9], [0, 1, 2, 3]),
+        ([2, 9, 9, 9], [0, 1]),
+        ([9, 9, 2, 9], [0, 1]),
+        ([9, 1, 9, 9], [0]),
+        ([1, 1, 1, 1], [0]),
+    ],
+)
+def test_no_more_run_than_each_of_them_may_run_among(bounds: list[int], running: list[int]) -> None:
+    """And nobody overtakes, so that one who is to run alone does so some day."""
+    scheduler = make_scheduler(num_slots=9)
+    add(scheduler, *(make_sequence(key, max_running=bound) for key, bound in enumerate(bounds)))
+    for _ in range(2):
+        scheduler.admit(now=0)
+        assert keys(scheduler.running) == running
+
+
+def test_what_failed_together_tries_again_among_half_as_many_before_all_others() -> None:
+    scheduler = make_scheduler(num_slots=4)
+    add(scheduler, *(make_sequence(key) for key in range(5)))
+    scheduler.put_back(scheduler.admit(now=0))
+    assert keys(scheduler.waiting) == [0, 1, 2, 3, 4]
+    assert scheduler.slots.num_free == 4
+    assert keys(scheduler.admit(now=0)) == [0, 1]
+    scheduler.put_back(list(scheduler.running))
+    assert keys(scheduler.admit(now=0)) == [0]
+
+
 def test_cancelling_a_sequence_that_is_gone_changes_nothing() -> None:
     """A client may leave in the same moment as its last token does."""
     scheduler = make_scheduler()
@@ -111,6 +149,10 @@ class SchedulerBooks(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         self.scheduler.admit(now=0)
+
+    @rule(first=st.integers(0, 2))
+    def fail(self, first: int) -> None:
+        self.scheduler.put_back(self.scheduler.running[first:])
 
     @rule(key=st.integers(0, 40))
     def cancel(self, key: int) -> None:

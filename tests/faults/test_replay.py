@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from tests.support.asking import ask, engine_of, same, streaming
 from tests.support.events import text_of
 from tests.support.service import RunningService, running_service
@@ -71,6 +73,32 @@ def test_the_engine_may_die_again_and_again(tireless: Path) -> None:
             engine_of(service).kill()
         assert [same(future.result().json()) for future in asked] == undisturbed
         assert service.metric("kosmos2_engine_restarts_total") == 2
+
+
+def test_an_engine_that_dies_while_it_loads_is_followed_by_another(tireless: Path) -> None:
+    """It had no request yet, so none is suspected for it."""
+    with (
+        running_service(model=tireless, deadline_s=900) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        undisturbed = same(ask(service.url, **GREEDY).json())
+        waiting = pool.submit(ask, service.url, **GREEDY)
+        assert eventually(lambda: num_running(service) == 1)
+        first = engine_of(service)
+        first.kill()
+        assert eventually(lambda: has_other_engine(service, first.pid))
+        engine_of(service).kill()
+        assert same(waiting.result().json()) == undisturbed
+        assert sum('"engine ready"' in line for line in service.log) == 2
+        assert service.metric("kosmos2_engine_restarts_total") == 2
+
+
+def has_other_engine(service: RunningService, pid: int) -> bool:
+    """Whether an engine of another process id runs."""
+    try:
+        return engine_of(service).pid != pid
+    except (StopIteration, psutil.NoSuchProcess):
+        return False
 
 
 def test_all_http_processes_ask_the_next_engine(tireless: Path) -> None:
