@@ -2,11 +2,13 @@
 
 python -m benchmarks.peers.ray_serve_batches --checkpoint DIRECTORY --port PORT
 
-Ray has many processes of its own; SIGTERM ends them all.
+Ray has many processes of its own; SIGTERM ends them all. Ray gives up when one of them takes longer
+than 15 s to start, which happens where the machine does other work too.
 """
 
 import asyncio
 import signal
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import ray
@@ -60,12 +62,18 @@ class Kosmos2Replica:
 def main() -> None:
     """Serve until SIGTERM."""
     arguments = read_arguments()
-    ray.init(include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
-    serve.run(Kosmos2Replica.bind(arguments))  # type: ignore[attr-defined]
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
-    ray.shutdown()
+    with TemporaryDirectory(prefix="ray-") as folder:  # short, for the sockets in it
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+        )
+        serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
+        serve.run(Kosmos2Replica.bind(arguments))  # type: ignore[attr-defined]
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        serve.shutdown()
+        ray.shutdown()
 
 
 if __name__ == "__main__":
