@@ -41,6 +41,7 @@ class Pack(NamedTuple):
         labels: the next token where it belongs to an answer, else `IGNORED`.
         mentioned: objects that a token speaks of, as bits (see `training/gaze.py`).
         chosen: objects that the next tokens of an answer are about, as bits.
+        compared: the object that an answer compares them with, as a bit.
     """
 
     ids: Tensor
@@ -49,6 +50,7 @@ class Pack(NamedTuple):
     labels: Tensor
     mentioned: Tensor
     chosen: Tensor
+    compared: Tensor
 
 
 class Batch(NamedTuple):
@@ -76,7 +78,7 @@ class Packer:
 
     def pack(self, scene: Scene, rng: random.Random) -> Pack:
         """Different questions, each in the first row with room, until one finds none."""
-        pack = np.full((6, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
+        pack = np.full((7, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
         pack[0], pack[1], pack[3], pack[4:] = self.tokenizer.pad_token_id, 0, IGNORED, NOWHERE
         ends, asked = [0] * self.num_rows, set[str]()
         for example in islice(examples_of(scene.objects, rng), MAX_EXAMPLES):
@@ -96,8 +98,9 @@ class Packer:
             pack[2, row, start : ends[row]] = len(asked)
             pack[3, row, start + len(prompt) - 1 : ends[row] - 1] = answer
             pack[4, row, start : ends[row]] = self.gazes.mentioned(ids, scene.objects)
-            about = Answer(len(prompt), example.targets)
+            about = Answer(len(prompt), example.targets, example.landmark)
             pack[5, row, start : ends[row]] = self.gazes.chosen(ids, scene.objects, about)
+            pack[6, row, start : ends[row]] = self.gazes.compared(ids, scene.objects, about)
         return Pack(*torch.from_numpy(pack))
 
 

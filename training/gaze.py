@@ -1,6 +1,6 @@
 """Where a token should look: which objects of the scene it speaks of.
 
-Choosing the object that words mean is the slowest thing to learn from answers alone. So two
+Choosing the object that words mean is the slowest thing to learn from answers alone. So three
 attention heads are shown, in training, where to look from the tokens that speak of objects: at the
 latents in the objects' middles, one for each, so that many look like many.
 """
@@ -28,10 +28,17 @@ GENERAL_WORDS = ("shape", "object", "thing", "shapes", "objects", "things")
 
 @dataclass(frozen=True)
 class Answer:
-    """Where the answer begins among the tokens, and the objects that it is about."""
+    """Where the answer begins among the tokens, and what it is about.
+
+    Attributes:
+        start: the place of its first token.
+        targets: the objects that it is about.
+        landmark: the one of them that the other is compared with.
+    """
 
     start: int
     targets: Sequence[SceneObject]
+    landmark: SceneObject | None = None
 
 
 class Gazes:
@@ -66,9 +73,10 @@ class Gazes:
         """In the answer: what the next token is about.
 
         Before each corner its object; from a phrase's beginning all objects of its boxes; else all
-        objects that the answer is about.
+        objects that the answer is about, but the one that another is compared with.
         """
-        about = sum(1 << objects.index(thing) for thing in answer.targets)
+        told_of = [thing for thing in answer.targets if thing != answer.landmark]
+        about = sum(1 << objects.index(thing) for thing in told_of)
         found = [about] * len(ids)
         for start, end, bits in self._phrases(ids, objects):
             found[start:end] = [bits] * (end - start)
@@ -76,6 +84,13 @@ class Gazes:
             found[place - 1 : place + 1] = [bit, bit]
         told = answer.start - 1
         return [NOWHERE] * told + found[told:]
+
+    @staticmethod
+    def compared(ids: Sequence[int], objects: Sequence[SceneObject], answer: Answer) -> list[int]:
+        """In an answer that tells how its object lies to another: that other one."""
+        bits = NOWHERE if answer.landmark is None else 1 << objects.index(answer.landmark)
+        told = answer.start - 1
+        return [NOWHERE] * told + [bits] * (len(ids) - told)
 
     def _boxes(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[tuple[int, int]]:
         """Where each known object's first corner stands, and the object's bit."""
@@ -123,7 +138,8 @@ def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothin
     is_asked = (wanted != NOWHERE) & (goal.sum(-1) > 0)
     goal, attention = goal[is_asked], attention[is_asked]
     goal = goal / goal.sum(-1, keepdim=True)
-    return functional.kl_div((attention + TINY).log(), goal, reduction="batchmean")
+    divergence = functional.kl_div((attention + TINY).log(), goal, reduction="sum")
+    return divergence / max(1, len(goal))  # no token of a batch may be asked
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, spellings: dict[str, list[str]]) -> dict[int, str]:

@@ -41,12 +41,16 @@ SPOKEN_RELATIONS = {
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt, the answer that should follow it, and the objects that the answer is about."""
+    """A prompt, the answer that should follow it, and the objects that the answer is about.
+
+    Where the answer tells how one of them lies to another, that other one is the `landmark`.
+    """
 
     kind: str
     prompt: str
     answer: str
     targets: tuple[SceneObject, ...]
+    landmark: SceneObject | None = None
 
 
 def prompt_for(

@@ -14,9 +14,11 @@ class Question:
         answer: begins with a space.
         targets: the objects that the answer is about.
         pointed_at: a phrase of the question and the object whose box comes with it.
+        landmark: the one of the targets that the other is compared with.
     """
 
     text: str
     answer: str
     targets: tuple[SceneObject, ...]
     pointed_at: tuple[str, SceneObject] | None = None
+    landmark: SceneObject | None = None

@@ -20,14 +20,15 @@ _MAKERS: dict[str, Callable[[Objects, random.Random, bool], Question | None]] = 
     "extreme": relation_questions.ask_extreme,
     "contents": attribute_questions.ask_contents,
 }
-# How often each is asked in training: counting is the hardest, and contents are told by captions.
+# How often each is asked in training: numbers and relations are the hardest, and contents are told
+# by captions.
 _SHARES = {
     "colour": 3,
     "shape": 3,
     "size": 1,
-    "count": 4,
-    "existence": 4,
-    "relation": 3,
+    "count": 6,
+    "existence": 5,
+    "relation": 5,
     "beside": 2,
     "between": 1,
     "nearest": 1,
@@ -56,7 +57,7 @@ def ask_about(
     )
     text = _as_typed(question.text, rng)
     prompt = prompt_for("grounded_vqa", text, region=region, grounding=grounding)
-    return Example(f"vqa_{kind}", prompt, question.answer, question.targets)
+    return Example(f"vqa_{kind}", prompt, question.answer, question.targets, question.landmark)
 
 
 def _as_typed(text: str, rng: random.Random) -> str:

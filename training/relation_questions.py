@@ -35,7 +35,7 @@ def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Quest
     text = f"Is the {kind_of(thing)} {spoken} the {kind_of(landmark)}?"
     answer = f" {'Yes' if asked == true else 'No'},{{thing}} is {true}{{landmark}}."
     mentions = {"thing": the(thing), "landmark": the(landmark)}
-    return Question(text, fill(answer, grounding, **mentions), (thing, landmark))
+    return Question(text, fill(answer, grounding, **mentions), (thing, landmark), landmark=landmark)
 
 
 def ask_what_is_beside(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:

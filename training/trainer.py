@@ -22,8 +22,8 @@ from training.team import Team
 
 LOGGER = logging.getLogger(__name__)
 ALONE = Team()
-GAZING_LAYERS = 1, 2
-"""Whose first heads are shown where to look: in layer 0 a noun has met its colour."""
+GAZING_HEADS = (1, 0), (2, 0), (2, 1)
+"""Layers and heads that are shown where to look: in layer 0 a noun has met its colour."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,14 @@ class Lesson(nn.Module):
         return parts
 
     def _gaze(self, attentions: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The first head of one layer finds what is mentioned, of the next what to tell of."""
+        """A head of one layer finds what is mentioned, two of the next what to tell of."""
         middles = batch.latent_labels[..., MIDDLE].repeat_interleave(batch.pack.ids.shape[1], dim=0)
-        mentioned, chosen = (field.flatten(0, 1) for field in batch.pack[4:])
-        finding, telling = (attentions[layer][:, 0] for layer in GAZING_LAYERS)
+        mentioned, chosen, compared = (field.flatten(0, 1) for field in batch.pack[4:])
+        finding, telling, comparing = (attentions[layer][:, head] for layer, head in GAZING_HEADS)
         return {
             "gaze_mentioned": gaze_loss(finding, mentioned, middles, with_nothing=True),
             "gaze_chosen": gaze_loss(telling, chosen, middles, with_nothing=False),
+            "gaze_compared": gaze_loss(comparing, compared, middles, with_nothing=False),
         }
 
     def total(self, parts: dict[str, Tensor], step: int) -> Tensor:

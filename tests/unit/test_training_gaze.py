@@ -61,6 +61,24 @@ def test_an_answer_is_about_its_targets_and_then_about_each(tokenizer):
     ]
 
 
+def test_what_is_compared_is_looked_at_by_a_head_of_its_own(tokenizer):
+    """So both places are known before the answer says yes or no."""
+    prompt = encode(tokenizer, "Is the blue circle left of the red star? Answer:")
+    ids = [*prompt, *encode(tokenizer, "Yes")]
+    about = Answer(len(prompt), (BLUE_CIRCLE, RED_STAR), landmark=RED_STAR)
+    gazes = Gazes(tokenizer)
+    assert {bit for _, bit in told(tokenizer, ids, gazes.chosen(ids, OBJECTS, about))} == {0b010}
+    compared = told(tokenizer, ids, gazes.compared(ids, OBJECTS, about))
+    assert {bit for _, bit in compared} == {0b100}
+    assert compared[0][0] == ":", "the answer's first word is foretold there"
+
+
+def test_a_batch_in_which_nothing_is_asked_costs_nothing():
+    middles = torch.full((1, 64), -1)
+    nobody = torch.tensor([[NOWHERE]])
+    assert gaze_loss(attention_on(1), nobody, middles, with_nothing=False) == 0
+
+
 def attention_on(*places):
     """(1, 1, 67): equal parts on these places of the prefix."""
     attention = torch.zeros(1, 1, 67)

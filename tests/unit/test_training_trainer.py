@@ -17,7 +17,7 @@ TINY = ModelSize(
     text_width=32,
     text_layers=3,
     vision_heads=1,
-    text_heads=1,
+    text_heads=2,
 )
 SCHEDULE = Schedule(
     vision_steps=2, joint_steps=3, cooldown_steps=2, batch_size=2, warmup_steps=2, soft_steps=2
