@@ -1,7 +1,7 @@
 # The service in a container, for the CPU or for CUDA: which of them is decided by the torch wheel alone.
 #
 #     docker build --tag kosmos2-server .
-#     docker run --publish 8000:8000 --read-only --tmpfs /tmp kosmos2-server
+#     docker run --publish 8000:8000 --read-only --tmpfs /tmp --stop-timeout 45 kosmos2-server
 #
 # TORCH_INDEX_URL  an index that torch is also looked for in; PyTorch keeps one for each CUDA and one
 #                  without. Empty: pip's own index, whose wheel for Linux brings CUDA along.

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def collect() -> dict[int, list[Series]]:
 
 def _suffer(replicas: list[Replica], balancer: Balancer) -> None:
     """Little load, much load, too much; an upgrade of one replica; the death of the other."""
-    eventually(lambda: _num_ready(balancer) == len(replicas))
+    _wait_for(lambda: _num_ready(balancer) == len(replicas))
     for number, at_least in ((2, 150), (8, 600), (40, 1500)):
         with _clients(balancer, number) as clients:
             clients.wait_for(at_least)
@@ -86,6 +86,11 @@ def _suffer(replicas: list[Replica], balancer: Balancer) -> None:
         clients.wait_for(100)
         replicas[1].start()
         clients.wait_for(300)
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    if not eventually(condition):
+        raise TimeoutError("the deployment did not get ready")
 
 
 @contextmanager
@@ -115,7 +120,7 @@ def _ask_all(
 def _ask(
     prometheus: Prometheus, target: dict[str, Any], began: float, names: dict[str, str]
 ) -> list[Series]:
-    """What one query answers over the run; replicas by the names that they were given."""
+    """What one query answers over the run, by legend; replicas by the names they were given."""
     expression = target["expr"].replace("$__rate_interval", RATES_LOOK_BACK)
     answer = prometheus.ask(
         "query_range",
@@ -124,7 +129,7 @@ def _ask(
         end=str(time()),
         step=str(STEP_S),
     )
-    return [
+    series = [
         Series(
             _legend(
                 target["legendFormat"],
@@ -135,6 +140,7 @@ def _ask(
         )
         for each in answer["result"]
     ]
+    return sorted(series, key=lambda each: each.legend)
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:

@@ -13,16 +13,18 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, Formatter, MaxNLocator, PercentFormatter
 
 from scripts.dashboard_data import Series, collect
 from tests.support.queries import dashboard
 
-COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.36
+COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.44
+DOTS_PER_INCH = 80
 COLORS = {"green": "#56a64b", "orange": "#ff9830", "red": "#e02f44", "text": "#555555"}
+LEGEND_LINES = 2
 CAPTION = (
     "Not Grafana: scripts/draw_dashboard.py plotted what Prometheus answered to the queries of "
-    "deploy/grafana/dashboards/kosmos2.json"
+    "deploy/grafana/dashboards/kosmos2.json. This run had no GPU."
 )
 
 
@@ -34,7 +36,7 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
     """
     panels = dashboard()["panels"]
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) + 1
-    figure = Figure(figsize=(COLUMNS * COLUMN_INCHES, height * ROW_INCHES), dpi=70)
+    figure = Figure(figsize=(COLUMNS * COLUMN_INCHES, height * ROW_INCHES), dpi=DOTS_PER_INCH)
     figure.text(0.5, 0.4 / height, CAPTION, ha="center", va="center", fontsize=9, style="italic")
     for panel in panels:
         if panel["type"] == "row":
@@ -48,16 +50,16 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
 
 
 def _place(position: dict[str, int], height: int) -> tuple[float, float, float, float]:
-    """Left, bottom, width, height of a panel's axes, with room for its title and its scales."""
+    """Left, bottom, width, height of a panel's axes, with room for title, scales and legend."""
     left, width = position["x"] + 0.9, position["w"] - 1.2
-    bottom, tall = height - position["y"] - position["h"] + 1.0, position["h"] - 2.2
+    bottom, tall = height - position["y"] - position["h"] + 1.7, position["h"] - 2.8
     return left / COLUMNS, bottom / height, width / COLUMNS, tall / height
 
 
 def _draw_stat(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None:
     """The last value in large, on the color of its threshold; or the names of what there is."""
     defaults = panel["fieldConfig"]["defaults"]
-    axes.set_title(panel["title"], fontsize=10, loc="left")
+    axes.set_title(panel["title"], fontsize=11, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
     if panel["options"].get("textMode") == "name":
@@ -85,26 +87,49 @@ def _color(steps: list[dict[str, Any]], value: float) -> str:
 
 
 def _draw_lines(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None:
-    """One line for each series, or one on the other."""
+    """One line for each series, or one on the other; what has no data says so, as in Grafana."""
     defaults = panel["fieldConfig"]["defaults"]
-    axes.set_title(panel["title"], fontsize=10, loc="left")
+    axes.set_title(panel["title"], fontsize=11, loc="left")
+    if not series:
+        _draw_nothing(axes)
+        return
     if "custom" in defaults:
-        times = sorted({at for each in series for at in each.times_s})
-        values = [dict(zip(each.times_s, each.values, strict=True)) for each in series]
-        stacked = [[_finite(each.get(at, 0.0)) for at in times] for each in values]
-        axes.stackplot(times, stacked, labels=[each.legend for each in series], alpha=0.6)
+        _stack(axes, series)
     else:
         for each in series:
-            axes.plot(each.times_s, each.values, label=each.legend, linewidth=1.2)
+            axes.plot(each.times_s, each.values, label=each.legend, linewidth=1.4)
     axes.set_ylim(bottom=0, top=1.05 * defaults["max"] if "max" in defaults else None)
     axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=8)
     axes.xaxis.set_major_formatter(EngFormatter("s"))
-    if defaults["unit"] == "percentunit":
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-    elif defaults["unit"] in ("s", "bytes"):
-        axes.yaxis.set_major_formatter(EngFormatter({"s": "s", "bytes": "B"}[defaults["unit"]]))
-    axes.legend(fontsize=6, loc="upper left", framealpha=0.6)
+    axes.yaxis.set_major_formatter(_scale(defaults["unit"]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer="decimals" in defaults))
+    columns = math.ceil(len(series) / LEGEND_LINES)
+    axes.legend(
+        fontsize=8, loc="upper left", bbox_to_anchor=(-0.02, -0.12), ncols=max(columns, 3),
+        frameon=False, columnspacing=1.0, handlelength=1.2, labelspacing=0.2,
+    )  # fmt: skip
+
+
+def _draw_nothing(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, "No data", ha="center", va="center", color=COLORS["text"])
+
+
+def _stack(axes: Axes, series: list[Series]) -> None:
+    """One on the other; a series that is not there at a time is 0 then."""
+    times = sorted({at for each in series for at in each.times_s})
+    values = [dict(zip(each.times_s, each.values, strict=True)) for each in series]
+    stacked = [[_finite(each.get(at, 0.0)) for at in times] for each in values]
+    axes.stackplot(times, stacked, labels=[each.legend for each in series], alpha=0.6)
+
+
+def _scale(unit: str) -> Formatter:
+    """How a panel's values are written beside it."""
+    if unit == "percentunit":
+        return PercentFormatter(1, decimals=0)
+    return EngFormatter({"s": "s", "bytes": "B"}.get(unit, ""))
 
 
 def _finite(value: float) -> float:

@@ -12,6 +12,7 @@ from tests.support.deployment import (
     running_balancer,
     running_prometheus,
 )
+from tests.support.gpu_exporter import running_gpu_exporter
 from tests.support.replicas import Replica
 from tests.support.waiting import eventually
 
@@ -26,11 +27,13 @@ class Deployment:
     Attributes:
         replicas: the embedded checkpoint, each with few places, so that they can be filled.
         balancer: in front of them.
+        gpu_exporter: where NVIDIA's exporter would be, host and port.
         prometheus: scrapes them all.
     """
 
     replicas: tuple[Replica, Replica]
     balancer: Balancer
+    gpu_exporter: str
     prometheus: Prometheus
 
     def wait_for_both(self) -> None:
@@ -59,8 +62,11 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         Replica(**settings) as first,
         Replica(**settings) as second,
         running_balancer(folder, (first.address, second.address)) as balancer,
-        running_prometheus(folder, (first.address, second.address), balancer) as prometheus,
+        running_gpu_exporter() as gpu_exporter,
+        running_prometheus(
+            folder, (first.address, second.address), balancer, (gpu_exporter,)
+        ) as prometheus,
     ):
-        running = Deployment((first, second), balancer, prometheus)
+        running = Deployment((first, second), balancer, gpu_exporter, prometheus)
         running.wait_for_both()
         yield running

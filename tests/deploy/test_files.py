@@ -26,9 +26,9 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def compose() -> dict[str, Any]:
-    """The services of docker-compose.yml."""
-    services: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+def services_of(file: Path) -> dict[str, Any]:
+    """The services of a compose file."""
+    services: dict[str, Any] = yaml.safe_load(file.read_text())["services"]
     return services
 
 
@@ -88,13 +88,15 @@ def test_the_schema_finds_what_compose_would_not_take(tmp_path: Path) -> None:
 
 def test_one_port_is_public() -> None:
     """Prometheus and Grafana are for those on the machine."""
-    ports = [port for service in compose().values() for port in service.get("ports", [])]
+    ports = [port for service in services_of(COMPOSE).values() for port in service.get("ports", [])]
     public = [port for port in ports if not port.startswith("127.0.0.1:")]
     assert public == ["${KOSMOS2_PUBLIC_PORT:-8080}:8080"]
 
 
 def test_what_compose_mounts_is_there() -> None:
-    mounts = [mount for service in compose().values() for mount in service.get("volumes", [])]
+    mounts = [
+        mount for service in services_of(COMPOSE).values() for mount in service.get("volumes", [])
+    ]
     folders = [mount.partition(":")[0] for mount in mounts if mount.startswith("./")]
     assert folders
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
@@ -102,8 +104,20 @@ def test_what_compose_mounts_is_there() -> None:
 
 def test_all_files_mean_the_same_replicas() -> None:
     names = {name.partition(":")[0] for name in REPLICAS}
-    assert names == {name for name in compose() if name.startswith("kosmos2")}
-    assert names == set(yaml.safe_load(COMPOSE_GPU.read_text())["services"])
+    for file in (COMPOSE, COMPOSE_GPU):
+        assert names == {name for name in services_of(file) if name.startswith("kosmos2")}
+
+
+def test_gpus_are_scraped_where_compose_runs_their_exporter() -> None:
+    """And only there, so that a machine without a GPU has no target that is always down."""
+    services = services_of(COMPOSE_GPU)
+    (mount,) = services["prometheus"]["volumes"]
+    source, target, _ = mount.split(":")
+    (file,) = (ROOT / source).iterdir()
+    ((address,),) = [each["targets"] for each in yaml.safe_load(file.read_text())]
+    assert address.partition(":")[0] in services
+    assert f"{target}/*.yml" in (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    assert target not in COMPOSE.read_text()
 
 
 @pytest.mark.parametrize("file", [".env.example", "docker-compose.yml", "docker-compose.gpu.yml"])
@@ -123,7 +137,7 @@ def test_everything_in_the_example_is_used() -> None:
 
 def test_containers_have_the_time_to_drain() -> None:
     """A shorter one would kill what runs."""
-    for name, service in compose().items():
+    for name, service in services_of(COMPOSE).items():
         if name.startswith("kosmos2"):
             assert int(service["stop_grace_period"].rstrip("s")) >= stopping_s()
 

@@ -164,5 +164,7 @@ def test_the_published_model_is_fetched_once() -> None:
 
 
 def test_a_replica_on_a_gpu_asks_for_one() -> None:
+    """And may run where only those may that do."""
     assert container("gpu")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert [each["key"] for each in pod("gpu")["tolerations"]] == ["nvidia.com/gpu"]
     assert settings_of("gpu")["KOSMOS2_DEVICE"] == "cuda"

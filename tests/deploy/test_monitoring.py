@@ -37,13 +37,14 @@ def busy(deployment: Deployment) -> Iterator[Deployment]:
         yield deployment
 
 
-def test_all_replicas_and_the_balancer_are_scraped(deployment: Deployment) -> None:
+def test_replicas_balancer_and_gpus_are_scraped(deployment: Deployment) -> None:
     def health() -> dict[str, str]:
         targets = deployment.prometheus.ask("targets")["activeTargets"]
         return {target["labels"]["instance"]: target["health"] for target in targets}
 
-    addresses = [replica.address for replica in deployment.replicas]
-    expected = dict.fromkeys([*addresses, deployment.balancer.metrics_address], "up")
+    replicas = [replica.address for replica in deployment.replicas]
+    others = [deployment.balancer.metrics_address, deployment.gpu_exporter]
+    expected = dict.fromkeys([*replicas, *others], "up")
     assert eventually(lambda: health() == expected), health()
 
 

@@ -1,5 +1,6 @@
 """The load balancer and Prometheus, real ones, with the configuration that is shipped."""
 
+import json
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,7 +98,10 @@ def running_balancer(
 
 @contextmanager
 def running_prometheus(
-    folder: Path, replicas: Sequence[str], balancer: Balancer
+    folder: Path,
+    replicas: Sequence[str],
+    balancer: Balancer,
+    gpu_exporters: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """Prometheus that scrapes two replicas and the balancer, in seconds rather than minutes.
 
@@ -105,10 +109,14 @@ def running_prometheus(
         folder: for its files.
         replicas: host and port of each.
         balancer: whose metrics are scraped.
+        gpu_exporters: host and port of what tells of GPUs, where there are any.
     """
     address = free_address()
+    gpus = folder / "gpus.yml"
+    gpus.write_text(json.dumps([{"targets": list(gpu_exporters)}]))
     changes = dict(zip(REPLICAS, replicas, strict=True))
     changes |= {"haproxy:8405": balancer.metrics_address, "_interval: 10s": "_interval: 1s"}
+    changes |= {"/etc/prometheus-gpu/*.yml": str(gpus)}
     shipped = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     (folder / "prometheus.yml").write_text(replace_each(shipped, changes))
     for name in ("recording.yml", "alerts.yml"):
