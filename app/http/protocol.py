@@ -3,11 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
+from app.http.answering import AnswerTransport
 from app.http.problems import response_of
 from app.http.security import SECURITY_HEADERS
 from app.logs import get_logger
@@ -27,7 +29,9 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol; it parts with clients that hold a connection for nothing.
 
     - Headers have to be complete in time, and may be so large and no larger.
-    - What is left of a body once it is answered is read and thrown away, for a while.
+    - What is left of a body once it is answered is read and thrown away, for a while; so it is
+      where the answer ends the connection. A client that still writes to a closed one is reset by
+      the system, and what it had not read of its answer is gone (RFC 9112, section 9.6).
     - Whoever takes nothing of an answer for a while is left.
     - What is not HTTP is answered by a problem too.
 
@@ -41,6 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._settings = settings
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
         self._awaits_headers = True
+        self._is_parting = False
         self._num_bytes = 0  # of the headers, or of the body, that are being read
         self._refusal: RequestError | None = None
         self._reading: asyncio.TimerHandle | None = None
@@ -62,11 +67,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._awaits_headers and self._reading is None:
             self._limit_reading(self._settings.header_timeout_s)
         self._num_bytes += len(data)
-        super().data_received(data)
-        if self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
-            self._refuse(_headers_too_large())
-        elif self._num_bytes > self._max_request_bytes:
+        if not self._is_parting:
+            super().data_received(data)
+        if self._num_bytes > self._max_request_bytes:
             self.transport.abort()
+        elif self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
+            self._refuse(_headers_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers come behind the body, when nobody looks for them."""
@@ -85,6 +91,8 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._refusal  # the parser ends with it, and calls `send_400_response`
         self._awaits_headers, self._num_bytes = False, 0
         super().on_headers_complete()
+        transport = AnswerTransport(self.transport, self._end_answer)
+        self.cycle.transport = transport  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Behind the last byte of a request."""
@@ -94,6 +102,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Behind the last byte of an answer."""
+        if self._is_parting:
+            return
         super().on_response_complete()
         if not self._awaits_headers:
             self._limit_reading(self._settings.body_timeout_s)
@@ -117,6 +127,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer a request that never reached the application, and close the connection."""
+        if self._is_parting:
+            return
         if self._is_answering and self.cycle.response_started:
             self.transport.abort()
             return
@@ -129,7 +141,24 @@ class GuardedProtocol(HttpToolsProtocol):
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         content = STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body)
         self.transport.write(content)
-        self.transport.close()
+        self._part()
+
+    def _end_answer(self) -> None:
+        if self._awaits_headers:
+            self.transport.close()
+        else:
+            self._part()
+
+    def _part(self) -> None:
+        """Say no more, but read on for a while: the client may not have read its answer yet."""
+        if self._is_answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._is_parting = True
+        with suppress(OSError):  # it has gone
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._limit_reading(self._settings.body_timeout_s)
 
     @property
     def _is_answering(self) -> bool:
@@ -147,7 +176,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _end_reading(self) -> None:
         if self.transport.is_closing():
             return
-        if self._is_answering:  # a later request of the same connection has to wait anyway
+        if self._is_parting:
+            self.transport.abort()
+        elif self._is_answering:  # a later request of the same connection has to wait anyway
             self._limit_reading(self._settings.header_timeout_s)
         elif self._awaits_headers and self._num_bytes > 0:
             self._refuse(RequestTimeout("the headers were not complete in time"))

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from app.child_process import ChildProcess
-from app.errors import InvalidImage
+from app.errors import InvalidImage, Unavailable
 from app.grounding.boxes import BoxFormat
 from app.logs import get_logger
 from app.picture_processes.messages import (
@@ -33,14 +33,19 @@ R = TypeVar("R", Decoded, Drawn)
 _MODULE = "app.picture_processes.process"
 _MOST_BY_DEFAULT = 8
 _ATTEMPTS = 2
+_FAILED_ON_THE_PICTURE = frozenset(
+    {signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+)
+"""What ends a process that met something in a picture; all other signals come from outside."""
 
 
 class PicturePool:
     """Opens users' pictures in processes that a picture may take down without harm to others.
 
     A picture in work is finished even if nobody waits for it any more: to start a process costs
-    more than most pictures. One that ends the process is tried once more, since the fault might be
-    another's, then refused; one that takes too long is refused at once.
+    more than most pictures. One that takes too long is refused at once. One whose process dies
+    otherwise is tried once more; then it is refused if its decoder failed, and told to come back if
+    the process was killed from outside, which says nothing of the picture.
 
     Args:
         settings: how many processes, how many pixels.
@@ -78,6 +83,7 @@ class PicturePool:
 
         Raises:
             RequestError: the picture is at fault.
+            Unavailable: its processes were killed.
         """
         return await self._perform(Decode(image, jpeg_round_trip), Decoded)
 
@@ -94,6 +100,7 @@ class PicturePool:
 
         Raises:
             RequestError: the picture is at fault.
+            Unavailable: its processes were killed.
         """
         drawn = await self._perform(Draw(image, tuple(marks), media_type, box_format), Drawn)
         return drawn.file
@@ -138,6 +145,7 @@ class PictureProcess:
         """What comes of a job; nobody else may ask meanwhile.
 
         Raises:
+            Unavailable: the process was killed, and so was the next one.
             RuntimeError: the process has ended by a defect of ours; its log tells which.
         """
         frame = to_frame(job)
@@ -154,6 +162,8 @@ class PictureProcess:
                 raise RuntimeError(f"a picture process ended with exit code {exit_code}")
             if exit_code == -signal.SIGXCPU:
                 break
+        if -exit_code not in _FAILED_ON_THE_PICTURE:
+            raise Unavailable("the processes that opened the picture were killed")
         return Refused(InvalidImage.__name__, "the picture cannot be decoded within the limits")
 
 

@@ -139,11 +139,59 @@ def test_what_is_left_of_an_answered_body_holds_no_connection(
         assert is_closed(connection)
 
 
-def test_a_client_that_sends_more_than_it_may_sees_the_answer(impatient: RunningService) -> None:
-    head = request("POST", "/v1/ground", "Authorization: Bearer key", "Content-Length: 300000")
+@pytest.mark.parametrize("connection_header", ["keep-alive", "close"])
+def test_a_client_that_sends_more_than_it_may_sees_the_answer(
+    impatient: RunningService, connection_header: str
+) -> None:
+    """Also where the answer is the connection's last: closed at once, it would take it back."""
+    headers = ("Authorization: Bearer key", "Content-Length: 300000")
+    head = request("POST", "/v1/ground", *headers, f"Connection: {connection_header}")
     with connected(impatient.url) as connection:
-        connection.sendall(head + bytes(300_000))
+        connection.sendall(head + bytes(100_000))
+        assert select.select([connection], [], [], 30)[0]  # answered meanwhile
+        connection.sendall(bytes(200_000))
         assert receive(connection).content["code"] == "payload_too_large"
+
+
+def may_send(connection: socket.socket) -> bool:
+    """Whether the other side still reads, or at least has not said otherwise yet."""
+    try:
+        connection.sendall(b"a")
+    except ConnectionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (
+            request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 99"),
+            408,
+        ),
+        (b"GET /livez HTTP/1.1\r\nX-Slow: ", 408),
+        (b"hello\r\n\r\n", 400),
+    ],
+    ids=["body", "headers", "not HTTP"],
+)
+def test_a_client_that_still_sends_when_it_is_refused_sees_the_answer(
+    impatient: RunningService, head: bytes, status: int
+) -> None:
+    """Reset by the system, its connection would drop what it has not read."""
+    with connected(impatient.url) as connection:
+        connection.sendall(head)
+        assert receive(connection).content["status"] == status
+        assert is_closed(connection)
+        assert all(may_send(connection) for _ in range(20))
+
+
+@pytest.mark.parametrize("head", [b"hello\r\n\r\n", b"GET /livez HTTP/1.1\r\nX-Slow: "])
+def test_a_refused_client_may_not_send_for_ever(impatient: RunningService, head: bytes) -> None:
+    """It is read for as long as a body is, then no more."""
+    with connected(impatient.url) as connection:
+        connection.sendall(head)
+        assert receive(connection).status in {400, 408}
+        assert eventually(lambda: not may_send(connection))
 
 
 def test_a_body_is_not_thrown_away_for_ever(impatient: RunningService) -> None:
