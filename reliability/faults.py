@@ -143,7 +143,7 @@ async def kill_picture_process(target: Target) -> bool:
     """SIGKILL; a picture that was in work is opened again.
 
     One that has just taken the place of another is spared: a picture that loses two processes is
-    told to come back, which `tests/faults/test_killed_pictures.py` shows, and chaos counts as wrong.
+    told to come back (`tests/faults/test_killed_pictures.py`), which nothing is to be here.
     """
     process = target.any_of(PICTURE, min_age_s=_SPARED_S)
     if process is None:
