@@ -77,9 +77,8 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
             print(log_file.read_text()[-TOLD_CHARACTERS:], file=sys.stderr)  # shown by pytest
             raise
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.communicate(timeout=60)
+            process.terminate()
+            process.communicate(timeout=60)  # closes the pipe, whoever has ended it
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log_file: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
-from app.picture_processes import limits
+from app.picture_processes import limits, process
 from app.picture_processes.pool import PicturePool
 from app.pictures.decode import decode_picture
 from app.pictures.labels import Mark
@@ -47,8 +47,16 @@ def with_pool(
 
 
 def children() -> list[psutil.Process]:
-    """The picture processes that run now."""
-    return psutil.Process().children()
+    """The picture processes that run now; programs that other tests share may run beside them."""
+    return [child for child in psutil.Process().children() if opens_pictures(child)]
+
+
+def opens_pictures(child: psutil.Process) -> bool:
+    """Whether it is a picture process, by its command line."""
+    try:
+        return process.__name__ in child.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Process:
