@@ -7,6 +7,7 @@ Grafana is not asked: what it would draw looks otherwise, and says the same.
 
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter, MaxNLocator, PercentFormatter
 
-from scripts.dashboard_data import Series, collect
+from scripts.dashboard_data import STEP_S, Series, collect
 from tests.support.queries import dashboard
 
 COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.44
@@ -35,6 +36,7 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
         series_of: the data of each panel, by its number.
     """
     panels = dashboard()["panels"]
+    end_s = max(at for each in series_of.values() for one in each for at in one.times_s)
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) + 1
     figure = Figure(figsize=(COLUMNS * COLUMN_INCHES, height * ROW_INCHES), dpi=DOTS_PER_INCH)
     figure.text(0.5, 0.4 / height, CAPTION, ha="center", va="center", fontsize=9, style="italic")
@@ -43,7 +45,7 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
             top = 1 - (panel["gridPos"]["y"] + 0.8) / height
             figure.text(0.01, top, panel["title"], fontsize=14, weight="bold")
         else:
-            axes = figure.add_axes(_place(panel["gridPos"], height))
+            axes = figure.add_axes(_place(panel["gridPos"], height), xlim=(0, end_s))
             kind = _draw_stat if panel["type"] == "stat" else _draw_lines
             kind(axes, panel, series_of[panel["id"]])
     return figure
@@ -97,13 +99,13 @@ def _draw_lines(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None
         _stack(axes, series)
     else:
         for each in series:
-            axes.plot(each.times_s, each.values, label=each.legend, linewidth=1.4)
+            axes.plot(*_with_gaps(each), label=each.legend, linewidth=1.4)
     axes.set_ylim(bottom=0, top=1.05 * defaults["max"] if "max" in defaults else None)
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.yaxis.set_major_formatter(_scale(defaults["unit"]))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer="decimals" in defaults))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=defaults["unit"] in ("short", "none")))
     columns = math.ceil(len(series) / LEGEND_LINES)
     axes.legend(
         fontsize=8, loc="upper left", bbox_to_anchor=(-0.02, -0.12), ncols=max(columns, 3),
@@ -111,10 +113,29 @@ def _draw_lines(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None
     )  # fmt: skip
 
 
+def _with_gaps(series: Series) -> tuple[list[float], list[float]]:
+    """Times and values, with no value in the middle where some are missing.
+
+    >>> _with_gaps(Series("a", [0, 2, 8], [1.0, 1.0, 3.0]))
+    ([0, 2, 5.0, 8], [1.0, 1.0, nan, 3.0])
+    """
+    points = list(zip(series.times_s, series.values, strict=True))
+    missing = [
+        ((before + after) / 2, math.nan)
+        for before, after in pairwise(series.times_s)
+        if after - before > 1.5 * STEP_S
+    ]
+    times, values = zip(*sorted(points + missing), strict=True)
+    return list(times), list(values)
+
+
 def _draw_nothing(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, "No data", ha="center", va="center", color=COLORS["text"])
+    axes.text(
+        0.5, 0.5, "No data", color=COLORS["text"], ha="center", va="center",
+        transform=axes.transAxes,
+    )  # fmt: skip
 
 
 def _stack(axes: Axes, series: list[Series]) -> None:
