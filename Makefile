@@ -17,7 +17,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-large fuzz check format demo-model eval bench chaos overload soak \
-	reliability image-check dashboard audit sbom openapi errors hooks clean
+	keys reliability image-check dashboard audit sbom openapi errors hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,7 @@ test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the pu
 	@$(BIN)/pytest -m "large or weights"
 
 fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
-	@$(BIN)/pytest -s tests/fuzz
+	@$(BIN)/python -m reliability.fuzz --out benchmarks/results
 
 check: $(INSTALLED) ## Check format, lint, types, architecture and tests, as .ci/run does
 	$(BIN)/ruff format --check .
@@ -70,8 +70,12 @@ overload: $(INSTALLED) ## Offer once, twice, three times the capacity; takes fou
 soak: $(INSTALLED) ## Load a service for half an hour, watch its memory
 	@$(BIN)/python -m reliability.soak --out benchmarks/results
 
-reliability: $(INSTALLED) ## Write docs/reliability.md from the results of those three
-	@$(BIN)/python -m reliability.page > docs/reliability.tmp && mv docs/reliability.tmp docs/reliability.md
+keys: $(INSTALLED) ## Try to get in without a key, by every path, method and header
+	@$(BIN)/python -m reliability.keys --out benchmarks/results
+
+reliability: $(INSTALLED) ## Run soak, chaos, overload, fuzz, keys and audit; write docs/reliability.md; an hour
+	@$(call install-extra,audit)
+	@$(BIN)/python -m reliability
 
 image-check: $(INSTALLED) ## Build the container image with buildah, run it, ask it something; needs root
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python -m scripts.image_check
@@ -79,9 +83,9 @@ image-check: $(INSTALLED) ## Build the container image with buildah, run it, ask
 dashboard: $(INSTALLED) ## Draw the dashboard from a run of two replicas, HAProxy and Prometheus
 	@$(BIN)/python -m scripts.draw_dashboard docs/images/dashboard.png
 
-audit: $(INSTALLED) ## Ask PyPI for known flaws of every pinned package; one it cannot tell of fails too
+audit: $(INSTALLED) ## Ask PyPI for known flaws of every pinned package, and lint for security
 	@$(call install-extra,audit)
-	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+	@$(BIN)/python -m reliability.audit --out benchmarks/results
 
 sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to build/sbom.json (CycloneDX)
 	@$(call install-extra,audit)

@@ -1,6 +1,6 @@
 """Writes docs/reliability.md from the results that the commands named in it have left.
 
-    python -m reliability.page > docs/reliability.md
+    python -m reliability.page
 
 A row whose command has not been run says so; nothing here knows a figure.
 """
@@ -13,13 +13,14 @@ from typing import Any
 
 from benchmarks.machine import ROOT
 
+PAGE = ROOT / "docs" / "reliability.md"
 RESULTS = ROOT / "benchmarks" / "results"
 COMMANDS = {
     "chaos": "make chaos",
     "overload": "make overload",
     "soak": "make soak",
     "fuzz": "make fuzz",
-    "keys": "pytest tests/http/test_keys.py",
+    "keys": "make keys",
     "audit": "make audit",
 }
 """What leaves the result of each tool."""
@@ -90,6 +91,15 @@ def _slowest(report: Report) -> object:
     return f"{p99_s:g} s, the queue explains {report['latency_bound_s']:g} s"
 
 
+def _megabytes(report: Report) -> object:
+    return f"{report['resident_bytes'] / 1e6:.0f} MB"
+
+
+def _packages(report: Report) -> object:
+    told, untold = report["packages_told_of"], report["packages_not_told_of"]
+    return f"{told} of {told + untold}"
+
+
 def _wrong(report: Report) -> object:
     return report["refused_wrongly"] + report["broken"]
 
@@ -126,18 +136,23 @@ LINES = (
     Line("goodput at 3× over that at 1×", "≥ 90 %", "overload", _kept),
     Line("highest p99 of accepted requests", "as the queue explains", "overload", _slowest),
     Line("requests of the soak", "", "soak", field("requests")),
+    Line("resident memory in minute 6, of all processes", "", "soak", _megabytes),
     Line("change of resident memory from minute 5 on", "≤ 3 %", "soak", _share("memory_change")),
     Line("descriptors more at the end", "≤ 5", "soak", field("new_descriptors")),
     Line("bad inputs tried", "≥ 22,000", "fuzz", field("bad_inputs")),
+    Line("of these over HTTP", "≥ 2,000", "fuzz", field("over_http")),
     Line("5xx among them", "0", "fuzz", field("server_errors")),
+    Line("processes that they ended", "0", "fuzz", field("processes_ended")),
+    Line("requests without a key tried", "", "keys", field("tried")),
     Line("clients that got in without a key", "0", "keys", field("intruders")),
+    Line("pinned packages whose flaws could be looked up", "all", "audit", _packages),
     Line("audit findings that are open", "0", "audit", field("open_findings")),
 )
 
 
 _HEAD = """# Reliability
 
-Written by `make reliability` from the results that the named commands have left. The commands
+Written by `make reliability`, which runs the named commands, from the results that they left. They
 start the service themselves, with the embedded checkpoint, put their load on it over the loopback
 from the same machine, and end with code 1 when a goal is missed.
 
@@ -167,9 +182,19 @@ nobody. Latencies count from the arrival. The queue explains a latency of all pl
 capacity, plus that of the slowest of a hundred at capacity.
 
 **`make soak`** loads the service for half an hour at 70 % of its capacity with more pictures than
-its cache holds. Memory is the proportional set size of all processes together, where the system
-tells it; the mean of each minute is compared with that of the sixth. `reliability-soak.jsonl` has
-every look.
+its cache holds. Memory is what is resident of all processes together, without pages of files where
+the system tells them apart, since those belong to all who have them open; the mean of each minute
+is compared with that of the sixth. Among the descriptors are the connections of the load, open or
+idle. `reliability-soak.jsonl` has every look.
+
+**`make fuzz`** damages a picture of every format in a thousand ways, the same ones each time, and
+has them decoded; a tenth as many are sent to a running service, and so are requests of every kind,
+damaged anywhere or in their bodies alone.
+
+**`make keys`** tries every path in many spellings by every method with headers that nearly are a
+key. **`make audit`** asks PyPI for known flaws of every pinned package, and lints the code for
+security (ruff's `S` rules); a package that nobody could tell of counts as wrong, not as free of
+flaws.
 """
 
 _PLOT = (
@@ -222,8 +247,8 @@ def _run(tool: str, report: Report) -> str:
 
 
 def main() -> None:
-    """Print the page."""
-    print(render(RESULTS), end="")
+    """Write the page."""
+    PAGE.write_text(render(RESULTS))
 
 
 if __name__ == "__main__":

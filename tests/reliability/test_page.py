@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT
 from reliability.page import LINES, NOT_RUN, RESULTS, render
 
-AUDIT = {"open_findings": 7}
+AUDIT = {"open_findings": 7, "packages_told_of": 3, "packages_not_told_of": 1}
 
 
 def test_the_page_is_what_the_results_say() -> None:
@@ -24,4 +24,5 @@ def test_a_result_fills_its_rows(tmp_path: Path) -> None:
     (tmp_path / "reliability-audit.json").write_text(json.dumps(AUDIT))
     page = render(tmp_path)
     assert "| audit findings that are open | 0 | 7 |" in page
-    assert page.count(f"| {NOT_RUN} |") == len(LINES) - 1
+    assert "| pinned packages whose flaws could be looked up | all | 3 of 4 |" in page
+    assert page.count(f"| {NOT_RUN} |") == len(LINES) - 2

@@ -1,0 +1,42 @@
+"""`make reliability`: all tools one after the other, then the page that shows what they found.
+
+    python -m reliability [--quick] [--out FOLDER]
+
+A tool that finds something wrong does not keep the next ones from running; the exit code is 1 then.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from reliability.page import PAGE, RESULTS, render
+
+TOOLS = ("soak", "chaos", "overload", "fuzz", "keys", "audit")
+_QUICK = {
+    "soak": ("--seconds", "30"),
+    "chaos": ("--seconds", "20"),
+    "overload": ("--seconds", "5"),
+    "fuzz": ("--count", "5"),
+}
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="minutes, not an hour: a rehearsal")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where results are kept")
+    arguments = parser.parse_args()
+    num_failed = 0
+    for tool in TOOLS:
+        print(f"== {tool}", file=sys.stderr)
+        options = _QUICK.get(tool, ()) if arguments.quick else ()
+        command = [sys.executable, "-m", f"reliability.{tool}", "--out", str(arguments.out)]
+        num_failed += subprocess.run([*command, *options], check=False).returncode != 0
+    if arguments.out == RESULTS:
+        PAGE.write_text(render(RESULTS))
+    return 1 if num_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

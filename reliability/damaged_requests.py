@@ -1,0 +1,54 @@
+"""Requests of every kind, damaged anywhere or in their bodies alone, the same ones for a seed."""
+
+import base64
+from collections.abc import Iterator
+
+import httpx
+
+from tests.fuzz.mutants import mutants
+from tests.support.pictures import picture_file
+
+ASKED = {"task": "brief_caption", "max_new_tokens": "1"}
+"""The fields of a request that is answered soon."""
+
+
+def damaged_requests(url: str, count: int) -> dict[str, Iterator[bytes]]:
+    """For each kind of request, so many copies damaged anywhere, and so many in their body.
+
+    Args:
+        url: of the service, without a path.
+        count: of each.
+    """
+    return {name: _damaged(request, name, count) for name, request in _requests(url).items()}
+
+
+def _damaged(request: httpx.Request, name: str, count: int) -> Iterator[bytes]:
+    yield from mutants(_as_bytes(request, request.read()), count, f"request {name}")
+    for body in mutants(request.read(), count, f"body {name}"):
+        yield _as_bytes(request, body)
+
+
+def _as_bytes(request: httpx.Request, body: bytes) -> bytes:
+    """A request as it goes over the wire, with this body."""
+    request.headers["Content-Length"] = str(len(body))
+    lines = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    return "\r\n".join([*lines, "\r\n"]).encode() + body
+
+
+def _requests(url: str) -> dict[str, httpx.Request]:
+    """One of each kind, small enough for its words to be damaged more often than its picture."""
+    picture = picture_file((32, 32))
+    uri = f"data:;base64,{base64.b64encode(picture).decode()}"
+    box = {"boxes": [[1, 2, 30, 31]]}
+    entity = {"phrase": "a disc", "boxes": [{"xyxy": [1, 2, 30, 31], "score": 0.5}]}
+    region = {"task": "referring_expression_generation", "regions": [box], "max_new_tokens": 1}
+    asked = {"task": "phrase_grounding", "text": "a disc", "max_new_tokens": 1}
+    ground, annotate = f"{url}/v1/ground", f"{url}/v1/annotate"
+    return {
+        "form": httpx.Request("POST", ground, files={"image": picture}, data=ASKED),
+        "JSON": httpx.Request("POST", ground, json=asked | {"image": uri}),
+        "regions": httpx.Request("POST", ground, json=region | {"image": uri}),
+        "drawing": httpx.Request("POST", annotate, json={"entities": [entity], "image": uri}),
+        "no body": httpx.Request("GET", f"{url}/v1/tasks", headers={"Accept": "application/json"}),
+    }

@@ -1,0 +1,161 @@
+"""`make fuzz`: damaged pictures through the decoder, damaged pictures and requests over HTTP.
+
+    python -m reliability.fuzz [--count 1000] [--out FOLDER]
+
+Ends with code 1 when one is answered as an error of the service, or ends a process of it.
+"""
+
+import argparse
+import asyncio
+import re
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from app.errors import RequestError
+from app.http.problems import PROBLEMS
+from app.picture_processes.pool import PicturePool
+from app.settings import Settings
+from benchmarks.machine import describe_machine
+from reliability.damaged_requests import ASKED, damaged_requests
+from reliability.results import tell
+from tests.fuzz.mutants import mutants
+from tests.support.formats import ALL_FILES
+from tests.support.service import RunningService, running_service
+
+SETTINGS = {"max_body_bytes": 200_000, "max_image_pixels": 10**6}
+_SHARE_OVER_HTTP, _SHARE_OF_REQUESTS = 0.1, 0.5
+_TIMEOUT_S = 120.0
+_STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
+
+
+async def decode_mutants(count: int) -> Counter[str]:
+    """To which ends damaged pictures came in the decoder as it is served, in its own process.
+
+    Args:
+        count: mutants of each file.
+    """
+    ends = Counter[str]()
+    settings = Settings(picture_processes=1, max_image_pixels=SETTINGS["max_image_pixels"])
+    async with PicturePool(settings) as pool:
+        for name, data in ALL_FILES.items():
+            for mutant in mutants(data, count, f"decoder {name}"):
+                ends[await _end_of(mutant, pool)] += 1
+    return ends
+
+
+async def _end_of(mutant: bytes, pool: PicturePool) -> str:
+    try:
+        await pool.decode(mutant)
+    except RequestError as error:
+        is_end = "within the limits" in str(error)
+        return "ended its process" if is_end else PROBLEMS[type(error)].code
+    return "decoded"
+
+
+def post_mutants(service: RunningService, count: int) -> Counter[str]:
+    """How a service answered damaged pictures: by status and code.
+
+    Args:
+        service: that runs.
+        count: mutants of each file.
+    """
+    ends = Counter[str]()
+    with httpx.Client(base_url=service.url, timeout=_TIMEOUT_S) as client:
+        for name, data in ALL_FILES.items():
+            for mutant in mutants(data, count, f"http {name}"):
+                response = client.post("/v1/ground", files={"image": mutant}, data=ASKED)
+                code = "" if response.is_success else response.json()["code"]
+                ends[f"{response.status_code} {code}".strip()] += 1
+    return ends
+
+
+def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
+    """How a service answered requests that were damaged anywhere, or in their body: by status.
+
+    Args:
+        service: that runs.
+        count: of each kind of request, twice.
+    """
+    return Counter(
+        status_of(service.url, sent)
+        for each in damaged_requests(service.url, count).values()
+        for sent in each
+    )
+
+
+def status_of(url: str, request: bytes) -> str:
+    """The status that the first answer on a connection has; a request's sender stops after it."""
+    address = urlsplit(url)
+    received = b""
+    with socket.create_connection((address.hostname, address.port), _TIMEOUT_S) as connection:
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionError:
+            pass  # the service need not read on
+    found = _STATUS.match(received)
+    return found[1].decode() if found else "closed"
+
+
+def processes_of(service: RunningService) -> set[int]:
+    """The processes of a service, by id."""
+    return {child.pid for child in psutil.Process(service.process.pid).children(recursive=True)}
+
+
+def fuzz(count: int) -> dict[str, Any]:
+    """Everything, and what came of it.
+
+    Args:
+        count: mutants of each file through the decoder; the rest in proportion.
+    """
+    parts = {"decoder": asyncio.run(decode_mutants(count))}
+    with running_service(**SETTINGS) as service:
+        before = processes_of(service)
+        parts["pictures"] = post_mutants(service, max(1, round(_SHARE_OVER_HTTP * count)))
+        parts["requests"] = send_damaged_requests(
+            service, max(1, round(_SHARE_OF_REQUESTS * count))
+        )
+        num_ended = len(before - processes_of(service))
+    answers = parts["pictures"] + parts["requests"]
+    return {
+        "tool": "fuzz",
+        **{name: dict(sorted(ends.items())) for name, ends in parts.items()},
+        "bad_inputs": sum(ends.total() for ends in parts.values()),
+        "over_http": answers.total(),
+        "server_errors": sum(n for end, n in answers.items() if end.startswith("5")),
+        "processes_ended": num_ended + parts["decoder"]["ended its process"],
+    }
+
+
+def violations_of(report: dict[str, Any]) -> Iterator[str]:
+    """What was not to be."""
+    for name in ("server_errors", "processes_ended"):
+        if report[name]:
+            yield f"{name.replace('_', ' ')}: {report[name]}"
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=1000, help="mutants of each of 27 files")
+    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    arguments = parser.parse_args()
+    machine, began = describe_machine(), time.monotonic()
+    report = fuzz(arguments.count)
+    report |= {"seconds": round(time.monotonic() - began), "machine": machine}
+    return tell(report, list(violations_of(report)), arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

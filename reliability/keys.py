@@ -1,0 +1,139 @@
+"""`make keys`: every way to ask without a key, and whether one gets in.
+
+    python -m reliability.keys [--out FOLDER]
+
+Ends with code 1 when a request gets in.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from benchmarks.machine import ROOT, describe_machine
+from reliability.results import tell
+from tests.support.service import running_service
+from tests.support.wire import connected, receive, request
+
+KEY = "opensesame-Aa1"
+OPEN = ("/livez", "/readyz", "/metrics", "/version")
+"""Paths that need no key."""
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
+_DESCRIPTION = ROOT / "docs" / "openapi.json"
+_REFUSED = (400, 401)
+_WRONG = (
+    (),
+    ("Authorization:",),
+    ("Authorization: Bearer",),
+    ("Authorization: Bearer ",),
+    ("Authorization: Bearer wrong",),
+    (f"Authorization: {KEY}",),
+    (f"Authorization: Basic {KEY}",),
+    (f"Authorization: Bearer{KEY}",),
+    (f"Authorization: Bearer\t{KEY}",),
+    (f"Authorization: Bearer {KEY[:-1]}",),
+    (f"Authorization: Bearer {KEY}x",),
+    (f"Authorization: Bearer {KEY.lower()}",),
+    (f"Authorization: Bearer {KEY.upper()}",),
+    (f'Authorization: Bearer "{KEY}"',),
+    (f"Authorization: Bearer {KEY},",),
+    (f"Authorization: Bearer {KEY}, Bearer {KEY}",),
+    (f"Authorization: Bearer {KEY} other-key",),
+    (f"Authorization: Bearer {KEY},other-key",),
+    (f"Authorization: Bearer {KEY[:5]} {KEY[5:]}",),
+    (f"Authorization: Bearer \xa0{KEY}",),
+    (f"Authorization: Bearer {KEY}\xa0",),
+    (f"Authorization: Bearer {KEY}\x85",),
+    ("Authorization: Bearer \xff\xfe",),
+    ("Authorization: Bearer " + "a" * 20_000,),
+    ("Authorization: Bearer *",),
+    ("Authorization: Bearer None",),
+    ("Authorization: Bearer 0",),
+    ("Authorization: Bearer null",),
+    ("Authorization: Bearer wrong", f"Authorization: Bearer {KEY}"),
+    (f"Authorization: Bearer {KEY}", "Authorization: Bearer wrong"),
+    (f"Authorization: Bearer {KEY}", f"Authorization: Bearer {KEY}"),
+    (f"Proxy-Authorization: Bearer {KEY}",),
+    (f"X-API-Key: {KEY}",),
+    (f"Cookie: Authorization=Bearer {KEY}",),
+    ("X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Real-IP: 127.0.0.1"),
+    ("X-Original-URL: /livez", "X-Rewrite-URL: /livez"),
+    ("X-HTTP-Method-Override: GET", "X-Forwarded-Prefix: /docs/assets"),
+    ("Origin: http://127.0.0.1", "Access-Control-Request-Method: GET"),
+)
+
+
+def _paths() -> list[str]:
+    """All that need a key, and other ways to write them."""
+    described = json.loads(_DESCRIPTION.read_text())["paths"]
+    guarded_paths = [path for path in described if path not in OPEN]
+    return [
+        *guarded_paths,
+        "/v1/tasks/",
+        "/v1/tasks?",
+        "/v1/tasks?path=/livez",
+        "//v1/tasks",
+        "/v1//tasks",
+        "/V1/tasks",
+        "/%761/tasks",
+        "/%2576%31/tasks",
+        "/v1%2Ftasks",
+        "/v1/tasks%00",
+        "/v1/./tasks",
+        "/livez/../v1/tasks",
+        "/livez/%2e%2e/v1/tasks",
+        "/docs/assets/../../v1/tasks",
+        "/docs/assets",
+        "/livez/",
+        "/livez;/v1/tasks",
+        "/nowhere",
+        "/",
+        "*",
+        "http://x/v1/tasks",
+        "http://x/livez/../v1/tasks",
+    ]
+
+
+def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
+    """How a service that wants `KEY` answers whoever has none, or nearly one.
+
+    Args:
+        url: of the service, without a path.
+        methods: of HTTP; each is tried on each path with each header.
+    """
+    statuses = Counter[int]()
+    for method, path, headers in product(methods, _paths(), _WRONG):
+        with connected(url) as connection:
+            connection.sendall(request(method, path, *headers, "Connection: close"))
+            statuses[receive(connection).status] += 1
+    return statuses
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    arguments = parser.parse_args()
+    machine, began = describe_machine(), time.monotonic()
+    with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as service:
+        statuses = statuses_without_a_key(service.url, _METHODS)
+    num_intruders = sum(n for status, n in statuses.items() if status not in _REFUSED)
+    report = {
+        "tool": "keys",
+        "seconds": round(time.monotonic() - began),
+        "tried": statuses.total(),
+        "statuses": {str(status): number for status, number in sorted(statuses.items())},
+        "intruders": num_intruders,
+        "machine": machine,
+    }
+    violations = [f"{num_intruders} requests got in without a key"] if num_intruders else []
+    return tell(report, violations, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
