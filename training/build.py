@@ -27,7 +27,7 @@ from training.world import COLOURS, SHAPES
 
 RUNS = Path(__file__).parent / "runs"
 SIZE = ModelSize()
-SCHEDULE = Schedule(vision_steps=3500, joint_steps=3600)
+SCHEDULE = Schedule(vision_steps=3500, joint_steps=4000)
 NUM_ROWS, ROW_TOKENS = 3, 96
 
 

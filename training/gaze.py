@@ -33,7 +33,7 @@ class Answer:
     Attributes:
         start: the place of its first token.
         targets: the objects that it is about.
-        landmark: the one of them that the other is compared with.
+        landmark: the object that they are compared with.
     """
 
     start: int
@@ -73,7 +73,7 @@ class Gazes:
         """In the answer: what the next token is about.
 
         Before each corner its object; from a phrase's beginning all objects of its boxes; else all
-        objects that the answer is about, but the one that another is compared with.
+        objects that the answer is about, but the one that they are compared with.
         """
         told_of = [thing for thing in answer.targets if thing != answer.landmark]
         about = sum(1 << objects.index(thing) for thing in told_of)
@@ -87,7 +87,7 @@ class Gazes:
 
     @staticmethod
     def compared(ids: Sequence[int], objects: Sequence[SceneObject], answer: Answer) -> list[int]:
-        """In an answer that tells how its object lies to another: that other one."""
+        """In an answer about an object that lies somewhere to another: that other one."""
         bits = NOWHERE if answer.landmark is None else 1 << objects.index(answer.landmark)
         told = answer.start - 1
         return [NOWHERE] * told + [bits] * (len(ids) - told)

@@ -43,7 +43,7 @@ SPOKEN_RELATIONS = {
 class Example:
     """A prompt, the answer that should follow it, and the objects that the answer is about.
 
-    Where the answer tells how one of them lies to another, that other one is the `landmark`.
+    Where prompt or answer tell how it lies to another one, that is the `landmark`.
     """
 
     kind: str
@@ -114,9 +114,15 @@ def _spoken(words: str, plural: str, count: int, rng: random.Random) -> str:
     return rng.choice(forms)
 
 
-def _grounded_phrase(kind: str, phrase: str, found: Objects, rng: random.Random) -> Example:
+def _grounded_phrase(
+    kind: str,
+    phrase: str,
+    found: Objects,
+    rng: random.Random,
+    landmark: SceneObject | None = None,
+) -> Example:
     prompt = prompt_for("phrase_grounding", _any_case(phrase, rng))
-    return Example(kind, prompt, object_markup(found), reading_order(found))
+    return Example(kind, prompt, object_markup(found), reading_order(found), landmark)
 
 
 def _any_case(phrase: str, rng: random.Random) -> str:
@@ -129,12 +135,13 @@ def referring_expression(objects: Objects, rng: random.Random) -> Example | None
     rng.shuffle(makers)
     for make in makers:
         if expression := make(objects, rng):
-            phrase, target = expression
-            return _grounded_phrase("referring_expression", phrase, [target], rng)
+            phrase, target, landmark = expression
+            return _grounded_phrase("referring_expression", phrase, [target], rng, landmark)
     return None
 
 
-Expression = tuple[str, SceneObject]
+Expression = tuple[str, SceneObject, SceneObject | None]
+"""Words, the object that they mean, and the landmark where there is just one."""
 
 
 def _rivals(objects: Objects, rng: random.Random) -> tuple[str, list[SceneObject]]:
@@ -163,7 +170,7 @@ def _beside(objects: Objects, rng: random.Random) -> Expression | None:
         target = only_one(others, lambda t: offset(t, relation, landmark))  # noqa: B023
         if target and len(rivals) > 1:
             spoken = rng.choice(SPOKEN_RELATIONS[relation])
-            return f"the {name} {spoken} the {kind_of(landmark)}", target
+            return f"the {name} {spoken} the {kind_of(landmark)}", target, landmark
     return None
 
 
@@ -175,20 +182,22 @@ def _between(objects: Objects, rng: random.Random) -> Expression | None:
         others = [thing for thing in rivals if thing not in (a, b)]
         target = only_one(others, lambda t: betweenness(t, a, b))  # noqa: B023
         if target and len(rivals) > 1:
-            return f"the {name} between the {kind_of(a)} and the {kind_of(b)}", target
+            return f"the {name} between the {kind_of(a)} and the {kind_of(b)}", target, None
     return None
 
 
 def _largest(objects: Objects, rng: random.Random) -> Expression | None:
     name, rivals = _rivals(objects, rng)
     target = extreme(rivals, largest=True)
-    return (f"the {rng.choice(('largest', 'biggest'))} {name}", target) if target else None
+    if target is None:
+        return None
+    return f"the {rng.choice(('largest', 'biggest'))} {name}", target, None
 
 
 def _smallest(objects: Objects, rng: random.Random) -> Expression | None:
     name, rivals = _rivals(objects, rng)
     target = extreme(rivals, largest=False)
-    return (f"the smallest {name}", target) if target else None
+    return (f"the smallest {name}", target, None) if target else None
 
 
 def region_description(objects: Objects, rng: random.Random) -> Example:
@@ -197,8 +206,8 @@ def region_description(objects: Objects, rng: random.Random) -> Example:
     prompt = prompt_for("referring_expression_generation", region=region_of(target))
     answer = f" {with_article(f'{target.size} {kind_of(target)}')}"
     others = [thing for thing in alone_in(objects) if thing is not target]
-    if others:
-        landmark = nearest(target, others)
+    landmark = nearest(target, others) if others else None
+    if landmark:
         relation = main_relation(target, landmark)
         answer += fill(f" {relation}{{landmark}}", grounding=True, landmark=the(landmark))
-    return Example("region_description", prompt, f"{answer}.", (target,))
+    return Example("region_description", prompt, f"{answer}.", (target,), landmark)

@@ -14,7 +14,7 @@ class Question:
         answer: begins with a space.
         targets: the objects that the answer is about.
         pointed_at: a phrase of the question and the object whose box comes with it.
-        landmark: the one of the targets that the other is compared with.
+        landmark: the object that the target is compared with.
     """
 
     text: str

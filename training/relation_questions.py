@@ -21,7 +21,11 @@ from training.world import SceneObject
 
 
 def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """Whether one object lies left of (right of, above, below) another."""
+    """Whether one object lies left of (right of, above, below) another.
+
+    The answer tells where it lies and then yes or no: what is written can be looked at, and a small
+    model that has to begin with yes or no guesses.
+    """
     singles = alone_in(objects)
     if len(singles) < 2:
         return None
@@ -33,8 +37,8 @@ def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Quest
     asked = rng.choice((true, OPPOSITES[true]))
     spoken = rng.choice(SPOKEN_RELATIONS[asked])
     text = f"Is the {kind_of(thing)} {spoken} the {kind_of(landmark)}?"
-    answer = f" {'Yes' if asked == true else 'No'},{{thing}} is {true}{{landmark}}."
-    mentions = {"thing": the(thing), "landmark": the(landmark)}
+    answer = f"{{thing}} is {true}{{landmark}}, so {'yes' if asked == true else 'no'}."
+    mentions = {"thing": Mention(f"The {kind_of(thing)}", (thing,)), "landmark": the(landmark)}
     return Question(text, fill(answer, grounding, **mentions), (thing, landmark), landmark=landmark)
 
 
@@ -59,7 +63,7 @@ def _about_neighbour(
     """A question about a landmark's neighbour, the landmark now and then with its box."""
     pointing = grounding and rng.random() < 0.3
     pointed_at = (f"the {kind_of(landmark)}", landmark) if pointing else None
-    return Question(text, _it_is(target, grounding), (target,), pointed_at)
+    return Question(text, _it_is(target, grounding), (target,), pointed_at, landmark)
 
 
 def _it_is(target: SceneObject, grounding: bool) -> str:
