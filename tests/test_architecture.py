@@ -41,7 +41,8 @@ ENGINE_SIDE = (
     ("app.engine.start",),
     ("app.engine.process",),
     ("app.engine.scheduler", "app.engine.runner", "app.engine.sizing"),
-    ("app.engine.phases", "app.engine.sequence"),
+    ("app.engine.graphs", "app.engine.prefixes", "app.engine.prompts"),
+    ("app.engine.phases", "app.engine.sequence", "app.engine.steps"),
     ("app.engine.kv_slots", "app.engine.sampling", "app.engine.service_rate"),
     ("app.model",),
 )
@@ -53,7 +54,18 @@ BOTH_SIDES = (
     ("app.errors",),
 )
 
-TORCH = ("describe", "kv_slots", "runner", "sampling", "sizing", "start")
+TORCH = (
+    "describe",
+    "graphs",
+    "kv_slots",
+    "prefixes",
+    "prompts",
+    "runner",
+    "sampling",
+    "sizing",
+    "start",
+    "steps",
+)
 HOMES = {
     "aiohttp": ("app.load",),
     "fastapi": ("app.http",),

@@ -48,9 +48,9 @@ class KVSlots:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        size = (shape.num_layers, num_slots, shape.num_heads, max_length, shape.head_width)
-        self.keys = torch.zeros(size, dtype=dtype, device=device)  # (N, S, H, L, D)
-        self.values = torch.zeros(size, dtype=dtype, device=device)  # (N, S, H, L, D)
+        size = (shape.num_layers, 2, num_slots, shape.num_heads, max_length, shape.head_width)
+        self._held = torch.zeros(size, dtype=dtype, device=device)  # (N, 2, S, H, L, D)
+        self.layers = self._held.unbind()  # keys and values of each layer, (2, S, H, L, D)
         self.token_ids = torch.zeros(num_slots, max_length, dtype=torch.long, device=device)
         self.num_slots = num_slots
         self.max_length = max_length
@@ -69,7 +69,7 @@ class KVSlots:
     @property
     def num_bytes(self) -> int:
         """Memory of keys and values."""
-        return self.keys.nbytes + self.values.nbytes
+        return self._held.nbytes
 
     def allocate(self) -> int:
         """Take the lowest free slot, so that those in use stay together.
@@ -84,10 +84,8 @@ class KVSlots:
         heapq.heappush(self._free, slot)
 
     def write_prefix(self, slot: int, prefix: Tensor) -> None:
-        """Put a picture's keys and values (2, N, H, P, D) at the beginning of a slot."""
-        length = prefix.shape[3]
-        self.keys[:, slot, :, :length] = prefix[0]
-        self.values[:, slot, :, :length] = prefix[1]
+        """Put a picture's keys and values (N, 2, H, P, D) at the beginning of a slot."""
+        self._held[:, :, slot, :, : prefix.shape[3]] = prefix
 
 
 class SlotRows:
@@ -97,7 +95,7 @@ class SlotRows:
         slots: what is read and written.
         rows: a slice (read in place) or slot numbers (R,) (read as a copy).
         row_numbers: the same slots as numbers, (R,).
-        positions: of the new tokens, (R, T).
+        positions: of the new tokens, (R, T), or (1, T) where all rows have the same.
         length: tokens from the beginning of each slot that may be attended to.
     """
 
@@ -109,38 +107,32 @@ class SlotRows:
         positions: Tensor,
         length: int,
     ) -> None:
-        self._slots, self._rows, self._length = slots, rows, length
-        self._places = (row_numbers[:, None], slice(None), positions)
+        self._layers, self._rows, self._length = slots.layers, rows, length
+        self._places = (slice(None), row_numbers[:, None], slice(None), positions)
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """See `KeyValueRows.extend`."""
-        return (
-            self._extend(self._slots.keys[layer], keys),
-            self._extend(self._slots.values[layer], values),
-        )
-
-    def _extend(self, held: Tensor, new: Tensor) -> Tensor:
-        held[self._places] = new.transpose(1, 2)  # (R, T, H, D) into (S, H, L, D)
-        return held[self._rows, :, : self._length]
+        held = self._layers[layer]  # (2, S, H, L, D)
+        held[self._places] = new  # (R, T, 2, H, D): indices that stand apart come first
+        keys, values = held[:, self._rows, :, : self._length]
+        return keys, values
 
 
 class PrefixRows:
     """A pass over the pictures' prefixes alone: it attends to itself and keeps what it made."""
 
     def __init__(self) -> None:
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
+        self._made: list[Tensor] = []
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """See `KeyValueRows.extend`."""
-        self._keys.append(keys)
-        self._values.append(values)
+        self._made.append(new.permute(0, 2, 3, 1, 4))  # (B, 2, H, P, D)
+        keys, values = self._made[-1].unbind(1)
         return keys, values
 
     def prefixes(self) -> list[Tensor]:
-        """The keys and values of each picture: (2, N, H, P, D) each, contiguous."""
-        stacked = torch.stack([torch.stack(self._keys), torch.stack(self._values)])
-        return [prefix.contiguous() for prefix in stacked.unbind(2)]
+        """The keys and values of each picture: (N, 2, H, P, D) each, contiguous."""
+        return [torch.stack(of_picture) for of_picture in zip(*self._made, strict=True)]
 
 
 class PictureCache:

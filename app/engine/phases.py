@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from app.metrics import EngineMetrics
 from app.shared_page import SharedPage
@@ -11,6 +11,7 @@ MIN_ALLOWANCE_S = 30.0
 MAX_REST_MS = 10_000
 ALLOWANCE_PER_WARM_UP = 20.0
 Clock = Callable[[], float]
+PhaseTimer = Callable[[str], AbstractContextManager[None]]
 
 
 class PhaseClock:

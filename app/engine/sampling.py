@@ -5,12 +5,35 @@ in as one uniform number a row, so a row's token depends on its own logits and n
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 _BANNED = -torch.inf
+
+
+class RowOptions(NamedTuple):
+    """How one row chooses its next token, in numbers that float64 holds exactly.
+
+    The defaults are those of a slot that nobody holds: greedy, and it looks at its first token.
+
+    Attributes:
+        num_tokens: that the row holds.
+        no_repeat_ngram_size: 0: off.
+        temperature: 0 is greedy.
+        top_k: 0 is off.
+        top_p: 1 is off.
+        uniform: the row's random number in [0, 1); any for a greedy row.
+    """
+
+    num_tokens: int = 1
+    no_repeat_ngram_size: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    uniform: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,34 @@ def ban_repeated_ngrams(
     return logits.masked_fill(hits.bool(), _BANNED)
 
 
+def choose_next(
+    logits: Tensor, token_ids: Tensor, options: Tensor, max_ban: int, is_sampled: bool
+) -> tuple[Tensor, Tensor]:
+    """The next token of each row, and the logarithm of its probability: (R,) both.
+
+    Args:
+        logits: (R, V), float32.
+        token_ids: all tokens of each row from its beginning, (R, L); beyond the length: anything.
+        options: how each row chooses, (R, 6) float64, `RowOptions` in each row.
+        max_ban: at least the largest size of the n-gram ban among the rows; 0: none is banned.
+        is_sampled: false when every row is greedy.
+    """
+    allowed = logits
+    if max_ban:
+        lengths, sizes = options[:, :2].long().unbind(1)
+        allowed = ban_repeated_ngrams(logits, token_ids, lengths, sizes, max_ban)
+    if is_sampled:
+        tokens = choose_tokens(allowed, _sampling_rows(options))
+    else:
+        tokens = allowed.argmax(dim=-1)
+    return tokens, log_probabilities(logits, tokens)
+
+
+def _sampling_rows(options: Tensor) -> SamplingRows:
+    temperature, top_k, top_p, uniform = options[:, 2:].unbind(1)
+    return SamplingRows(temperature.float(), top_k.long(), top_p.float(), uniform)
+
+
 def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:
     """One token for each row, (R,): the most probable, or drawn as the row asks.
 
@@ -93,7 +144,7 @@ def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:
 def _filtered_probabilities(ordered: Tensor, rows: SamplingRows) -> Tensor:
     """Top-k, then top-p, on logits in descending order: (R, V), float64, summing to 1."""
     vocabulary = ordered.shape[-1]
-    kth = torch.where(rows.top_k > 0, rows.top_k, vocabulary).clamp(max=vocabulary) - 1
+    kth = rows.top_k.masked_fill(rows.top_k == 0, vocabulary).clamp(max=vocabulary) - 1
     # Tokens as probable as the k-th stay, as upstream.
     ordered = ordered.masked_fill(ordered < ordered.gather(1, kth[:, None]), _BANNED)
     before = ordered.softmax(dim=-1).cumsum(dim=-1).roll(1, dims=-1)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from app.engine.messages import FinishReason, Generate
-from app.engine.sampling import uniform_numbers
+from app.engine.sampling import RowOptions, uniform_numbers
 
 
 @dataclass(eq=False)
@@ -53,6 +53,17 @@ class Sequence:
         return self.client, self.request.key
 
     @property
+    def held_slot(self) -> int:
+        """The slot that it runs in.
+
+        Raises:
+            RuntimeError: it holds none.
+        """
+        if self.slot is None:
+            raise RuntimeError("a sequence to run holds no slot")
+        return self.slot
+
+    @property
     def num_prompt_tokens(self) -> int:
         """Tokens of the prompt, those of the picture included."""
         return len(self.request.token_ids)
@@ -77,9 +88,17 @@ class Sequence:
         return uniform_numbers(self.request.sampling.seed, self.request.sampling.max_new_tokens)
 
     @property
-    def next_uniform(self) -> float:
-        """The random number of the next token."""
-        return float(self._uniforms[len(self.new_token_ids)])
+    def row_options(self) -> RowOptions:
+        """How the next token is chosen, with the random number that belongs to it."""
+        sampling = self.request.sampling
+        return RowOptions(
+            num_tokens=self.num_tokens,
+            no_repeat_ngram_size=sampling.no_repeat_ngram_size,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            uniform=float(self._uniforms[len(self.new_token_ids)]) if sampling.temperature else 0.0,
+        )
 
     def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:
         """Take the next token, which may be the last."""

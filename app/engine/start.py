@@ -19,9 +19,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from app.checkpoint import Checkpoint
 from app.child_process import say_ready
 from app.engine.messages import PICTURE_BYTES, Generate, SamplingParameters
-from app.engine.phases import PhaseClock
+from app.engine.phases import PhaseClock, PhaseTimer
 from app.engine.process import Engine
-from app.engine.runner import PhaseTimer, Runner
+from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.engine.sizing import (
@@ -110,7 +110,9 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     check_size(checkpoint, size, device)
     torch.set_num_threads(choose_threads(size, device))
     model = load(settings, checkpoint, size, device, dtype)
-    runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase)
+    is_cuda = device.type == "cuda"
+    runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase, is_rounded=is_cuda)
+    runner.record_graphs()
     warm_up(runner)
     return runner
 

@@ -21,13 +21,12 @@ _POSITIONS_AFTER_PADDING = 1
 class KeyValueRows(Protocol):
     """Where one forward pass writes its keys and values, and what it attends to."""
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new keys and values of a layer; give all that its queries may look at.
 
         Args:
             layer: counted from 0.
-            keys: (R, H, T, D), of the T new tokens of R rows.
-            values: likewise.
+            new: keys and values, (R, T, 2, H, D), of the T new tokens of R rows.
 
         Returns:
             Keys and values, (R, H, L, D) each with L ≥ T.
@@ -49,8 +48,8 @@ class Attention(nn.Module):
         """Attend from (R, T, d) to what `rows` holds; `mask` (R, 1, T, L) or none for causal."""
         num_rows, length, width = hidden.shape
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
-        queries, keys, values = projected.permute(2, 0, 3, 1, 4)  # (R, H, T, D) each
-        keys, values = rows.extend(self.layer, keys, values)  # (R, H, L, D)
+        queries = projected[:, :, 0].transpose(1, 2)  # (R, H, T, D)
+        keys, values = rows.extend(self.layer, projected[:, :, 1:])  # (R, H, L, D)
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None
         )
@@ -137,7 +136,7 @@ class TextDecoder(nn.Module):
         Args:
             embedded: of `embed` or `place`.
             rows: where the keys and values of this pass go and what it attends to.
-            mask: (R, 1, T, L), true where a query may look; none: T new tokens, causally.
+            mask: (R, 1, T, L), added to the scores; none: T new tokens, causally.
         """
         hidden = embedded
         for layer in self.layers:
