@@ -38,12 +38,7 @@ class Deployment:
 
     def wait_for_both(self) -> None:
         """Until the balancer sends requests to both replicas."""
-        assert eventually(lambda: self.num_ready == len(self.replicas))
-
-    @property
-    def num_ready(self) -> float:
-        """How many replicas the balancer takes for ready."""
-        return self.balancer.metric("haproxy_backend_active_servers", proxy="replicas")
+        assert eventually(lambda: self.balancer.num_ready == len(self.replicas))
 
 
 def skip_without(*programs: str) -> None:

@@ -33,6 +33,11 @@ class Balancer:
     metrics_address: str
     log_file: Path
 
+    @property
+    def num_ready(self) -> float:
+        """How many replicas it takes for ready."""
+        return self.metric("haproxy_backend_active_servers", proxy="replicas")
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of that name that have these labels among theirs."""
         text = httpx.get(f"http://{self.metrics_address}/metrics").text

@@ -49,8 +49,15 @@ class Replica:
         return self.service.stop()
 
     def kill(self) -> None:
-        """End all its processes at once, as when its machine fails."""
+        """End all its processes at once, as when its machine fails.
+
+        They are halted first: one that lives on without the others would still answer 503.
+        """
         supervisor = psutil.Process(self.service.process.pid)
-        for process in (supervisor, *supervisor.children(recursive=True)):
+        supervisor.suspend()
+        processes = (supervisor, *supervisor.children(recursive=True))
+        for process in processes:
+            process.suspend()
+        for process in processes:
             process.kill()
         self.service.process.communicate()
