@@ -15,6 +15,7 @@ from app.model.decoder import TextDecoder
 from app.model.linear import LinearLayers, PackedLinear, replace_linear_layers
 from app.model.quantised import Int8Linear
 from app.model.vision import VisionEncoder
+from app.model.vision_tower import ACTIVATION
 from app.model.weights import Placement, read_tensors
 
 _DECODER = "text_model.model."
@@ -58,7 +59,7 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     """The checkpoint's configuration, checked for what is not served.
 
     Raises:
-        CheckpointError: an activation, a head or an attention that the decoder does not have.
+        CheckpointError: an activation, a head or an attention that is not served.
     """
     config = Kosmos2Config.from_dict(
         json.loads((checkpoint.directory / "config.json").read_bytes())
@@ -66,6 +67,9 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     text = config.text_config
     if text.activation_function != "gelu":
         raise CheckpointError(f"activation {text.activation_function!r}; gelu is served")
+    if config.vision_config.hidden_act != ACTIVATION:
+        kind = config.vision_config.hidden_act
+        raise CheckpointError(f"activation {kind!r} of the vision tower; {ACTIVATION} is served")
     if text.add_cross_attention or not text.tie_word_embeddings:
         raise CheckpointError("cross-attention or an untied head; neither is served")
     return config
@@ -120,7 +124,6 @@ def load_model(
         CheckpointError: a tensor is missing or of another shape.
     """
     config = read_config(checkpoint)
-    config._attn_implementation = "sdpa"  # for the vision tower and the resampler
     with torch.device("meta"):
         decoder = TextDecoder(config.text_config, num_positions)
         vision = VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std)

@@ -7,14 +7,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Kosmos2Config
-from transformers.models.kosmos2.modeling_kosmos2 import (
-    Kosmos2ImageToTextProjection,
-    Kosmos2VisionModel,
-)
+
+from app.model.vision_tower import Attention, VisionTower
+
+
+class Resampler(nn.Module):
+    """Learnt queries look at all places of a picture, and at each other.
+
+    Args:
+        config: the checkpoint's whole configuration.
+    """
+
+    def __init__(self, config: Kosmos2Config) -> None:
+        super().__init__()
+        dim = config.text_config.embed_dim
+        self.dense = nn.Linear(config.vision_config.hidden_size, dim)
+        self.latent_query = nn.Parameter(torch.empty(config.latent_query_num, dim))
+        self.x_attn = Attention(dim, config.text_config.attention_heads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(P, 257, w) → (P, 64, d)."""
+        states = self.dense(features)
+        queries = self.latent_query.expand(len(states), -1, -1)  # (P, 64, d)
+        resampled: Tensor = self.x_attn(queries, torch.cat([states, queries], dim=1))
+        return resampled
 
 
 class VisionEncoder(nn.Module):
-    """The CLIP tower and the resampler of `transformers`, with the normalisation before them.
+    """Normalisation, the vision tower and the resampler, under the checkpoint's parameter names.
 
     Args:
         config: the checkpoint's whole configuration.
@@ -24,15 +44,13 @@ class VisionEncoder(nn.Module):
 
     def __init__(self, config: Kosmos2Config, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.vision_model = Kosmos2VisionModel(config.vision_config)
-        self.image_to_text_projection = Kosmos2ImageToTextProjection(config)
+        self.vision_model = nn.ModuleDict({"model": VisionTower(config.vision_config)})
+        self.image_to_text_projection = Resampler(config)
         self.mean, self.std = tuple(mean), tuple(std)
         self.register_buffer("channel_values", torch.empty(0), persistent=False)
 
     def fill_buffers(self, device: torch.device) -> None:
-        """Compute what no checkpoint stores: position ids, and the table of channel values."""
-        embeddings = self.vision_model.model.embeddings
-        embeddings.position_ids = torch.arange(embeddings.num_positions, device=device)[None]
+        """Compute what no checkpoint stores: the table of channel values."""
         self.channel_values = torch.from_numpy(channel_value_table(self.mean, self.std)).to(device)
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -45,10 +63,8 @@ class VisionEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 224, 224, 3) uint8 → (P, 64, d): picture embeddings, not yet scaled."""
-        tower = self.vision_model
-        states = tower(pixel_values=self.normalise(pixels)).last_hidden_state
-        features = functional.normalize(tower.model.post_layernorm(states), dim=-1)
-        embeddings: Tensor = self.image_to_text_projection(features)[0]
+        features = functional.normalize(self.vision_model["model"](self.normalise(pixels)), dim=-1)
+        embeddings: Tensor = self.image_to_text_projection(features)
         return embeddings
 
 

@@ -1,0 +1,123 @@
+"""CLIP's vision transformer (Radford et al., 2021, arXiv:2103.00020), as Kosmos-2 uses it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Kosmos2VisionConfig
+
+ACTIVATION = "quick_gelu"
+"""The only one that is served."""
+
+
+class Attention(nn.Module):
+    """Attention of several heads, nothing masked.
+
+    Args:
+        dim: of the states, d.
+        num_heads: that share it.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj, self.k_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.v_proj, self.out_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def forward(self, states: Tensor, seen: Tensor) -> Tensor:
+        """(P, Q, d) states look at (P, S, d) → (P, Q, d)."""
+        queries = self._by_head(self.q_proj(states))
+        keys, values = self._by_head(self.k_proj(seen)), self._by_head(self.v_proj(seen))
+        mixed = functional.scaled_dot_product_attention(queries, keys, values)  # (P, H, Q, d/H)
+        outputs: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return outputs
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        """(P, S, d) → (P, H, S, d/H)."""
+        return states.view(*states.shape[:-1], self.num_heads, -1).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around the activation.
+
+    Args:
+        config: of the tower.
+    """
+
+    def __init__(self, config: Kosmos2VisionConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(P, S, d) → (P, S, d)."""
+        inner = self.fc1(states)
+        outputs: Tensor = self.fc2(inner * torch.sigmoid(1.702 * inner))
+        return outputs
+
+
+class VisionLayer(nn.Module):
+    """Attention, then a feed-forward layer, each behind its norm.
+
+    Args:
+        config: of the tower.
+    """
+
+    def __init__(self, config: Kosmos2VisionConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config.hidden_size, config.num_attention_heads)
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = FeedForward(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(P, S, d) → (P, S, d)."""
+        normed = self.layer_norm1(states)
+        states = states + self.self_attn(normed, normed)
+        outputs: Tensor = states + self.mlp(self.layer_norm2(states))
+        return outputs
+
+
+class Embeddings(nn.Module):
+    """A picture cut into patches, with one place in front that stands for all of it.
+
+    Args:
+        config: of the tower.
+    """
+
+    def __init__(self, config: Kosmos2VisionConfig) -> None:
+        super().__init__()
+        dim, side = config.hidden_size, config.patch_size
+        num_places = (config.image_size // side) ** 2 + 1
+        self.class_embedding = nn.Parameter(torch.empty(dim))
+        self.patch_embedding = nn.Conv2d(config.num_channels, dim, side, side, bias=False)
+        self.position_embedding = nn.Embedding(num_places, dim)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(P, 3, 224, 224) → (P, 257, d)."""
+        cut = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype))
+        patches = cut.flatten(2).transpose(1, 2)  # (P, 256, d)
+        whole = self.class_embedding.expand(len(patches), 1, -1)
+        places: Tensor = torch.cat([whole, patches], dim=1) + self.position_embedding.weight
+        return places
+
+
+class VisionTower(nn.Module):
+    """The whole tower, under the checkpoint's parameter names, one of which is misspelt.
+
+    Args:
+        config: of the tower.
+    """
+
+    def __init__(self, config: Kosmos2VisionConfig) -> None:
+        super().__init__()
+        layers = nn.Sequential(*(VisionLayer(config) for _ in range(config.num_hidden_layers)))
+        self.embeddings = Embeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.encoder = nn.ModuleDict({"layers": layers})
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(P, 3, 224, 224) normalised pixels → (P, 257, d) features of places."""
+        states = self.encoder["layers"](self.pre_layrnorm(self.embeddings(pixels)))
+        features: Tensor = self.post_layernorm(states)
+        return features
