@@ -97,9 +97,21 @@ class RoundedSteps:
         else:
             graph.replay()
 
+    def record(self) -> bool:
+        """Record every size; false where that cannot be done: then passes run without recordings.
+
+        Answers are the same, only later: no reason to serve nobody.
+        """
+        try:
+            self._record_all()
+        except RuntimeError:  # of CUDA or of PyTorch; they have no narrower class in common
+            self._graphs.clear()
+            return False
+        return True
+
     @torch.inference_mode()
-    def record(self) -> None:
-        """Record every size. The largest comes first, and the others live in its memory."""
+    def _record_all(self) -> None:
+        # The largest comes first, and the others live in its memory.
         pool = torch.cuda.graph_pool_handle()
         for size in self._buckets.sizes():
             # Run once before: libraries set themselves up, which cannot be recorded.

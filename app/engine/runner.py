@@ -66,10 +66,9 @@ class Runner:
         """The prefixes of recent pictures."""
         return self._prefixes.cache
 
-    def record_graphs(self) -> None:
-        """Record the passes that decode; on a CUDA device, once, before the first is run."""
-        if self._rounded_steps is not None and self.device.type == "cuda":
-            self._rounded_steps.record()
+    def record_passes(self) -> bool:
+        """Record the passes that decode, before the first is run; false: it cannot be done."""
+        return self._rounded_steps is not None and self._rounded_steps.record()
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:

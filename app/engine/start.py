@@ -112,7 +112,8 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     model = load(settings, checkpoint, size, device, dtype)
     is_cuda = device.type == "cuda"
     runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase, is_rounded=is_cuda)
-    runner.record_graphs()
+    if is_cuda and not runner.record_passes():
+        get_logger().warning("passes cannot be recorded on this device: decoding is slower")
     warm_up(runner)
     return runner
 

@@ -6,11 +6,12 @@ from contextlib import nullcontext
 
 import msgspec
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.checkpoint import open_checkpoint
-from app.engine.graphs import Buckets
+from app.engine.graphs import Buckets, RoundedSteps
 from app.engine.messages import Generate, SamplingParameters
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
@@ -169,6 +170,17 @@ def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: 
     assert rounded.length >= size.length
     assert rounded.max_ban >= size.max_ban
     assert rounded.is_sampled == size.is_sampled
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="passes can be recorded here")
+def test_where_passes_cannot_be_recorded_they_run_all_the_same() -> None:
+    """Slower, with the same answers."""
+    ran: list[StepSize] = []
+    steps = RoundedSteps(ran.append, Buckets.up_to(4, 512))
+    assert not steps.record()
+    ran.clear()
+    steps(StepSize(0, 3, 100, 0, is_sampled=False))
+    assert ran == [StepSize(0, 4, 128, 0, is_sampled=False)]
 
 
 @pytest.mark.parametrize("is_sampled", [False, True])
