@@ -51,8 +51,9 @@ format: $(INSTALLED) ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo
+demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo, and measure it
 	@$(BIN)/python -m training.build --out app/demo
+	@$(MAKE) eval
 
 eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
