@@ -48,11 +48,11 @@ class Series:
     values: list[float]
 
 
-def mixed(client: httpx.Client) -> int:
+def mixed(client: httpx.Client) -> httpx.Response:
     """A request of any kind, some of them wrong."""
     files = {"image": random.choice(SCENES)}  # noqa: S311 (it is no secret)
     form = random.choice(FORMS)  # noqa: S311
-    return client.post("/v1/ground", files=files, data=form).status_code
+    return client.post("/v1/ground", files=files, data=form)
 
 
 def collect() -> dict[int, list[Series]]:

@@ -13,10 +13,10 @@ TIMEOUT_S = 120
 SCENE = (EMBEDDED_CHECKPOINT / "scenes" / "six_shapes.jpg").read_bytes()
 
 
-def caption(client: httpx.Client) -> int:
-    """Ask for a caption; the status of the answer."""
+def caption(client: httpx.Client) -> httpx.Response:
+    """Ask for a caption."""
     data = {"task": "brief_caption"}
-    return client.post("/v1/ground", files={"image": SCENE}, data=data).status_code
+    return client.post("/v1/ground", files={"image": SCENE}, data=data)
 
 
 class Clients:
@@ -25,14 +25,17 @@ class Clients:
     Args:
         url: of the service.
         number: how many.
-        ask: sends one request and gives the status of its answer.
+        ask: sends one request.
 
     Attributes:
         first: how many first attempts were answered with each status; 0 stands for no answer.
-        final: the same after one more attempt where the first was answered 502.
+        final: the same after one more attempt where the first was answered 502: after the time
+            that the answer says, for a replica that dies may take a connection more.
     """
 
-    def __init__(self, url: str, number: int, ask: Callable[[httpx.Client], int] = caption) -> None:
+    def __init__(
+        self, url: str, number: int, ask: Callable[[httpx.Client], httpx.Response] = caption
+    ) -> None:
         self._url, self._number, self._ask = url, number, ask
         self._stopped, self._answered = threading.Event(), threading.Condition()
         self.first, self.final = Counter[int](), Counter[int]()
@@ -59,16 +62,20 @@ class Clients:
     def _keep_asking(self) -> None:
         with httpx.Client(base_url=self._url, timeout=TIMEOUT_S) as client:
             while not self._stopped.is_set():
-                first = final = self._status(client)
+                first, wait_s = self._ask_once(client)
+                final = first
                 if first == httpx.codes.BAD_GATEWAY:
-                    final = self._status(client)
+                    self._stopped.wait(wait_s)
+                    final, _ = self._ask_once(client)
                 with self._answered:
                     self.first[first] += 1
                     self.final[final] += 1
                     self._answered.notify_all()
 
-    def _status(self, client: httpx.Client) -> int:
+    def _ask_once(self, client: httpx.Client) -> tuple[int, float]:
+        """The status of the answer, and in how many seconds it says to ask again."""
         try:
-            return self._ask(client)
+            answer = self._ask(client)
         except httpx.TransportError:
-            return 0
+            return 0, 0.0
+        return answer.status_code, float(answer.headers.get("Retry-After", 0))

@@ -51,13 +51,17 @@ class Replica:
     def kill(self) -> None:
         """End all its processes at once, as when its machine fails.
 
-        They are halted first: one that lives on without the others would still answer 503.
+        They are halted first: one that lives on without the others would still answer 503. The
+        supervisor is gone before them: it holds the socket on which others would still get a
+        connection.
         """
         supervisor = psutil.Process(self.service.process.pid)
         supervisor.suspend()
-        processes = (supervisor, *supervisor.children(recursive=True))
-        for process in processes:
-            process.suspend()
-        for process in processes:
-            process.kill()
+        children = supervisor.children(recursive=True)
+        for child in children:
+            child.suspend()
+        self.service.process.kill()
+        self.service.process.wait()
+        for child in children:
+            child.kill()
         self.service.process.communicate()
