@@ -2,11 +2,12 @@
 
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socketserver import BaseRequestHandler, TCPServer
 from typing import Any
+
+from tests.support.serving import serving
 
 RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
@@ -31,11 +32,5 @@ class _Server(TCPServer):
 @contextmanager
 def dying_replica() -> Iterator[str]:
     """Its address, host and port, for as long as the block lasts."""
-    with _Server(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_Server(("127.0.0.1", 0), _Handler)) as address:
+        yield address
