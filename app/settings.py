@@ -58,7 +58,12 @@ class Settings(BaseSettings):
         None, ge=0, description="Waiting places of the whole service. Default: 4 x slots."
     )
     max_prefill_tokens: int = Field(2048, ge=512, description="Prompt tokens in one step.")
-    max_pictures_per_step: int = Field(4, ge=1, le=64, description="New pictures in one step.")
+    max_pictures_per_step: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="New pictures encoded together. Default: 4, or 8 where no row waits for it.",
+    )
     picture_cache_bytes: int = Field(
         256 * 2**20, ge=0, description="For the keys and values of recent pictures; 0: none."
     )

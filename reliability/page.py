@@ -184,8 +184,8 @@ capacity, plus that of the slowest of a hundred at capacity.
 **`make soak`** loads the service for half an hour at 70 % of its capacity with more pictures than
 its cache holds. Memory is what is resident of all processes together, without pages of files where
 the system tells them apart, since those belong to all who have them open; the mean of each minute
-is compared with that of the sixth. Among the descriptors are the connections of the load, open or
-idle. `reliability-soak.jsonl` has every look.
+is compared with that of the sixth. Descriptors are counted without the connections that clients
+keep open. `reliability-soak.jsonl` has every look.
 
 **`make fuzz`** damages a picture of every format in a thousand ways, the same ones each time, and
 has them decoded; a tenth as many are sent to a running service, and so are requests of every kind,

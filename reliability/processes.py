@@ -23,7 +23,8 @@ class Usage:
         resident_bytes: of memory; without pages of files where the system tells (Linux). Those
             belong to all who have them open: as other programs come and go, a share of libraries
             that nobody here has touched moves by tens of megabytes.
-        num_descriptors: open files and sockets.
+        num_descriptors: open files and sockets, but for connections that stand: those are as many
+            as clients keep. One whose client has closed it counts.
         num_threads: of all of them.
     """
 
@@ -80,4 +81,6 @@ class ServiceProcesses:
 def _usage_of(process: psutil.Process) -> Usage:
     memory = process.memory_info()
     of_files = memory.shared if sys.platform == "linux" else 0
-    return Usage(1, memory.rss - of_files, process.num_fds(), process.num_threads())
+    standing = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED]
+    num_descriptors = process.num_fds() - len(standing)
+    return Usage(1, memory.rss - of_files, num_descriptors, process.num_threads())

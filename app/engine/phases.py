@@ -27,8 +27,6 @@ class PhaseClock:
         self._page, self._metrics, self._clock = page, metrics, clock
         self._slowest_warm_up: dict[str, float] = defaultdict(float)
         self.is_warming_up = True
-        self.last_s: dict[str, float] = defaultdict(float)
-        """How long each phase took when it was last gone through, seconds."""
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -36,7 +34,7 @@ class PhaseClock:
         began = self._clock()
         self._page.stamp(began, self._allowance(phase))
         yield
-        took = self.last_s[phase] = self._clock() - began
+        took = self._clock() - began
         if self.is_warming_up:
             self._slowest_warm_up[phase] = max(self._slowest_warm_up[phase], took)
         else:

@@ -1,6 +1,13 @@
-"""From pictures to the beginnings of prompts: encoded once, kept for recent pictures."""
+"""From pictures to the beginnings of prompts: encoded once, kept for recent pictures.
 
+Where passes leave a processor free, pictures are encoded in a thread beside them, one batch at a
+time: what arrives meanwhile makes the next batch, and running rows keep their pace.
+"""
+
+import time
 from collections.abc import Collection, Iterable, Mapping
+from concurrent import futures
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +20,27 @@ from app.engine.sequence import Sequence
 from app.model.checkpoint import Kosmos2Model
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What became of a picture.
+
+    Attributes:
+        prefix: keys and values of the prompt's beginning, (N, 2, H, P, D).
+        took_s: seconds, with those that were encoded together with it.
+    """
+
+    prefix: Tensor
+    took_s: float
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Pictures that are encoded together, and what will become of each, by digest."""
+
+    digests: Collection[bytes]
+    encoded: "futures.Future[Mapping[bytes, Encoded]]"
+
+
 class Prefixes:
     """Keys and values of the tokens that depend on a picture alone.
 
@@ -21,40 +49,96 @@ class Prefixes:
         slots: where they are wanted.
         cache_bytes: for those of recent pictures.
         phase: called around the encoding of pictures, with `vision`.
+        is_beside: encode in a thread of its own, of one processor.
     """
 
     def __init__(
-        self, model: Kosmos2Model, slots: KVSlots, cache_bytes: int, phase: PhaseTimer
+        self,
+        model: Kosmos2Model,
+        slots: KVSlots,
+        cache_bytes: int,
+        phase: PhaseTimer,
+        is_beside: bool,
     ) -> None:
         self.cache = PictureCache(cache_bytes)
         self._model, self._slots, self._phase = model, slots, phase
         self._token_ids = torch.tensor([model.prefix_token_ids], device=model.device)  # (1, P)
         self._positions = torch.arange(self._token_ids.shape[1], device=model.device)[None]
+        self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
+        self.is_beside = is_beside
+        self._begun: _Batch | None = None
+        self._done: _Batch | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether pictures are being encoded, so that others have to wait."""
+        return self._begun is not None
+
+    def collect(self) -> None:
+        """At the beginning of a step: see whether the batch is done, so that `place` can use it."""
+        self._done = None  # who did not take his picture has left
+        if self._begun is not None and self._begun.encoded.done():
+            self._begun, self._done = None, self._begun
+
+    def wait(self) -> None:
+        """When there is nothing else to do: until the batch is done."""
+        if self._begun is not None:
+            futures.wait([self._begun.encoded])
+            self.collect()
+
+    def begin(self, sequences: Collection[Sequence]) -> None:
+        """Have the pictures of sequences that start encoded in the thread; ask `is_busy` first."""
+        new = self._missing(sequences)
+        if self.is_beside and new:
+            self._begun = _Batch(new.keys(), self._thread.submit(self._encode, new))
+
+    def is_ready(self, sequence: Sequence) -> bool:
+        """Whether nothing has to be waited for before `place`."""
+        return self._begun is None or sequence.request.picture_digest not in self._begun.digests
 
     def place(self, sequences: Collection[Sequence]) -> None:
         """Copy each sequence's picture into its slot; a picture that is not at hand is encoded."""
-        encoded = self._encode_new(sequences)
+        encoded: dict[bytes, Encoded] = {}
+        if self._done is not None:
+            encoded |= self._done.encoded.result()
+        missing = self._missing(sequences)
+        left = {digest: pixels for digest, pixels in missing.items() if digest not in encoded}
+        encoded |= self._encode(left)
         for sequence in sequences:
-            digest = sequence.request.picture_digest
-            prefix = encoded.get(digest)
-            if prefix is None:
-                prefix = self.cache.get(digest)
-            if prefix is None:
-                raise RuntimeError("a sequence to prefill has no picture")
-            self._slots.write_prefix(sequence.held_slot, prefix)
-            sequence.num_cached_tokens = 0 if digest in encoded else self._token_ids.shape[1]
-        for digest, prefix in encoded.items():
-            self.cache.put(digest, prefix)
+            self._place(sequence, encoded.get(sequence.request.picture_digest))
+        for digest, each in encoded.items():
+            self.cache.put(digest, each.prefix)
 
-    def _encode_new(self, sequences: Collection[Sequence]) -> Mapping[bytes, Tensor]:
-        """The prefixes that are not at hand, (N, 2, H, P, D) each, by digest."""
+    def forget(self) -> None:
+        """Give back all memory that can be spared."""
+        self.cache.clear()
+        self._begun = self._done = None
+
+    def _place(self, sequence: Sequence, encoded: Encoded | None) -> None:
+        digest = sequence.request.picture_digest
+        prefix = self.cache.get(digest) if encoded is None else encoded.prefix
+        if prefix is None:
+            raise RuntimeError("a sequence to prefill has no picture")
+        self._slots.write_prefix(sequence.held_slot, prefix)
+        sequence.num_cached_tokens = self._token_ids.shape[1] if encoded is None else 0
+        sequence.vision_s = 0.0 if encoded is None else encoded.took_s
+
+    def _missing(self, sequences: Iterable[Sequence]) -> dict[bytes, bytes]:
+        """Pictures that are not in the cache, by digest."""
         pictures = {s.request.picture_digest: s.pixels for s in sequences}
-        new = {digest: pixels for digest, pixels in pictures.items() if digest not in self.cache}
-        if not new:
+        return {digest: each for digest, each in pictures.items() if digest not in self.cache}
+
+    @torch.inference_mode()
+    def _encode(self, pictures: Mapping[bytes, bytes]) -> Mapping[bytes, Encoded]:
+        if not pictures:
             return {}
+        began = time.monotonic()
         with self._phase("vision"):
-            embeddings = self._model.vision(self._to_device(new.values()))  # (B, 64, d)
-            return dict(zip(new, self._run(embeddings), strict=True))
+            embeddings = self._model.vision(self._to_device(pictures.values()))  # (B, 64, d)
+            prefixes = self._run(embeddings)
+        took_s = time.monotonic() - began
+        encoded = (Encoded(prefix, took_s) for prefix in prefixes)
+        return dict(zip(pictures, encoded, strict=True))
 
     def _to_device(self, pixels: Iterable[bytes]) -> Tensor:
         joined = np.frombuffer(bytearray().join(pixels), dtype=np.uint8)
@@ -70,5 +154,5 @@ class Prefixes:
         embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
         embeddings[:, self._model.picture_places] = pictures.to(embeddings.dtype)
         rows = PrefixRows()
-        decoder(decoder.place(embeddings, token_ids, self._positions), rows, mask=None)
+        decoder.remember(decoder.place(embeddings, token_ids, self._positions), rows)
         return rows.prefixes()

@@ -77,14 +77,33 @@ class Engine:
         """Start what may start, give every running sequence one more token, let go what is done."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
-        admitted = self._scheduler.admit(began)
-        self._page.name_running([s.request.key for s in self._scheduler.running])
-        first = self._run(self._runner.prefill, admitted)
+        starting = self._start(began)
+        first = self._run(self._runner.prefill, starting)
         finished = self._scheduler.finish()
-        further = self._run(self._runner.decode, list(self._scheduler.running))
+        further = self._run(self._runner.decode, self._decoding())
         finished += self._scheduler.finish()
         self._send_tokens([*first, *further])
-        self._count_step(admitted, len(further), finished, began)
+        self._count_step(starting, len(further), finished, began)
+
+    def _start(self, now: float) -> list[Sequence]:
+        """Let sequences begin; those whose pictures are there, which can be prefilled now."""
+        prefixes = self._runner.prefixes
+        prefixes.collect()
+        admitted = self._scheduler.admit(now, can_encode=not prefixes.is_busy)
+        self._page.name_running([s.request.key for s in self._scheduler.running])
+        prefixes.begin(admitted)
+        if not (self._ready() or self._decoding()):
+            prefixes.wait()
+        return self._ready()
+
+    def _ready(self) -> list[Sequence]:
+        """The running sequences that can be prefilled."""
+        running, is_ready = self._scheduler.running, self._runner.prefixes.is_ready
+        return [s for s in running if not s.first_token_at and is_ready(s)]
+
+    def _decoding(self) -> list[Sequence]:
+        """The running sequences that have been prefilled."""
+        return [sequence for sequence in self._scheduler.running if sequence.first_token_at]
 
     def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
         """Run a pass; when it fails, what was in it tries again, or is answered."""
@@ -117,8 +136,6 @@ class Engine:
             sequence.append(choice.token_id, self._is_end)
             if not sequence.first_token_at:
                 sequence.first_token_at = now
-                is_at_hand = sequence.num_cached_tokens > 0
-                sequence.vision_s = 0.0 if is_at_hand else self._phases.last_s["vision"]
             new_token = NewToken(
                 key=sequence.request.key,
                 token_id=choice.token_id,
@@ -206,13 +223,13 @@ class Engine:
 
     def _count_step(
         self,
-        admitted: list[Sequence],
+        starting: list[Sequence],
         num_decoded: int,
         finished: list[Sequence],
         began: float,
     ) -> None:
         metrics, now = self._metrics, self._clock()
-        started = [sequence for sequence in admitted if sequence.first_token_at]
+        started = [sequence for sequence in starting if sequence.first_token_at]
         for sequence in started:
             metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
             metrics.image_cache_queries_total.inc()

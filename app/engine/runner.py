@@ -38,6 +38,7 @@ class Runner:
         picture_cache_bytes: for prefixes of recent pictures.
         phase: called around each phase with its name (`vision`, `prefill`, `decode`).
         is_rounded: decode in passes of few sizes, which a CUDA device can record.
+        is_vision_beside: encode pictures in a thread beside the passes.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Runner:
         picture_cache_bytes: int,
         phase: PhaseTimer,
         is_rounded: bool,
+        is_vision_beside: bool,
     ) -> None:
         config = model.decoder.config
         heads, width = config.attention_heads, config.embed_dim
@@ -55,7 +57,7 @@ class Runner:
         self.device, self.dtype = model.device, model.dtype
         self.slots = KVSlots(shape, num_slots, model.decoder.num_positions, self.dtype, self.device)
         self._phase = phase
-        self._prefixes = Prefixes(model, self.slots, picture_cache_bytes, phase)
+        self.prefixes = Prefixes(model, self.slots, picture_cache_bytes, phase, is_vision_beside)
         self._run_prompts = PromptPass(model, self.slots)
         self._step = TokenStep(model, self.slots)
         buckets = Buckets.up_to(num_slots, self.slots.max_length)
@@ -64,7 +66,7 @@ class Runner:
     @property
     def pictures(self) -> PictureCache:
         """The prefixes of recent pictures."""
-        return self._prefixes.cache
+        return self.prefixes.cache
 
     def record_passes(self) -> bool:
         """Record the passes that decode, before the first is run; false: it cannot be done."""
@@ -76,7 +78,7 @@ class Runner:
         if not sequences:
             return []
         sequences = sorted(sequences, key=lambda sequence: sequence.held_slot)
-        self._prefixes.place(sequences)
+        self.prefixes.place(sequences)
         with self._phase("prefill"):
             chosen = self._run_prompts(sequences)
         return _chosen_tokens(sequences, range(len(sequences)), *chosen)
@@ -103,7 +105,7 @@ class Runner:
 
         After a fault in a kernel, nothing more can be computed by this process.
         """
-        self.pictures.clear()
+        self.prefixes.forget()
         try:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()

@@ -62,9 +62,14 @@ class Scheduler:
         """Queue a sequence; ask `can_add` first."""
         self.waiting.append(sequence)
 
-    def admit(self, now: float) -> list[Sequence]:
-        """Start as many waiting sequences, in order, as slots and the step's bounds allow."""
-        admitted = list(self._admissible())
+    def admit(self, now: float, can_encode: bool = True) -> list[Sequence]:
+        """Start as many waiting sequences, in order, as slots and the step's bounds allow.
+
+        Args:
+            now: on the monotonic clock, seconds.
+            can_encode: false: a sequence with a new picture waits, and all behind it.
+        """
+        admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
         for sequence in admitted:
             self.waiting.popleft()
             sequence.slot = self.slots.allocate()
@@ -72,7 +77,7 @@ class Scheduler:
             self.running.append(sequence)
         return admitted
 
-    def _admissible(self) -> Iterator[Sequence]:
+    def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, new_pictures = 0, set[bytes]()
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
@@ -83,11 +88,8 @@ class Scheduler:
             num_tokens += sequence.num_tokens
             if not self._is_cached(sequence.request.picture_digest):
                 new_pictures.add(sequence.request.picture_digest)
-            is_over = (
-                num_tokens > self.limits.max_prefill_tokens
-                or len(new_pictures) > self.limits.max_pictures
-            )
-            if is_over and not is_first:
+            is_too_long = num_tokens > self.limits.max_prefill_tokens and not is_first
+            if is_too_long or len(new_pictures) > max_pictures:
                 return
             yield sequence
 

@@ -42,6 +42,8 @@ from app.settings import Settings
 from app.shared_page import EngineFacts
 from app.tokenizer import Kosmos2Tokenizer
 
+MAX_PICTURES_WITHIN, MAX_PICTURES_BESIDE = 4, 8  # of a step, for which all rows wait, or beside it
+
 
 def load(
     settings: Settings,
@@ -108,10 +110,18 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     device, dtype = choose_device(settings)
     size = plan_size(settings, checkpoint, device, dtype)
     check_size(checkpoint, size, device)
-    torch.set_num_threads(choose_threads(size, device))
+    num_threads = choose_threads(size, device)
+    torch.set_num_threads(num_threads)
     model = load(settings, checkpoint, size, device, dtype)
     is_cuda = device.type == "cuda"
-    runner = Runner(model, size.num_slots, settings.picture_cache_bytes, phase, is_rounded=is_cuda)
+    runner = Runner(
+        model,
+        size.num_slots,
+        settings.picture_cache_bytes,
+        phase,
+        is_rounded=is_cuda,
+        is_vision_beside=not is_cuda and num_threads == 1,
+    )
     if is_cuda and not runner.record_passes():
         get_logger().warning("passes cannot be recorded on this device: decoding is slower")
     warm_up(runner)
@@ -128,7 +138,7 @@ def serve(run_directory: RunDirectory) -> None:
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
         max_prefill_tokens=settings.max_prefill_tokens,
-        max_pictures=settings.max_pictures_per_step,
+        max_pictures=settings.max_pictures_per_step or _max_pictures(runner),
     )
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics.kv_slots_total.set(runner.slots.num_slots)
@@ -156,6 +166,10 @@ def _facts(settings: Settings, runner: Runner, limits: SchedulerLimits) -> Engin
         device=runner.device.type,
         dtype=name_dtype(settings, runner.dtype),
     )
+
+
+def _max_pictures(runner: Runner) -> int:
+    return MAX_PICTURES_BESIDE if runner.prefixes.is_beside else MAX_PICTURES_WITHIN
 
 
 def _max_waiting(settings: Settings, runner: Runner) -> int:

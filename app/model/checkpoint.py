@@ -12,13 +12,19 @@ from transformers import Kosmos2Config
 from app.checkpoint import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
-from app.model.linear import LinearLayers, PackedLinear, replace_linear_layers
+from app.model.linear import LinearLayers, PackedLinear, TouchedLinear, replace_linear_layers
 from app.model.quantised import Int8Linear
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
 from app.model.weights import Placement, read_tensors
 
 _DECODER = "text_model.model."
+
+_MAKE = {
+    LinearLayers.TOUCHED: TouchedLinear,
+    LinearLayers.PACKED: PackedLinear,
+    LinearLayers.INT8: Int8Linear,
+}
 
 # The fused projection is the checkpoint's three, one above the other.
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
@@ -49,7 +55,9 @@ class Kosmos2Model:
     @property
     def num_bytes(self) -> int:
         """Memory of the weights."""
-        modules = [*self.decoder.modules(), *self.vision.modules()]
+        modules = {*self.decoder.modules(), *self.vision.modules()}
+        if isinstance(self.decoder.head, TouchedLinear):
+            modules.remove(self.decoder.head)  # its weights are the embedding's
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
         packed = (m.num_weight_bytes for m in modules if isinstance(m, Int8Linear))
         return sum(tensor.nbytes for tensor in tensors) + sum(packed)
@@ -95,8 +103,9 @@ def _bytes_per_element(
 
 
 def _bytes_of_head_weight(dtype: torch.dtype, linear: LinearLayers) -> int:
-    sizes = {LinearLayers.PLAIN: 0, LinearLayers.PACKED: dtype.itemsize, LinearLayers.INT8: 1}
-    return sizes[linear]
+    if linear is LinearLayers.INT8:
+        return 1
+    return dtype.itemsize if linear is LinearLayers.PACKED else 0  # else it is the embedding
 
 
 def load_model(
@@ -131,11 +140,10 @@ def load_model(
         part.to(dtype).to_empty(device=device)
         read_tensors(_placements(checkpoint, prefix, part), on_progress)
         if linear is not LinearLayers.PLAIN:
-            is_int8 = linear is LinearLayers.INT8 and part is not vision
-            replace_linear_layers(part, Int8Linear if is_int8 else PackedLinear)
+            is_int8 = linear is LinearLayers.INT8 and part is vision
+            replace_linear_layers(part, _MAKE[LinearLayers.PACKED if is_int8 else linear])
     if linear is not LinearLayers.PLAIN:
-        make = Int8Linear if linear is LinearLayers.INT8 else PackedLinear
-        decoder.head = make(decoder.embed_tokens.weight.data, None)
+        decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(

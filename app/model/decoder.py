@@ -7,7 +7,7 @@ row, no padding that enters either. Parameter names are the checkpoint's, but fo
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,12 @@ class Attention(nn.Module):
         merged = attended.transpose(1, 2).reshape(num_rows, length, width)
         output: Tensor = self.out_proj(self.inner_attn_ln(merged))
         return output
+
+    def remember(self, hidden: Tensor, rows: KeyValueRows) -> None:
+        """Give `rows` the keys and values of (R, T, d), and attend to nothing."""
+        num_rows, length, _ = hidden.shape
+        projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
+        rows.extend(self.layer, projected[:, :, 1:])
 
 
 class FeedForward(nn.Module):
@@ -143,6 +149,19 @@ class TextDecoder(nn.Module):
             hidden = layer(hidden, rows, mask)
         output: Tensor = self.layer_norm(hidden)
         return output
+
+    def remember(self, embedded: Tensor, rows: KeyValueRows) -> None:
+        """Run the layers for their keys and values alone, causally: the last does nothing else.
+
+        Args:
+            embedded: (R, T, d), of `embed` or `place`.
+            rows: where they go.
+        """
+        hidden = embedded
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, rows, None)
+        last = cast(Block, self.layers[-1])
+        last.self_attn.remember(last.self_attn_layer_norm(hidden), rows)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(R, d) → (R, V) in float32."""

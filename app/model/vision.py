@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,36 +45,26 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.vision_model = nn.ModuleDict({"model": VisionTower(config.vision_config)})
         self.image_to_text_projection = Resampler(config)
-        self.mean, self.std = tuple(mean), tuple(std)
-        self.register_buffer("channel_values", torch.empty(0), persistent=False)
+        self._mean, self._std = tuple(mean), tuple(std)
+        self.register_buffer("mean", torch.empty(0), persistent=False)
+        self.register_buffer("std", torch.empty(0), persistent=False)
 
     def fill_buffers(self, device: torch.device) -> None:
-        """Compute what no checkpoint stores: the table of channel values."""
-        self.channel_values = torch.from_numpy(channel_value_table(self.mean, self.std)).to(device)
+        """Put in place what no checkpoint stores: mean and deviation of the channels."""
+        self.mean = torch.tensor(self._mean, device=device).view(3, 1, 1)
+        self.std = torch.tensor(self._std, device=device).view(3, 1, 1)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(P, 224, 224, 3) uint8 → (P, 3, 224, 224) float32, the processor's values exactly."""
-        indices = pixels.permute(0, 3, 1, 2).int()  # (P, 3, 224, 224)
-        return torch.stack(
-            [values[indices[:, channel]] for channel, values in enumerate(self.channel_values)],
-            dim=1,
-        )
+        """(P, 224, 224, 3) uint8 → (P, 3, 224, 224) float32, the processor's values exactly.
+
+        The processor multiplies by 1/255 in double precision and rounds; to divide in single
+        precision gives the same for every byte.
+        """
+        values = pixels.permute(0, 3, 1, 2).contiguous().float()
+        return values.div_(255).sub_(self.mean).div_(self.std)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 224, 224, 3) uint8 → (P, 64, d): picture embeddings, not yet scaled."""
         features = functional.normalize(self.vision_model["model"](self.normalise(pixels)), dim=-1)
         embeddings: Tensor = self.image_to_text_projection(features)
         return embeddings
-
-
-def channel_value_table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """What the reference processor makes of each byte of each channel: (3, 256) float32.
-
-    The order of operations and their precision are the processor's: rescaling in double precision
-    rounded to single, then mean and deviation in single precision.
-    """
-    rescaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)  # (256,)
-    means = np.asarray(mean, dtype=np.float32)[:, None]
-    deviations = np.asarray(std, dtype=np.float32)[:, None]
-    table: np.ndarray = (rescaled[None] - means) / deviations
-    return table

@@ -63,7 +63,14 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 @pytest.fixture(scope="module")
 def rounded(exact: Runner) -> Runner:
     """A runner over the same weights whose passes are of few sizes."""
-    return Runner(exact.model, NUM_SLOTS, 2**20, lambda _: nullcontext(), is_rounded=True)
+    return Runner(
+        exact.model,
+        NUM_SLOTS,
+        2**20,
+        lambda _: nullcontext(),
+        is_rounded=True,
+        is_vision_beside=False,
+    )
 
 
 @pytest.fixture(scope="module")

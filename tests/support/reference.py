@@ -10,7 +10,6 @@ from transformers import Kosmos2ForConditionalGeneration
 from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
 
 from app.checkpoint import read_checkpoint
-from app.model.vision import channel_value_table
 
 MAX_EXCUSED_GAP = 1e-3
 """Two tokens whose logits are closer than this are as good as each other in float32."""
@@ -31,6 +30,18 @@ class Verdict:
     gap: float = 0.0
 
 
+def channel_values(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """What the reference processor makes of each byte of each channel: (3, 256) float32.
+
+    The order of operations and their precision are the processor's: rescaling in double precision
+    rounded to single, then mean and deviation in single precision.
+    """
+    rescaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)  # (256,)
+    means = np.asarray(mean, dtype=np.float32)[:, None]
+    values: np.ndarray = (rescaled[None] - means) / np.asarray(std, dtype=np.float32)[:, None]
+    return values
+
+
 class Reference:
     """The published implementation on one checkpoint, in float32.
 
@@ -43,9 +54,7 @@ class Reference:
             directory, dtype=torch.float32
         ).eval()
         checkpoint = read_checkpoint(directory, "", None)
-        self._values = torch.from_numpy(
-            channel_value_table(checkpoint.image_mean, checkpoint.image_std)
-        )
+        self._values = torch.from_numpy(channel_values(checkpoint.image_mean, checkpoint.image_std))
 
     def generate(
         self, token_ids: Sequence[int], pixels: bytes, max_new_tokens: int, ban: int
