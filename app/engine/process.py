@@ -94,7 +94,9 @@ class Engine:
         prefixes.begin(admitted)
         if not (self._ready() or self._decoding()):
             prefixes.wait()
-        return self._ready()
+        ready = self._ready()
+        self._scheduler.seat(ready)
+        return ready
 
     def _ready(self) -> list[Sequence]:
         """The running sequences that can be prefilled."""

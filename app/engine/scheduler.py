@@ -56,7 +56,12 @@ class Scheduler:
     @property
     def can_add(self) -> bool:
         """Whether one more sequence may come: a free slot is a place too."""
-        return len(self.waiting) < self.limits.max_waiting + self.slots.num_free
+        return len(self.waiting) < self.limits.max_waiting + self._num_free
+
+    @property
+    def _num_free(self) -> int:
+        """How many more may run: each that runs has a slot or will need one."""
+        return self.slots.num_slots - len(self.running)
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; ask `can_add` first."""
@@ -72,10 +77,18 @@ class Scheduler:
         admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
         for sequence in admitted:
             self.waiting.popleft()
-            sequence.slot = self.slots.allocate()
             sequence.started_at = now
             self.running.append(sequence)
         return admitted
+
+    def seat(self, sequences: Iterable[Sequence]) -> None:
+        """Give slots to running sequences that are about to be prefilled.
+
+        Not before: the slots of a pass lie side by side, and those among them that do not decode
+        are computed in vain.
+        """
+        for sequence in sequences:
+            sequence.slot = self.slots.allocate()
 
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, new_pictures = 0, set[bytes]()
@@ -94,7 +107,7 @@ class Scheduler:
             yield sequence
 
     def _with_slot(self) -> Iterator[Sequence]:
-        return islice(self.waiting, self.slots.num_free)
+        return islice(self.waiting, self._num_free)
 
     def put_back(self, sequences: list[Sequence]) -> None:
         """After a pass over these has failed: let them try again, among half as many.
@@ -137,14 +150,14 @@ class Scheduler:
         return removed
 
     def check(self) -> None:
-        """See that every slot in use belongs to one running sequence; done whenever idle.
+        """See that each slot in use belongs to one running sequence; done whenever idle.
 
         Raises:
             RuntimeError: when the books do not balance, which only a defect here can cause.
         """
         held = sorted(s.slot for s in self.running if s.slot is not None)
-        if len(set(held)) != len(self.running) or len(held) != self.slots.num_used:
+        if not len(set(held)) == len(held) == self.slots.num_used:
             raise RuntimeError(
-                f"{len(self.running)} running sequences hold {len(set(held))} slots "
+                f"{len(held)} running sequences hold {len(set(held))} slots "
                 f"of {self.slots.num_used} in use"
             )

@@ -19,9 +19,9 @@ class Sequence:
         request: as it came.
         pixels: the picture, 224×224×3 bytes.
         arrived_at: on the monotonic clock, seconds.
-        started_at: when it got a slot.
+        started_at: when it began to run.
         first_token_at: when its first token was there.
-        slot: while it runs.
+        slot: from its prefill on, while it runs.
         num_cached_tokens: prompt tokens whose keys and values were at hand.
         vision_s: seconds that its picture was in the vision tower.
         finish_reason: set by the last token.

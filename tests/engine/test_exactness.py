@@ -111,8 +111,14 @@ def test_three_hundred_answers_of_a_random_checkpoint_are_the_references(tiny: P
 
 @pytest.mark.large
 def test_two_answers_at_the_published_size_are_the_references(tmp_path: Path) -> None:
-    """The published configuration on random weights: 1.66 billion of them, 6.7 GB."""
-    directory = write_random_checkpoint(tmp_path / "full", full_size_config(), EMBEDDED_CHECKPOINT)
+    """The published configuration on random weights: 1.66 billion of them, 6.7 GB.
+
+    With more gain in as many layers the reference itself answers otherwise when its pixels change
+    by a ten-millionth: its logits move by 0.6.
+    """
+    directory = write_random_checkpoint(
+        tmp_path / "full", full_size_config(), EMBEDDED_CHECKPOINT, gain=1.0
+    )
     requests = random_requests(Kosmos2Tokenizer.load(directory), 2, num_pictures=2)
     short = [replace(request, max_new_tokens=8) for request in requests]
     compare(directory, short, (1, 2)).check()

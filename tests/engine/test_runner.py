@@ -93,7 +93,9 @@ def answer(runner: Runner, questions: list[Question]) -> Answers:
     for request, pixels in questions:
         scheduler.add(Sequence(b"test", request, pixels, arrived_at=0.0))
     while not scheduler.is_idle:
-        take(runner.prefill(scheduler.admit(0.0)), answers)
+        admitted = scheduler.admit(0.0)
+        scheduler.seat(admitted)
+        take(runner.prefill(admitted), answers)
         scheduler.finish()
         take(runner.decode(list(scheduler.running)), answers)
         scheduler.finish()

@@ -150,6 +150,12 @@ class SchedulerBooks(RuleBasedStateMachine):
     def start(self) -> None:
         self.scheduler.admit(now=0)
 
+    @rule(count=st.integers(0, 3))
+    def prefill(self, count: int) -> None:
+        """Not in the order in which they came."""
+        without = [s for s in reversed(self.scheduler.running) if s.slot is None]
+        self.scheduler.seat(without[:count])
+
     @rule(first=st.integers(0, 2))
     def fail(self, first: int) -> None:
         self.scheduler.put_back(self.scheduler.running[first:])
