@@ -73,7 +73,7 @@ HOMES = {
     "httpx": ("app.demonstration",),
     "huggingface_hub": ("app.checkpoint",),
     "msgspec": ("app.engine", "app.picture_processes"),
-    "numpy": ("app.engine", "app.model", "app.pictures"),
+    "numpy": ("app.engine", "app.pictures"),
     "opentelemetry": ("app.tracing",),
     "PIL": ("app.pictures",),
     "prometheus_client": ("app.metrics",),

@@ -23,8 +23,8 @@ def test_the_version_tells_what_runs_and_its_limits(client: httpx.Client) -> Non
     }
     assert content["defaults"]["no_repeat_ngram_size"] == 0
     assert content["limits"]["max_image_pixels"] == 1_000_000
-    assert content["limits"]["slots"] == 16
-    assert content["limits"]["places"] == 16 + 4 * 16
+    assert content["limits"]["slots"] == 32
+    assert content["limits"]["places"] == 32 + 4 * 32
 
 
 def test_requests_are_counted_by_task_and_outcome(
@@ -49,7 +49,7 @@ def test_the_series_of_all_processes_are_told_by_one(
     client: httpx.Client, service: RunningService
 ) -> None:
     ask(client, task="brief_caption")
-    assert service.metric("kosmos2_kv_slots_total") == 16  # the engine's
+    assert service.metric("kosmos2_kv_slots_total") == 32  # the engine's
     assert service.metric("kosmos2_http_workers") == 1  # the supervisor's
     assert service.metric("kosmos2_time_to_first_token_seconds_count") > 0  # the HTTP process's
     assert service.metric('kosmos2_engine_step_seconds_count{phase="decode"}') > 0
