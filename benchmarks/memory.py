@@ -13,8 +13,20 @@ _PIECE_BYTES = 2**24
 
 
 def peak_resident_bytes() -> int:
-    """The most that was resident in this process so far, mapped files included."""
+    """The most that was resident in this process so far, mapped files included.
+
+    Linux is asked for the memory's own mark: `getrusage` tells a child the peak of the process
+    that started it where that is higher.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return _kilobytes(status.read_text(), "VmHWM") * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RESIDENT_UNIT
+
+
+def _kilobytes(status: str, name: str) -> int:
+    (line,) = (line for line in status.splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])
 
 
 def forget_files(files: Iterable[Path]) -> None:
