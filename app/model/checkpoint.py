@@ -19,6 +19,8 @@ from app.model.vision_tower import ACTIVATION
 from app.model.weights import Placement, read_tensors
 
 _DECODER = "text_model.model."
+_TOWER = "vision_model.model."
+_RESAMPLER = "image_to_text_projection."
 
 _MAKE = {
     LinearLayers.TOUCHED: TouchedLinear,
@@ -140,8 +142,8 @@ def load_model(
         part.to(dtype).to_empty(device=device)
         read_tensors(_placements(checkpoint, prefix, part), on_progress)
         if linear is not LinearLayers.PLAIN:
-            is_int8 = linear is LinearLayers.INT8 and part is vision
-            replace_linear_layers(part, _MAKE[LinearLayers.PACKED if is_int8 else linear])
+            is_spared = linear is LinearLayers.INT8 and not prefix.startswith(_DECODER)
+            replace_linear_layers(part, _MAKE[LinearLayers.PACKED if is_spared else linear])
     if linear is not LinearLayers.PLAIN:
         decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
     decoder.fill_positions(device, dtype)
@@ -160,13 +162,24 @@ def load_model(
 def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
     """What is loaded one after the other, each with the prefix of its parameters' names.
 
-    While a layer is put into 8 bits, no other one is in memory at its full size.
+    While a layer is packed or put into 8 bits, no other one is in memory as it was stored, and the
+    next takes the memory that it leaves.
     """
-    yield f"{_DECODER}embed_tokens.", decoder.embed_tokens
-    yield f"{_DECODER}layer_norm.", decoder.layer_norm
-    for number, layer in enumerate(decoder.layers):
-        yield f"{_DECODER}layers.{number}.", layer
-    yield "", vision
+    tower = vision.vision_model["model"]
+    for prefix, module in ((_DECODER, decoder), (_TOWER, tower)):
+        for name, part in module.named_children():
+            yield from _layers_of(f"{prefix}{name}.", part)
+    yield _RESAMPLER, vision.image_to_text_projection
+
+
+def _layers_of(prefix: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A part's layers where it is made of them, else itself."""
+    containers = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+    if not isinstance(part, containers):
+        yield prefix, part
+        return
+    for name, child in part.named_children():
+        yield from _layers_of(f"{prefix}{name}.", child)
 
 
 def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterator[Placement]:

@@ -79,9 +79,15 @@ def can_pack() -> bool:
 
 
 def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:
-    """Make every linear layer within a module another one; the old weights are let go."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
+    """Make every linear layer within a module another one; then the old weights are let go.
+
+    All at once: a layer alike that is loaded next then fits into the memory they leave.
+    """
+    replaced = []
+    for parent in module.modules():
+        for name, child in parent.named_children():
             if isinstance(child, nn.Linear):
                 bias = None if child.bias is None else child.bias.data
-                setattr(parent, name, make(child.weight.data, bias))
+                replaced.append((parent, name, make(child.weight.data, bias)))
+    for parent, name, made in replaced:
+        setattr(parent, name, made)

@@ -4,6 +4,8 @@ Files are read rather than mapped: the pages of a mapped file count as this proc
 are fetched in the order in which they are touched rather than the one in which they lie.
 """
 
+import mmap
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,8 +64,9 @@ def read_tensors(placements: Iterable[Placement], on_progress: Callable[[int], N
     """
     ordered = sorted(placements, key=lambda each: (each.stored.file, each.stored.offset))
     pieces = [piece for placement in ordered for piece in _pieces(placement)]
-    with ThreadPoolExecutor(NUM_READERS) as readers:
-        for num_bytes in readers.map(_read, pieces):
+    reader = _Reader()
+    with ThreadPoolExecutor(NUM_READERS) as threads:
+        for num_bytes in threads.map(reader.read, pieces):
             on_progress(num_bytes)
 
 
@@ -77,16 +80,32 @@ def _pieces(placement: Placement) -> Iterator[_Piece]:
         yield _Piece(stored.file, stored.offset + number * PIECE_BYTES, dtype, part)
 
 
-def _read(piece: _Piece) -> int:
-    """Read one piece, straight into its place where nothing has to be converted."""
-    target = piece.target
-    if target.dtype == piece.dtype and target.device.type == "cpu":
-        _read_bytes(piece, target)
-    else:
-        staged = torch.empty(len(target), dtype=piece.dtype, pin_memory=target.is_cuda)
-        _read_bytes(piece, staged)
-        target.copy_(staged)
-    return int(target.nbytes)
+class _Reader(threading.local):
+    """Reads pieces one after the other, in one thread, by way of one buffer.
+
+    The buffer is the system's own memory: what C's library gives a thread, it does not give back.
+    """
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+
+    def read(self, piece: _Piece) -> int:
+        """Read one piece, straight into its place where nothing has to be converted."""
+        target = piece.target
+        if target.dtype == piece.dtype and target.device.type == "cpu":
+            _read_bytes(piece, target)
+        else:
+            staged = self._staged(len(target) * piece.dtype.itemsize, target.is_cuda)
+            staged = staged.view(piece.dtype)
+            _read_bytes(piece, staged)
+            target.copy_(staged)
+        return int(target.nbytes)
+
+    def _staged(self, num_bytes: int, is_pinned: bool) -> Tensor:
+        if self._buffer is None:
+            memory = torch.frombuffer(mmap.mmap(-1, PIECE_BYTES), dtype=torch.uint8)
+            self._buffer = memory.pin_memory() if is_pinned else memory
+        return self._buffer[:num_bytes]
 
 
 def _read_bytes(piece: _Piece, memory: Tensor) -> None:
