@@ -78,17 +78,23 @@ class EngineClient:
             Unavailable: there is no engine, and none is sure to come soon.
             Overloaded: all places are taken.
         """
-        engine_in_s = self.page.engine_due_at_s - self._clock()
-        if not (self.page.is_engine_ready or self.page.is_engine_returning):
-            raise Unavailable("the engine is starting", _retry_after_s(engine_in_s))
-        if not self.page.acquire_permit(self._worker):
-            served_in_s = max(0.0, engine_in_s) + self.page.seconds_to_serve_all
-            message = f"all {self.page.num_places} places are taken"
-            raise Overloaded(message, _retry_after_s(served_in_s))
+        refusal = self.refusal()
+        if refusal is None and not self.page.acquire_permit(self._worker):
+            refusal = self._overloaded()  # another process took the last one meanwhile
+        if refusal is not None:
+            raise refusal
         try:
             yield
         finally:
             self.page.release_permit(self._worker)
+
+    def refusal(self) -> Overloaded | Unavailable | None:
+        """Why `permit` would refuse now, if it would; a look that takes no place and no lock."""
+        if not (self.page.is_engine_ready or self.page.is_engine_returning):
+            return Unavailable("the engine is starting", _retry_after_s(self._engine_in_s))
+        if self.page.num_permits_taken >= self.page.num_places:
+            return self._overloaded()
+        return None
 
     async def generate(
         self, prompt: Prompt, sampling: SamplingParameters, deadline: float
@@ -166,6 +172,15 @@ class EngineClient:
     def close(self) -> None:
         """Close the connection; nothing may be pending."""
         self._context.destroy(linger=0)
+
+    @property
+    def _engine_in_s(self) -> float:
+        return self.page.engine_due_at_s - self._clock()
+
+    def _overloaded(self) -> Overloaded:
+        served_in_s = max(0.0, self._engine_in_s) + self.page.seconds_to_serve_all
+        message = f"all {self.page.num_places} places are taken"
+        return Overloaded(message, _retry_after_s(served_in_s))
 
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
         # Copied: else the library starts a thread with files of its own, and ends the process when

@@ -20,6 +20,7 @@ from app.http.middleware import RequestContext
 from app.http.openapi import complete_description
 from app.http.ops import TAG, ops_router
 from app.http.ops_port import OpsPort
+from app.http.places import Places
 from app.http.problems import handle_framework_error, handle_our_error
 from app.http.tasks import tasks_router
 from app.http.tracing import Tracing
@@ -77,6 +78,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
+    app.add_middleware(Places, engine=engine, metrics=metrics, clock=clock)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
     app.add_middleware(ApiKeys, settings=settings, page=engine.page, metrics=metrics, clock=clock)
     if ops_port is not None:

@@ -3,10 +3,10 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.places import takes_a_place
 from app.outcomes import Outcome
 from app.tracing import Attributes, Tracer
 
-TRACED_PATHS = ("/v1/ground", "/v1/annotate")
 FAILURES = ("deadline", "failed")
 
 
@@ -26,7 +26,7 @@ class Tracing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; those that cost nothing are not traced."""
-        if not _is_traced(scope):
+        if not takes_a_place(scope):
             await self._app(scope, receive, send)
             return
         timeline = scope["state"]["timeline"]
@@ -48,11 +48,6 @@ class Tracing:
             outcome = scope["state"].get("outcome", Outcome(name="invalid"))
             is_failure = status >= 500 or outcome.name in FAILURES
             trace.end(timeline, _attributes(scope, outcome, status), is_failure=is_failure)
-
-
-def _is_traced(scope: Scope) -> bool:
-    is_http = scope["type"] == "http"
-    return is_http and scope["method"] == "POST" and scope["path"] in TRACED_PATHS
 
 
 def _attributes(scope: Scope, outcome: Outcome, status: int) -> Attributes:

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,15 @@ _EVENT_STREAM = "text/event-stream"
 _LONGEST_LINE = 2**22  # bytes; the last event is the whole answer
 # Shorter than uvicorn keeps an idle connection (5 s): else some requests meet one just closed.
 _KEEP_ALIVE_S = 3.0
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A request as it is sent; it keeps the request, whose identity is its key."""
+
+    request: LoadRequest
+    content_type: str
+    body: bytes
 
 
 class NoService(Kosmos2Error):
@@ -41,6 +51,7 @@ class LoadClient:
     def __init__(self, session: aiohttp.ClientSession, url: str, *, is_streaming: bool) -> None:
         self._session, self._is_streaming = session, is_streaming
         self._url = url.rstrip("/")
+        self._forms: dict[int, _Form] = {}
         self._clock = asyncio.get_running_loop().time
 
     async def model_name(self) -> str:
@@ -60,10 +71,9 @@ class LoadClient:
         route = f"{self._url}/v1/ground"
         headers = {"Accept": _EVENT_STREAM if self._is_streaming else "application/json"}
         try:
-            form = _form_of(request)
+            form = await self._form_of(request)
             headers["Content-Type"] = form.content_type
-            body = await form.as_bytes()
-            async with self._session.post(route, data=body, headers=headers) as response:
+            async with self._session.post(route, data=form.body, headers=headers) as response:
                 if response.content_type == _EVENT_STREAM:
                     return await self._read_events(response)
                 return _read_answer(response, await response.read())
@@ -71,6 +81,17 @@ class LoadClient:
             return Reply(0, "connection_failed")
         except TimeoutError:
             return Reply(0, "client_timeout")
+
+    async def _form_of(self, request: LoadRequest) -> _Form:
+        """The same bytes each time a request comes again: writing them costs as much as sending."""
+        form = self._forms.get(id(request))
+        if form is None:
+            writer = aiohttp.FormData(request.fields, default_to_multipart=True)
+            writer.add_field("image", request.picture, filename="picture")
+            multipart = writer()
+            form = _Form(request, multipart.content_type, await multipart.as_bytes())
+            self._forms[id(request)] = form
+        return form
 
     async def _read_events(self, response: aiohttp.ClientResponse) -> Reply:
         request_id = response.headers.get("X-Request-ID")
@@ -107,12 +128,6 @@ async def load_client(
         read_bufsize=_LONGEST_LINE,
     ) as session:
         yield LoadClient(session, url, is_streaming=is_streaming)
-
-
-def _form_of(request: LoadRequest) -> aiohttp.MultipartWriter:
-    form = aiohttp.FormData(request.fields, default_to_multipart=True)
-    form.add_field("image", request.picture, filename="picture")
-    return form()  # type: ignore[return-value]
 
 
 def _read_answer(response: aiohttp.ClientResponse, body: bytes) -> Reply:

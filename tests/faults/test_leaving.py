@@ -13,6 +13,7 @@ import pytest
 from tests.support.asking import PICTURE, ask, child_of
 from tests.support.service import RunningService, running_service
 from tests.support.waiting import eventually
+from tests.support.wire import connected, receive, request
 
 LONG = {"task": "brief_caption", "max_new_tokens": "400"}
 
@@ -42,6 +43,23 @@ def test_a_client_that_leaves_frees_its_place(tireless: Path) -> None:
         labels = '{outcome="cancelled",task="brief_caption"}'
         assert service.metric(f"kosmos2_requests_total{labels}") == 1
         assert service.metric("kosmos2_kv_slots_used") == 0
+
+
+def test_a_full_service_refuses_at_the_headers(tireless: Path) -> None:
+    """Whoever would send megabytes is told before; what they send all the same does no harm."""
+    body = b"x" * 500_000
+    head = request("POST", "/v1/ground", "Content-Type: a/b", f"Content-Length: {len(body)}")
+    with running_service(model=tireless, slots=1, max_waiting=0) as service:
+        with ThreadPoolExecutor(1) as pool, connected(service.url) as connection:
+            pool.submit(ask, service.url, **LONG)
+            assert eventually(lambda: is_running_one(service))
+            connection.sendall(head)
+            refused = receive(connection)
+            assert (refused.status, refused.content["code"]) == (503, "overloaded")
+            connection.sendall(body + request("GET", "/v1/tasks"))
+            assert receive(connection).status == 200
+        rejected = '{outcome="rejected",task="unknown"}'
+        assert service.metric(f"kosmos2_requests_total{rejected}") == 1
 
 
 def test_the_places_are_the_services_whatever_the_number_of_its_http_processes(
