@@ -82,6 +82,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to serve the request."""
         self._stop_reading_timer()
+        self._unset_keepalive_if_required()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEADER_BYTES:
             self._refusal = _headers_too_large()
@@ -99,13 +100,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_reading_timer()
         self._awaits_headers, self._num_bytes = True, 0
         super().on_message_complete()
+        if not self._is_answering:  # the body of a request that was answered long ago
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         """Behind the last byte of an answer."""
         if self._is_parting:
             return
         super().on_response_complete()
-        if not self._awaits_headers:
+        if not self._awaits_headers:  # the connection is not idle yet
+            self._unset_keepalive_if_required()
             self._limit_reading(self._settings.body_timeout_s)
 
     def pause_writing(self) -> None:
@@ -182,8 +188,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._limit_reading(self._settings.header_timeout_s)
         elif self._awaits_headers and self._num_bytes > 0:
             self._refuse(RequestTimeout("the headers were not complete in time"))
-        else:
+        elif self._awaits_headers:
             self.transport.abort()
+        else:  # its request is answered, and it may not have read that yet
+            self._part()
 
     def _limit_writing(self) -> None:
         self._stop_writing_timer()

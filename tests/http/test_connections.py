@@ -17,6 +17,7 @@ from tests.support.wire import Reply, connected, is_closed, receive, request
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 HEALTH = request("GET", "/livez")
+TCP_ESTABLISHED = 1  # of Linux' tcp_states.h
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,22 @@ def test_what_is_left_of_an_answered_body_holds_no_connection(
         assert is_closed(connection)
 
 
+def test_a_connection_whose_body_was_thrown_away_is_kept_for_a_while(
+    impatient: RunningService,
+) -> None:
+    """Like any other: for the next request, but not for ever."""
+    refused = request("POST", "/v1/ground", FORM, "Content-Length: 5")
+    with connected(impatient.url) as connection:
+        connection.sendall(refused)
+        assert receive(connection).status == 401
+        connection.sendall(b"12345" + HEALTH)
+        assert receive(connection).status == 200
+        connection.sendall(refused)
+        assert receive(connection).status == 401
+        connection.sendall(b"12345")
+        assert is_closed(connection)
+
+
 @pytest.mark.parametrize("connection_header", ["keep-alive", "close"])
 def test_a_client_that_sends_more_than_it_may_sees_the_answer(
     impatient: RunningService, connection_header: str
@@ -183,6 +200,24 @@ def test_a_client_that_still_sends_when_it_is_refused_sees_the_answer(
         assert receive(connection).content["status"] == status
         assert is_closed(connection)
         assert all(may_send(connection) for _ in range(20))
+
+
+def has_been_parted_from(connection: socket.socket) -> bool:
+    """Whether the other side says no more; told without reading what it has said."""
+    state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state != TCP_ESTABLISHED
+
+
+def test_a_client_that_sends_for_longer_than_it_may_still_sees_why_it_was_refused(
+    impatient: RunningService,
+) -> None:
+    """Most clients read nothing until they have sent all. Its time is up, its answer is not lost."""
+    with connected(impatient.url) as connection:
+        connection.sendall(request("POST", "/v1/ground", FORM, "Content-Length: 100000"))
+        assert eventually(lambda: has_been_parted_from(connection))
+        assert all(may_send(connection) for _ in range(20))
+        assert receive(connection).status == 401
+        assert eventually(lambda: not may_send(connection))
 
 
 @pytest.mark.parametrize("head", [b"hello\r\n\r\n", b"GET /livez HTTP/1.1\r\nX-Slow: "])
