@@ -211,7 +211,7 @@ def has_been_parted_from(connection: socket.socket) -> bool:
 def test_a_client_that_sends_for_longer_than_it_may_still_sees_why_it_was_refused(
     impatient: RunningService,
 ) -> None:
-    """Most clients read nothing until they have sent all. Its time is up, its answer is not lost."""
+    """Most clients read nothing until all is sent: time is up, but the answer is not lost."""
     with connected(impatient.url) as connection:
         connection.sendall(request("POST", "/v1/ground", FORM, "Content-Length: 100000"))
         assert eventually(lambda: has_been_parted_from(connection))
