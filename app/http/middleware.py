@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.events import EVENT_STREAM, internal_error_frame
+from app.http.places import PLACED_PATHS
 from app.http.problems import (
     CLIENT_LEFT,
     INTERNAL_ERROR,
@@ -116,6 +117,6 @@ def _choose_id(asked: str) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """The route's pattern: a path that matches none may hold anything."""
-    route = scope.get("route")
-    return getattr(route, "path", HTTPStatus.NOT_FOUND.phrase)
+    """The route's pattern, also when it was refused before; another path may hold anything."""
+    path = scope["path"] if scope["path"] in PLACED_PATHS else HTTPStatus.NOT_FOUND.phrase
+    return getattr(scope.get("route"), "path", path)

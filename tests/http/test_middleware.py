@@ -55,7 +55,9 @@ class EchoingApp:
         await send({"type": "http.response.body", "body": str(count).encode()})
 
 
-def call(app: ASGIApp, body: Iterable[bytes] = (), **headers: str) -> list[Message]:
+def call(
+    app: ASGIApp, body: Iterable[bytes] = (), path: str = "/", **headers: str
+) -> list[Message]:
     """What an application sends to a request."""
     sent: list[Message] = []
     parts = [{"type": "http.request", "body": part, "more_body": True} for part in body]
@@ -68,7 +70,7 @@ def call(app: ASGIApp, body: Iterable[bytes] = (), **headers: str) -> list[Messa
         sent.append(message)
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": raw, "state": {}}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": {}}
     asyncio.run(app(scope | {"state": {"request_id": "id"}}, receive, send))
     return sent
 
@@ -109,6 +111,14 @@ def test_the_log_tells_of_a_client_that_left(tmp_path: Path) -> None:
         call(context(StreamingApp(), tmp_path), [b"a body"])
         call(context(EchoingApp(), tmp_path))
     assert [line["status"] for line in logged] == [499, 200]
+
+
+def test_the_log_names_the_route_of_a_request_that_was_refused_before_it(tmp_path: Path) -> None:
+    """But no path that somebody made up."""
+    with structlog.testing.capture_logs() as logged:
+        call(context(EchoingApp(), tmp_path), path="/v1/ground")
+        call(context(EchoingApp(), tmp_path), path="/what/a/user/wrote")
+    assert [line["route"] for line in logged] == ["/v1/ground", "Not Found"]
 
 
 def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> None:
