@@ -118,5 +118,6 @@ def _choose_id(asked: str) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's pattern, also when it was refused before; another path may hold anything."""
-    path = scope["path"] if scope["path"] in PLACED_PATHS else HTTPStatus.NOT_FOUND.phrase
-    return getattr(scope.get("route"), "path", path)
+    path: str = scope["path"] if scope["path"] in PLACED_PATHS else HTTPStatus.NOT_FOUND.phrase
+    route = scope.get("route")
+    return path if route is None else str(route.path)
