@@ -1,7 +1,7 @@
 """Counts each request once, by how it ended."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from app.engine.messages import FinishReason
@@ -37,29 +37,41 @@ class Outcome:
         self.name = "deadline" if isinstance(error, DeadlineExceeded) else "failed"
 
 
-@contextmanager
-def counted(
-    metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
-) -> Iterator[Outcome]:
-    """Count one request, and its latency, when the block ends, with an exception or without.
+class Counted(AbstractContextManager[Outcome]):
+    """Counts one request when the block ends, with an exception or without.
 
     Args:
         metrics: where.
-        received_at: when its headers were complete, on `clock`.
+        received_at: when the request's headers were complete, on `clock`.
         clock: monotonic, seconds.
     """
-    outcome = Outcome()
-    try:
-        yield outcome
-    except BaseException as error:
+
+    def __init__(
+        self, metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
+    ) -> None:
+        self._metrics, self._received_at, self._clock = metrics, received_at, clock
+        self._outcome = Outcome()
+
+    def __enter__(self) -> Outcome:
+        """What is to be filled in."""
+        return self._outcome
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Count."""
+        latency_s = self._clock() - self._received_at
+        count_request(self._metrics, self._outcome, latency_s, error)
+
+
+def count_request(
+    metrics: HttpMetrics, outcome: Outcome, latency_s: float, error: BaseException | None
+) -> None:
+    """Count a request that has ended, by the error that ended it if one did, and its latency."""
+    if error is not None:
         outcome.name = _name(error)
-        if isinstance(error, Overloaded | Unavailable):
-            metrics.admission_rejections_total.labels(type(error).__name__.lower()).inc()
-        raise
-    finally:
-        metrics.requests_total.labels(outcome.task, outcome.name).inc()
-        latency = metrics.e2e_request_latency_seconds.labels(outcome.task)
-        latency.observe(clock() - received_at)
+    if isinstance(error, Overloaded | Unavailable):
+        metrics.admission_rejections_total.labels(type(error).__name__.lower()).inc()
+    metrics.requests_total.labels(outcome.task, outcome.name).inc()
+    metrics.e2e_request_latency_seconds.labels(outcome.task).observe(latency_s)
 
 
 def _name(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from app.http.fields import AnnotateBody, DrawnEntity
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.schemas import AnnotatedAnswerBody, AnnotatedBody, AnswerBody, DrawingBody
 from app.metrics import HttpMetrics
-from app.outcomes import counted
+from app.outcomes import Counted
 from app.pictures.encode import MediaType
 from app.pictures.labels import Mark
 from app.service import Service
@@ -53,7 +53,7 @@ def annotate_router(
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
         timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(counted(metrics, timeline.received_at, clock))
+        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
         request.state.outcome = outcome
         deadline = timeline.received_at + timeout_of(request, settings.deadline_s)
         wanted = _wanted(request)

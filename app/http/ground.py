@@ -14,7 +14,7 @@ from app.http.fields import GroundBody
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.schemas import AnswerBody
 from app.metrics import HttpMetrics
-from app.outcomes import counted
+from app.outcomes import Counted
 from app.service import Service
 from app.settings import Settings
 from app.timeline import Timeline
@@ -42,7 +42,7 @@ def ground_router(
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
         timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(counted(metrics, timeline.received_at, clock))
+        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
         request.state.outcome = outcome
         timeout_s = timeout_of(request, settings.deadline_s)
         image, body = await read_request(request, GroundBody, settings.body_timeout_s)

@@ -1,7 +1,6 @@
 """Refuses at its headers a request for which there is no place: nothing of its body is read."""
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,7 +8,7 @@ from app.engine.client import EngineClient
 from app.errors import ServiceError
 from app.http.problems import response_of
 from app.metrics import HttpMetrics
-from app.outcomes import counted
+from app.outcomes import Outcome, count_request
 from app.timeline import Timeline
 
 PLACED_PATHS = ("/v1/ground", "/v1/annotate")
@@ -56,9 +55,5 @@ class Places:
 
     def _count(self, scope: Scope, refusal: ServiceError) -> None:
         timeline: Timeline = scope["state"]["timeline"]
-        with (
-            suppress(ServiceError),
-            counted(self._metrics, timeline.received_at, self._clock) as outcome,
-        ):
-            scope["state"]["outcome"] = outcome
-            raise refusal
+        outcome = scope["state"]["outcome"] = Outcome()
+        count_request(self._metrics, outcome, self._clock() - timeline.received_at, refusal)

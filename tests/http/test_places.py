@@ -17,6 +17,7 @@ from app.metrics import HttpMetrics
 from app.shared_page import EngineFacts, SharedPage
 from app.timeline import Timeline
 
+ROOT = Path(__file__).parents[2]
 FACTS = EngineFacts(num_slots=1, max_waiting=1, device="cpu", dtype="float32")
 
 
@@ -71,6 +72,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     engine = asyncio.run(connect())
     yield Bench(page, engine)
     engine.close()
+
+
+def test_all_that_is_posted_needs_a_place() -> None:
+    """A new route would else be refused only after its body."""
+    description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    posted = {path for path, methods in description["paths"].items() if "post" in methods}
+    assert posted == set(PLACED_PATHS)
 
 
 @pytest.mark.parametrize("path", PLACED_PATHS)
