@@ -21,3 +21,12 @@ def service() -> Iterator[RunningService]:
 def client(service: RunningService) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=60) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[RunningService]:
+    """Nobody may take longer than a second to send, and everybody needs a key."""
+    with running_service(
+        header_timeout_s=1, body_timeout_s=1, max_body_bytes=200_000, api_keys="key"
+    ) as running:
+        yield running

@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,18 @@ def receive(connection: socket.socket) -> Reply:
         received += part
     head, _, body = received.partition(b"\r\n\r\n")
     return Reply(int(head[9:12]) if head else 0, head.lower(), body)
+
+
+def dribble(connection: socket.socket, data: bytes, pause_s: float = 0.05) -> bool:
+    """Send byte after byte with pauses, until there is an answer; whether there is one."""
+    for number in range(len(data)):
+        if select.select([connection], [], [], pause_s)[0]:
+            return True
+        try:
+            connection.sendall(data[number : number + 1])
+        except ConnectionError:
+            return True
+    return False
 
 
 def is_closed(connection: socket.socket) -> bool:
