@@ -94,7 +94,7 @@ sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to bu
 	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json .venv
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
-	@$(BIN)/python -m app.http.describe > docs/openapi.json
+	@$(BIN)/python -m app.http.openapi_document > docs/openapi.json
 
 errors: $(INSTALLED) ## Write docs/errors.md from the answers of running services
 	@$(BIN)/python -m scripts.error_table > docs/errors.tmp && mv docs/errors.tmp docs/errors.md

@@ -7,25 +7,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
-from app.annotation import marks_of
-from app.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage
 from app.checkpoint import Checkpoint
-from app.engine.client import EngineClient
-from app.engine.messages import NewToken, SamplingParameters
-from app.engine.pending import Prompt
 from app.errors import DeadlineExceeded, InvalidRequest
-from app.grounding.boxes import BoxFormat
-from app.metrics import HttpMetrics
-from app.picture_processes.messages import Decoded
-from app.picture_processes.pool import PicturePool
-from app.pictures.encode import MediaType
-from app.pictures.labels import Mark
-from app.prompts import encode_request
-from app.reading import AnswerReader
-from app.requests import MAX_SEED, GroundRequest
+from app.grounding.answer_reader import AnswerReader
+from app.grounding.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage, marks_of
+from app.grounding.prompts import encode_request
+from app.grounding.requests import MAX_SEED, GroundRequest
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_client import EngineClient
+from app.ipc.engine_messages import NewToken, SamplingParameters
+from app.ipc.pending_request import Prompt
+from app.pictures.marks import BoxFormat, Mark, MediaType
+from app.pictures.workers.messages import Decoded
+from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
-from app.timeline import Timeline
-from app.tokenizer import Kosmos2Tokenizer
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.timeline import Timeline
 
 Listener = Callable[[AnswerEvent], None]
 """Is told of each part of an answer as soon as it is final."""

@@ -11,9 +11,9 @@ from statistics import median
 
 from matplotlib.figure import Figure as Plot
 
-from app.load.loops import Bounds
-from app.load.results import LoadResult, Percentiles, Sample
-from app.load.workload import LoadRequest
+from app.bench.loops import Bounds
+from app.bench.results import LoadResult, Percentiles, Sample
+from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, Row, main, tell
 from benchmarks.contestants import (

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import httpx
 
-from app.load.workload import embedded_scenes
+from app.bench.workload import embedded_scenes
 
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 30.0
@@ -71,7 +71,7 @@ def service(name: str = "this service", **settings: object) -> Contestant:
     environment = {f"KOSMOS2_{key.upper()}": str(value) for key, value in settings.items()}
     return Contestant(
         name,
-        "app.cli",
+        "app.commands.cli",
         ("serve", "--model", "{checkpoint}", "--port", "{port}"),
         {"KOSMOS2_DRAIN_DELAY_S": "0", "KOSMOS2_LOG_LEVEL": "warning"} | environment,
     )

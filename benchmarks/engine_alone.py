@@ -10,13 +10,13 @@ import json
 import sys
 from time import monotonic
 
+from app.bench.workload import LoadRequest
 from app.checkpoint import open_checkpoint
-from app.http.fields import GroundBody
-from app.http.forms import fields_of_texts
-from app.http.validation import validate
-from app.load.workload import LoadRequest
-from app.offline import ground_all
-from app.requests import GroundRequest
+from app.commands.offline import ground_all
+from app.contract.request_models import GroundBody
+from app.contract.text_fields import fields_of_texts
+from app.contract.validation import validate
+from app.grounding.requests import GroundRequest
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from benchmarks.workloads import different_pictures
 

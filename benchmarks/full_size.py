@@ -24,7 +24,7 @@ from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
 from benchmarks.full_size_times import BATCHES, FullSizeTimes
 from benchmarks.plots import draw_bars, panels
-from tests.support.checkpoints import full_size_config, tiny_config, write_random_checkpoint
+from harness.checkpoints import full_size_config, tiny_config, write_random_checkpoint
 
 Runs = Mapping[str, Sequence[FullSizeTimes]]
 """All repetitions, by the name of the variant."""

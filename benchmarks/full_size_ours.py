@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 
 from app.checkpoint import Checkpoint, read_checkpoint
+from app.engine.process import build_runner
 from app.engine.runner import Runner
-from app.engine.start import build_runner
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings
-from app.tokenizer import Kosmos2Tokenizer
 from benchmarks.full_size_times import BATCHES, TASKS, FullSizeTimes
 from benchmarks.memory import peak_resident_bytes
 from benchmarks.rows import RunnerClock, noise_pictures

@@ -19,16 +19,16 @@ import torch
 from matplotlib.figure import Figure as Plot
 
 from app.checkpoint import Checkpoint, read_checkpoint
+from app.engine.process import build_runner
 from app.engine.runner import Runner
-from app.engine.start import build_runner
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.tokenizer import Kosmos2Tokenizer
 from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
 from benchmarks.gpu_agreement import measure_agreement
 from benchmarks.gpu_captions import captions_per_second
 from benchmarks.plots import draw_lines, panels
 from benchmarks.rows import RunnerClock, noise_pictures
-from tests.support.checkpoints import full_size_config, tiny_config, write_random_checkpoint
+from harness.checkpoints import full_size_config, tiny_config, write_random_checkpoint
 
 ROWS = (1, 8, 32, 64, 128, 256)
 PROMPT = "<grounding> An image of"

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 
 from app.checkpoint import Checkpoint
-from app.engine.start import build_runner
+from app.engine.process import build_runner
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings
-from app.tokenizer import Kosmos2Tokenizer
 from benchmarks.full_size_times import TASKS, PictureTask
 from benchmarks.rows import RunnerClock, noise_pictures
 from benchmarks.timed_generation import TimedGeneration

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from app.load.loops import Bounds
-from app.load.results import LoadResult
-from app.load.workload import LoadRequest
+from app.bench.loops import Bounds
+from app.bench.results import LoadResult
+from app.bench.workload import LoadRequest
 from app.pictures.decode import decode_picture
 from benchmarks.contestants import running, service
 from benchmarks.loads import put_closed_load

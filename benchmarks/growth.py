@@ -14,10 +14,10 @@ from time import perf_counter
 from matplotlib.figure import Figure as Plot
 
 from app.checkpoint import open_checkpoint
-from app.engine.start import build_runner
+from app.engine.process import build_runner
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.pictures.decode import decode_picture
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.tokenizer import Kosmos2Tokenizer
 from benchmarks.case import Case, Result, Row, main, tell
 from benchmarks.plots import draw_lines, panels
 from benchmarks.rows import RunnerClock, noise_pictures

@@ -2,7 +2,7 @@
 
     python -m benchmarks.instant_engine RUN_DIRECTORY
 
-It speaks to HTTP processes as the engine does (app/engine/messages.py) and, like it, sends one
+It speaks to HTTP processes as the engine does (app/ipc/engine_messages.py) and, like it, sends one
 token of every request in each round. Standard input is its leash.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import zmq
 
-from app.child_process import say_ready
-from app.engine.messages import Cancel, NewToken, NewTokens, decode_to_engine, encode
-from app.run_directory import RunDirectory
-from app.shared_page import EngineFacts
-from app.tokenizer import Kosmos2Tokenizer
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.child_process import say_ready
+from app.ipc.engine_messages import Cancel, NewToken, NewTokens, decode_to_engine, encode
+from app.ipc.run_directory import RunDirectory
+from app.ipc.shared_state import EngineFacts
 
 SLOTS = 64
 MAX_WAITING = 256

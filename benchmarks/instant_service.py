@@ -9,9 +9,9 @@ import asyncio
 import sys
 
 from app.checkpoint import open_checkpoint
-from app.listener import listen
-from app.run_directory import RunDirectory
+from app.ipc.run_directory import RunDirectory
 from app.settings import Settings
+from app.supervisor.listener import listen
 
 
 def main() -> None:
@@ -23,7 +23,9 @@ def main() -> None:
     listener = listen(settings.host, settings.port)
 
     async def run(run_directory: RunDirectory) -> int:
-        from app.supervisor import Supervisor  # counts, so the run directory has to be there
+        from app.supervisor.supervisor import (
+            Supervisor,  # counts, so the run directory has to be there
+        )
 
         supervisor = Supervisor(
             settings, checkpoint, run_directory, listener, "benchmarks.instant_engine"

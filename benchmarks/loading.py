@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from app.checkpoint import Checkpoint, open_checkpoint
-from app.model.checkpoint import load_model
-from app.tokenizer import Kosmos2Tokenizer
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.model.loading import load_model
 from benchmarks.memory import forget_files, peak_resident_bytes, seconds_to_read
 
 

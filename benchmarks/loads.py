@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from app.load.client import load_client
-from app.load.loops import Bounds, closed_loop, open_loop
-from app.load.results import Sample
-from app.load.workload import LoadRequest
+from app.bench.client import load_client
+from app.bench.loops import Bounds, closed_loop, open_loop
+from app.bench.results import Sample
+from app.bench.workload import LoadRequest
 
 
 def put_closed_load(

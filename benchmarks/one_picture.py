@@ -11,8 +11,8 @@ from statistics import median
 
 from matplotlib.figure import Figure as Plot
 
-from app.load.loops import Bounds
-from app.load.results import LoadResult
+from app.bench.loops import Bounds
+from app.bench.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Result, Row, main, tell
 from benchmarks.contestants import litserve, one_at_a_time, running, service

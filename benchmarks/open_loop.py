@@ -2,15 +2,15 @@
 
     python -m benchmarks.open_loop [--quick] [--out FOLDER]
 
-Answers are streamed. Times count from the intended arrival (see app/load/loops.py).
+Answers are streamed. Times count from the intended arrival (see app/bench/loops.py).
 """
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure as Plot
 
-from app.load.loops import Bounds, poisson_arrivals
-from app.load.results import LoadResult, Percentiles, Sample
+from app.bench.loops import Bounds, poisson_arrivals
+from app.bench.results import LoadResult, Percentiles, Sample
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, Row, main, tell
 from benchmarks.contestants import running, service

@@ -3,7 +3,7 @@
     python -m benchmarks.overhead [--quick] [--out FOLDER]
 
 The HTTP side alone has an engine that answers at once. The engine alone is asked by one Python
-process, without HTTP (app/offline.py): pictures are decoded and prompts written there too.
+process, without HTTP (app/commands/offline.py): pictures are decoded and prompts written there too.
 """
 
 import json
@@ -15,8 +15,8 @@ from statistics import median
 
 from matplotlib.figure import Figure as Plot
 
-from app.load.loops import Bounds
-from app.load.workload import LoadRequest
+from app.bench.loops import Bounds
+from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, main, tell
 from benchmarks.contestants import Contestant, running, service

@@ -7,8 +7,8 @@ On the embedded checkpoint, with one client and with sixteen, whose rows share e
 
 from matplotlib.figure import Figure as Plot
 
-from app.load.loops import Bounds
-from app.load.results import LoadResult
+from app.bench.loops import Bounds
+from app.bench.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, Row, main, tell
 from benchmarks.contestants import Contestant, running, service

@@ -11,9 +11,9 @@ from time import perf_counter
 
 import torch
 
-from app.engine.messages import PICTURE_BYTES, Generate, SamplingParameters
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
+from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
 
 
 @dataclass(frozen=True)

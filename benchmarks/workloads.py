@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from app.load.results import Sample
-from app.load.workload import LoadRequest, mixed_workload
+from app.bench.results import Sample
+from app.bench.workload import LoadRequest, mixed_workload
 from benchmarks.peers.generation import Generation
 from training.scenes import draw_scene
 from training.world import plan_scene

@@ -6,9 +6,9 @@ from collections import Counter
 
 import httpx
 
-from app.shared_page import SharedPage
+from app.ipc.shared_state import SharedPage
+from harness.service import RunningService
 from reliability.faults import until
-from tests.support.service import RunningService
 
 NUM_HTTP_PROCESSES = 2
 SETTLES_IN_S = 60.0

@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 
-from app.load.loops import Bounds, poisson_arrivals
+from app.bench.loops import Bounds, poisson_arrivals
 from benchmarks.machine import describe_machine
+from harness.service import RunningService, running_service
 from reliability.aftermath import (
     NUM_HTTP_PROCESSES,
     engine_deaths,
@@ -35,7 +36,6 @@ from reliability.plan import ChaosPlan, Track
 from reliability.processes import ServiceProcesses
 from reliability.questions import Question, bad_questions, good_questions
 from reliability.results import tell
-from tests.support.service import RunningService, running_service
 
 DEADLINE_S, MARGIN_S = 120.0, 30.0
 LIMIT_S = DEADLINE_S + MARGIN_S

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import httpx
 
-from tests.fuzz.mutants import mutants
-from tests.support.pictures import picture_file
+from harness.mutants import mutants
+from harness.pictures import picture_file
 
 ASKED = {"task": "brief_caption", "max_new_tokens": "1"}
 """The fields of a request that is answered soon."""

@@ -12,7 +12,7 @@ from itertools import count
 
 import psutil
 
-from app.shared_page import SharedPage
+from app.ipc.shared_state import SharedPage
 from reliability.attempts import Attempt
 from reliability.client import ChaosClient, Ending
 from reliability.ledger import Ledger

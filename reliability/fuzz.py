@@ -22,14 +22,14 @@ import psutil
 
 from app.errors import RequestError
 from app.http.problems import PROBLEMS
-from app.picture_processes.pool import PicturePool
+from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
 from benchmarks.machine import describe_machine
+from harness.formats import ALL_FILES
+from harness.mutants import mutants
+from harness.service import RunningService, running_service
 from reliability.damaged_requests import ASKED, damaged_requests
 from reliability.results import tell
-from tests.fuzz.mutants import mutants
-from tests.support.formats import ALL_FILES
-from tests.support.service import RunningService, running_service
 
 SETTINGS = {"max_body_bytes": 200_000, "max_image_pixels": 10**6}
 _SHARE_OVER_HTTP, _SHARE_OF_REQUESTS = 0.1, 0.5

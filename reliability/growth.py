@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from app.load.results import Percentiles
+from app.bench.results import Percentiles
 from reliability.processes import Usage
 
 MAX_MEMORY_CHANGE = 0.03

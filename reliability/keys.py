@@ -15,9 +15,9 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.machine import ROOT, describe_machine
+from harness.service import running_service
+from harness.wire import connected, receive, request
 from reliability.results import tell
-from tests.support.service import running_service
-from tests.support.wire import connected, receive, request
 
 KEY = "opensesame-Aa1"
 OPEN = ("/livez", "/readyz", "/metrics", "/version")

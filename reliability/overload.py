@@ -22,14 +22,14 @@ from typing import Any
 
 import httpx
 
-from app.load.client import load_client
-from app.load.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals
-from app.load.results import LoadResult, Percentiles, Sample
-from app.load.workload import LoadRequest
+from app.bench.client import load_client
+from app.bench.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals
+from app.bench.results import LoadResult, Percentiles, Sample
+from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
 from benchmarks.workloads import different_pictures
+from harness.service import RunningService, running_service
 from reliability.results import tell
-from tests.support.service import RunningService, running_service
 
 SETTINGS = {"log_level": "warning", "picture_cache_bytes": 0}
 """As operators run it, but that no picture is cheaper for having been seen before."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 
-from app.run_directory import RunDirectory
-from app.shared_page import SharedPage
+from app.ipc.run_directory import RunDirectory
+from app.ipc.shared_state import SharedPage
 
-ENGINE, HTTP, PICTURE = "app.engine.start", "app.http.process", "app.picture_processes.process"
+ENGINE, HTTP, PICTURE = "app.engine.process", "app.http.process", "app.pictures.workers.process"
 _NAMES = {ENGINE: "engine", HTTP: "http", PICTURE: "picture"}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from app.load.workload import embedded_scenes, mixed_workload
+from app.bench.workload import embedded_scenes, mixed_workload
 
 BodyKind = Literal["form", "json"]
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

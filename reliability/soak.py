@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.load.client import LoadClient, load_client
-from app.load.loops import Bounds, closed_loop, open_loop, poisson_arrivals
-from app.load.results import LoadResult, Percentiles, Reply
-from app.load.workload import LoadRequest
+from app.bench.client import LoadClient, load_client
+from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals
+from app.bench.results import LoadResult, Percentiles, Reply
+from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
 from benchmarks.workloads import different_pictures
+from harness.service import RunningService, running_service
 from reliability.growth import Growth, Row, growth_of
 from reliability.processes import ServiceProcesses
 from reliability.results import tell
 from reliability.soak_plot import draw_soak
-from tests.support.service import RunningService, running_service
 
 SETTINGS = {"http_workers": 2, "picture_cache_bytes": 16 * 2**20}
 """The cache holds some forty of the hundred pictures: it is full soon, then turns over."""

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 
 from app.settings import EMBEDDED_CHECKPOINT
-from tests.support.clients import Clients
-from tests.support.deployment import Balancer, Prometheus, running_balancer, running_prometheus
-from tests.support.queries import panels
-from tests.support.replicas import Replica
-from tests.support.waiting import eventually
+from harness.clients import Clients
+from harness.deployment import Balancer, Prometheus, running_balancer, running_prometheus
+from harness.queries import panels
+from harness.replicas import Replica
+from harness.waiting import eventually
 
 SCENES = [path.read_bytes() for path in sorted((EMBEDDED_CHECKPOINT / "scenes").iterdir())]
 FORMS = (

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter, MaxNLocator, PercentFormatter
 
+from harness.queries import dashboard
 from scripts.dashboard_data import STEP_S, Series, collect
-from tests.support.queries import dashboard
 
 COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.44
 DOTS_PER_INCH = 80

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from app.settings import EMBEDDED_CHECKPOINT
-from tests.support.checkpoints import tiny_config, write_random_checkpoint
-from tests.support.pictures import picture_file
-from tests.support.service import RunningService, running_service
-from tests.support.waiting import eventually
-from tests.support.wire import connected, receive, request
+from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.pictures import picture_file
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
+from harness.wire import connected, receive, request
 
 Answer = tuple[int, str, str]  # status, headers worth telling, body
 Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
@@ -168,7 +168,8 @@ def main() -> None:
     print(
         "\nTwo more cannot be had from outside; tests plant them: `engine_failure` (500), when the "
         "engine fails on a request that runs alone (`tests/faults/test_poison.py`), and "
-        "`internal_error` (500), when our own code does (`tests/http/test_middleware.py`)."
+        "`internal_error` (500), when our own code does "
+        "(`tests/http/middleware/test_request_context.py`)."
     )
 
 

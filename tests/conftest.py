@@ -33,7 +33,7 @@ def reference_processor(shared_kosmos2: Path) -> Any:
 @pytest.fixture(scope="session")
 def tireless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random checkpoint, whose answers do not end before their limit."""
-    from tests.support.checkpoints import tiny_config, write_random_checkpoint
+    from harness.checkpoints import tiny_config, write_random_checkpoint
 
     directory = tmp_path_factory.mktemp("checkpoints") / "tireless"
     return write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)

@@ -14,43 +14,48 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.imports import imports_of, reachable, read_package
+from harness.imports import imports_of, reachable, read_package
 
 ROOT = Path(__file__).parents[1]
 
 # Each row may import from the rows below it, and a package from itself; the modules of one row do
 # not know each other. A side may import from both sides' rows, never from the other side.
 HTTP_SIDE = (
-    ("app.cli",),
-    ("app.demonstration", "app.information", "app.load", "app.printing"),
-    ("app.offline",),
-    ("app.supervisor",),
-    ("app.engine_keeper",),
+    ("app.commands.cli",),
+    ("app.commands.demo", "app.commands.info", "app.bench", "app.commands.ground"),
+    ("app.commands.offline",),
+    ("app.supervisor.supervisor",),
+    ("app.supervisor.engine_keeper",),
     ("app.http",),
-    ("app.service", "app.outcomes", "app.tracing"),
-    ("app.picture_processes",),
-    ("app.annotation", "app.prompts", "app.reading"),
-    ("app.answers", "app.decoding", "app.requests", "app.timeline"),
-    ("app.engine.client", "app.listener"),
-    ("app.engine.pending",),
-    ("app.tasks", "app.examples", "app.readable"),
+    ("app.service", "app.http.outcomes", "app.telemetry.tracing"),
+    ("app.pictures.workers",),
+    ("app.pictures.drawing.annotator", "app.grounding.prompts", "app.grounding.answer_reader"),
+    (
+        "app.grounding.answers",
+        "app.grounding.token_decoder",
+        "app.grounding.requests",
+        "app.telemetry.timeline",
+    ),
+    ("app.ipc.engine_client", "app.supervisor.listener"),
+    ("app.ipc.pending_request",),
+    ("app.grounding.tasks", "app.contract.examples", "app.commands.plain_text"),
     ("app.pictures",),
 )
 ENGINE_SIDE = (
     ("app.engine.describe",),
-    ("app.engine.start",),
     ("app.engine.process",),
+    ("app.engine.loop",),
     ("app.engine.scheduler", "app.engine.runner", "app.engine.sizing"),
-    ("app.engine.graphs", "app.engine.prefixes", "app.engine.prompts"),
-    ("app.engine.phases", "app.engine.sequence", "app.engine.steps"),
+    ("app.engine.cuda_graphs", "app.engine.prefixes", "app.engine.prefill"),
+    ("app.engine.phases", "app.engine.sequence", "app.engine.decode"),
     ("app.engine.kv_slots", "app.engine.sampling", "app.engine.service_rate"),
     ("app.model",),
 )
 BOTH_SIDES = (
-    ("app.run_directory",),
-    ("app.checkpoint", "app.tokenizer"),
-    ("app.grounding", "app.engine.messages", "app.shared_page", "app.child_process"),
-    ("app.metrics", "app.settings", "app.logs"),
+    ("app.ipc.run_directory",),
+    ("app.checkpoint", "app.grounding.tokenizer"),
+    ("app.grounding", "app.ipc.engine_messages", "app.ipc.shared_state", "app.ipc.child_process"),
+    ("app.telemetry.metrics", "app.settings", "app.telemetry.logs"),
     ("app.errors",),
 )
 
@@ -67,28 +72,28 @@ TORCH = (
     "steps",
 )
 HOMES = {
-    "aiohttp": ("app.load",),
+    "aiohttp": ("app.bench",),
     "fastapi": ("app.http",),
     "fontTools": ("app.pictures",),
-    "httpx": ("app.demonstration",),
+    "httpx": ("app.commands.demo",),
     "huggingface_hub": ("app.checkpoint",),
-    "msgspec": ("app.engine", "app.picture_processes"),
+    "msgspec": ("app.engine", "app.pictures.workers"),
     "numpy": ("app.engine", "app.pictures"),
-    "opentelemetry": ("app.tracing",),
+    "opentelemetry": ("app.telemetry.tracing",),
     "PIL": ("app.pictures",),
-    "prometheus_client": ("app.metrics",),
+    "prometheus_client": ("app.telemetry.metrics",),
     "psutil": ("app.engine.sizing",),
-    "pydantic": ("app.cli", "app.http", "app.settings"),
+    "pydantic": ("app.commands.cli", "app.http", "app.settings"),
     "pydantic_settings": ("app.settings",),
     "pymupdf_fonts": ("app.pictures",),
     "python_multipart": ("app.http",),
-    "rich": ("app.engine.start", "app.load", "app.printing"),
+    "rich": ("app.engine.process", "app.bench", "app.commands.ground"),
     "starlette": ("app.http",),
-    "structlog": ("app.http", "app.logs"),
-    "tokenizers": ("app.tokenizer",),
+    "structlog": ("app.http", "app.telemetry.logs"),
+    "tokenizers": ("app.grounding.tokenizer",),
     "torch": (*(f"app.engine.{name}" for name in TORCH), "app.model"),
-    "transformers": ("app.model", "app.tokenizer"),
-    "typer": ("app.cli",),
+    "transformers": ("app.model", "app.grounding.tokenizer"),
+    "typer": ("app.commands.cli",),
     "uvicorn": ("app.http",),
     "zmq": ("app.engine",),
 }
@@ -204,34 +209,58 @@ RULES: dict[str, Callable[[Path], list[str]]] = {
 PLANTED = {
     "every module has its row": [("new.py", "", "app.new has no row")],
     "imports point down only": [
-        ("tasks.py", "from app.service import Service", "app.tasks imports app.service"),
-        ("tasks.py", "from app import service", "app.tasks imports app.service"),
-        ("errors.py", "def late():\n    import app.logs", "app.errors imports app.logs"),
-        ("logs.py", "import_module('app.metrics')", "app.logs imports app.metrics"),
-        ("answers.py", "import app.engine.runner", "app.answers imports app.engine.runner"),
-        ("model/vision.py", "import app.tasks", "app.model.vision imports app.tasks"),
+        ("tasks.py", "from app.service import Service", "app.grounding.tasks imports app.service"),
+        ("tasks.py", "from app import service", "app.grounding.tasks imports app.service"),
+        (
+            "errors.py",
+            "def late():\n    import app.telemetry.logs",
+            "app.errors imports app.telemetry.logs",
+        ),
+        (
+            "logs.py",
+            "import_module('app.telemetry.metrics')",
+            "app.telemetry.logs imports app.telemetry.metrics",
+        ),
+        (
+            "answers.py",
+            "import app.engine.runner",
+            "app.grounding.answers imports app.engine.runner",
+        ),
+        (
+            "model/vision.py",
+            "import app.grounding.tasks",
+            "app.model.vision imports app.grounding.tasks",
+        ),
     ],
     "no modules import each other": [
-        ("http/fields.py", "import app.http.annotate", "app.http.fields imports app.http.annotate"),
+        (
+            "http/fields.py",
+            "import app.http.routes.annotate",
+            "app.contract.request_models imports app.http.routes.annotate",
+        ),
     ],
     "every library has one home": [
         ("service.py", "from fastapi import Request", "app.service imports fastapi"),
-        ("outcomes.py", "import prometheus_client", "app.outcomes imports prometheus_client"),
-        ("engine/process.py", "import torch.cuda", "app.engine.process imports torch"),
-        ("http/ground.py", "import PIL.Image", "app.http.ground imports PIL"),
-        ("cli.py", "import a_new_library", "app.cli imports a_new_library"),
-        ("cli.py", "__import__(name)", "app.cli imports (a name that is not written out)"),
-        ("cli.py", "from . import errors", "app.cli imports (a name that is not written out)"),
+        ("outcomes.py", "import prometheus_client", "app.http.outcomes imports prometheus_client"),
+        ("engine/process.py", "import torch.cuda", "app.engine.loop imports torch"),
+        ("http/ground.py", "import PIL.Image", "app.http.routes.ground imports PIL"),
+        ("cli.py", "import a_new_library", "app.commands.cli imports a_new_library"),
+        ("cli.py", "__import__(name)", "app.commands.cli imports (a name that is not written out)"),
+        (
+            "cli.py",
+            "from . import errors",
+            "app.commands.cli imports (a name that is not written out)",
+        ),
     ],
     "nothing of the HTTP side reaches torch": [
         ("checkpoint.py", "def late():\n    import torch", "app.http.process reaches torch"),
-        ("supervisor.py", "import app.engine.start", "app.cli reaches torch"),
+        ("supervisor.py", "import app.engine.process", "app.commands.cli reaches torch"),
     ],
     "every file says first what it is for": [
         ("http/new.py", "", "app/http/new.py has no docstring")
     ],
     "packages hold a docstring alone": [
-        ("http/__init__.py", "import app.logs", "app.http does more")
+        ("http/__init__.py", "import app.telemetry.logs", "app.http does more")
     ],
 }
 

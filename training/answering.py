@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from app.grounding.markup import Parsed, parse
-from app.tokenizer import Kosmos2Tokenizer
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import picture_bytes
 from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
 from training.model import picture_features

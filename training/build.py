@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from app.tokenizer import Kosmos2Tokenizer
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import Packer, TrainingScenes
 from training.example_scenes import draw_example_scenes
 from training.export import export

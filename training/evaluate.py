@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.grounding.boxes import Box
 from app.grounding.markup import parse
+from app.pictures.marks import Box
 from training.answering import Answer, Answerer
 from training.grammar import (
     Example,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from app.grounding.boxes import Box
+from app.pictures.marks import Box
 from training.answering import Answer, Answerer
 from training.flickr30k import Query, read_flickr30k
 from training.metrics import iou, mean

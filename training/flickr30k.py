@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from app.grounding.boxes import Box
+from app.pictures.marks import Box
 
 # `[/EN#283585/people A young man] sits on [/EN#283587/other a bench] .`
 _MARKED = re.compile(r"\[/EN#(?P<entity>\d+)/\S+ (?P<phrase>[^\]]*)\]")

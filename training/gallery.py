@@ -6,10 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.grounding.boxes import scale_box
-from app.pictures.draw import draw_marks
-from app.pictures.fonts import load_fonts
-from app.pictures.labels import Mark
+from app.pictures.drawing.draw import draw_marks
+from app.pictures.drawing.fonts import load_fonts
+from app.pictures.marks import Mark, scale_box
 from training.answering import Answer, Answerer
 from training.evaluate import held_out_scene
 

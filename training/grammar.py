@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from app.grounding.boxes import box_to_patch_indices
-from app.tasks import TASKS, Region, write_prompt
+from app.grounding.tasks import TASKS, Region, write_prompt
 from training.descriptions import (
     alone_in,
     enumeration,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.grounding.boxes import Box, box_to_patch_indices, patch_indices_to_box
+from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
+from app.pictures.marks import Box
 
 
 def iou(a: Box, b: Box) -> float:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.grounding.boxes import Box
+from app.pictures.marks import Box
 
 
 @dataclass(frozen=True)

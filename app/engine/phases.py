@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from app.metrics import EngineMetrics
-from app.shared_page import SharedPage
+from app.ipc.shared_state import SharedPage
+from app.telemetry.metrics import EngineMetrics
 
 MIN_ALLOWANCE_S = 30.0
 MAX_REST_MS = 10_000

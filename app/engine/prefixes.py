@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from app.engine.kv_slots import KVSlots, PictureCache, PrefixRows
-from app.engine.messages import PICTURE_SIDE
 from app.engine.phases import PhaseTimer
 from app.engine.sequence import Sequence
-from app.model.checkpoint import Kosmos2Model
+from app.ipc.engine_messages import PICTURE_SIDE
+from app.model.loading import Kosmos2Model
 
 
 @dataclass(frozen=True)

@@ -1,258 +1,192 @@
-"""The engine's loop: takes requests from HTTP processes, steps the model, sends tokens back.
+"""Starts the engine process: sizes it, loads the model, warms it up, then serves.
 
-`Engine.step` is the heart of the service; `app/engine/start.py` builds what it needs.
+    python -m app.engine.process RUN_DIRECTORY
+
+Standard input is the process's leash (see `app/ipc/child_process.py`).
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
 
-import msgspec
+import torch
 import zmq
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.engine.messages import (
-    PICTURE_BYTES,
-    Cancel,
-    Failed,
-    FailureReason,
-    FromEngine,
-    Generate,
-    NewToken,
-    NewTokens,
-    decode_to_engine,
-    encode,
-)
-from app.engine.phases import MAX_REST_MS, Clock, PhaseClock
-from app.engine.runner import ChosenToken, Runner
-from app.engine.scheduler import Scheduler
+from app.checkpoint import Checkpoint
+from app.engine.loop import Engine
+from app.engine.phases import PhaseClock, PhaseTimer
+from app.engine.runner import Runner
+from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
-from app.engine.service_rate import ServiceRate
-from app.logs import get_logger
-from app.metrics import EngineMetrics
-from app.shared_page import SharedPage
+from app.engine.sizing import (
+    Size,
+    check_size,
+    choose_device,
+    choose_threads,
+    name_dtype,
+    plan_size,
+)
+from app.errors import StartupError
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.child_process import say_ready
+from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.ipc.run_directory import RunDirectory
+from app.ipc.shared_state import EngineFacts
+from app.model.linear import LinearLayers
+from app.model.loading import Kosmos2Model, load_model, weights_bytes
+from app.settings import Settings
+from app.telemetry.logs import configure_logs, get_logger
+from app.telemetry.metrics import EngineMetrics
 
-Pass = Callable[[list[Sequence]], list[ChosenToken]]
+MAX_PICTURES_WITHIN, MAX_PICTURES_BESIDE = 4, 8  # of a step, for which all rows wait, or beside it
 
 
-class Engine:
-    """Waiting → running → finished, one step at a time.
-
-    Args:
-        runner: the model with its slots.
-        scheduler: over the same slots.
-        socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
-        leash: a file descriptor that becomes readable when the supervisor is gone.
-        page: where it tells what runs, and how fast; it holds the epoch of this engine.
-        phases: stamps each phase.
-        metrics: what is counted.
-        clock: monotonic, seconds.
-    """
-
-    def __init__(
-        self,
-        runner: Runner,
-        scheduler: Scheduler,
-        socket: "zmq.Socket[bytes]",
-        leash: int,
-        page: SharedPage,
-        phases: PhaseClock,
-        metrics: EngineMetrics,
-        clock: Clock,
-    ) -> None:
-        self._runner, self._scheduler, self._socket = runner, scheduler, socket
-        self._leash, self._page, self._phases = leash, page, phases
-        self._metrics, self._clock, self._epoch = metrics, clock, page.epoch
-        self._rate = ServiceRate()
-        self._poller = zmq.Poller()
-        self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(leash, zmq.POLLIN)
-
-    def serve(self) -> None:
-        """Step while there is work, wait while there is none, until the leash goes."""
-        self._count_sequences()
-        while self.receive():
-            if not self._scheduler.is_idle:
-                self.step()
-
-    def step(self) -> None:
-        """Start what may start, give every running sequence one more token, let go what is done."""
-        began = self._clock()
-        self._fail(self._scheduler.expire(began), "deadline")
-        starting = self._start(began)
-        first = self._run(self._runner.prefill, starting)
-        finished = self._scheduler.finish()
-        further = self._run(self._runner.decode, self._decoding())
-        finished += self._scheduler.finish()
-        self._send_tokens([*first, *further])
-        self._count_step(starting, len(further), finished, began)
-
-    def _start(self, now: float) -> list[Sequence]:
-        """Let sequences begin; those whose pictures are there, which can be prefilled now."""
-        prefixes = self._runner.prefixes
-        prefixes.collect()
-        admitted = self._scheduler.admit(now, can_encode=not prefixes.is_busy)
-        self._page.name_running([s.request.key for s in self._scheduler.running])
-        prefixes.begin(admitted)
-        if not (self._ready() or self._decoding()):
-            prefixes.wait()
-        ready = self._ready()
-        self._scheduler.seat(ready)
-        return ready
-
-    def _ready(self) -> list[Sequence]:
-        """The running sequences that can be prefilled."""
-        running, is_ready = self._scheduler.running, self._runner.prefixes.is_ready
-        return [s for s in running if not s.first_token_at and is_ready(s)]
-
-    def _decoding(self) -> list[Sequence]:
-        """The running sequences that have been prefilled."""
-        return [sequence for sequence in self._scheduler.running if sequence.first_token_at]
-
-    def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
-        """Run a pass; when it fails, what was in it tries again, or is answered."""
-        try:
-            chosen = run_pass(sequences)
-        except Exception:
-            get_logger().exception("pass failed", num_sequences=len(sequences))
-            if not self._runner.recover():
-                raise
-            self._try_again(sequences)
-            return []
-        return self._take(chosen)
-
-    def _try_again(self, sequences: list[Sequence]) -> None:
-        """Whose fault it was cannot be told within a batch: batches are halved until one is alone.
-
-        So an allocation too large becomes smaller ones, and one bad request fails itself only.
-        """
-        if len(sequences) == 1 and sequences[0].max_running == 1:
-            failed = self._scheduler.cancel([sequences[0].name])
-            self._fail(failed, "engine_failure")
-        else:
-            self._scheduler.put_back(sequences)
-
-    def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
-        """Give each sequence its new token; what its client is to be told of it."""
-        now, told = self._clock(), []
-        for choice in chosen:
-            sequence = choice.sequence
-            sequence.append(choice.token_id, self._is_end)
-            if not sequence.first_token_at:
-                sequence.first_token_at = now
-            new_token = NewToken(
-                key=sequence.request.key,
-                token_id=choice.token_id,
-                log_probability=choice.log_probability,
-                finish_reason=sequence.finish_reason,
-                queue_s=sequence.started_at - sequence.arrived_at,
-                cached_tokens=sequence.num_cached_tokens,
-                vision_s=sequence.vision_s,
-            )
-            told.append((sequence.client, new_token))
-        return told
-
-    def _is_end(self, token_id: int) -> bool:
-        return token_id == self._runner.model.end_token_id
-
-    def receive(self) -> bool:
-        """Take all messages that are there, waiting a while for one when idle; false: stop."""
-        if self._scheduler.is_idle:
-            self._scheduler.check()
-            self._page.name_running([])
-            self._phases.rest()
-        wait_ms = MAX_REST_MS if self._scheduler.is_idle else 0
-        events = dict(self._poller.poll(wait_ms))
-        if self._leash in events:
-            return False
-        while self._socket.poll(0):
-            self._accept(self._socket.recv_multipart())
-        return True
-
-    def _accept(self, frames: list[bytes]) -> None:
-        """Queue a request or cancel one; a frame that is no message is dropped and told."""
-        try:
-            client, message = frames[0], decode_to_engine(frames[1])
-        except (IndexError, msgspec.DecodeError):
-            get_logger().error("message dropped", num_frames=len(frames))
-            return
-        if message.epoch != self._epoch:
-            return
-        if isinstance(message, Cancel):
-            self._scheduler.cancel([(client, message.key)])
-        else:
-            self._add(client, message, frames[2:])
-        self._count_sequences()
-
-    def _add(self, client: bytes, request: Generate, frames: list[bytes]) -> None:
-        pixels = b"".join(frames)
-        self._metrics.requests_replayed_total.inc(request.is_replay)
-        sequence = Sequence(client, request, pixels, arrived_at=self._clock())
-        if len(pixels) != PICTURE_BYTES or not self._fits(request):
-            self._fail([sequence], "engine_failure")
-        elif not (request.is_replay or self._scheduler.can_add):
-            self._fail([sequence], "overloaded")
-        else:
-            self._scheduler.add(sequence)
-
-    def _fits(self, request: Generate) -> bool:
-        prefix = self._runner.model.prefix_token_ids
-        return (
-            request.token_ids[: len(prefix)] == prefix
-            and len(request.token_ids) > len(prefix)
-            and len(request.new_token_ids) < request.sampling.max_new_tokens
-            and len(request.token_ids) + request.sampling.max_new_tokens
-            <= self._runner.slots.max_length
+def load(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    size: Size,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Kosmos2Model:
+    """Load the model behind a progress bar."""
+    columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(
+            "weights", total=weights_bytes(checkpoint, dtype, LinearLayers.PLAIN)
+        )
+        return load_model(
+            checkpoint,
+            list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids),
+            settings.max_sequence_length,
+            device,
+            dtype,
+            lambda num_bytes: progress.advance(task, num_bytes),
+            size.linear,
         )
 
-    def _fail(self, sequences: Iterable[Sequence], reason: FailureReason) -> None:
+
+def use_exact_arithmetic() -> None:
+    """Keep float32 float32: no TF32 in products or convolutions."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def warm_up(runner: Runner) -> None:
+    """Run each phase twice on an empty picture, as long and as wide as it gets."""
+    length = runner.slots.max_length
+    for _ in range(2):
+        sequences = [_blank(runner, key, length) for key in range(runner.slots.num_slots)]
         for sequence in sequences:
-            self._send(sequence.client, Failed(self._epoch, sequence.request.key, reason))
+            sequence.slot = runner.slots.allocate()
+        for chosen in (runner.prefill(sequences[:1]), runner.prefill(sequences[1:])):
+            for choice in chosen:
+                choice.sequence.append(choice.token_id, lambda _: False)
+        runner.decode(sequences)
+        for sequence in sequences:
+            runner.slots.free(sequence.slot or 0)
+            sequence.slot = None
+    runner.pictures.clear()
 
-    def _send_tokens(self, told: Iterable[tuple[bytes, NewToken]]) -> None:
-        by_client: dict[bytes, list[NewToken]] = defaultdict(list)
-        for client, new_token in told:
-            by_client[client].append(new_token)
-        for client, new_tokens in by_client.items():
-            self._send(client, NewTokens(self._epoch, new_tokens))
 
-    def _send(self, client: bytes, message: FromEngine) -> None:
-        """Send to an HTTP process; when there is none of that name any more, its rows leave."""
-        try:
-            self._socket.send_multipart([client, encode(message)])
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self._scheduler.cancel_client(client)
+def _blank(runner: Runner, key: int, length: int) -> Sequence:
+    prefix = runner.model.prefix_token_ids
+    sampling = SamplingParameters(max_new_tokens=2, no_repeat_ngram_size=3)
+    longest = [*prefix, *[prefix[0]] * (length - len(prefix) - 2)]
+    prompt = longest if key == 0 else longest[: len(prefix) + 4]
+    pixels = bytes(PICTURE_BYTES)
+    digest = hashlib.sha256(pixels).digest()
+    request = Generate(0, key, prompt, digest, sampling, deadline=float("inf"))
+    return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
-    def _count_step(
-        self,
-        starting: list[Sequence],
-        num_decoded: int,
-        finished: list[Sequence],
-        began: float,
-    ) -> None:
-        metrics, now = self._metrics, self._clock()
-        started = [sequence for sequence in starting if sequence.first_token_at]
-        for sequence in started:
-            metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
-            metrics.image_cache_queries_total.inc()
-            metrics.image_cache_hits_total.inc(sequence.num_cached_tokens > 0)
-            metrics.request_queue_time_seconds.observe(sequence.started_at - sequence.arrived_at)
-            metrics.request_prefill_time_seconds.observe(
-                sequence.first_token_at - sequence.started_at
-            )
-        for sequence in finished:
-            metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
-        if num_decoded:
-            metrics.engine_batch_size.observe(num_decoded)
-        metrics.generation_tokens_total.inc(len(started) + num_decoded)
-        rate = self._rate.count(len(finished), now - began)
-        if finished:
-            self._page.publish_rate(rate)
-        metrics.engine_busy_seconds_total.inc(now - began)
-        metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
-        self._count_sequences()
 
-    def _count_sequences(self) -> None:
-        self._metrics.num_requests_running.set(len(self._scheduler.running))
-        self._metrics.num_requests_waiting.set(len(self._scheduler.waiting))
-        self._metrics.kv_slots_used.set(self._runner.slots.num_used)
+def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) -> Runner:
+    """Size, load and warm up: a runner that is ready to serve."""
+    use_exact_arithmetic()
+    device, dtype = choose_device(settings)
+    size = plan_size(settings, checkpoint, device, dtype)
+    check_size(checkpoint, size, device)
+    num_threads = choose_threads(size, device)
+    torch.set_num_threads(num_threads)
+    model = load(settings, checkpoint, size, device, dtype)
+    is_cuda = device.type == "cuda"
+    runner = Runner(
+        model,
+        size.num_slots,
+        settings.picture_cache_bytes,
+        phase,
+        is_rounded=is_cuda,
+        is_vision_beside=not is_cuda and num_threads == 1,
+    )
+    if is_cuda and not runner.record_passes():
+        get_logger().warning("passes cannot be recorded on this device: decoding is slower")
+    warm_up(runner)
+    return runner
+
+
+def serve(run_directory: RunDirectory) -> None:
+    """Build everything, say that it is ready, and step until the leash goes."""
+    settings, page = run_directory.read_settings(), run_directory.open_page()
+    metrics = EngineMetrics()
+    phases = PhaseClock(page, metrics, time.monotonic)
+    runner = build_runner(settings, run_directory.read_checkpoint(), phases)
+    phases.is_warming_up = False
+    limits = SchedulerLimits(
+        max_waiting=_max_waiting(settings, runner),
+        max_prefill_tokens=settings.max_prefill_tokens,
+        max_pictures=settings.max_pictures_per_step or _max_pictures(runner),
+    )
+    scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
+    metrics.kv_slots_total.set(runner.slots.num_slots)
+    metrics.device_memory_bytes.labels("weights").set(runner.model.num_bytes)
+    metrics.device_memory_bytes.labels("kv_slots").set(runner.slots.num_bytes)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.bind(run_directory.engine_endpoint)
+        leash = sys.stdin.fileno()
+        engine = Engine(runner, scheduler, socket, leash, page, phases, metrics, time.monotonic)
+        phases.rest()
+        page.engine_ready(_facts(settings, runner, limits))
+        say_ready()
+        get_logger().info("engine ready", epoch=page.epoch, num_slots=runner.slots.num_slots)
+        engine.serve()
+
+
+def _facts(settings: Settings, runner: Runner, limits: SchedulerLimits) -> EngineFacts:
+    return EngineFacts(
+        num_slots=runner.slots.num_slots,
+        max_waiting=limits.max_waiting,
+        device=runner.device.type,
+        dtype=name_dtype(settings, runner.dtype),
+    )
+
+
+def _max_pictures(runner: Runner) -> int:
+    return MAX_PICTURES_BESIDE if runner.prefixes.is_beside else MAX_PICTURES_WITHIN
+
+
+def _max_waiting(settings: Settings, runner: Runner) -> int:
+    return 4 * runner.slots.num_slots if settings.max_waiting is None else settings.max_waiting
+
+
+def main() -> None:
+    """Serve; a start-up error becomes one line and its exit code."""
+    run_directory = RunDirectory(Path(sys.argv[1]))
+    configure_logs(run_directory.read_settings().log_level, "engine")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        serve(run_directory)
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

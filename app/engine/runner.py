@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import torch
 
-from app.engine.graphs import Buckets, RoundedSteps
+from app.engine.cuda_graphs import Buckets, RoundedSteps
+from app.engine.decode import StepSize, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
 from app.engine.phases import PhaseTimer
+from app.engine.prefill import PromptPass
 from app.engine.prefixes import Prefixes
-from app.engine.prompts import PromptPass
 from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
-from app.engine.steps import StepSize, TokenStep
-from app.model.checkpoint import Kosmos2Model
+from app.model.loading import Kosmos2Model
 
 
 @dataclass(frozen=True)

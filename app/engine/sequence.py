@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from app.engine.messages import FinishReason, Generate
 from app.engine.sampling import RowOptions, uniform_numbers
+from app.ipc.engine_messages import FinishReason, Generate
 
 
 @dataclass(eq=False)

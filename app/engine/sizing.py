@@ -10,8 +10,8 @@ import torch
 from app.checkpoint import Checkpoint
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory, StartupError
-from app.model.checkpoint import read_config, weights_bytes
 from app.model.linear import LinearLayers, can_pack
+from app.model.loading import read_config, weights_bytes
 from app.model.quantised import check_kernels
 from app.settings import Settings
 

@@ -10,19 +10,14 @@ The arithmetic is that of `patch_index_to_coordinate` and `coordinate_to_patch_i
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+
+from app.pictures.marks import Box, BoxFormat
 
 GRID = 32
 """Cells along each side of the picture."""
 
-Box = tuple[float, float, float, float]
-"""Left, upper, right and lower edge (xyxy)."""
-
 CellPair = tuple[int, int]
 """The indices of the upper-left and of the lower-right cell."""
-
-BoxFormat = Literal["pixel", "normalized"]
-"""The unit of a box that a user sends."""
 
 
 def patch_indices_to_box(upper_left: int, lower_right: int) -> Box:
@@ -91,16 +86,6 @@ def sort_corners(pair: CellPair) -> CellPair:
     upper_left = min(top, bottom) * GRID + min(left, right)
     lower_right = max(top, bottom) * GRID + max(left, right)
     return upper_left, lower_right
-
-
-def scale_box(box: Box, width: int, height: int) -> Box:
-    """Return a normalised box in pixels of a picture of `width` × `height`.
-
-    >>> scale_box((0.390625, 0.046875, 0.984375, 0.828125), 1024, 1024)
-    (400.0, 48.0, 1008.0, 848.0)
-    """
-    x0, y0, x1, y1 = box
-    return x0 * width, y0 * height, x1 * width, y1 * height
 
 
 def clamp_box(box: Box) -> Box:

@@ -14,13 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from app.grounding.boxes import (
-    Box,
-    CellPair,
-    is_inside_grid,
-    patch_indices_to_box,
-    sort_corners,
-)
+from app.grounding.boxes import CellPair, is_inside_grid, patch_indices_to_box, sort_corners
+from app.pictures.marks import Box
 
 END_OF_IMAGE = "</image>"
 END_OF_OBJECT = "</object>"

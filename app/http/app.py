@@ -9,27 +9,27 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from app.checkpoint import Checkpoint
-from app.engine.client import EngineClient
 from app.errors import Kosmos2Error
-from app.http.annotate import annotate_router
-from app.http.body_limit import BodyLimit
-from app.http.docs import add_docs
-from app.http.ground import ground_router
-from app.http.keys import ApiKeys
-from app.http.middleware import RequestContext
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.http.middleware.admission import Places
+from app.http.middleware.api_keys import ApiKeys
+from app.http.middleware.body_limit import BodyLimit
+from app.http.middleware.ops_port import OpsPort
+from app.http.middleware.request_context import RequestContext
+from app.http.middleware.tracing import Tracing
 from app.http.openapi import complete_description
-from app.http.ops import TAG, ops_router
-from app.http.ops_port import OpsPort
-from app.http.places import Places
 from app.http.problems import handle_framework_error, handle_our_error
-from app.http.tasks import tasks_router
-from app.http.tracing import Tracing
-from app.metrics import HttpMetrics
-from app.picture_processes.pool import PicturePool
+from app.http.routes.annotate import annotate_router
+from app.http.routes.docs import add_docs
+from app.http.routes.ground import ground_router
+from app.http.routes.ops import TAG, ops_router
+from app.http.routes.tasks import tasks_router
+from app.ipc.engine_client import EngineClient
+from app.pictures.workers.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
-from app.tokenizer import Kosmos2Tokenizer
-from app.tracing import Tracer
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.tracing import Tracer
 
 GROUNDING_TAG = {
     "name": "grounding",

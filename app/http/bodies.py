@@ -6,10 +6,10 @@ from typing import TypeVar
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
+from app.contract.validation import validate
 from app.errors import ClientLeft, InvalidRequest, RequestTimeout, UnsupportedMediaType
 from app.http.forms import read_form
 from app.http.json_bodies import read_json
-from app.http.validation import validate
 
 M = TypeVar("M", bound=BaseModel)
 FORM, JSON = "multipart/form-data", "application/json"

@@ -9,17 +9,17 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
-from app.answers import Answer, AnswerEvent, NewText
+from app.contract.response_models import AnswerBody, EntityEvent, TokenEvent
 from app.errors import Kosmos2Error
+from app.grounding.answers import Answer, AnswerEvent, NewText
 from app.http.connection import while_connected
+from app.http.outcomes import Outcome
 from app.http.problems import (
     INTERNAL_ERROR,
     INTERNAL_ERROR_DETAIL,
     problem_of,
     problem_of_kind,
 )
-from app.http.schemas import AnswerBody, EntityEvent, TokenEvent
-from app.outcomes import Outcome
 from app.service import Listener
 
 EVENT_STREAM = "text/event-stream"

@@ -1,9 +1,7 @@
 """Reads a `multipart/form-data` body: the picture's bytes, and the fields as their texts mean."""
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -12,11 +10,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.contract.text_fields import fields_of_texts
 from app.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMediaType
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "show_scores", "stream")
-_JSON_FIELDS = ("entities", "regions")
 _MAX_FIELDS = 32  # more than there are, so that an unknown one is told by its name
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 
@@ -86,31 +82,7 @@ async def _parse_form(form: FormData) -> tuple[bytes, dict[str, Any]]:
     return image, fields_of_texts(texts)
 
 
-def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
-    """What texts stand for: those of a form, or of a command line; an empty one is not sent.
-
-    >>> fields_of_texts({"grounding": "0", "regions": "[]", "text": ""})
-    {'grounding': False, 'regions': []}
-
-    Raises:
-        InvalidRequest: a field that is JSON is not.
-    """
-    return {name: _from_text(name, text) for name, text in texts.items() if text != ""}
-
-
 async def _read_image(value: UploadFile | str) -> bytes:
     if not isinstance(value, UploadFile):
         raise InvalidRequest("image", "must be a file")
     return await value.read()
-
-
-def _from_text(name: str, value: str) -> Any:
-    """A form's text as the value it stands for; what stands for none is left to the validation."""
-    if name in _BOOLEAN_FIELDS:
-        return _BOOLEANS.get(value.strip().lower(), value)
-    if name in _JSON_FIELDS:
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise InvalidRequest(name, "must be JSON: a list") from None
-    return value

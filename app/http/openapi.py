@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.examples import EMBEDDED_EXAMPLES, Example
+from app.contract.examples import EMBEDDED_EXAMPLES, Example
+from app.contract.response_models import Problem
 from app.http.bodies import FORM, JSON
 from app.http.problems import PROBLEM_JSON
-from app.http.schemas import Problem
 
 _PROBLEM: dict[str, Any] = {
     "model": Problem,

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.contract.response_models import FieldProblem, Problem
 from app.errors import (
     ClientLeft,
     DeadlineExceeded,
@@ -30,7 +31,6 @@ from app.errors import (
     UnsupportedImageFormat,
     UnsupportedMediaType,
 )
-from app.http.schemas import FieldProblem, Problem
 
 CLIENT_LEFT = 499
 """Nginx's name for an answer that nobody waits for; seen in the log alone."""

@@ -4,7 +4,7 @@
 
 `WORKER` is its number from 0, `SOCKET` the file descriptor it listens on, `OPS_SOCKET` that for
 health and metrics alone, where they have a port of their own. Standard input is its
-leash (see `app/child_process.py`); a line on it is a message of the supervisor.
+leash (see `app/ipc/child_process.py`); a line on it is a message of the supervisor.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from typing import Any
 
 import uvicorn
 
-from app.child_process import say_ready
-from app.engine.client import EngineClient
 from app.errors import Unavailable
 from app.http.app import create_app
 from app.http.protocol import guarded
-from app.logs import configure_logs, get_logger
-from app.picture_processes.pool import PicturePool
-from app.run_directory import RunDirectory
+from app.ipc.child_process import say_ready
+from app.ipc.engine_client import EngineClient
+from app.ipc.run_directory import RunDirectory
+from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
-from app.tracing import Tracer
+from app.telemetry.logs import configure_logs, get_logger
+from app.telemetry.tracing import Tracer
 
 # Answers that end with the grace period need a moment to leave.
 _AFTER_GRACE_S = 2

@@ -9,11 +9,11 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
-from app.http.answering import AnswerTransport
+from app.http.answer_transport import AnswerTransport
 from app.http.problems import response_of
-from app.http.security import SECURITY_HEADERS
-from app.logs import get_logger
+from app.http.security_headers import SECURITY_HEADERS
 from app.settings import Settings
+from app.telemetry.logs import get_logger
 
 MAX_HEADER_BYTES = 32 * 2**10
 """Request line and headers together."""

@@ -1,14 +1,12 @@
 """Pictures of ours as files, without metadata."""
 
 import io
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image, WebPImagePlugin  # noqa: F401 - importing the plugin registers WebP
 
 from app.errors import ImageTooLarge
-
-MediaType = Literal["image/png", "image/jpeg", "image/webp"]
-"""The formats that annotated pictures come in."""
+from app.pictures.marks import MediaType
 
 _FORMATS: dict[MediaType, tuple[str, int, dict[str, Any]]] = {
     # Pillow's name, the longest side, and what it is told.

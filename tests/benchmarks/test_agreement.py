@@ -5,7 +5,7 @@ from pathlib import Path
 from app.checkpoint import read_checkpoint
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.gpu_agreement import measure_agreement
-from tests.support.checkpoints import tiny_config, write_random_checkpoint
+from harness.checkpoints import tiny_config, write_random_checkpoint
 
 
 def test_the_runner_gives_the_tokens_of_generate_on_each_request_alone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.load.results import Reply, Sample
+from app.bench.results import Reply, Sample
 from benchmarks.case import Figure, Result, to_markdown, to_table
 from benchmarks.overhead import steady_rate
 from benchmarks.workloads import share_right

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.load.client import load_client
-from app.load.loops import Bounds, closed_loop
-from app.load.results import Sample
-from app.load.workload import embedded_scenes, mixed_workload
+from app.bench.client import load_client
+from app.bench.loops import Bounds, closed_loop
+from app.bench.results import Sample
+from app.bench.workload import embedded_scenes, mixed_workload
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.contestants import Contestant, litserve, one_at_a_time, ray_serve, running
 from benchmarks.peers.generation import Generation

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.deployment import (
+from harness.deployment import (
     Balancer,
     Prometheus,
     running_balancer,
     running_prometheus,
 )
-from tests.support.gpu_exporter import running_gpu_exporter
-from tests.support.replicas import Replica
-from tests.support.waiting import eventually
+from harness.gpu_exporter import running_gpu_exporter
+from harness.replicas import Replica
+from harness.waiting import eventually
 
 # The shipped default, which has to be longer than the balancer takes to notice.
 DRAIN_DELAY_S = 5

@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from app.settings import Settings
+from harness.clients import SCENE, Clients
+from harness.deployment import Balancer, free_address, running_balancer
+from harness.dying_replica import dying_replica
+from harness.events import events_of
+from harness.waiting import eventually
+from harness.wire import connected, receive, request
 from tests.deploy.conftest import Deployment, skip_without
-from tests.support.clients import SCENE, Clients
-from tests.support.deployment import Balancer, free_address, running_balancer
-from tests.support.dying_replica import dying_replica
-from tests.support.events import events_of
-from tests.support.waiting import eventually
-from tests.support.wire import connected, receive, request
 
 NUM_CLIENTS = 4
 # Of a body, before the balancer sends what it has to a replica: what its buffer holds.

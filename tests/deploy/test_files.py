@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from tests.support.deployment import DEPLOY, REPLICAS
+from harness.deployment import DEPLOY, REPLICAS
 
 ROOT = DEPLOY.parent
 COMPOSE, COMPOSE_GPU = ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml"

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
+from harness.deployment import DEPLOY
 from scripts.image_check import Report, check_image
 from tests.deploy.conftest import skip_without
-from tests.support.deployment import DEPLOY
 
 pytestmark = pytest.mark.large
 MAX_BYTES = 2_000_000_000

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from app.settings import Settings
+from harness.deployment import DEPLOY
+from harness.queries import autoscaler_queries
 from tests.deploy.conftest import skip_without
 from tests.deploy.test_files import stopping_s
-from tests.support.deployment import DEPLOY
-from tests.support.queries import autoscaler_queries
 
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("cpu", "gpu")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from harness.clients import SCENE, Clients
+from harness.queries import all_queries
+from harness.waiting import eventually
 from tests.deploy.conftest import Deployment
-from tests.support.clients import SCENE, Clients
-from tests.support.queries import all_queries
-from tests.support.waiting import eventually
 
 REFUSED = 'kosmos2_admission_rejections_total{reason="overloaded"}'
 # More than the two replicas have places.

@@ -14,11 +14,11 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
-from app.metrics import EngineMetrics, HttpMetrics, ServiceMetrics
+from app.telemetry.metrics import EngineMetrics, HttpMetrics, ServiceMetrics
+from harness.deployment import DEPLOY
+from harness.queries import alerts, all_queries, dashboard, panels, rules
 from tests.deploy.conftest import skip_without
-from tests.support.deployment import DEPLOY
-from tests.support.queries import alerts, all_queries, dashboard, panels, rules
-from tests.test_docs import is_broken
+from tests.project.test_docs import is_broken
 
 RULES = DEPLOY / "prometheus"
 RUNBOOKS = DEPLOY.parent / "docs" / "operations.md"

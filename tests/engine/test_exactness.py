@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from app.checkpoint import open_checkpoint
-from app.engine.messages import SamplingParameters
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import SamplingParameters
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.supervisor import running_engine
-from app.tokenizer import Kosmos2Tokenizer
-from tests.support.checkpoints import full_size_config, tiny_config, write_random_checkpoint
-from tests.support.exactness import answer_all, compare
-from tests.support.reference import Reference
-from tests.support.requests import random_requests
-from tests.support.scenes import scene_pixels
+from app.supervisor.lone_engine import running_engine
+from harness.checkpoints import full_size_config, tiny_config, write_random_checkpoint
+from harness.exactness import answer_all, compare
+from harness.reference import Reference
+from harness.requests import random_requests
+from harness.scenes import scene_pixels
 
 CONCURRENCIES = (1, 8, 32)
 

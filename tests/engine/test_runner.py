@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.checkpoint import open_checkpoint
-from app.engine.graphs import Buckets, RoundedSteps
-from app.engine.messages import Generate, SamplingParameters
+from app.engine.cuda_graphs import Buckets, RoundedSteps
+from app.engine.decode import StepSize
+from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
-from app.engine.start import build_runner
-from app.engine.steps import StepSize
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import Generate, SamplingParameters
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.tokenizer import Kosmos2Tokenizer
-from tests.support.checkpoints import tiny_config, write_random_checkpoint
-from tests.support.requests import random_requests
+from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.requests import random_requests
 
 NUM_SLOTS = 5
 MAX_LENGTH = 160

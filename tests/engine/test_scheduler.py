@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.engine.kv_slots import KeyValueShape, KVSlots
-from app.engine.messages import Generate, SamplingParameters
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
+from app.ipc.engine_messages import Generate, SamplingParameters
 from app.settings import MAX_SLOTS
 
 SHAPE = KeyValueShape(num_layers=1, num_heads=1, head_width=1)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.asking import ask, engine_of
-from tests.support.service import running_service
-from tests.support.waiting import eventually
+from harness.asking import ask, engine_of
+from harness.service import running_service
+from harness.waiting import eventually
 
 
 def test_after_restarts_that_fail_all_are_told_and_the_service_ends(

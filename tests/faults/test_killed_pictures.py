@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 from app.errors import InvalidImage, Kosmos2Error, Unavailable
-from app.picture_processes.pool import PicturePool
+from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
-from tests.support.pictures import picture_file
-from tests.support.waiting import eventually
+from harness.pictures import picture_file
+from harness.waiting import eventually
 
 PICTURE = picture_file()
 

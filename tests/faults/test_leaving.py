@@ -10,10 +10,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.asking import PICTURE, ask, child_of
-from tests.support.service import RunningService, running_service
-from tests.support.waiting import eventually
-from tests.support.wire import connected, receive, request
+from harness.asking import PICTURE, ask, child_of
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
+from harness.wire import connected, receive, request
 
 LONG = {"task": "brief_caption", "max_new_tokens": "400"}
 

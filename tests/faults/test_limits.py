@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.support.asking import ask, child_of, same
-from tests.support.faulty_engine import LARGE, TOO_LARGE
-from tests.support.service import running_service
-from tests.support.waiting import eventually
+from harness.asking import ask, child_of, same
+from harness.faulty_engine import LARGE, TOO_LARGE
+from harness.service import running_service
+from harness.waiting import eventually
 
-FAULTY = "tests.support.faulty_service"
+FAULTY = "harness.faulty_service"
 ROOM_BYTES = 3 * 2**29  # for one large row, not for two
 FIELDS: dict[str, object] = {"max_new_tokens": 20}
 NUM_REQUESTS = 6
@@ -26,7 +26,7 @@ def test_a_batch_too_large_for_the_memory_becomes_smaller_ones(tireless: Path) -
         ThreadPoolExecutor() as pool,
     ):
         undisturbed = same(ask(service.url, **FIELDS).json())
-        engine = child_of(service, "tests.support.faulty_engine")
+        engine = child_of(service, "harness.faulty_engine")
         limit = engine.memory_info().vms + ROOM_BYTES
         engine.rlimit(psutil.RLIMIT_AS, (limit, limit))
         large = [pool.submit(ask, service.url, **FIELDS, seed=LARGE) for _ in range(NUM_REQUESTS)]

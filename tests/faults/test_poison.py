@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.asking import ask, same, streaming
-from tests.support.faulty_engine import DIE, HANG, RAISE
-from tests.support.service import RunningService, running_service
+from harness.asking import ask, same, streaming
+from harness.faulty_engine import DIE, HANG, RAISE
+from harness.service import RunningService, running_service
 
-FAULTY = "tests.support.faulty_service"
+FAULTY = "harness.faulty_service"
 FIELDS: dict[str, object] = {"max_new_tokens": 60}
 NUM_OTHERS = 7
 UNHURRIED_S = 900

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.asking import ask, engine_of, same, streaming
-from tests.support.events import text_of
-from tests.support.service import RunningService, running_service
-from tests.support.waiting import eventually
+from harness.asking import ask, engine_of, same, streaming
+from harness.events import text_of
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
 
 GREEDY = {"max_new_tokens": 300}
 # Few candidates: random weights make thousands of tokens about as probable, and then the rounding

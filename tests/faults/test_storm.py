@@ -11,9 +11,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.asking import PICTURE, ask
-from tests.support.service import RunningService, running_service
-from tests.support.waiting import eventually
+from harness.asking import PICTURE, ask
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
 
 NUM_PLACES = 16
 WARM_UP = 2 * NUM_PLACES

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from harness.formats import ALL_FILES, FILES
+from harness.mutants import mutants, pieces
 from reliability.fuzz import decode_mutants
-from tests.fuzz.mutants import mutants, pieces
-from tests.support.formats import ALL_FILES, FILES
 
 COUNT = 8  # of each file
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from harness.formats import ALL_FILES
+from harness.service import RunningService, running_service
 from reliability.fuzz import SETTINGS, post_mutants, processes_of, send_damaged_requests
-from tests.support.formats import ALL_FILES
-from tests.support.service import RunningService, running_service
 
 COUNT = 10  # of each kind, anywhere and in the body
 

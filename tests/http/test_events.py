@@ -9,7 +9,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.answers import (
+from app.errors import ClientLeft, DeadlineExceeded, EngineFailure, Kosmos2Error, Unavailable
+from app.grounding.answers import (
     Answer,
     AnswerBox,
     Entity,
@@ -20,11 +21,10 @@ from app.answers import (
     Timings,
     Usage,
 )
-from app.errors import ClientLeft, DeadlineExceeded, EngineFailure, Kosmos2Error, Unavailable
 from app.http.events import Work, respond_with_events
-from app.outcomes import Outcome
+from app.http.outcomes import Outcome
 from app.service import Listener
-from tests.support.events import Event, read_events
+from harness.events import Event, read_events
 
 BOX = AnswerBox((0.0, 0.0, 32.0, 24.0), (0.0, 0.0, 0.5, 0.5), (0, 495), 0.5)
 ENTITY = Entity("a dog", (0, 5), False, (BOX,))

@@ -6,6 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness.pictures import picture_file
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
 from reliability.attempts import Attempt
 from reliability.chaos import run_chaos, suffering_service
 from reliability.client import ChaosClient
@@ -14,9 +17,6 @@ from reliability.ledger import Fate, Ledger
 from reliability.plan import ChaosPlan
 from reliability.processes import HTTP, ServiceProcesses
 from reliability.questions import Question
-from tests.support.pictures import picture_file
-from tests.support.service import RunningService, running_service
-from tests.support.waiting import eventually
 
 LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400})
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.load.results import Percentiles
+from app.bench.results import Percentiles
+from harness.service import RunningService, running_service
 from reliability.overload import FACTORS, Offer, Overload, measure_overload
 from reliability.processes import ServiceProcesses
 from reliability.soak import run_soak
 from reliability.soak_plot import draw_soak
-from tests.support.service import RunningService, running_service
 
 FAST = Percentiles(0.1, 0.2, 0.4, 0.5)
 SLOW = Percentiles(0.1, 0.2, 4.0, 5.0)

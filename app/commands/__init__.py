@@ -1,0 +1,1 @@
+"""What `kosmos2 …` runs: one module for each command."""

@@ -1,0 +1,231 @@
+"""The command line: `kosmos2 serve`, `ground`, `info`, `demo`, `bench`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from socket import socket
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from app.checkpoint import Checkpoint, open_checkpoint
+from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
+from app.errors import Kosmos2Error, StartupError
+from app.grounding.tasks import TASKS
+from app.settings import PUBLISHED_MODEL, Settings
+
+_EMBEDDED_NOTICE = (
+    "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
+    f"  kosmos2 serve --model {PUBLISHED_MODEL}    (or: make run MODEL={PUBLISHED_MODEL})"
+)
+
+_BENCH_S = 30.0
+
+cli = typer.Typer(
+    help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="A checkpoint's directory or hub id. Default: the embedded checkpoint."),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a hub id. Default: its main branch.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+
+
+@cli.command()
+def serve(
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
+    http_workers: Annotated[int | None, typer.Option(help="HTTP processes.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Sequences decoded at once.")] = None,
+) -> None:
+    """Serve over HTTP until SIGTERM or Ctrl-C.
+
+    Every setting can also be given as KOSMOS2_… in the environment; see app/settings.py for all.
+    """
+    from app.ipc.run_directory import RunDirectory
+    from app.supervisor.listener import listen
+    from app.telemetry.logs import configure_logs
+    from app.telemetry.tracing import check_installed
+
+    settings = _settings(
+        model=model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        host=host,
+        port=port,
+        http_workers=http_workers,
+        slots=slots,
+    )
+    if settings.tracing:
+        check_installed()
+    listener = listen(settings.host, settings.port)
+    ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
+    checkpoint = _open(settings)
+    configure_logs(settings.log_level, "supervisor")
+
+    async def run(run_directory: RunDirectory) -> int:
+        from app.supervisor.supervisor import (
+            Supervisor,  # counts, so the run directory has to be there
+        )
+
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
+        return await supervisor.run(lambda: _announce(settings, listener, ops))
+
+    with RunDirectory.create(settings, checkpoint) as run_directory:
+        exit_code = asyncio.run(run(run_directory))
+    raise typer.Exit(exit_code)
+
+
+@cli.command()
+def ground(
+    pictures: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
+    text: Annotated[str | None, typer.Option(help="Phrase, expression, question, prompt.")] = None,
+    regions: Annotated[str | None, typer.Option(help="JSON, as in POST /v1/ground.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the answer.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The whole answer, a line each.")] = False,
+    save_annotated: Annotated[
+        Path | None,
+        typer.Option(help="Where to put the picture with its boxes; for several, a directory."),
+    ] = None,
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Answer a request about each picture, without a server.
+
+    kosmos2 ground scene.png --task phrase_grounding --text "a red circle"
+
+    kosmos2 ground *.jpg --task brief_caption --json --save-annotated boxes/ > captions.jsonl
+    """
+    from app.commands.ground import Question, ask
+    from app.contract.request_models import GroundBody
+    from app.contract.text_fields import fields_of_texts
+    from app.contract.validation import validate
+
+    settings = _settings(model=model, revision=revision, device=device, dtype=dtype)
+    options = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
+    texts = {name: str(value) for name, value in options.items() if value is not None}
+    body = validate(GroundBody, fields_of_texts(texts), strict=False)
+    question = Question(pictures, body, json, save_annotated)
+    raise typer.Exit(ask(settings, _open(settings), question))
+
+
+@cli.command()
+def info(model: Model = None, revision: Revision = None) -> None:
+    """Tell versions, device, model, memory and limits; loads nothing.
+
+    The settings are those of the environment, so this is what `kosmos2 serve` would do.
+    """
+    from app.commands.info import print_information
+
+    settings = _settings(model=model, revision=revision)
+    raise typer.Exit(print_information(settings, _open(settings)))
+
+
+@cli.command()
+def demo() -> None:
+    """Serve the embedded checkpoint, send a scene through every task, print the answers, stop."""
+    from app.commands.demo import demonstrate
+
+    raise typer.Exit(demonstrate())
+
+
+@cli.command()
+def bench(
+    url: Annotated[str, typer.Option(help="Of the service, such as http://127.0.0.1:8000.")],
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files. Default: the embedded scenes.", exists=True, dir_okay=False),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Closed loop: clients that wait for their answers.")
+    ] = 8,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Open loop: arrivals a second; no client waits."),
+    ] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests in all.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="To send for. Default: 30, without --requests.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Ask for events.")] = False,
+    seed: Annotated[int, typer.Option(help="Of requests and arrivals.")] = 0,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Its first word is sent. Default: KOSMOS2_API_KEY.", exists=True),
+    ] = None,
+) -> None:
+    """Put a load on a running service: requests of all tasks, then throughput and latencies.
+
+    kosmos2 bench --url http://127.0.0.1:8000 --concurrency 32
+
+    kosmos2 bench --url http://127.0.0.1:8000 --rate 20 --stream photographs/*.jpg
+    """
+    from app.bench.command import Load
+    from app.bench.command import bench as run
+    from app.bench.loops import Bounds
+
+    is_unbounded = requests is None and seconds is None
+    bounds = Bounds(requests, _BENCH_S if is_unbounded else seconds)
+    load = Load(url, concurrency, rate, bounds, stream, pictures or [], seed)
+    raise typer.Exit(run(load, api_key_file))
+
+
+def _settings(**options: Any) -> Settings:
+    """The settings of the environment, those of the command line over them."""
+    return Settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _open(settings: Settings) -> Checkpoint:
+    checkpoint = open_checkpoint(settings.model, settings.revision)
+    if checkpoint.is_embedded:
+        print(_EMBEDDED_NOTICE, file=sys.stderr)
+    return checkpoint
+
+
+def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
+    if ops_listener is not None:
+        print(f"Health and metrics at {_url_of(settings, ops_listener)}.")
+    url = _url_of(settings, listener)
+    print(f"Ready at {url}. Try:\n  {EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)}", flush=True)
+
+
+def _url_of(settings: Settings, listener: socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and an exit code."""
+    try:
+        cli()
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Kosmos2Error as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            print(f"{'.'.join(map(str, each['loc']))}: {each['msg']}", file=sys.stderr)
+        sys.exit(64)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""`kosmos2 demo`: a real service, an example scene, every task, over HTTP; then it stops."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+
+from app.commands.plain_text import describe
+from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
+
+_READY = re.compile(r"Ready at (http://\S+?)\. ")
+_ANSWER_TIMEOUT_S = 120
+
+
+def demonstrate() -> int:
+    """Serve the embedded checkpoint on a free port and print the answer to each example.
+
+    Returns:
+        The service's exit code; 1 when a request was not answered.
+    """
+    command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", "0"]
+    quiet = {**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}
+    with subprocess.Popen(  # noqa: S603 - our own module, no words of a user
+        command, env=quiet, stdout=subprocess.PIPE, text=True
+    ) as service:
+        try:
+            url = _wait_until_ready(service)
+            shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
+        finally:
+            service.send_signal(signal.SIGINT)
+        exit_code = service.wait()
+    return exit_code if all(shown) else 1
+
+
+def _wait_until_ready(service: "subprocess.Popen[str]") -> str | None:
+    """The service's address; none when it ended instead."""
+    for line in service.stdout or ():
+        if found := _READY.match(line):
+            return found[1]
+    return None
+
+
+def _show(url: str, example: Example) -> bool:
+    """Print a request and its answer; whether there was one."""
+    print(f"\n$ {example.curl(url, EXAMPLE_SCENE)}")
+    response = httpx.post(
+        f"{url}/v1/ground",
+        files={"image": EXAMPLE_SCENE.read_bytes()},
+        data=example.fields,
+        timeout=_ANSWER_TIMEOUT_S,
+    )
+    print(describe(response.json()) if response.is_success else response.text)
+    return response.is_success

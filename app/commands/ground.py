@@ -1,0 +1,94 @@
+"""`kosmos2 ground`: one request about each of several pictures, answers printed as they come."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from app.checkpoint import Checkpoint
+from app.commands.offline import ground_all
+from app.commands.plain_text import describe
+from app.contract.request_models import GroundBody
+from app.contract.response_models import AnswerBody
+from app.errors import RequestError
+from app.grounding.answers import Answer, marks_of
+from app.pictures.drawing.annotator import Annotator
+from app.pictures.marks import MediaType
+from app.settings import Settings
+
+_MEDIA_TYPES: dict[str, MediaType] = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each picture, and how the answers are given.
+
+    Attributes:
+        pictures: files.
+        body: the request, its picture apart.
+        as_json: print each answer as a line of JSON.
+        save_annotated: a file, or for several pictures a directory; none: nowhere.
+    """
+
+    pictures: Sequence[Path]
+    body: GroundBody
+    as_json: bool
+    save_annotated: Path | None
+
+
+def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
+    """Ask about all pictures; a picture that cannot be answered does not stop the others.
+
+    Returns:
+        The exit code: 1 when a picture was not answered.
+    """
+    requests = [question.body.to_request(path.read_bytes()) for path in question.pictures]
+    console, num_failed = Console(stderr=True), 0
+    annotator = Annotator(settings.max_image_pixels)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
+        asked = bar.add_task("pictures", total=len(requests), visible=len(requests) > 1)
+
+        def show(number: int, answer: Answer | RequestError) -> None:
+            nonlocal num_failed
+            path = question.pictures[number]
+            if isinstance(answer, RequestError):
+                num_failed += 1
+                print(f"{path}: {answer}", file=sys.stderr)
+            else:
+                _print(question, path, answer)
+                _save(annotator, question, path, answer)
+            bar.advance(asked)
+
+        asyncio.run(ground_all(settings, checkpoint, requests, show))
+    return 1 if num_failed else 0
+
+
+def _print(question: Question, path: Path, answer: Answer) -> None:
+    body = AnswerBody.from_answer(answer).model_dump(mode="json")
+    if question.as_json:
+        print(json.dumps({"picture": str(path)} | body, ensure_ascii=False))
+    else:
+        heading = f"{path}\n" if len(question.pictures) > 1 else ""
+        print(heading + describe(body))
+
+
+def _save(annotator: Annotator, question: Question, path: Path, answer: Answer) -> None:
+    target = question.save_annotated
+    if target is None:
+        return
+    if len(question.pictures) > 1 or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        target = target / f"{path.stem}.png"
+    marks = marks_of(answer.grounded.entities, shows_scores=True)
+    media_type = _MEDIA_TYPES.get(target.suffix.lower(), "image/png")
+    target.write_bytes(annotator.annotate(path.read_bytes(), marks, media_type, "pixel"))

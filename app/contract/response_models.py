@@ -1,0 +1,179 @@
+"""What an answer looks like: half of the HTTP contract, of which OpenAPI is made."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import FieldError
+from app.grounding.answers import Answer
+
+UNITS = (
+    "Offsets count Unicode code points of `text`. Python slices by them; in JavaScript use "
+    "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
+    "`offsetByCodePoints`."
+)
+
+
+class _FromAnswer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class BoxBody(_FromAnswer):
+    """A place in the picture."""
+
+    xyxy: list[float] = Field(
+        min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the upright picture."
+    )
+    xyxy_normalized: list[float] = Field(
+        min_length=4, max_length=4, description="The same, 0…1 of width and height."
+    )
+    patch_indices: list[int] = Field(
+        min_length=2,
+        max_length=2,
+        description="Upper-left and lower-right cell of the model's 32×32 grid.",
+    )
+    score: float | None = Field(
+        description="A relative confidence: the geometric mean of the probabilities of the box's "
+        "two location tokens. Null for a box that the prompt brought."
+    )
+
+
+class EntityBody(_FromAnswer):
+    """A phrase of the text, and where it is."""
+
+    phrase: str | None = Field(description="Null for a box without a phrase.")
+    span: list[int] = Field(
+        min_length=2, max_length=2, description=f"Start and end of the phrase in `text`. {UNITS}"
+    )
+    from_prompt: bool = Field(description="Whether the boxes were sent with the request.")
+    boxes: list[BoxBody]
+
+
+class ImageBody(_FromAnswer):
+    """The picture that the boxes refer to: upright, at full size."""
+
+    width: int
+    height: int
+    exif_orientation: int = Field(description="What the file asked for, 1…8; already applied.")
+
+
+class UsageBody(_FromAnswer):
+    """Tokens."""
+
+    prompt_tokens: int = Field(description="Those of the picture included.")
+    completion_tokens: int = Field(description="Generated, the end token included.")
+    cached_tokens: int = Field(description="Prompt tokens that a recent request had computed.")
+
+
+class TimingsBody(_FromAnswer):
+    """Seconds."""
+
+    queue_s: float = Field(description="Waiting for a slot.")
+    preprocess_s: float = Field(description="Decoding and squashing the picture.")
+    time_to_first_token_s: float = Field(description="From the complete headers.")
+    total_s: float = Field(description="From the complete headers to the answer.")
+
+
+class AnswerBody(BaseModel):
+    """Grounded text."""
+
+    id: str = Field(description="Equal to the `X-Request-ID` header.")
+    model: str
+    task: str
+    text: str = Field(description="Prompt and answer, without tags.")
+    answer: str = Field(description="`text` from `answer_start` on.")
+    answer_start: int = Field(description=f"Where the answer begins in `text`. {UNITS}")
+    entities: list[EntityBody]
+    markup: str = Field(description="Prompt and answer as the model wrote them, tags included.")
+    image: ImageBody
+    finish_reason: Literal["stop", "length"] = Field(
+        description="`length`: `max_new_tokens` ended the answer."
+    )
+    seed: int | None = Field(description="Null when the answer was not sampled.")
+    usage: UsageBody
+    timings: TimingsBody
+
+    @classmethod
+    def from_answer(cls, answer: Answer) -> "AnswerBody":
+        """The answer as it goes out."""
+        grounded = answer.grounded
+        return cls(
+            id=answer.id,
+            model=answer.model,
+            task=answer.task,
+            text=grounded.text,
+            answer=grounded.answer,
+            answer_start=grounded.answer_start,
+            entities=[EntityBody.model_validate(entity) for entity in grounded.entities],
+            markup=grounded.markup,
+            image=ImageBody.model_validate(answer.image),
+            finish_reason=grounded.finish_reason,
+            seed=answer.seed,
+            usage=UsageBody.model_validate(answer.usage),
+            timings=TimingsBody.model_validate(answer.timings),
+        )
+
+
+class AnnotatedBody(BaseModel):
+    """An annotated picture inside JSON."""
+
+    media_type: str
+    base64: str = Field(description="The picture's file, standard alphabet, padded.")
+
+
+class AnnotatedAnswerBody(AnswerBody):
+    """An answer with the picture it is drawn on."""
+
+    annotated: AnnotatedBody
+
+
+class DrawingBody(BaseModel):
+    """A picture with given entities drawn on it."""
+
+    annotated: AnnotatedBody
+
+
+class TokenEvent(_FromAnswer):
+    """The event `token`: more of the answer's text."""
+
+    text: str = Field(description="Final; joined, all of them are `answer`.")
+
+
+class EntityEvent(_FromAnswer):
+    """The event `entity`: it is complete, while the answer may still go on."""
+
+    index: int = Field(description="In `entities` of the whole answer.")
+    entity: EntityBody
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+    @classmethod
+    def from_error(cls, error: FieldError) -> "FieldProblem":
+        """The same for the wire."""
+        return cls(field=error.field, message=error.message)
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Names the kind of error; stable.")
+    request_id: str
+    errors: list[FieldProblem] | None = Field(None, description="For each wrong field.")
+
+
+class VersionBody(BaseModel):
+    """What runs, with its defaults and limits."""
+
+    version: str
+    model: dict[str, Any]
+    defaults: dict[str, Any]
+    limits: dict[str, Any]

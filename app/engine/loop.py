@@ -1,0 +1,258 @@
+"""The engine's loop: takes requests from HTTP processes, steps the model, sends tokens back.
+
+`Engine.step` is the heart of the service; `app/engine/process.py` builds what it needs.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import msgspec
+import zmq
+
+from app.engine.phases import MAX_REST_MS, Clock, PhaseClock
+from app.engine.runner import ChosenToken, Runner
+from app.engine.scheduler import Scheduler
+from app.engine.sequence import Sequence
+from app.engine.service_rate import ServiceRate
+from app.ipc.engine_messages import (
+    PICTURE_BYTES,
+    Cancel,
+    Failed,
+    FailureReason,
+    FromEngine,
+    Generate,
+    NewToken,
+    NewTokens,
+    decode_to_engine,
+    encode,
+)
+from app.ipc.shared_state import SharedPage
+from app.telemetry.logs import get_logger
+from app.telemetry.metrics import EngineMetrics
+
+Pass = Callable[[list[Sequence]], list[ChosenToken]]
+
+
+class Engine:
+    """Waiting → running → finished, one step at a time.
+
+    Args:
+        runner: the model with its slots.
+        scheduler: over the same slots.
+        socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
+        leash: a file descriptor that becomes readable when the supervisor is gone.
+        page: where it tells what runs, and how fast; it holds the epoch of this engine.
+        phases: stamps each phase.
+        metrics: what is counted.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        socket: "zmq.Socket[bytes]",
+        leash: int,
+        page: SharedPage,
+        phases: PhaseClock,
+        metrics: EngineMetrics,
+        clock: Clock,
+    ) -> None:
+        self._runner, self._scheduler, self._socket = runner, scheduler, socket
+        self._leash, self._page, self._phases = leash, page, phases
+        self._metrics, self._clock, self._epoch = metrics, clock, page.epoch
+        self._rate = ServiceRate()
+        self._poller = zmq.Poller()
+        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(leash, zmq.POLLIN)
+
+    def serve(self) -> None:
+        """Step while there is work, wait while there is none, until the leash goes."""
+        self._count_sequences()
+        while self.receive():
+            if not self._scheduler.is_idle:
+                self.step()
+
+    def step(self) -> None:
+        """Start what may start, give every running sequence one more token, let go what is done."""
+        began = self._clock()
+        self._fail(self._scheduler.expire(began), "deadline")
+        starting = self._start(began)
+        first = self._run(self._runner.prefill, starting)
+        finished = self._scheduler.finish()
+        further = self._run(self._runner.decode, self._decoding())
+        finished += self._scheduler.finish()
+        self._send_tokens([*first, *further])
+        self._count_step(starting, len(further), finished, began)
+
+    def _start(self, now: float) -> list[Sequence]:
+        """Let sequences begin; those whose pictures are there, which can be prefilled now."""
+        prefixes = self._runner.prefixes
+        prefixes.collect()
+        admitted = self._scheduler.admit(now, can_encode=not prefixes.is_busy)
+        self._page.name_running([s.request.key for s in self._scheduler.running])
+        prefixes.begin(admitted)
+        if not (self._ready() or self._decoding()):
+            prefixes.wait()
+        ready = self._ready()
+        self._scheduler.seat(ready)
+        return ready
+
+    def _ready(self) -> list[Sequence]:
+        """The running sequences that can be prefilled."""
+        running, is_ready = self._scheduler.running, self._runner.prefixes.is_ready
+        return [s for s in running if not s.first_token_at and is_ready(s)]
+
+    def _decoding(self) -> list[Sequence]:
+        """The running sequences that have been prefilled."""
+        return [sequence for sequence in self._scheduler.running if sequence.first_token_at]
+
+    def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
+        """Run a pass; when it fails, what was in it tries again, or is answered."""
+        try:
+            chosen = run_pass(sequences)
+        except Exception:
+            get_logger().exception("pass failed", num_sequences=len(sequences))
+            if not self._runner.recover():
+                raise
+            self._try_again(sequences)
+            return []
+        return self._take(chosen)
+
+    def _try_again(self, sequences: list[Sequence]) -> None:
+        """Whose fault it was cannot be told within a batch: batches are halved until one is alone.
+
+        So an allocation too large becomes smaller ones, and one bad request fails itself only.
+        """
+        if len(sequences) == 1 and sequences[0].max_running == 1:
+            failed = self._scheduler.cancel([sequences[0].name])
+            self._fail(failed, "engine_failure")
+        else:
+            self._scheduler.put_back(sequences)
+
+    def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
+        """Give each sequence its new token; what its client is to be told of it."""
+        now, told = self._clock(), []
+        for choice in chosen:
+            sequence = choice.sequence
+            sequence.append(choice.token_id, self._is_end)
+            if not sequence.first_token_at:
+                sequence.first_token_at = now
+            new_token = NewToken(
+                key=sequence.request.key,
+                token_id=choice.token_id,
+                log_probability=choice.log_probability,
+                finish_reason=sequence.finish_reason,
+                queue_s=sequence.started_at - sequence.arrived_at,
+                cached_tokens=sequence.num_cached_tokens,
+                vision_s=sequence.vision_s,
+            )
+            told.append((sequence.client, new_token))
+        return told
+
+    def _is_end(self, token_id: int) -> bool:
+        return token_id == self._runner.model.end_token_id
+
+    def receive(self) -> bool:
+        """Take all messages that are there, waiting a while for one when idle; false: stop."""
+        if self._scheduler.is_idle:
+            self._scheduler.check()
+            self._page.name_running([])
+            self._phases.rest()
+        wait_ms = MAX_REST_MS if self._scheduler.is_idle else 0
+        events = dict(self._poller.poll(wait_ms))
+        if self._leash in events:
+            return False
+        while self._socket.poll(0):
+            self._accept(self._socket.recv_multipart())
+        return True
+
+    def _accept(self, frames: list[bytes]) -> None:
+        """Queue a request or cancel one; a frame that is no message is dropped and told."""
+        try:
+            client, message = frames[0], decode_to_engine(frames[1])
+        except (IndexError, msgspec.DecodeError):
+            get_logger().error("message dropped", num_frames=len(frames))
+            return
+        if message.epoch != self._epoch:
+            return
+        if isinstance(message, Cancel):
+            self._scheduler.cancel([(client, message.key)])
+        else:
+            self._add(client, message, frames[2:])
+        self._count_sequences()
+
+    def _add(self, client: bytes, request: Generate, frames: list[bytes]) -> None:
+        pixels = b"".join(frames)
+        self._metrics.requests_replayed_total.inc(request.is_replay)
+        sequence = Sequence(client, request, pixels, arrived_at=self._clock())
+        if len(pixels) != PICTURE_BYTES or not self._fits(request):
+            self._fail([sequence], "engine_failure")
+        elif not (request.is_replay or self._scheduler.can_add):
+            self._fail([sequence], "overloaded")
+        else:
+            self._scheduler.add(sequence)
+
+    def _fits(self, request: Generate) -> bool:
+        prefix = self._runner.model.prefix_token_ids
+        return (
+            request.token_ids[: len(prefix)] == prefix
+            and len(request.token_ids) > len(prefix)
+            and len(request.new_token_ids) < request.sampling.max_new_tokens
+            and len(request.token_ids) + request.sampling.max_new_tokens
+            <= self._runner.slots.max_length
+        )
+
+    def _fail(self, sequences: Iterable[Sequence], reason: FailureReason) -> None:
+        for sequence in sequences:
+            self._send(sequence.client, Failed(self._epoch, sequence.request.key, reason))
+
+    def _send_tokens(self, told: Iterable[tuple[bytes, NewToken]]) -> None:
+        by_client: dict[bytes, list[NewToken]] = defaultdict(list)
+        for client, new_token in told:
+            by_client[client].append(new_token)
+        for client, new_tokens in by_client.items():
+            self._send(client, NewTokens(self._epoch, new_tokens))
+
+    def _send(self, client: bytes, message: FromEngine) -> None:
+        """Send to an HTTP process; when there is none of that name any more, its rows leave."""
+        try:
+            self._socket.send_multipart([client, encode(message)])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._scheduler.cancel_client(client)
+
+    def _count_step(
+        self,
+        starting: list[Sequence],
+        num_decoded: int,
+        finished: list[Sequence],
+        began: float,
+    ) -> None:
+        metrics, now = self._metrics, self._clock()
+        started = [sequence for sequence in starting if sequence.first_token_at]
+        for sequence in started:
+            metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
+            metrics.image_cache_queries_total.inc()
+            metrics.image_cache_hits_total.inc(sequence.num_cached_tokens > 0)
+            metrics.request_queue_time_seconds.observe(sequence.started_at - sequence.arrived_at)
+            metrics.request_prefill_time_seconds.observe(
+                sequence.first_token_at - sequence.started_at
+            )
+        for sequence in finished:
+            metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
+        if num_decoded:
+            metrics.engine_batch_size.observe(num_decoded)
+        metrics.generation_tokens_total.inc(len(started) + num_decoded)
+        rate = self._rate.count(len(finished), now - began)
+        if finished:
+            self._page.publish_rate(rate)
+        metrics.engine_busy_seconds_total.inc(now - began)
+        metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
+        self._count_sequences()
+
+    def _count_sequences(self) -> None:
+        self._metrics.num_requests_running.set(len(self._scheduler.running))
+        self._metrics.num_requests_waiting.set(len(self._scheduler.waiting))
+        self._metrics.kv_slots_used.set(self._runner.slots.num_used)

@@ -1,0 +1,67 @@
+"""From a request to the token ids that ask the model for it."""
+
+from app.errors import InvalidRequest
+from app.grounding.answers import ImageFacts
+from app.grounding.boxes import CellPair, box_to_patch_indices, parse_user_box
+from app.grounding.requests import GroundRequest, UserRegion
+from app.grounding.tasks import Region, write_prompt
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.pictures.marks import BoxFormat
+
+RAW_TASK = "raw"
+
+
+def encode_request(
+    tokenizer: Kosmos2Tokenizer, request: GroundRequest, image: ImageFacts
+) -> list[int]:
+    """Return all ids of the prompt, those of the picture's place included.
+
+    Args:
+        tokenizer: of the checkpoint that is asked.
+        request: what is asked.
+        image: the picture that the request's boxes lie in.
+
+    Raises:
+        InvalidRequest: a text holds a control token, a box is none, or the task does not fit.
+    """
+    _refuse_control_tokens(tokenizer, request)
+    prompt = write_prompt(
+        request.task,
+        text=request.text,
+        regions=[
+            Region(region.phrase, _encode_boxes(number, region, request.box_format, image))
+            for number, region in enumerate(request.regions)
+        ],
+        grounding=request.grounding,
+    )
+    return tokenizer.encode_prompt(prompt)
+
+
+def _refuse_control_tokens(tokenizer: Kosmos2Tokenizer, request: GroundRequest) -> None:
+    if request.text is not None and request.task.name == RAW_TASK:
+        tokenizer.refuse_control_tokens_in_raw("text", request.text)
+    elif request.text is not None:
+        tokenizer.refuse_control_tokens("text", request.text)
+    for number, region in enumerate(request.regions):
+        if region.phrase is not None:
+            tokenizer.refuse_control_tokens(f"regions[{number}].phrase", region.phrase)
+
+
+def _encode_boxes(
+    number: int, region: UserRegion, box_format: BoxFormat, image: ImageFacts
+) -> tuple[CellPair, ...]:
+    """The cells of a region's boxes.
+
+    Raises:
+        InvalidRequest: a box is none, or lies outside the picture.
+    """
+    pairs = []
+    for place, xyxy in enumerate(region.boxes):
+        try:
+            box = parse_user_box(
+                xyxy, width=image.width, height=image.height, box_format=box_format
+            )
+        except ValueError as error:
+            raise InvalidRequest(f"regions[{number}].boxes[{place}]", str(error)) from None
+        pairs.append(box_to_patch_indices(box))
+    return tuple(pairs)

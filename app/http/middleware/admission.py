@@ -1,0 +1,59 @@
+"""Refuses at its headers a request for which there is no place: nothing of its body is read."""
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import ServiceError
+from app.http.outcomes import Outcome, count_request
+from app.http.problems import response_of
+from app.ipc.engine_client import EngineClient
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.timeline import Timeline
+
+PLACED_PATHS = ("/v1/ground", "/v1/annotate")
+"""What a POST to them asks for takes one of the service's places."""
+
+
+def takes_a_place(scope: Scope) -> bool:
+    """Whether a request is one that the service has to do work for."""
+    is_http = scope["type"] == "http"
+    return is_http and scope["method"] == "POST" and scope["path"] in PLACED_PATHS
+
+
+class Places:
+    """Refuses at once, and cheaply, what a full service would refuse after the body.
+
+    This only looks. The place is taken when the body is complete, so that a slow sender holds
+    none, and may be gone by then.
+
+    Args:
+        app: what comes next.
+        engine: tells whether there are places.
+        metrics: counts refusals.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        engine: EngineClient,
+        metrics: HttpMetrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._app, self._engine = app, engine
+        self._metrics, self._clock = metrics, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; what needs no place passes."""
+        refusal = self._engine.refusal() if takes_a_place(scope) else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        self._count(scope, refusal)
+        await response_of(refusal, scope["state"]["request_id"])(scope, receive, send)
+
+    def _count(self, scope: Scope, refusal: ServiceError) -> None:
+        timeline: Timeline = scope["state"]["timeline"]
+        outcome = scope["state"]["outcome"] = Outcome()
+        count_request(self._metrics, outcome, self._clock() - timeline.received_at, refusal)

@@ -1,0 +1,68 @@
+"""How much of bodies is taken: of each, and of all together."""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Kosmos2Error, Overloaded, PayloadTooLarge
+from app.http.problems import PROBLEMS, response_of
+from app.settings import Settings
+from app.telemetry.metrics import HttpMetrics
+
+
+class BodyLimit:
+    """Refuses a body over the limit: by its declared length, else as soon as it is longer.
+
+    The bodies of requests that are not answered yet have a limit too. What has arrived counts, not
+    what is declared: else whoever declares much and sends nothing would keep others out.
+
+    Args:
+        app: what comes next.
+        settings: the limits; each HTTP process has its share of the second.
+        metrics: counts refusals.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: HttpMetrics) -> None:
+        self._app, self._metrics, self._max_bytes = app, metrics, settings.max_body_bytes
+        share = settings.max_bodies_bytes // settings.http_workers
+        self._max_bytes_together = max(share, settings.max_body_bytes)
+        self._num_bytes_together = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def receive_counted() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            length = len(message.get("body", b""))
+            self._check(num_bytes + length, length)
+            num_bytes += length
+            self._num_bytes_together += length
+            return message
+
+        try:
+            declared = _declared_length(scope)
+            self._check(declared, declared)
+        except Kosmos2Error as error:
+            self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
+            await response_of(error, scope["state"]["request_id"])(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive_counted, send)
+        finally:
+            self._num_bytes_together -= num_bytes
+
+    def _check(self, num_bytes: int, num_more: int) -> None:
+        """Refuse a body of so many bytes, of which so many are not counted among all bodies'."""
+        if num_bytes > self._max_bytes:
+            raise PayloadTooLarge(f"the body may have at most {self._max_bytes:,} bytes")
+        if self._num_bytes_together + num_more > self._max_bytes_together:
+            raise Overloaded("the bodies of other requests fill the memory that is there for them")
+
+
+def _declared_length(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0

@@ -1,0 +1,123 @@
+"""Around every request, before any of its body is read: its id, and its line in the log."""
+
+import re
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.events import EVENT_STREAM, internal_error_frame
+from app.http.middleware.admission import PLACED_PATHS
+from app.http.problems import (
+    CLIENT_LEFT,
+    INTERNAL_ERROR,
+    INTERNAL_ERROR_DETAIL,
+    problem_response,
+)
+from app.http.security_headers import SECURITY_HEADERS
+from app.ipc.shared_state import SharedPage
+from app.telemetry.logs import get_logger
+from app.telemetry.timeline import Timeline
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestContext:
+    """Names each request, logs it, and answers what nobody foresaw.
+
+    It puts `request_id` and a `timeline` that begins now into the request's state, sets
+    `X-Request-ID` and the security headers, and asks clients to leave while the service drains.
+
+    Args:
+        app: what comes next.
+        page: tells whether the service drains.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(self, app: ASGIApp, page: SharedPage, clock: Callable[[], float]) -> None:
+        self._app, self._page, self._clock = app, page, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received_at = self._clock()
+        request_id = _choose_id(Headers(scope=scope).get("x-request-id", ""))
+        timeline = Timeline(received_at)
+        scope.setdefault("state", {}).update(request_id=request_id, timeline=timeline)
+        exchange = _Exchange(self._page, request_id, receive, send)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, exchange.receive, exchange.send)
+            except Exception:
+                get_logger().exception("request failed")
+                await exchange.fail(scope)
+            get_logger().info(
+                "request",
+                method=scope["method"],
+                route=_route(scope),
+                status=exchange.status,
+                duration_s=round(self._clock() - received_at, 6),
+                key=scope["state"].get("key"),
+            )
+
+
+class _Exchange:
+    """One request and its response as they go by."""
+
+    def __init__(self, page: SharedPage, request_id: str, receive: Receive, send: Send) -> None:
+        self._page, self._request_id = page, request_id
+        self._receive, self._send = receive, send
+        self._status: int | None = None
+        self._is_stream = self._is_complete = self._is_left = False
+
+    @property
+    def status(self) -> int:
+        """For the log: a client that left has not been answered, whatever was sent to it."""
+        return CLIENT_LEFT if self._is_left or self._status is None else self._status
+
+    async def receive(self) -> Message:
+        """The next message of the client."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._is_complete:
+            self._is_left = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send on, with headers that all responses have."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            if self._page.is_draining:
+                headers["Connection"] = "close"
+            self._is_stream = headers.get("content-type", "").startswith(EVENT_STREAM)
+        elif not message.get("more_body", False):
+            self._is_complete = True
+        await self._send(message)
+
+    async def fail(self, scope: Scope) -> None:
+        """Say that the service failed, as far as that can still be said."""
+        if self._status is None:
+            response = problem_response(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, self._request_id)
+            await response(scope, self.receive, self.send)
+        elif self._is_stream and not self._is_complete:
+            frame = internal_error_frame(self._request_id)
+            await self.send({"type": "http.response.body", "body": frame})
+
+
+def _choose_id(asked: str) -> str:
+    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern, also when it was refused before; another path may hold anything."""
+    path: str = scope["path"] if scope["path"] in PLACED_PATHS else HTTPStatus.NOT_FOUND.phrase
+    route = scope.get("route")
+    return path if route is None else str(route.path)

@@ -1,0 +1,61 @@
+"""Around requests that the model answers: their trace, where the operator has asked for traces."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.middleware.admission import takes_a_place
+from app.http.outcomes import Outcome
+from app.telemetry.tracing import Attributes, Tracer
+
+FAILURES = ("deadline", "failed")
+
+
+class Tracing:
+    """Traces each request from its headers to the last byte of its answer.
+
+    The trace goes on where the sender's `traceparent` says, and its name is in the response's
+    `traceresponse`.
+
+    Args:
+        app: what comes next; puts its `outcome` into the request's state.
+        tracer: sends the spans.
+    """
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app, self._tracer = app, tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; those that cost nothing are not traced."""
+        if not takes_a_place(scope):
+            await self._app(scope, receive, send)
+            return
+        timeline = scope["state"]["timeline"]
+        trace = self._tracer.begin(
+            f"POST {scope['path']}", Headers(scope=scope), timeline.received_at
+        )
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["traceresponse"] = trace.traceresponse
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        finally:
+            outcome = scope["state"].get("outcome", Outcome(name="invalid"))
+            is_failure = status >= 500 or outcome.name in FAILURES
+            trace.end(timeline, _attributes(scope, outcome, status), is_failure=is_failure)
+
+
+def _attributes(scope: Scope, outcome: Outcome, status: int) -> Attributes:
+    return {
+        "http.request.method": "POST",
+        "http.route": scope["path"],
+        "http.response.status_code": status,
+        "kosmos2.request_id": scope["state"]["request_id"],
+        "kosmos2.task": outcome.task,
+        "kosmos2.outcome": outcome.name,
+    }

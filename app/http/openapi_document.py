@@ -1,0 +1,39 @@
+"""Prints the service's OpenAPI description: `make openapi` keeps it in `docs/openapi.json`.
+
+python -m app.http.openapi_document
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from app.checkpoint import open_checkpoint
+from app.http.app import create_app
+from app.ipc.engine_client import EngineClient
+from app.ipc.shared_state import SharedPage
+from app.pictures.workers.pool import PicturePool
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+
+
+def describe() -> dict[str, Any]:
+    """The description, as `/openapi.json` gives it; no engine runs."""
+    with tempfile.TemporaryDirectory() as directory:
+        page = SharedPage(Path(directory) / "page")
+        engine = EngineClient(f"ipc://{directory}/nobody", page, worker=0)
+        try:
+            checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
+            settings = Settings()
+            pictures = PicturePool(settings)  # not entered: none of its processes is started
+            return create_app(settings, checkpoint, engine, pictures).openapi()
+        finally:
+            engine.close()
+
+
+def main() -> None:
+    """Print it as it is committed."""
+    print(json.dumps(describe(), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The route that draws: `POST /v1/annotate`."""
+
+import base64
+from collections.abc import Callable
+from typing import get_args
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.contract.request_models import AnnotateBody, DrawnEntity
+from app.contract.response_models import AnnotatedAnswerBody, AnnotatedBody, AnswerBody, DrawingBody
+from app.errors import NotAcceptable
+from app.grounding.answers import Answer
+from app.grounding.tasks import TASKS
+from app.http.accept import preferred
+from app.http.bodies import JSON, read_request, timeout_of
+from app.http.connection import Lifetime, while_connected
+from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
+from app.http.outcomes import Counted
+from app.pictures.marks import Mark, MediaType
+from app.service import Service
+from app.settings import Settings
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.timeline import Timeline
+
+PICTURES: tuple[MediaType, ...] = get_args(MediaType)
+_ENTITIES = "entities"
+"""Stands for the task in metrics where none is asked."""
+
+_PICTURE_RESPONSES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
+
+
+def annotate_router(
+    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
+) -> APIRouter:
+    """The route.
+
+    Args:
+        settings: how long a request may take.
+        service: answers and draws.
+        metrics: what is counted.
+        clock: monotonic, seconds.
+    """
+    router = APIRouter(prefix="/v1", tags=["grounding"])
+
+    @router.post(
+        "/annotate",
+        summary="The picture with boxes and phrases drawn on it.",
+        response_model=AnnotatedAnswerBody | DrawingBody,
+        responses={200: {"content": _PICTURE_RESPONSES}, **PROBLEM_RESPONSES},
+        openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
+    )
+    async def annotate(request: Request, lifetime: Lifetime) -> Response:
+        timeline: Timeline = request.state.timeline
+        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
+        request.state.outcome = outcome
+        deadline = timeline.received_at + timeout_of(request, settings.deadline_s)
+        wanted = _wanted(request)
+        media_type = next((kind for kind in PICTURES if kind == wanted), PICTURES[0])
+        image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
+        outcome.task = body.task or _ENTITIES
+        answer = None
+        if body.task is not None:
+            work = service.annotate(
+                body.request_for(TASKS[body.task], image),
+                media_type,
+                shows_scores=body.show_scores,
+                request_id=request.state.request_id,
+                timeline=timeline,
+                deadline=deadline,
+            )
+            answer, drawn = await while_connected(request, work)
+            outcome.complete(answer.grounded.finish_reason)
+        else:
+            marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
+            drawing = service.draw(
+                image,
+                marks,
+                media_type,
+                box_format=body.box_format,
+                timeline=timeline,
+                deadline=deadline,
+            )
+            drawn = await while_connected(request, drawing)
+        if wanted != JSON:
+            return Response(drawn, media_type=wanted)
+        return Response(_inside_json(answer, media_type, drawn), media_type=JSON)
+
+    return router
+
+
+def _wanted(request: Request) -> str:
+    accept = ", ".join(request.headers.getlist("accept"))
+    wanted = preferred(accept, (*PICTURES, JSON))
+    if wanted is None:
+        raise NotAcceptable(f"the picture comes as {', '.join(PICTURES)}, or inside {JSON}")
+    return wanted
+
+
+def _mark(entity: DrawnEntity, show_scores: bool) -> Mark:
+    scores = tuple(box.score for box in entity.boxes) if show_scores else ()
+    boxes = tuple((box.xyxy[0], box.xyxy[1], box.xyxy[2], box.xyxy[3]) for box in entity.boxes)
+    return Mark(entity.phrase, boxes, scores)
+
+
+def _inside_json(answer: Answer | None, media_type: str, drawn: bytes) -> str:
+    annotated = AnnotatedBody(media_type=media_type, base64=base64.b64encode(drawn).decode())
+    body: BaseModel = DrawingBody(annotated=annotated)
+    if answer is not None:
+        fields = AnswerBody.from_answer(answer).model_dump()
+        body = AnnotatedAnswerBody(**fields, annotated=annotated)
+    return body.model_dump_json()

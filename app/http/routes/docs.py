@@ -1,0 +1,35 @@
+"""The page at `/docs`: Swagger UI, with its own assets; nothing is loaded from another host."""
+
+from importlib.resources import files
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from app.http.security_headers import policy_of_page
+
+_PAGE, _ASSETS = "/docs", "/docs/assets"
+_SCRIPT, _STYLE = f"{_ASSETS}/swagger-ui-bundle.js", f"{_ASSETS}/swagger-ui.css"
+_ICON = f"{_ASSETS}/favicon.png"
+DOCS_PATHS = (_PAGE, _SCRIPT, _STYLE, _ICON)
+"""The page and all it loads but the description."""
+
+
+def add_docs(app: FastAPI) -> None:
+    """Add the page and its assets to an application that has a description."""
+    page = get_swagger_ui_html(
+        openapi_url=app.openapi_url or "",
+        title=app.title,
+        swagger_js_url=_SCRIPT,
+        swagger_css_url=_STYLE,
+        swagger_favicon_url=_ICON,
+    )
+    headers = {"Content-Security-Policy": policy_of_page(bytes(page.body))}
+
+    @app.get(_PAGE, include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page.body, headers=headers)
+
+    assets = files("fastapi_offline") / "static"
+    app.mount(_ASSETS, StaticFiles(directory=str(assets)), name="assets")

@@ -1,0 +1,74 @@
+"""The native route: `POST /v1/ground`."""
+
+from collections.abc import Callable
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+
+from app.contract.request_models import GroundBody
+from app.contract.response_models import AnswerBody
+from app.errors import NotAcceptable
+from app.http.accept import preferred
+from app.http.bodies import JSON, read_request, timeout_of
+from app.http.connection import Lifetime, while_connected
+from app.http.events import EVENT_STREAM, describe_events, respond_with_events
+from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
+from app.http.outcomes import Counted
+from app.service import Service
+from app.settings import Settings
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.timeline import Timeline
+
+
+def ground_router(
+    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
+) -> APIRouter:
+    """The route.
+
+    Args:
+        settings: how long a body may take.
+        service: answers.
+        metrics: what is counted.
+        clock: monotonic, seconds.
+    """
+    router = APIRouter(prefix="/v1", tags=["grounding"])
+
+    @router.post(
+        "/ground",
+        summary="A picture and a task in, grounded text with boxes out.",
+        response_model=AnswerBody,
+        responses={200: {"content": describe_events()}, **PROBLEM_RESPONSES},
+        openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
+    )
+    async def ground(request: Request, lifetime: Lifetime) -> Response:
+        timeline: Timeline = request.state.timeline
+        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
+        request.state.outcome = outcome
+        timeout_s = timeout_of(request, settings.deadline_s)
+        image, body = await read_request(request, GroundBody, settings.body_timeout_s)
+        outcome.task = body.task
+        work = partial(
+            service.ground,
+            body.to_request(image),
+            request_id=request.state.request_id,
+            timeline=timeline,
+            deadline=timeline.received_at + timeout_s,
+        )
+        if _wants_events(request, body):
+            return await respond_with_events(request, work, outcome, lifetime)
+        answer = await while_connected(request, work())
+        outcome.complete(answer.grounded.finish_reason)
+        content = AnswerBody.from_answer(answer).model_dump_json()
+        return Response(content, media_type=JSON)
+
+    return router
+
+
+def _wants_events(request: Request, body: GroundBody) -> bool:
+    if "stream" in body.model_fields_set:
+        return body.stream
+    accept = ", ".join(request.headers.getlist("accept"))
+    wanted = preferred(accept, (JSON, EVENT_STREAM))
+    if wanted is None:
+        raise NotAcceptable(f"the answer comes as {JSON} or {EVENT_STREAM}")
+    return wanted == EVENT_STREAM

@@ -1,0 +1,1 @@
+"""How the processes of one service talk: messages, shared memory, pipes, a directory."""

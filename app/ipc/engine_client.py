@@ -1,0 +1,213 @@
+"""An HTTP process's side of the engine: sends requests, hands out tokens, cancels what is left.
+
+Every request that was sent ends here exactly once: with its last token, with an error, or by its
+caller leaving. When the engine dies, the next one is asked to go on (docs/adr/0011).
+"""
+
+import secrets
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import contextmanager
+from itertools import count
+from math import ceil
+from time import monotonic
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from app.errors import (
+    DeadlineExceeded,
+    EngineFailure,
+    Kosmos2Error,
+    Overloaded,
+    Unavailable,
+)
+from app.ipc.engine_messages import (
+    Cancel,
+    Failed,
+    FailureReason,
+    NewToken,
+    NewTokens,
+    SamplingParameters,
+    decode_from_engine,
+    encode,
+)
+from app.ipc.pending_request import PendingRequest, Prompt
+from app.ipc.shared_state import SharedPage
+from app.telemetry.logs import get_logger
+
+MAX_RETRY_AFTER_S = 60
+_KEY_BITS = 62  # keys are counted up from a random one, so that processes do not share any
+
+
+class EngineClient:
+    """Speaks to the engine over a DEALER socket; one for each HTTP process.
+
+    Args:
+        endpoint: where the engine listens.
+        page: tells the engine's epoch and holds the permits.
+        worker: this process's number among the HTTP processes, from 0.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        page: SharedPage,
+        worker: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.page = page
+        self._worker, self._clock = worker, clock
+        self._pending: dict[int, PendingRequest] = {}
+        self._keys = count(secrets.randbits(_KEY_BITS))
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(endpoint)
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Hold one of the service's places: to be taken before any work on a request.
+
+        While an engine that died is started again, there are as many places as it had.
+
+        Raises:
+            Unavailable: there is no engine, and none is sure to come soon.
+            Overloaded: all places are taken.
+        """
+        refusal = self.refusal()
+        if refusal is None and not self.page.acquire_permit(self._worker):
+            refusal = self._overloaded()  # another process took the last one meanwhile
+        if refusal is not None:
+            raise refusal
+        try:
+            yield
+        finally:
+            self.page.release_permit(self._worker)
+
+    def refusal(self) -> Overloaded | Unavailable | None:
+        """Why `permit` would refuse now, if it would; a look that takes no place and no lock."""
+        if not (self.page.is_engine_ready or self.page.is_engine_returning):
+            return Unavailable("the engine is starting", _retry_after_s(self._engine_in_s))
+        if self.page.num_permits_taken >= self.page.num_places:
+            return self._overloaded()
+        return None
+
+    async def generate(
+        self, prompt: Prompt, sampling: SamplingParameters, deadline: float
+    ) -> AsyncGenerator[NewToken]:
+        """Yield the tokens that continue a prompt, the last one with its finish reason.
+
+        Leaving the iteration early, by an exception or a cancellation, frees the request's slot by
+        the engine's next step. Close the iterator (`contextlib.aclosing`) to leave without delay.
+
+        Args:
+            prompt: what to continue.
+            sampling: how tokens are chosen.
+            deadline: on the monotonic clock, seconds.
+
+        Raises:
+            DeadlineExceeded: it passed.
+            Overloaded: the engine's queue is full.
+            EngineFailure: the engine failed on this request, and on it alone.
+            Unavailable: no engine can be kept alive, or the service stops.
+        """
+        pending = PendingRequest(next(self._keys), prompt, sampling, deadline)
+        self._pending[pending.key] = pending
+        try:
+            if self.page.is_engine_ready:  # else it is sent when the engine is
+                await self._send(pending, self.page.epoch)
+            while True:
+                event = await pending.events.get()
+                if isinstance(event, Kosmos2Error):
+                    raise event
+                yield event
+                if event.finish_reason is not None:
+                    return
+        except EngineFailure as failure:
+            get_logger().error("engine failure", detail=str(failure))
+            raise
+        finally:
+            del self._pending[pending.key]
+            if not pending.is_over:
+                pending.is_over = True
+                self._socket.send(encode(Cancel(pending.epoch, pending.key)))
+
+    async def receive(self) -> None:
+        """Hand every message of the engine to its request, for as long as the process lives."""
+        while True:
+            try:
+                message = decode_from_engine(await self._socket.recv())
+            except msgspec.DecodeError:
+                get_logger().error("message dropped")
+                continue
+            if isinstance(message, Failed):
+                self._fail(message)
+            else:
+                self._hand_out(message)
+
+    async def engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
+        """An engine is ready: ask it for all that no engine has, or one that is gone.
+
+        Args:
+            epoch: of the new engine.
+            suspects: keys of the requests that ran when the last engine died.
+        """
+        for pending in list(self._pending.values()):
+            if pending.epoch >= epoch:
+                continue
+            if pending.key in suspects:
+                pending.suspect(len(suspects))
+            if not pending.is_over:
+                await self._send(pending, epoch)
+
+    def end_all(self, error: Kosmos2Error) -> None:
+        """End every request, since the process is about to stop."""
+        for pending in self._pending.values():
+            pending.end(error)
+
+    def close(self) -> None:
+        """Close the connection; nothing may be pending."""
+        self._context.destroy(linger=0)
+
+    @property
+    def _engine_in_s(self) -> float:
+        return self.page.engine_due_at_s - self._clock()
+
+    def _overloaded(self) -> Overloaded:
+        served_in_s = max(0.0, self._engine_in_s) + self.page.seconds_to_serve_all
+        message = f"all {self.page.num_places} places are taken"
+        return Overloaded(message, _retry_after_s(served_in_s))
+
+    async def _send(self, pending: PendingRequest, epoch: int) -> None:
+        # Copied: else the library starts a thread with files of its own, and ends the process when
+        # there are no descriptors left for them.
+        frames = [encode(pending.message_for(epoch)), pending.prompt.pixels]
+        await self._socket.send_multipart(frames)
+
+    def _hand_out(self, message: NewTokens) -> None:
+        for new_token in message.tokens:
+            pending = self._pending.get(new_token.key)
+            if pending is not None and pending.epoch == message.epoch:
+                pending.take(new_token)
+
+    def _fail(self, message: Failed) -> None:
+        pending = self._pending.get(message.key)
+        if pending is not None and pending.epoch == message.epoch:
+            pending.end(_as_error(message.reason))
+
+
+def _as_error(reason: FailureReason) -> Kosmos2Error:
+    if reason == "deadline":
+        return DeadlineExceeded("the answer was not complete in time")
+    if reason == "overloaded":
+        return Overloaded("the engine's queue is full")
+    return EngineFailure("the engine failed on this request")
+
+
+def _retry_after_s(wait_s: float) -> int:
+    """Whole seconds that a client is told to wait: 1 at least, and not for ever."""
+    return max(1, min(MAX_RETRY_AFTER_S, ceil(wait_s)))

@@ -1,0 +1,1 @@
+"""Draws boxes and labels on a picture."""

@@ -1,0 +1,72 @@
+"""A picture process: one job after the other, from standard input to standard output.
+
+    python -m app.pictures.workers.process MAX_PIXELS LOG_LEVEL
+
+It ends when its standard input does, and when a picture takes more than `limits` allow.
+"""
+
+import os
+import sys
+import warnings
+
+from app.errors import InvalidImage, RequestError
+from app.pictures.decode import decode_picture
+from app.pictures.drawing.annotator import Annotator
+from app.pictures.workers.limits import limit_memory, limit_processor_time
+from app.pictures.workers.messages import (
+    Decode,
+    Decoded,
+    Drawn,
+    Job,
+    Refused,
+    Result,
+    read_job,
+    to_frame,
+)
+from app.telemetry.logs import configure_logs, log_unforeseen
+
+
+def perform(job: Job, max_pixels: int, annotator: Annotator) -> Result:
+    """What comes of a job."""
+    try:
+        if isinstance(job, Decode):
+            return _decode(job, max_pixels)
+        file = annotator.annotate(job.image, job.marks, job.media_type, job.box_format)
+        return Drawn(file)
+    except RequestError as error:
+        return Refused(type(error).__name__, str(error))
+    except MemoryError:
+        return Refused(InvalidImage.__name__, "the picture takes more memory than it may")
+
+
+def _decode(job: Decode, max_pixels: int) -> Decoded:
+    picture = decode_picture(job.image, max_pixels=max_pixels, jpeg_round_trip=job.jpeg_round_trip)
+    return Decoded(picture.width, picture.height, picture.exif_orientation, picture.pixels)
+
+
+def silence_native_code() -> None:
+    """Decoders in C print what they think of users' pictures; our own log keeps its stream."""
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def main() -> None:
+    """Perform jobs for as long as there are any."""
+    max_pixels = int(sys.argv[1])
+    silence_native_code()
+    configure_logs(sys.argv[2], "pictures")
+    sys.excepthook = log_unforeseen
+    # Pillow warns of damaged metadata in users' pictures; that is nobody's business.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    limit_memory(max_pixels)
+    annotator = Annotator(max_pixels)
+    while (job := read_job(sys.stdin.buffer)) is not None:
+        limit_processor_time()
+        sys.stdout.buffer.write(to_frame(perform(job, max_pixels, annotator)))
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

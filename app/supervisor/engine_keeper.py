@@ -1,0 +1,136 @@
+"""Keeps one engine alive: starts it, watches it, kills it when it hangs, starts the next one."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from app.ipc.child_process import ChildProcess
+from app.ipc.run_directory import RunDirectory
+from app.ipc.shared_state import SharedPage
+from app.telemetry.logs import get_logger
+from app.telemetry.metrics import ServiceMetrics, forget_process
+
+ENGINE_MODULE = "app.engine.process"
+FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.5, 30.0
+WATCH_PERIOD_S = 1.0
+KILLED = 1
+
+
+class EngineKeeper:
+    """One engine after another; `run` is its life.
+
+    Args:
+        run_directory: what the processes share.
+        metrics: where restarts are counted.
+        max_restarts: in a row that did not get ready.
+        tell: sends a message to every HTTP process.
+        module: what an engine process runs; tests bring one with faults.
+    """
+
+    def __init__(
+        self,
+        run_directory: RunDirectory,
+        metrics: ServiceMetrics,
+        max_restarts: int,
+        tell: Callable[[dict[str, Any]], None],
+        module: str = ENGINE_MODULE,
+    ) -> None:
+        self._run_directory, self._metrics = run_directory, metrics
+        self._max_restarts, self._tell, self._module = max_restarts, tell, module
+        self._page: SharedPage = run_directory.open_page()
+        self._child: ChildProcess | None = None
+        self._let_go = asyncio.Event()
+        self._suspects: list[int] = []
+        self._num_failures = 0
+        self._load_s = 0.0
+
+    async def run(self, on_ready: Callable[[], None]) -> int:
+        """Until it is let go, or until too many starts in a row have failed.
+
+        Args:
+            on_ready: called when the first engine is ready.
+
+        Returns:
+            0 when it was let go, else the exit code of the last engine.
+        """
+        while not self._let_go.is_set():
+            exit_code = await self._live(on_ready)
+            if self._let_go.is_set():
+                break
+            get_logger().error("engine ended", epoch=self._page.epoch, exit_code=exit_code)
+            if not self._load_s or self._num_failures > self._max_restarts:
+                return exit_code if exit_code > 0 else KILLED
+            self._metrics.engine_restarts_total.inc()
+            await self._back_off()
+        return 0
+
+    def let_go(self) -> None:
+        """Ask the engine to end, and start no other; one that still loads is not waited for."""
+        self._let_go.set()
+        if self._child is not None:
+            end = self._child.let_go if self._page.is_engine_ready else self._child.kill
+            end()
+
+    def kill(self) -> None:
+        """End the engine now, and start no other."""
+        self._let_go.set()
+        if self._child is not None:
+            self._child.kill()
+
+    async def _live(self, on_ready: Callable[[], None]) -> int:
+        """The life of one engine; its exit code."""
+        epoch, began = self._page.begin_epoch(), monotonic()
+        self._child = await start_engine(self._run_directory, self._module)
+        if self._let_go.is_set():  # meanwhile
+            self._child.kill()
+        if await self._child.is_ready():
+            is_first, self._num_failures = not self._load_s, 0
+            self._load_s = monotonic() - began
+            self._tell({"engine_ready": epoch, "suspects": self._suspects})
+            if is_first:
+                on_ready()
+        else:
+            self._num_failures += 1
+        exit_code = await self._watch(self._child)
+        forget_process(self._child.pid)
+        return exit_code
+
+    async def _watch(self, child: ChildProcess) -> int:
+        """Wait for an engine's end, and bring it about when a step hangs.
+
+        A hang is the absence of events, so there is none to wait for: its stamp is looked at.
+        """
+        ended = asyncio.ensure_future(child.wait())
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=WATCH_PERIOD_S)
+            if self._page.is_engine_ready and self._page.is_stuck(monotonic()):
+                get_logger().error("engine stuck", epoch=self._page.epoch)
+                child.kill()
+                await ended
+        return ended.result()
+
+    async def _back_off(self) -> None:
+        """Tell when the next engine is due; wait longer for it after each failure in a row."""
+        if self._page.is_engine_ready:
+            self._suspects = self._page.running
+        delay_s = back_off_s(self._num_failures)
+        due_at_s = monotonic() + delay_s + self._load_s
+        self._page.engine_stopped(due_at_s, is_returning=self._num_failures == 0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._let_go.wait(), delay_s)
+
+
+def back_off_s(num_failures: int) -> float:
+    """How long to wait before a process is started again, longer after each failure in a row.
+
+    >>> [back_off_s(num_failures) for num_failures in (0, 1, 2, 9)]
+    [0.0, 1.0, 2.0, 30.0]
+    """
+    return min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2**num_failures) if num_failures else 0.0
+
+
+async def start_engine(run_directory: RunDirectory, module: str = ENGINE_MODULE) -> ChildProcess:
+    """Start an engine process on the current epoch."""
+    return await ChildProcess.start(module, (str(run_directory.path),))

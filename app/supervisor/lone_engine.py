@@ -1,0 +1,53 @@
+"""An engine without a server around it, for commands and tests."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from app.checkpoint import Checkpoint
+from app.errors import StartupError, Unavailable
+from app.ipc.child_process import ChildProcess
+from app.ipc.engine_client import EngineClient
+from app.ipc.run_directory import RunDirectory
+from app.settings import Settings
+from app.supervisor.engine_keeper import KILLED, start_engine
+
+
+@contextlib.asynccontextmanager
+async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIterator[EngineClient]:
+    """An engine without a server around it, for as long as the block lasts.
+
+    Raises:
+        StartupError: it did not get ready; it has said why on standard error.
+    """
+    with RunDirectory.create(settings, checkpoint) as run_directory:
+        page = run_directory.open_page()
+        page.begin_epoch()
+        child = await start_engine(run_directory)
+        if not await child.is_ready():
+            raise EngineNotReady(await child.wait())
+        client = EngineClient(run_directory.engine_endpoint, page, worker=0)
+        receiving = asyncio.create_task(client.receive())
+        watching = asyncio.create_task(_end_with(child, client))
+        try:
+            yield client
+        finally:
+            watching.cancel()
+            receiving.cancel()
+            client.close()
+            child.let_go()
+            await child.wait()
+
+
+async def _end_with(engine: ChildProcess, client: EngineClient) -> None:
+    """Without a server around it, an engine that dies is not started again."""
+    await engine.wait()
+    client.end_all(Unavailable("the engine has ended"))
+
+
+class EngineNotReady(StartupError):
+    """The engine ended before it was ready; it has said why itself."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("the engine did not start")
+        self.exit_code = exit_code if exit_code > 0 else KILLED

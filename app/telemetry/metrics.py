@@ -1,0 +1,173 @@
+"""Every Prometheus series of the service, in one place.
+
+Several processes write, any of them answers: `prometheus_client`'s multiprocess mode, in the
+directory that `app/ipc/run_directory.py` makes and names in the environment. A registry is needed
+only to read the values of one process by itself, as tests do.
+"""
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+OUTCOMES = ("completed", "length", "cancelled", "deadline", "rejected", "invalid", "failed")
+
+_REQUEST_BUCKETS_S = (
+    0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 30.0,
+)  # fmt: skip
+_TOKEN_BUCKETS_S = (
+    0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5,
+)  # fmt: skip
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class HttpMetrics:
+    """What an HTTP process counts: whole requests, as their senders see them."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.requests_total = Counter(
+            "kosmos2_requests_total",
+            f"Requests by task and outcome ({', '.join(OUTCOMES)}).",
+            ("task", "outcome"),
+            registry=registry,
+        )
+        for outcome in OUTCOMES:  # else the rate of one that never happened would be missing, not 0
+            self.requests_total.labels("unknown", outcome)
+        self.admission_rejections_total = Counter(
+            "kosmos2_admission_rejections_total",
+            "Requests refused before any work, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.e2e_request_latency_seconds = Histogram(
+            "kosmos2_e2e_request_latency_seconds",
+            "From complete headers to the complete answer.",
+            ("task",),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.image_preprocess_seconds = Histogram(
+            "kosmos2_image_preprocess_seconds",
+            "Decoding a picture, turning it upright and squashing it.",
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.time_to_first_token_seconds = Histogram(
+            "kosmos2_time_to_first_token_seconds",
+            "From complete headers to the first token.",
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.inter_token_latency_seconds = Histogram(
+            "kosmos2_inter_token_latency_seconds",
+            "Between two tokens of one answer.",
+            buckets=_TOKEN_BUCKETS_S,
+            registry=registry,
+        )
+
+
+class EngineMetrics:
+    """What the engine counts: tokens, steps, slots and pictures."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.num_requests_running = _gauge(
+            registry, "num_requests_running", "Sequences that hold a slot."
+        )
+        self.num_requests_waiting = _gauge(
+            registry, "num_requests_waiting", "Sequences that wait for a slot."
+        )
+        self.kv_slots_used = _gauge(registry, "kv_slots_used", "Slots in use.")
+        self.kv_slots_total = _gauge(registry, "kv_slots_total", "Slots there are.")
+        self.device_memory_bytes = Gauge(
+            "kosmos2_device_memory_bytes",
+            "Memory of the device by what it is for (weights, kv_slots, picture_cache).",
+            ("kind",),
+            multiprocess_mode="mostrecent",
+            registry=registry,
+        )
+        self.prompt_tokens_total = _counter(
+            registry, "prompt_tokens_total", "Prompt tokens, those of the picture included."
+        )
+        self.generation_tokens_total = _counter(
+            registry, "generation_tokens_total", "Generated tokens, end tokens included."
+        )
+        self.image_cache_queries_total = _counter(
+            registry, "image_cache_queries_total", "Pictures looked up in the picture cache."
+        )
+        self.image_cache_hits_total = _counter(
+            registry, "image_cache_hits_total", "Pictures found in the picture cache."
+        )
+        self.requests_replayed_total = _counter(
+            registry, "requests_replayed_total", "Requests taken over from an engine that died."
+        )
+        self.engine_busy_seconds_total = _counter(
+            registry, "engine_busy_seconds_total", "Seconds spent in steps."
+        )
+        self.engine_step_seconds = Histogram(
+            "kosmos2_engine_step_seconds",
+            "One phase of one step (vision, prefill, decode).",
+            ("phase",),
+            buckets=_TOKEN_BUCKETS_S + _REQUEST_BUCKETS_S[7:],
+            registry=registry,
+        )
+        self.engine_batch_size = Histogram(
+            "kosmos2_engine_batch_size",
+            "Sequences in a decode step.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.request_queue_time_seconds = _histogram(
+            registry, "request_queue_time_seconds", "From arrival at the engine to a slot."
+        )
+        self.request_prefill_time_seconds = _histogram(
+            registry, "request_prefill_time_seconds", "From a slot to the first token."
+        )
+        self.request_decode_time_seconds = _histogram(
+            registry, "request_decode_time_seconds", "From the first token to the last."
+        )
+
+
+class ServiceMetrics:
+    """What the supervisor tells: processes, restarts, the build."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.http_workers = _gauge(registry, "http_workers", "HTTP processes running.")
+        self.engine_restarts_total = _counter(
+            registry, "engine_restarts_total", "Engine processes started again after a death."
+        )
+        self.build_info = Gauge(
+            "kosmos2_build_info",
+            "Always 1; the labels tell what runs.",
+            ("version", "model", "revision"),
+            multiprocess_mode="mostrecent",
+            registry=registry,
+        )
+
+
+def forget_process(pid: int) -> None:
+    """Take the gauges of a process that has died out of the answer."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def render_metrics() -> tuple[bytes, str]:
+    """All series of all processes in Prometheus' text format, and its content type."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _counter(registry: CollectorRegistry | None, name: str, help_text: str) -> Counter:
+    return Counter(f"kosmos2_{name}", help_text, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry | None, name: str, help_text: str) -> Gauge:
+    return Gauge(f"kosmos2_{name}", help_text, multiprocess_mode="mostrecent", registry=registry)
+
+
+def _histogram(registry: CollectorRegistry | None, name: str, help_text: str) -> Histogram:
+    return Histogram(f"kosmos2_{name}", help_text, buckets=_REQUEST_BUCKETS_S, registry=registry)

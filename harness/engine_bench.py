@@ -1,0 +1,208 @@
+"""The engine's loop, driven by hand: real messages over a real socket, a real model, no thread."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+from prometheus_client import CollectorRegistry
+
+from app.checkpoint import open_checkpoint
+from app.engine.loop import Engine
+from app.engine.phases import PhaseClock, PhaseTimer
+from app.engine.process import build_runner
+from app.engine.runner import ChosenToken, Runner
+from app.engine.scheduler import Scheduler, SchedulerLimits
+from app.engine.sequence import Sequence
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import (
+    PICTURE_BYTES,
+    Cancel,
+    Failed,
+    FromEngine,
+    Generate,
+    NewToken,
+    SamplingParameters,
+    decode_from_engine,
+    encode,
+)
+from app.ipc.pending_request import Prompt
+from app.ipc.shared_state import SharedPage
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+from app.telemetry.metrics import EngineMetrics
+from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.requests import prompt_of
+
+EPOCH = 3
+NUM_SLOTS = 2
+LAST = 99
+
+
+class HandClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class UnreliableRunner(Runner):
+    """Fails on the requests it is told to, and on batches larger than it is told."""
+
+    poisoned_keys: frozenset[int] = frozenset()
+    max_batch_size = NUM_SLOTS
+
+    def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        if len(sequences) > self.max_batch_size:
+            raise MemoryError("planted")
+        return super().prefill(sequences)
+
+    def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        if any(sequence.request.key in self.poisoned_keys for sequence in sequences):
+            raise RuntimeError("planted")
+        return super().decode(sequences)
+
+
+@dataclass
+class Bench:
+    """An engine between a client's socket and the test."""
+
+    engine: Engine
+    scheduler: Scheduler
+    runner: UnreliableRunner
+    router: "zmq.Socket[bytes]"
+    client: "zmq.Socket[bytes]"
+    clock: HandClock
+    page: SharedPage
+    prompt: Prompt
+    leash: int
+
+    def ask(
+        self,
+        key: int,
+        *,
+        epoch: int = EPOCH,
+        max_new_tokens: int = 50,
+        deadline: float = 1e9,
+        sampling: SamplingParameters | None = None,
+        picture: bytes | None = None,
+        **replay: Any,
+    ) -> None:
+        """Send a request and let the engine read it.
+
+        Args:
+            key: of the request.
+            epoch: of the engine that is meant.
+            max_new_tokens: of the answer, unless `sampling` says it.
+            deadline: on the bench's clock.
+            sampling: greedy if none.
+            picture: 224×224×3 bytes; none: the one that all others have.
+            replay: what another engine had made of it.
+        """
+        pixels = self.prompt.pixels if picture is None else picture
+        request = Generate(
+            epoch,
+            key,
+            self.prompt.token_ids,
+            hashlib.sha256(pixels).digest(),
+            sampling or SamplingParameters(max_new_tokens=max_new_tokens),
+            deadline,
+            **replay,
+        )
+        self.send(encode(request), pixels)
+
+    def ask_too_much(self) -> None:
+        """Send a request that is refused at once: what has been said before comes before that."""
+        self.ask(LAST, max_new_tokens=1000)
+
+    def send(self, *frames: bytes) -> None:
+        """Send frames and let the engine read them."""
+        self.client.send_multipart(frames)
+        assert self.router.poll(5000)
+        self.engine.receive()
+
+    def answers(self, count: int) -> list[FromEngine]:
+        """The next messages."""
+        return [self._answer() for _ in range(count)]
+
+    def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failed]]:
+        """Step until all are answered: the tokens of each, and those that failed."""
+        answers, failed = self.new_tokens_until_idle()
+        ids = {key: [token.token_id for token in tokens] for key, tokens in answers.items()}
+        return ids, failed
+
+    def new_tokens_until_idle(self) -> tuple[dict[int, list[NewToken]], list[Failed]]:
+        """The same, with all that is told of each token."""
+        while not self.scheduler.is_idle:
+            self.engine.step()
+        tokens, failed = defaultdict[int, list[NewToken]](list), []
+        self.ask_too_much()
+        while (message := self._answer()) != Failed(EPOCH, LAST, "engine_failure"):
+            if isinstance(message, Failed):
+                failed.append(message)
+                continue
+            for token in message.tokens:
+                tokens[token.key].append(token)
+        return dict(tokens), failed
+
+    def tokens_of(self, key: int) -> list[int]:
+        """The tokens of a request of nine that nothing disturbs."""
+        self.ask(key, max_new_tokens=9)
+        return self.run_until_idle()[0][key]
+
+    def is_silent(self) -> bool:
+        """Whether nothing comes before the answer to what is refused at once."""
+        self.ask_too_much()
+        return self._answer() == Failed(EPOCH, LAST, "engine_failure")
+
+    def _answer(self) -> FromEngine:
+        assert self.client.poll(5000)
+        return decode_from_engine(self.client.recv())
+
+
+def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRunner:
+    """A runner over random weights, written to a directory that is not there yet."""
+    write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)
+    settings = Settings(model=str(directory), slots=NUM_SLOTS)
+    built = build_runner(settings, open_checkpoint(settings.model), phases)
+    built.__class__ = UnreliableRunner
+    assert isinstance(built, UnreliableRunner)
+    return built
+
+
+@contextmanager
+def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
+    """A bench around a runner, with one waiting place."""
+    clock, (leash, held) = HandClock(), os.pipe()
+    limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
+    scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
+    metrics = EngineMetrics(CollectorRegistry())
+    page = SharedPage(directory / "page")
+    while page.epoch < EPOCH:
+        page.begin_epoch()
+    phases = PhaseClock(page, metrics, clock)
+    with zmq.Context() as context:
+        router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        router.bind(f"ipc://{directory}/socket")
+        dealer.connect(f"ipc://{directory}/socket")
+        engine = Engine(runner, scheduler, router, leash, page, phases, metrics, clock)
+        tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
+        prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
+        bench = Bench(engine, scheduler, runner, router, dealer, clock, page, prompt, held)
+        # Blocks until the sockets know each other; a request of an older epoch is passed over.
+        dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
+        engine.receive()
+        yield bench
+        scheduler.cancel([s.name for s in (*scheduler.running, *scheduler.waiting)])
+        router.close(linger=0)
+        dealer.close(linger=0)
+    for descriptor in (leash, held):
+        os.close(descriptor)

@@ -1,0 +1,41 @@
+"""`kosmos2 serve` with an engine that has faults, which nothing in `app` can start.
+
+    python -m harness.faulty_service
+
+The settings are those of the environment.
+"""
+
+import asyncio
+import sys
+
+from app.checkpoint import open_checkpoint
+from app.ipc.run_directory import RunDirectory
+from app.settings import Settings
+from app.supervisor.listener import listen
+from app.telemetry.logs import configure_logs
+
+
+def main() -> None:
+    """Serve until a signal."""
+    settings = Settings()
+    listener = listen(settings.host, settings.port)
+    checkpoint = open_checkpoint(settings.model)
+    configure_logs(settings.log_level, "supervisor")
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+
+    async def run(run_directory: RunDirectory) -> int:
+        from app.supervisor.supervisor import (
+            Supervisor,  # counts, so the run directory has to be there
+        )
+
+        engine = "harness.faulty_engine"
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module=engine)
+        return await supervisor.run(lambda: print(f"Ready at {url}. ", flush=True))
+
+    with RunDirectory.create(settings, checkpoint) as run_directory:
+        exit_code = asyncio.run(run(run_directory))
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

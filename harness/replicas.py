@@ -1,0 +1,67 @@
+"""A replica of the service that can be stopped, killed and replaced at the same address."""
+
+from contextlib import ExitStack
+from types import TracebackType
+
+import psutil
+
+from harness.deployment import free_address
+from harness.service import RunningService, running_service
+
+
+class Replica:
+    """One replica of the service, at an address that stays.
+
+    Args:
+        settings: of the service.
+    """
+
+    def __init__(self, **settings: object) -> None:
+        self.address = free_address()
+        self._settings = settings | {"port": self.address.rpartition(":")[2]}
+        self._stack = ExitStack()
+        self._service: RunningService | None = None
+
+    def __enter__(self) -> "Replica":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def service(self) -> RunningService:
+        """What runs there."""
+        assert self._service is not None
+        return self._service
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self._service = self._stack.enter_context(running_service(**self._settings))
+
+    def stop(self) -> int:
+        """Tell it to leave, as an orchestrator does, and wait; the exit code."""
+        return self.service.stop()
+
+    def kill(self) -> None:
+        """End all its processes at once, as when its machine fails.
+
+        They are halted first: one that lives on without the others would still answer 503. The
+        supervisor is gone before them: it holds the socket on which others would still get a
+        connection.
+        """
+        supervisor = psutil.Process(self.service.process.pid)
+        supervisor.suspend()
+        children = supervisor.children(recursive=True)
+        for child in children:
+            child.suspend()
+        self.service.process.kill()
+        self.service.process.wait()
+        for child in children:
+            child.kill()
+        self.service.process.communicate()

@@ -1,0 +1,89 @@
+"""A real service in processes of its own, on a free port of the loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import httpx
+
+START_TIMEOUT_S = 180
+TOLD_CHARACTERS = 10_000
+_READY = re.compile(r"Ready at (http://\S+?)\. ")
+
+
+@dataclass
+class RunningService:
+    """A service that answers.
+
+    Attributes:
+        url: where.
+        process: its supervisor.
+        log_file: its standard error. A pipe would fill up, and the service would wait for a reader.
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+    log_file: Path
+
+    @property
+    def log(self) -> list[str]:
+        """The lines logged so far."""
+        return self.log_file.read_text().splitlines()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+    def metric(self, name: str) -> float:
+        """The value of one series, named with its labels as Prometheus prints it."""
+        text = httpx.get(f"{self.url}/metrics").text
+        values = [line.split()[-1] for line in text.splitlines() if line.split()[0] == name]
+        return float(values[0]) if values else 0.0
+
+
+@contextmanager
+def running_service(*program: str, **settings: object) -> Iterator[RunningService]:
+    """Start a service with settings as in `app.settings.Settings`; stop it at the end.
+
+    Unless they say otherwise, it takes any free port, and is gone as soon as nothing runs.
+
+    Args:
+        program: a module and its arguments; none: `kosmos2 serve`.
+        settings: for its environment.
+    """
+    settings = {"port": 0, "drain_delay_s": 0} | settings
+    environment = {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
+    with NamedTemporaryFile("w", suffix=".log") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(program or ("app.commands.cli", "serve"))],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        log_file = Path(log.name)
+        try:
+            yield RunningService(_wait_until_ready(process, log_file), process, log_file)
+        except BaseException:
+            print(log_file.read_text()[-TOLD_CHARACTERS:], file=sys.stderr)  # shown by pytest
+            raise
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)  # closes the pipe, whoever has ended it
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log_file: Path) -> str:
+    for line in process.stdout or ():
+        if found := _READY.match(line):
+            return found[1]
+    process.communicate(timeout=START_TIMEOUT_S)
+    raise RuntimeError(f"the service did not start: {log_file.read_text()[-2000:]}")

@@ -1,0 +1,145 @@
+"""When a load's requests are sent, and from when their times count; in virtual time."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+
+import pytest
+
+from app.bench.loops import (
+    PAUSE_AFTER_FAILURE_S,
+    Bounds,
+    Send,
+    closed_loop,
+    open_loop,
+    poisson_arrivals,
+)
+from app.bench.results import Reply, Sample
+from app.bench.workload import LoadRequest
+from harness.virtual_time import VirtualTimeLoop, run_in_virtual_time
+
+WORKLOAD = [LoadRequest(b"", {"task": task}) for task in ("brief_caption", "raw", "grounded_vqa")]
+
+
+def one_at_a_time(service_s: float) -> Send:
+    """A service that needs as long for each request, and takes them in turn."""
+    turn = asyncio.Lock()
+
+    async def send(_: LoadRequest) -> Reply:
+        async with turn:
+            await asyncio.sleep(service_s)
+        return Reply(200, None, {})
+
+    return send
+
+
+def refusing() -> Send:
+    """A service that refuses at once."""
+
+    async def send(_: LoadRequest) -> Reply:
+        return Reply(503, "overloaded")
+
+    return send
+
+
+def run_closed(send: Send, concurrency: int, bounds: Bounds) -> list[Sample]:
+    return run_in_virtual_time(closed_loop(send, WORKLOAD, concurrency, bounds))
+
+
+def run_open(send: Send, arrivals: Sequence[float]) -> list[Sample]:
+    return run_in_virtual_time(open_loop(send, WORKLOAD, arrivals))
+
+
+def test_in_an_open_loop_each_time_counts_from_the_intended_arrival() -> None:
+    """One a second comes in twice as fast as it is served, so every request waits longer."""
+    samples = run_open(one_at_a_time(2.0), [0.0, 1.0, 2.0, 3.0])
+    assert [sample.latency_s for sample in samples] == pytest.approx([2.0, 3.0, 4.0, 5.0])
+
+
+def test_a_pause_of_the_service_shows_in_all_requests_that_arrive_in_it() -> None:
+    """A loop that waits for answers would send one request in that time and report one slow one."""
+    is_back = 10.0
+
+    async def send(_: LoadRequest) -> Reply:
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, is_back - now))
+        return Reply(200, None, {})
+
+    samples = run_open(send, [float(second) for second in range(12)])
+    assert [sample.latency_s for sample in samples] == pytest.approx([*range(10, 0, -1), 0, 0])
+
+
+def test_a_generator_that_falls_behind_makes_latencies_longer_and_says_so() -> None:
+    """What it could not send in time has waited all the same, so there is nowhere to hide it."""
+
+    async def compute(_: LoadRequest) -> Reply:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.compute(3.0)  # so long the generator cannot send
+        return Reply(200, None, {}, first_event_at=loop.time())
+
+    first, second = run_open(compute, [0.0, 1.0])
+    assert (first.sent_s, first.latency_s) == (0.0, 3.0)
+    assert (second.sent_s, second.latency_s, second.time_to_first_token_s) == (3.0, 5.0, 5.0)
+
+
+def test_an_open_loop_waits_for_what_it_has_sent() -> None:
+    """The slowest answers are those that matter."""
+    assert len(run_open(one_at_a_time(100.0), [0.0, 0.1, 0.2])) == 3
+
+
+def test_a_closed_loop_never_has_more_requests_out_than_clients() -> None:
+    """That is what closes it: 6 requests of 1 s by 2 clients, served in turn, take 6 s."""
+    samples = run_closed(one_at_a_time(1.0), 2, Bounds(num_requests=6))
+    ends = sorted(sample.intended_s + sample.latency_s for sample in samples)
+    assert ends == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert [sample.latency_s for sample in samples] == pytest.approx([1, 2, 2, 2, 2, 2])
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 50])
+def test_a_closed_loop_sends_exactly_as_many_requests_as_it_may(concurrency: int) -> None:
+    """However many clients there are; each of the workload in turn."""
+    samples = run_closed(one_at_a_time(1.0), concurrency, Bounds(num_requests=7))
+    assert sorted(sample.number for sample in samples) == [0, 0, 0, 1, 1, 2, 2]
+
+
+def test_a_closed_loop_ends_by_time() -> None:
+    """What was sent before is waited for: at 0, 2 and 4 s, until 6 s."""
+    samples = run_closed(one_at_a_time(2.0), 1, Bounds(seconds=5.0))
+    assert [sample.intended_s for sample in samples] == pytest.approx([0, 2, 4])
+
+
+def test_a_client_that_is_refused_pauses() -> None:
+    """Else a service that is full or gone would be asked thousands of times a second."""
+    samples = run_closed(refusing(), 1, Bounds(seconds=1.0))
+    assert len(samples) == pytest.approx(1.0 / PAUSE_AFTER_FAILURE_S, abs=1)
+
+
+def test_a_load_needs_a_bound() -> None:
+    """A load without end is a mistake of whoever started it."""
+    with pytest.raises(ValueError, match="bound"):
+        Bounds()
+
+
+def test_poisson_arrivals_have_the_rate_that_is_asked_for() -> None:
+    """Gaps are exponential: their mean is 1/rate, and e⁻¹ of them are longer than it."""
+    times = list(poisson_arrivals(50.0, seed=3, bounds=Bounds(num_requests=20_000)))
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert fmean(gaps) == pytest.approx(1 / 50, rel=0.03)
+    assert fmean(gap > 1 / 50 for gap in gaps) == pytest.approx(0.3679, abs=0.02)
+
+
+def test_poisson_arrivals_depend_on_the_seed_alone() -> None:
+    """Peers are given the same arrivals."""
+    bounds = Bounds(num_requests=50)
+    first, again, other = (list(poisson_arrivals(9.0, seed, bounds)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_poisson_arrivals_end_at_whichever_bound_comes_first() -> None:
+    """By number or by time."""
+    by_time = list(poisson_arrivals(10.0, 0, Bounds(num_requests=1000, seconds=5.0)))
+    assert by_time[-1] < 5.0
+    assert 20 < len(by_time) < 90
+    assert len(list(poisson_arrivals(10.0, 0, Bounds(num_requests=7, seconds=500.0)))) == 7

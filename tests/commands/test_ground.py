@@ -1,0 +1,51 @@
+"""`kosmos2 ground`: many pictures, without a server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from harness.pictures import picture_file
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.commands.cli", "ground", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def test_many_pictures_are_answered_and_drawn_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    """One picture that is none does not stop the others."""
+    for number, color in enumerate(("gray", "olive", "navy")):
+        (tmp_path / f"{number}.png").write_bytes(picture_file(color=color))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    pictures = sorted(str(path) for path in tmp_path.glob("*.png"))
+    boxes = tmp_path / "boxes"
+    result = run(*pictures, "--task", "brief_caption", "--json", "--save-annotated", str(boxes))
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 1
+    assert {Path(answer["picture"]).name for answer in answers} == {"0.png", "1.png", "2.png"}
+    assert all(answer["entities"] for answer in answers)
+    assert "broken.png: " in result.stderr
+    assert sorted(path.name for path in boxes.iterdir()) == ["0.png", "1.png", "2.png"]
+    with Image.open(boxes / "0.png") as drawn:
+        assert drawn.size == (320, 240)
+
+
+def test_one_picture_is_drawn_into_the_file_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    drawn = tmp_path / "drawn.webp"
+    result = run(
+        str(tmp_path / "scene.png"), "--task", "phrase_grounding", "--text", "a red circle",
+        "--save-annotated", str(drawn),
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[0].startswith("a red circle")
+    with Image.open(drawn) as image:
+        assert image.format == "WEBP"

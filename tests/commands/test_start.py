@@ -1,0 +1,140 @@
+"""What keeps the service from starting is told in one line, with an exit code."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.pictures import picture_file
+
+SITE_CUSTOMIZE = """
+import os, socket, sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        address = arguments[1] if event == "socket.connect" else arguments[:2]
+        with open(os.environ["CONNECTIONS"], "a") as log:
+            print(event, repr(address), file=log)
+
+sys.addaudithook(watch)
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.commands.cli", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_a_port_that_is_taken_names_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", str(port))
+    assert result.returncode == 71
+    assert f"PORT={port + 1}" in last_line(result)
+
+
+def test_a_path_that_is_not_there_is_told() -> None:
+    result = run("serve", "--port", "0", "--model", "/no/such/model")
+    assert result.returncode == 65
+    assert "no such directory" in last_line(result)
+
+
+def test_a_model_of_another_kind_is_told(tireless: Path, tmp_path: Path) -> None:
+    shutil.copytree(tireless, tmp_path / "llama")
+    config = json.loads((tireless / "config.json").read_text()) | {"model_type": "llama"}
+    (tmp_path / "llama" / "config.json").write_text(json.dumps(config))
+    result = run("serve", "--port", "0", "--model", str(tmp_path / "llama"))
+    assert result.returncode == 65
+    assert "llama" in last_line(result)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 100_000])
+def test_weights_that_are_cut_short_are_told(tireless: Path, tmp_path: Path, kept: int) -> None:
+    shutil.copytree(tireless, tmp_path / "short")
+    weights = tmp_path / "short" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    result = run("serve", "--port", "0", "--model", str(tmp_path / "short"))
+    assert result.returncode == 65
+    assert "model.safetensors" in last_line(result)
+
+
+def test_a_tensor_that_is_missing_is_told_by_its_name(tireless: Path, tmp_path: Path) -> None:
+    """The files are whole, but of a smaller model than the configuration says."""
+    shutil.copytree(tireless, tmp_path / "smaller")
+    config = json.loads((tireless / "config.json").read_text())
+    config["text_config"]["layers"] += 1
+    (tmp_path / "smaller" / "config.json").write_text(json.dumps(config))
+    result = run("serve", "--port", "0", "--model", str(tmp_path / "smaller"))
+    assert result.returncode == 65
+    assert "text_model.model.layers.3" in result.stderr
+
+
+def test_more_memory_than_there_is_is_refused_before_loading(tireless: Path) -> None:
+    slots = str(10_000_000)
+    result = run(
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        str(tireless),
+        KOSMOS2_SLOTS="1024",
+        KOSMOS2_PICTURE_CACHE_BYTES=slots + "0" * 9,
+    )
+    assert result.returncode == 71
+    assert "GB are free" in result.stderr
+
+
+def test_a_setting_out_of_its_limits_is_told() -> None:
+    result = run("serve", KOSMOS2_MAX_SEQUENCE_LENGTH="5")
+    assert result.returncode == 64
+    assert "max_sequence_length" in last_line(result)
+
+
+def test_ground_answers_without_a_server_and_without_a_network(tmp_path: Path) -> None:
+    """The embedded checkpoint makes no connection at all; the engine's socket is a file."""
+    (tmp_path / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    connections = tmp_path / "connections"
+    connections.touch()
+    result = run(
+        "ground", str(tmp_path / "scene.png"), "--task", "brief_caption", "--json",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), str(Path.cwd())]),
+        CONNECTIONS=str(connections),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["text"].startswith("An image of")
+    assert "drawn shapes only" in result.stderr
+    assert connections.read_text() == ""
+
+
+def test_a_mistake_in_a_request_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    result = run("ground", str(tmp_path / "scene.png"), "--task", "dance")
+    assert result.returncode == 1
+    assert last_line(result).startswith("task: ")
+
+
+def test_info_tells_what_would_be_served_and_loads_nothing(tireless: Path) -> None:
+    result = run("info", "--model", str(tireless), KOSMOS2_SLOTS="7")
+    told = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert result.returncode == 0
+    assert told["model"] == "tireless"
+    assert told["num_slots"] == "7"
+    assert told["device"] == "cpu"
+    assert told["max_sequence_length"] == "512"

@@ -1,0 +1,162 @@
+"""Pictures encoded in a thread beside the passes: nobody waits for them who need not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from app.ipc.engine_messages import PICTURE_BYTES, Cancel, Failed, NewTokens, encode
+from harness.engine_bench import (
+    EPOCH,
+    NUM_SLOTS,
+    Bench,
+    UnreliableRunner,
+    build_unreliable_runner,
+    open_bench,
+)
+
+TIMEOUT_S = 30.0
+
+
+class Gate:
+    """A timer of phases that holds up the encoding of pictures, or has it fail."""
+
+    def __init__(self) -> None:
+        self.is_open = Event()
+        self.fails = False
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        if phase == "vision":
+            assert self.is_open.wait(TIMEOUT_S)
+            if self.fails:
+                raise MemoryError("planted")
+        yield
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> UnreliableRunner:
+    gate.is_open.set()  # for the warm-up
+    return build_unreliable_runner(tmp_path_factory.mktemp("runner") / "checkpoint", gate)
+
+
+@pytest.fixture
+def bench(runner: UnreliableRunner, gate: Gate, tmp_path: Path) -> Iterator[Bench]:
+    runner.prefixes.forget()
+    gate.is_open.set()
+    gate.fails = False
+    with open_bench(runner, tmp_path) as opened:
+        yield opened
+    gate.is_open.set()
+
+
+def picture(number: int) -> bytes:
+    return bytes([number]) * PICTURE_BYTES
+
+
+def start_beside(bench: Bench, gate: Gate) -> None:
+    """A row that runs, and one whose picture is being encoded for as long as the gate is shut."""
+    bench.ask(1, picture=picture(1), max_new_tokens=40)
+    bench.engine.step()
+    bench.answers(1)
+    gate.is_open.clear()
+    bench.ask(2, picture=picture(2))
+    bench.engine.step()
+
+
+def keys_told(bench: Bench, count: int) -> set[int]:
+    """Whose tokens the next messages hold."""
+    messages = bench.answers(count)
+    return {token.key for each in messages if isinstance(each, NewTokens) for token in each.tokens}
+
+
+def finish_encoding(bench: Bench, gate: Gate) -> None:
+    """Let the thread go on, and wait for it."""
+    gate.is_open.set()
+    bench.runner.prefixes.wait()
+
+
+def test_running_rows_go_on_while_a_picture_is_encoded(bench: Bench, gate: Gate) -> None:
+    start_beside(bench, gate)
+    bench.engine.step()
+    assert keys_told(bench, 2) == {1}
+    gate.is_open.set()
+    tokens, failed = bench.run_until_idle()
+    assert failed == []
+    assert len(tokens[2]) == 50
+
+
+def test_the_answer_is_the_one_without_a_thread(bench: Bench, gate: Gate) -> None:
+    """With another row beside it or alone, encoded in the thread or by the pass that needs it."""
+    start_beside(bench, gate)
+    gate.is_open.set()
+    beside, _ = bench.run_until_idle()
+    bench.runner.prefixes.forget()
+    bench.ask(2, picture=picture(2))
+    alone, _ = bench.run_until_idle()
+    assert beside[2] == alone[2]
+
+
+def test_who_has_a_new_picture_waits_for_those_that_are_being_encoded(
+    bench: Bench, gate: Gate
+) -> None:
+    """One batch at a time: what comes meanwhile makes the next one."""
+    start_beside(bench, gate)
+    bench.send(encode(Cancel(EPOCH, 1)))
+    bench.ask(3, picture=picture(3))
+    finish_encoding(bench, gate)
+    assert [s.request.key for s in bench.scheduler.waiting] == [3]
+    tokens, _ = bench.run_until_idle()
+    assert {2, 3} <= tokens.keys()
+
+
+def test_who_leaves_while_his_picture_is_encoded_leaves_nothing(bench: Bench, gate: Gate) -> None:
+    start_beside(bench, gate)
+    bench.send(encode(Cancel(EPOCH, 2)))
+    assert bench.scheduler.slots.num_free == NUM_SLOTS - 1
+    finish_encoding(bench, gate)
+    tokens, failed = bench.run_until_idle()
+    assert tokens.keys() == {1}
+    assert failed == []
+    assert not bench.runner.prefixes.is_busy
+
+
+def test_pictures_that_cannot_be_encoded_are_tried_again_and_then_refused(
+    bench: Bench, gate: Gate
+) -> None:
+    """As when any other pass fails."""
+    gate.fails = True
+    bench.ask(1, picture=picture(1))
+    bench.ask(2, picture=picture(2))
+    tokens, failed = bench.run_until_idle()
+    assert failed == [Failed(EPOCH, 1, "engine_failure"), Failed(EPOCH, 2, "engine_failure")]
+    assert tokens == {}
+
+
+def test_a_failure_that_does_not_come_again_is_not_noticed(bench: Bench, gate: Gate) -> None:
+    start_beside(bench, gate)
+    gate.fails = True
+    finish_encoding(bench, gate)
+    gate.fails = False
+    tokens, failed = bench.run_until_idle()
+    assert failed == []
+    assert {1, 2} <= tokens.keys()
+
+
+def test_what_is_told_of_a_picture_is_whether_it_was_at_hand(bench: Bench, gate: Gate) -> None:
+    start_beside(bench, gate)
+    gate.is_open.set()
+    told, _ = bench.new_tokens_until_idle()
+    assert told[2][0].cached_tokens == 0
+    assert told[2][0].vision_s > 0
+    bench.ask(3, picture=picture(2))
+    told, _ = bench.new_tokens_until_idle()
+    assert told[3][0].cached_tokens > 0
+    assert told[3][0].vision_s == 0

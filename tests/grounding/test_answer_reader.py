@@ -1,0 +1,343 @@
+"""An answer is read token by token as `transformers` and the parser read it at once."""
+
+import math
+import random
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from app.grounding.answer_reader import AnswerReader
+from app.grounding.answers import AnswerEvent, Grounded, ImageFacts, NewEntity, NewText
+from app.grounding.markup import END_OF_IMAGE, parse, parse_markup
+from app.grounding.markup_stream import find_answer
+from app.grounding.token_decoder import TokenDecoder
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import NewToken
+from training.examples import examples_of
+from training.world import plan_scene
+
+EMBEDDED = Path(__file__).parents[2] / "app" / "demo"
+IMAGE = ImageFacts(640, 480, 1)
+OBJECT = "<phrase> ▁a ▁red ▁dog </phrase> <object> <patch_index_0044> <patch_index_0863> </object>"
+NAMES = [
+    "<phrase>",
+    "</phrase>",
+    "<object>",
+    "</object>",
+    "</delimiter_of_multi_objects/>",
+    "<grounding>",
+    "<image>",
+    "</image>",
+    "</s>",
+    "<pad>",
+    "<unk>",
+    "<mask>",
+    "<patch_index_0044>",
+    "<patch_index_0863>",
+    "<patch_index_0005>",
+    "<",
+    "▁<",
+    ">",
+    "▁>",
+    "</",
+    "▁",
+    ".",
+    ",",
+    "?",
+    "!",
+    "'",
+    "▁.",
+    "▁,",
+    "▁?",
+    "▁!",
+    "▁'",
+    "'s",
+    "▁'s",
+    "▁n",
+    "t",
+    "▁n't",
+    "▁'re",
+    "▁ve",
+    "s",
+    "re",
+    "ve",
+    "m",
+    "n",
+    "a",
+    "▁a",
+    "▁dog",
+    "▁red",
+    "é",
+    "<0xC3>",
+    "<0xA9>",
+    "<0xE2>",
+    "<0x96>",
+    "<0x81>",
+    "<0xFF>",
+    "<0x0A>",
+    "<0x20>",
+    "<0x2E>",
+    "<0x3C>",
+    "<0x3E>",
+]
+PROMPTS = (
+    "<grounding> An image of",
+    "<grounding><phrase> a red dog</phrase>",
+    "<grounding><phrase> It</phrase><object><patch_index_0044><patch_index_0863></object> is",
+    "<grounding><phrase> It</phrase><object><patch_index_0044>",
+    "Isn't it n'",
+    "Is a < b",
+    "Is a < b <phrase> c",
+    "<",
+)
+
+
+@pytest.fixture(scope="module", params=["published", "embedded"])
+def directory(request: pytest.FixtureRequest) -> Path:
+    """The tokenizer of the published model and that of the embedded checkpoint."""
+    if request.param == "published":
+        shared: Path = request.getfixturevalue("shared_kosmos2")
+        return shared / "processor"
+    if not (EMBEDDED / "tokenizer.json").is_file():
+        pytest.skip("the embedded checkpoint is not built: python -m training.build")
+    return EMBEDDED
+
+
+@pytest.fixture(scope="module")
+def tokenizer(directory: Path) -> Kosmos2Tokenizer:
+    return Kosmos2Tokenizer.load(directory)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(directory: Path) -> dict[str, int]:
+    """The id of every token, tags and bytes included."""
+    ids: dict[str, int] = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab()
+    return ids
+
+
+def ids_of(vocabulary: dict[str, int], names: str) -> list[int]:
+    """The ids of tokens; those that the vocabulary lacks are left out."""
+    return [vocabulary[name] for name in names.split() if name in vocabulary]
+
+
+def sequences(vocabulary: dict[str, int]) -> st.SearchStrategy[list[int]]:
+    """What a model may write: above all what is hard to read, ids that are no token included."""
+    known = st.sampled_from([[vocabulary[name]] for name in NAMES if name in vocabulary])
+    whole_object = st.just(ids_of(vocabulary, OBJECT))
+    any_token = st.integers(0, len(vocabulary) + 3).map(lambda token_id: [token_id])
+    parts = st.lists(known | known | whole_object | any_token, min_size=1, max_size=14)
+    return parts.map(lambda lists: [token_id for ids in lists for token_id in ids])
+
+
+def read(
+    tokenizer: Kosmos2Tokenizer, prompt_ids: list[int], new_ids: list[int]
+) -> tuple[list[list[AnswerEvent]], Grounded]:
+    """What is told at each token, and the whole answer."""
+    reader = AnswerReader(tokenizer, prompt_ids, IMAGE)
+    told = [
+        reader.read(NewToken(0, token_id, -0.01 * number, reason, 0.0, 0))
+        for number, token_id in enumerate(new_ids)
+        for reason in ["length" if number == len(new_ids) - 1 else None]
+    ]
+    return told, reader.grounded()
+
+
+def texts(told: list[list[AnswerEvent]]) -> list[str]:
+    """The text told at each token."""
+    return ["".join(e.text for e in events if isinstance(e, NewText)) for events in told]
+
+
+@given(st.data())
+def test_an_answer_is_decoded_token_by_token_as_at_once(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], data: st.DataObject
+) -> None:
+    """Bytes, tokens that are left out and spaces before punctuation included."""
+    ids = data.draw(sequences(vocabulary))
+    sizes = iter(data.draw(st.lists(st.integers(1, 3))))
+    decoder, markup, rest = TokenDecoder(tokenizer), "", ids
+    while rest:
+        size = next(sizes, 1)
+        markup += decoder.push(rest[:size])
+        rest = rest[size:]
+    at_once = tokenizer.decode([*tokenizer.prefix_ids, *ids])
+    assert markup + decoder.finish() == at_once.partition(END_OF_IMAGE)[2]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@given(data=st.data())
+def test_what_is_told_adds_up_to_the_answer(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, data: st.DataObject
+) -> None:
+    """Whatever the model writes, and wherever it stops: every beginning is an answer too."""
+    prompt_ids = tokenizer.encode_prompt(prompt)
+    new_ids = data.draw(sequences(vocabulary))
+    told, grounded = read(tokenizer, prompt_ids, new_ids)
+    events = [event for events in told for event in events]
+    found = [event for event in events if isinstance(event, NewEntity)]
+    assert "".join(texts(told)) == grounded.answer == grounded.text[grounded.answer_start :]
+    assert [event.entity for event in found] == list(grounded.entities)
+    assert [event.index for event in found] == list(range(len(found)))
+    assert all(event.text for event in events if isinstance(event, NewText))
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@given(data=st.data())
+def test_an_answer_is_what_the_whole_text_says(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, data: st.DataObject
+) -> None:
+    """All but a second `</image>`, which is a tag like any other here."""
+    prompt_ids = tokenizer.encode_prompt(prompt)
+    new_ids = data.draw(sequences(vocabulary))
+    _, grounded = read(tokenizer, prompt_ids, new_ids)
+    decoded = tokenizer.decode([*prompt_ids, *new_ids])
+    parsed = parse_markup(decoded.partition(END_OF_IMAGE)[2]).cleaned()
+    if decoded.count(END_OF_IMAGE) == 1:
+        assert parsed == parse(decoded).cleaned()
+    assert (grounded.markup, grounded.text) == (parsed.markup, parsed.text)
+    assert grounded.answer_start == find_answer(
+        parse(tokenizer.decode(prompt_ids)).text, parsed.text
+    )
+    assert [
+        (entity.phrase, entity.span, [box.patch_indices for box in entity.boxes])
+        for entity in grounded.entities
+    ] == [
+        (entity.phrase, entity.span, [box.patch_indices for box in entity.boxes])
+        for entity in parsed.entities
+    ]
+
+
+@given(data=st.data())
+def test_a_score_is_that_of_the_boxs_own_tokens(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], data: st.DataObject
+) -> None:
+    """The n-th location tag is the n-th location token, whatever stands between."""
+    names = [*OBJECT.split(), "▁a", ".", "</delimiter_of_multi_objects/>"]
+    new_ids = data.draw(
+        st.lists(
+            st.just(ids_of(vocabulary, OBJECT))
+            | st.sampled_from(ids_of(vocabulary, " ".join(names))).map(lambda i: [i]),
+            min_size=1,
+        ).map(lambda lists: [token_id for ids in lists for token_id in ids])
+    )
+    _, grounded = read(tokenizer, tokenizer.encode_prompt(PROMPTS[2]), new_ids)
+    numbers = [n for n, token_id in enumerate(new_ids) if token_id in tokenizer.patch_ids]
+    offsets = [n for n in range(len(grounded.markup)) if grounded.markup.startswith("<patch", n)]
+    parsed = parse_markup(grounded.markup).cleaned()
+    places = [box.markup_offset for entity in parsed.entities for box in entity.boxes]
+    scores = [box.score for entity in grounded.entities for box in entity.boxes]
+    assert scores[0] is None  # the prompt's
+    for place, score in zip(places[1:], scores[1:], strict=True):
+        first = offsets.index(place) - 2
+        mean = -0.01 * (numbers[first] + numbers[first + 1]) / 2
+        assert score == pytest.approx(math.exp(mean))
+
+
+def test_text_that_only_reads_like_a_location_has_no_score(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """Ordinary tokens can spell a tag; what they are worth nobody knows."""
+    letters = [*"<patch_index_0001>"]
+    if not vocabulary.keys() >= set(letters):
+        pytest.skip("this vocabulary cannot spell a tag")
+    spelled = [vocabulary[letter] for letter in letters]
+    opened, closed = ids_of(vocabulary, "<object>"), ids_of(vocabulary, "</object>")
+    genuine = ids_of(vocabulary, OBJECT)
+    new_ids = [*opened, *spelled, *spelled, *closed, *genuine]
+    _, grounded = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
+    assert [entity.boxes[0].score is None for entity in grounded.entities] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ("▁a ▁red ▁dog .", ["a", " red", " dog", "."]),
+        ("▁a ▁ . ▁ ▁", ["a", "", ".", "", ""]),
+        ("▁a ▁dog ' s", ["a", " dog", "'", "s"]),
+        ("▁a ▁dog ▁ ' s ▁a", ["a", " dog", "", "", "'s", " a"]),
+        ("▁a ▁dog ▁ ' a ▁a", ["a", " dog", "", "", " 'a", " a"]),
+        (f"{OBJECT} ▁a", ["", "a", " red", " dog", "", "", "", "", "", " a"]),
+        ("▁a ▁ < ▁red", ["a", "", "", " < red"]),
+        ("▁a ▁ < ▁red >", ["a", "", "", "", ""]),
+        ("▁a ▁ < ▁red > ▁dog", ["a", "", "", "", "", "  dog"]),
+        ("▁a </image> ▁dog", ["a", "", " dog"]),
+        ("▁a </s>", ["a", ""]),
+    ],
+)
+def test_text_is_told_as_soon_as_it_is_final(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, told: list[str]
+) -> None:
+    """Before the last token, too: a reader does not wait longer than needed."""
+    new_ids = [vocabulary[name] for name in tokens.split()]
+    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == told
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ("▁ <0xC3> <0xA9> .", ["", "", "", "é."]),
+        ("▁ <0xC3> <0xA9>", ["", "", "é"]),
+        ("▁a <0xC3>", ["a", "\ufffd"]),
+        ("▁a <0xC3> <0xA9> <0xFF> .", ["a", "", "", "", "\ufffd\ufffd\ufffd."]),
+    ],
+)
+def test_bytes_wait_for_the_end_of_their_row(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, told: list[str]
+) -> None:
+    """One byte out of place, and none of them is a character."""
+    if "<0xC3>" not in vocabulary:
+        pytest.skip("this vocabulary has no bytes")
+    new_ids = [vocabulary[name] for name in tokens.split()]
+    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == told
+
+
+def test_the_entities_of_the_prompt_come_first(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """With the first token: before it, a failure is an ordinary error."""
+    told, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[2]), ids_of(vocabulary, "▁a"))
+    first, second = told[0]
+    assert isinstance(first, NewEntity)
+    assert (first.index, first.entity.phrase, first.entity.from_prompt) == (0, "It", True)
+    assert second == NewText("a")
+
+
+def test_an_entity_is_told_at_its_end(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """So it can be drawn while the sentence goes on."""
+    new_ids = ids_of(vocabulary, f"{OBJECT} ▁a")
+    told, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
+    assert [len(events) for events in told[-3:]] == [0, 1, 1]
+    assert isinstance(told[-2][0], NewEntity)
+
+
+@pytest.mark.parametrize("num_tokens", range(1, 8))
+def test_an_unfinished_object_is_in_the_markup_alone(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], num_tokens: int
+) -> None:
+    """The limit may end an answer anywhere; its words are kept."""
+    new_ids = ids_of(vocabulary, OBJECT)[:num_tokens]
+    _, grounded = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
+    written = "".join(OBJECT.replace("▁", "_").split()[:num_tokens]).replace("_", " ")
+    assert grounded.markup.replace("_", " ") == f"{PROMPTS[0]}{written}".replace("_", " ")
+    assert grounded.entities == ()
+    assert grounded.answer == "a red dog"[: len(grounded.answer)]
+
+
+def test_the_right_answers_about_200_scenes_are_told_as_they_are_written(
+    tokenizer: Kosmos2Tokenizer,
+) -> None:
+    """Over all tasks; token by token they come to the same text and the same entities."""
+    rng = random.Random(0)
+    for _ in range(200):
+        for example in islice(examples_of(plan_scene(rng).objects, rng), 7):
+            prompt_ids = tokenizer.encode_prompt(example.prompt)
+            new_ids = tokenizer.encode_prompt(example.answer)[67:]
+            told, grounded = read(tokenizer, prompt_ids, new_ids)
+            found = [e.entity for events in told for e in events if isinstance(e, NewEntity)]
+            assert "".join(texts(told)) == grounded.answer
+            assert tuple(found) == grounded.entities

@@ -1,0 +1,185 @@
+"""Growing text is read as the whole text is, and as little of it as possible is held back."""
+
+import re
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from app.grounding.markup import DELIMITER, ParsedEntity, parse_markup, write_object, write_phrase
+from app.grounding.markup_stream import AnswerText, MarkupStream, find_answer
+from app.grounding.space_cleaner import CLEAN_UP_RULES, SpaceCleaner
+
+MARKUP = [
+    "<phrase>",
+    "</phrase>",
+    "<object>",
+    "</object>",
+    DELIMITER,
+    "<grounding>",
+    "</image>",
+    "<patch_index_0044>",
+    "<patch_index_2000>",
+    "<patch_index_",
+    "<obj",
+    "<",
+    ">",
+    "\n",
+    "\u2028",
+    " ",
+    "  a cat ",
+    "é ☕",
+    write_object([(1, 100)]),
+    write_object([(100, 1), (5, 1024)]),
+    write_phrase("  ") + write_object([(31, 992)]),
+    write_phrase(" a dog"),
+    write_phrase(" a > b\n") + write_object([(31, 992), (1, 100)]),
+]
+pieces = st.lists(st.sampled_from(MARKUP) | st.text(max_size=3), max_size=12)
+spaced = st.lists(st.sampled_from([" ", *"'ntmsver.?!,\u00a0x"]), max_size=30)
+
+
+def cut(text: str, sizes: list[int]) -> list[str]:
+    """The text in pieces of these sizes, and the rest."""
+    parts = []
+    for size in sizes:
+        parts.append(text[:size])
+        text = text[size:]
+    return [*parts, text]
+
+
+def texts(found: list[str | ParsedEntity]) -> str:
+    return "".join(item for item in found if isinstance(item, str))
+
+
+def entities(found: list[str | ParsedEntity]) -> tuple[ParsedEntity, ...]:
+    return tuple(item for item in found if isinstance(item, ParsedEntity))
+
+
+def transformers_clean_up(text: str) -> str:
+    return PreTrainedTokenizerBase.clean_up_tokenization(None, text)  # type: ignore[arg-type]
+
+
+@given(spaced)
+@example([" ", "'", " ", "'", "s", " ", "n", "'", "t"])
+@example([" ", " ", ".", " ", "'", "r", "e"])
+def test_spaces_are_cleaned_up_as_transformers_does(parts: list[str]) -> None:
+    """However the text is cut: the rules of `clean_up_tokenization`, one after the other."""
+    cleaner = SpaceCleaner()
+    cleaned = "".join(cleaner.push(part) for part in parts) + cleaner.finish()
+    assert cleaned == transformers_clean_up("".join(parts))
+
+
+@given(spaced)
+def test_only_what_may_be_replaced_is_held_back(parts: list[str]) -> None:
+    """A rule and a space: no text waits longer than for its next characters."""
+    cleaner = SpaceCleaner()
+    given_out = "".join(cleaner.push(part) for part in parts)
+    held = transformers_clean_up("".join(parts)).removeprefix(given_out)
+    assert held == "" or (held.startswith(" ") and len(held) <= 4)
+
+
+def test_no_rule_of_the_clean_up_touches_a_tag() -> None:
+    """So a tag is never held back, and its place in the markup is known when its token comes."""
+    assert not any(set("<>") & set(old + new) for old, new in CLEAN_UP_RULES)
+
+
+@given(pieces)
+@example(["a < b <object><patch_index_0001><patch_index_0044></object> > c"])
+@example([" ", write_object([(1, 100)]), " x"])
+@example(["a <\n", write_object([(1, 100)])])
+def test_growing_markup_is_read_as_the_whole(parts: list[str]) -> None:
+    """Its text, its entities and where they stand; every prefix is such a whole."""
+    stream = MarkupStream()
+    found = [item for part in parts for item in stream.push(part)] + stream.finish()
+    whole = parse_markup("".join(parts)).cleaned()
+    assert texts(found) == whole.text
+    assert entities(found) == whole.entities
+
+
+@given(pieces, st.lists(st.integers(0, 9)))
+def test_it_makes_no_difference_where_markup_is_cut(parts: list[str], sizes: list[int]) -> None:
+    """A token of another model may end in the middle of a tag."""
+    whole, stream = MarkupStream(), MarkupStream()
+    markup = "".join(parts)
+    expected = whole.push(markup) + whole.finish()
+    found = [item for part in cut(markup, sizes) for item in stream.push(part)] + stream.finish()
+    assert texts(found) == texts(expected)
+    assert entities(found) == entities(expected)
+
+
+@given(pieces)
+def test_an_entity_comes_behind_its_own_words_and_before_all_others(parts: list[str]) -> None:
+    """Whoever draws it has the text that it speaks of, and no more."""
+    stream = MarkupStream()
+    text = ""
+    for item in (item for part in parts for item in stream.push(part)):
+        if isinstance(item, str):
+            text += item
+        else:
+            assert len(text) == item.place
+
+
+@given(pieces)
+def test_only_white_space_and_what_may_be_a_tag_is_held_back(parts: list[str]) -> None:
+    """A reader sees each word as soon as it is written."""
+    stream = MarkupStream()
+    given_out = texts([item for part in parts for item in stream.push(part)])
+    rest = parse_markup("".join(parts) + "\0").text.removeprefix(given_out).removesuffix("\0")
+    assert re.fullmatch(r"\s*(<[^>\n]*)?", rest)
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (["a", " dog", " sits"], ["a", " dog", " sits"]),
+        (["a ", "  ", "dog"], ["a", "", "   dog"]),
+        (["  ", "a"], ["", "a"]),
+        (["a < b", " c", "> d"], ["a", "", "  d"]),
+        (["a < b", "\n", "d"], ["a", " < b", "\nd"]),
+        (["a", "<phrase>", " dog", "</phrase>", " b"], ["a", "", " dog", "", " b"]),
+        (["a", "</object>", "b"], ["a", "", "b"]),
+    ],
+)
+def test_text_is_told_as_soon_as_it_is_final(parts: list[str], told: list[str]) -> None:
+    stream = MarkupStream()
+    assert [texts(stream.push(part)) for part in parts] == told
+
+
+@given(st.text("ab '<>", max_size=6), st.lists(st.text("ab '<>", max_size=3), max_size=5))
+def test_the_answer_begins_where_the_whole_text_says(prompt: str, parts: list[str]) -> None:
+    """Even where it takes back characters of the prompt."""
+    prompt = prompt.strip()
+    words = [part.strip() for part in parts]
+    text = "".join(words)
+    answer = AnswerText(prompt)
+    assert "".join(map(answer.push, words)) == text[find_answer(prompt, text) :]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<",
+        "<\n",
+        " ",
+        "a <",
+        "<phrase>a",
+        "</object>",
+        write_phrase(" a") + write_object([(1, 44)]),
+    ],
+)
+def test_hostile_markup_takes_no_more_time_than_its_length(unit: str) -> None:
+    """Ten times the tokens take about ten times as long, not a hundred times."""
+
+    def seconds(repeats: int) -> float:
+        begin = time.process_time()
+        stream = MarkupStream()
+        for _ in range(repeats):
+            stream.push(unit)
+        stream.finish()
+        return time.process_time() - begin
+
+    shorter = min(seconds(1_000) for _ in range(3))
+    assert seconds(10_000) < 30 * shorter + 0.05

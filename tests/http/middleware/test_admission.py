@@ -1,0 +1,127 @@
+"""A full service says so at the headers, without a server: plain ASGI calls, a real shared page."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.types import Message, Receive, Scope, Send
+
+from app.http.middleware.admission import PLACED_PATHS, Places
+from app.ipc.engine_client import EngineClient
+from app.ipc.shared_state import EngineFacts, SharedPage
+from app.telemetry.metrics import HttpMetrics
+from app.telemetry.timeline import Timeline
+
+ROOT = Path(__file__).parents[3]
+FACTS = EngineFacts(num_slots=1, max_waiting=1, device="cpu", dtype="float32")
+
+
+class AnsweringApp:
+    """Answers everything with 200."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@dataclass
+class Bench:
+    """The middleware before an application that answers, and what it counts."""
+
+    page: SharedPage
+    engine: EngineClient
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        metrics = HttpMetrics(self.registry)
+        self._app = Places(AnsweringApp(), self.engine, metrics, clock=lambda: 2.0)
+
+    def call(self, path: str = "/v1/ground", method: str = "POST") -> list[Message]:
+        """What is sent to a request whose body never comes."""
+        state = {"request_id": "id", "timeline": Timeline(1.0)}
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            raise AssertionError("the body was asked for")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "state": state}
+        asyncio.run(self._app(scope, receive, send))
+        return sent
+
+    def count(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"kosmos2_{name}", labels)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Of a service with two places, both free."""
+    page = SharedPage(tmp_path / "page")
+    page.engine_ready(FACTS)
+
+    async def connect() -> EngineClient:
+        return EngineClient(f"ipc://{tmp_path}/socket", page, 0, lambda: 0.0)
+
+    engine = asyncio.run(connect())
+    yield Bench(page, engine)
+    engine.close()
+
+
+def test_all_that_is_posted_needs_a_place() -> None:
+    """A new route would else be refused only after its body."""
+    description = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    posted = {path for path, methods in description["paths"].items() if "post" in methods}
+    assert posted == set(PLACED_PATHS)
+
+
+@pytest.mark.parametrize("path", PLACED_PATHS)
+def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
+    bench: Bench, path: str
+) -> None:
+    with ExitStack() as permits:
+        for _ in range(2):
+            permits.enter_context(bench.engine.permit())
+        start, body = bench.call(path)
+    assert start["status"] == 503
+    assert (b"retry-after", b"1") in start["headers"]
+    assert json.loads(body["body"])["code"] == "overloaded"
+    assert bench.call(path)[0]["status"] == 200
+
+
+def test_a_look_takes_no_place(bench: Bench) -> None:
+    """A slow sender would hold it for as long as its body takes."""
+    assert bench.call()[0]["status"] == 200
+    assert bench.page.num_permits_taken == 0
+    with bench.engine.permit():
+        assert bench.call()[0]["status"] == 200
+
+
+def test_what_needs_no_place_passes(bench: Bench) -> None:
+    with bench.engine.permit(), bench.engine.permit():
+        assert bench.call("/v1/tasks", "GET")[0]["status"] == 200
+        assert bench.call("/v1/ground", "GET")[0]["status"] == 200
+
+
+def test_while_no_engine_is_sure_to_come_a_request_is_refused_before_its_body(
+    bench: Bench,
+) -> None:
+    bench.page.engine_stopped(due_at_s=6.5, is_returning=False)
+    start, body = bench.call()
+    assert (start["status"], json.loads(body["body"])["code"]) == (503, "unavailable")
+    assert (b"retry-after", b"7") in start["headers"]
+
+
+def test_a_refused_request_is_counted_once(bench: Bench) -> None:
+    """Its task was not read, so it is not known."""
+    with bench.engine.permit(), bench.engine.permit():
+        bench.call()
+    assert bench.count("requests_total", task="unknown", outcome="rejected") == 1
+    assert bench.count("admission_rejections_total", reason="overloaded") == 1
+    assert bench.count("e2e_request_latency_seconds_sum", task="unknown") == 1.0

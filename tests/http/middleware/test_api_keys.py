@@ -1,0 +1,85 @@
+"""Keys: known by their hashes, read again when their file changes, counted in all processes."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from app.http.middleware.api_keys import ApiKey, KeyRing
+from app.ipc.shared_state import SharedPage
+from app.settings import Settings
+
+
+def test_without_keys_anybody_may_call() -> None:
+    assert KeyRing(Settings()).is_open
+
+
+def test_a_file_that_is_gone_lets_nobody_in(tmp_path: Path) -> None:
+    """An operator who names a file wants keys."""
+    ring = KeyRing(Settings(api_keys_file=tmp_path / "keys"))
+    assert not ring.is_open
+    assert ring.find("") is None
+
+
+def test_keys_of_a_file_change_with_it(tmp_path: Path) -> None:
+    """Rotated without a restart."""
+    file = tmp_path / "keys"
+    file.write_text("first\nsecond\n")
+    ring = KeyRing(Settings(api_keys_file=file, api_keys=(SecretStr("fixed"),)))
+    assert ring.find("first") == ApiKey.of("first")
+    file.write_text("third\n")
+    assert ring.find("first") is None
+    assert ring.find("third") is not None
+    assert ring.find("fixed") is not None
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"\xff\xfe", None])
+def test_a_file_without_keys_lets_nobody_in(tmp_path: Path, content: bytes | None) -> None:
+    """Empty, no text, or no file at all."""
+    file = tmp_path / "keys"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    ring = KeyRing(Settings(api_keys_file=file))
+    assert not ring.is_open
+    assert ring.find("") is None
+
+
+def test_a_file_changes_with_its_content_even_if_its_time_does_not(tmp_path: Path) -> None:
+    """Tools that mount secrets set times as they like."""
+    file = tmp_path / "keys"
+    file.write_text("first\n")
+    os.utime(file, ns=(1, 1))
+    ring = KeyRing(Settings(api_keys_file=file))
+    assert ring.find("first") is not None
+    file.write_text("another\n")
+    os.utime(file, ns=(1, 1))
+    assert ring.find("first") is None
+
+
+@pytest.mark.parametrize("value", [" ", ",", ", ,"])
+def test_a_setting_that_was_to_hold_keys_and_holds_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Or the service would be open to all."""
+    monkeypatch.setenv("KOSMOS2_API_KEYS", value)
+    with pytest.raises(ValidationError, match="holds none"):
+        Settings()
+
+
+def test_a_key_is_nowhere_in_what_is_shown_of_it() -> None:
+    settings = Settings(api_keys=(SecretStr("a planted marker"),))
+    assert "planted" not in repr(settings) + str(settings) + repr(ApiKey.of("a planted marker"))
+
+
+def test_calls_are_counted_by_key_and_window_in_all_processes(tmp_path: Path) -> None:
+    first, second = SharedPage(tmp_path / "page"), SharedPage(tmp_path / "page")
+    assert [first.count_call(5, 1), second.count_call(5, 1), first.count_call(7, 1)] == [1, 2, 1]
+    assert second.count_call(5, 2) == 1
+
+
+def test_more_keys_than_there_are_cells_are_still_counted(tmp_path: Path) -> None:
+    page = SharedPage(tmp_path / "page")
+    assert {page.count_call(key, 1) for key in range(1, 400)} == {1}

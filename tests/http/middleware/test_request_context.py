@@ -1,0 +1,198 @@
+"""What stands around every request, without a server: plain ASGI calls."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Overloaded
+from app.http.middleware.body_limit import BodyLimit
+from app.http.middleware.request_context import RequestContext
+from app.ipc.shared_state import SharedPage
+from app.settings import Settings
+from app.telemetry.metrics import HttpMetrics
+from harness.events import read_events
+
+
+class FailingApp:
+    """Fails, before its answer has begun or after."""
+
+    def __init__(self, *, after_start: bool, kind: str = "application/json") -> None:
+        self._after_start, self._kind = after_start, kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._after_start:
+            headers = [(b"content-type", self._kind.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        raise LookupError("a planted marker")
+
+
+class StreamingApp:
+    """Answers in parts until the client leaves."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            await send({"type": "http.response.body", "body": b"part", "more_body": True})
+
+
+class EchoingApp:
+    """Answers with the number of bytes that it was sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count, more = 0, True
+        while more:
+            message = await receive()
+            count, more = count + len(message.get("body", b"")), message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(count).encode()})
+
+
+def call(
+    app: ASGIApp, body: Iterable[bytes] = (), path: str = "/", **headers: str
+) -> list[Message]:
+    """What an application sends to a request."""
+    sent: list[Message] = []
+    parts = [{"type": "http.request", "body": part, "more_body": True} for part in body]
+    incoming = iter([*parts, {"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Message:
+        return next(incoming, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": {}}
+    asyncio.run(app(scope | {"state": {"request_id": "id"}}, receive, send))
+    return sent
+
+
+def context(app: ASGIApp, tmp_path: Path) -> RequestContext:
+    return RequestContext(app, SharedPage(tmp_path / "page"), lambda: 0.0)
+
+
+def test_what_nobody_foresaw_is_an_internal_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sender is told that it is not their fault, and nothing else."""
+    start, body = call(context(FailingApp(after_start=False), tmp_path))
+    told: dict[str, Any] = json.loads(body["body"])
+    assert start["status"] == 500
+    assert told["code"] == "internal_error"
+    assert "planted" not in str(told)
+
+
+def test_an_answer_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
+    sent = call(context(FailingApp(after_start=True), tmp_path))
+    assert [message.get("body") for message in sent] == [None, b"begun"]
+
+
+def test_a_stream_that_has_begun_ends_with_the_error(tmp_path: Path) -> None:
+    """Its reader could not tell a cut from an end."""
+    app = FailingApp(after_start=True, kind="text/event-stream; charset=utf-8")
+    *_, last = call(context(app, tmp_path))
+    [event] = read_events(last["body"].decode().split("\n")[:-1])
+    assert not last.get("more_body", False)
+    assert (event.name, event.data["code"]) == ("error", "internal_error")
+    assert "planted" not in str(event)
+
+
+def test_the_log_tells_of_a_client_that_left(tmp_path: Path) -> None:
+    """Though its answer had begun with another status."""
+    with structlog.testing.capture_logs() as logged:
+        call(context(StreamingApp(), tmp_path), [b"a body"])
+        call(context(EchoingApp(), tmp_path))
+    assert [line["status"] for line in logged] == [499, 200]
+
+
+def test_the_log_names_the_route_of_a_request_that_was_refused_before_it(tmp_path: Path) -> None:
+    """But no path that somebody made up."""
+    with structlog.testing.capture_logs() as logged:
+        call(context(EchoingApp(), tmp_path), path="/v1/ground")
+        call(context(EchoingApp(), tmp_path), path="/what/a/user/wrote")
+    assert [line["route"] for line in logged] == ["/v1/ground", "Not Found"]
+
+
+def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> None:
+    app = context(EchoingApp(), tmp_path)
+    SharedPage(tmp_path / "page").drain()
+    assert (b"connection", b"close") in call(app)[0]["headers"]
+
+
+LIMIT = 1024
+
+
+def limited(app: ASGIApp) -> BodyLimit:
+    """Bodies of 1 KiB, and of 2 KiB together."""
+    settings = Settings(max_body_bytes=LIMIT, max_bodies_bytes=2 * LIMIT)
+    return BodyLimit(app, settings, HttpMetrics(CollectorRegistry()))
+
+
+def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read() -> None:
+    start, _ = call(limited(EchoingApp()), content_length=str(LIMIT + 1))
+    assert start["status"] == 413
+
+
+def test_a_body_within_the_limit_passes() -> None:
+    _, body = call(limited(EchoingApp()), [bytes(LIMIT - 5), b"67890"], content_length=str(LIMIT))
+    assert body["body"] == b"1024"
+
+
+class WaitingApp:
+    """Reads each body, waits for the others, and answers or fails."""
+
+    def __init__(self, num_requests: int, *, fails: bool = False) -> None:
+        self._arrived, self._fails = asyncio.Barrier(num_requests), fails
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await receive()
+        finally:
+            await self._arrived.wait()
+        if self._fails:
+            raise LookupError
+
+
+async def call_together(app: ASGIApp, bodies: Iterable[bytes]) -> list[str]:
+    """What became of requests that are in flight at the same time."""
+
+    async def one(body: bytes) -> str:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Message) -> None:
+            pass
+
+        try:
+            await app({"type": "http", "headers": [], "state": {}}, receive, send)
+        except Overloaded:
+            return "overloaded"
+        return "answered"
+
+    return list(await asyncio.gather(*(one(body) for body in bodies)))
+
+
+def test_the_bodies_of_all_requests_have_a_limit_too() -> None:
+    """However many clients send: memory is the service's, not each one's."""
+    app = limited(WaitingApp(3))
+    ends = asyncio.run(call_together(app, [bytes(LIMIT)] * 3))
+    assert sorted(ends) == ["answered", "answered", "overloaded"]
+
+
+def test_a_body_is_forgotten_with_its_request() -> None:
+    """Answered, refused or failed."""
+    app = limited(WaitingApp(1))
+    for _ in range(5):
+        assert asyncio.run(call_together(app, [bytes(LIMIT)])) == ["answered"]
+    failing = limited(WaitingApp(1, fails=True))
+    for _ in range(5):
+        with pytest.raises(LookupError):
+            asyncio.run(call_together(failing, [bytes(LIMIT)]))

@@ -1,0 +1,74 @@
+"""The description of the service: committed, complete, and kind to generators of clients."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.http.openapi_document import describe
+from app.http.problems import PROBLEM_JSON, PROBLEMS
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    return describe()
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a description."""
+    if isinstance(node, dict):
+        yield node
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
+        yield from nodes(child)
+
+
+def test_the_committed_description_is_the_services(description: dict[str, Any]) -> None:
+    """A change of the contract is seen in a diff; `make openapi` writes the file."""
+    assert json.loads(COMMITTED.read_text()) == json.loads(json.dumps(description))
+
+
+def test_both_bodies_are_described_with_every_field(description: dict[str, Any]) -> None:
+    for path in ("/v1/ground", "/v1/annotate"):
+        content = description["paths"][path]["post"]["requestBody"]["content"]
+        form, body = (
+            content[kind]["schema"] for kind in ("multipart/form-data", "application/json")
+        )
+        assert form["properties"].keys() == body["properties"].keys()
+        for field in (*form["properties"].values(), *body["properties"].values()):
+            assert field.get("description")
+
+
+def test_lists_of_a_fixed_length_say_so_without_prefix_items(description: dict[str, Any]) -> None:
+    """Generators of mobile clients choke on `prefixItems`."""
+    assert not any("prefixItems" in node for node in nodes(description))
+    box = description["components"]["schemas"]["BoxBody"]["properties"]
+    assert (box["xyxy"]["minItems"], box["xyxy"]["maxItems"]) == (4, 4)
+    assert box["xyxy"]["items"] == {"type": "number"}
+
+
+def test_every_problem_is_described(description: dict[str, Any]) -> None:
+    for path in ("/v1/ground", "/v1/annotate"):
+        responses = description["paths"][path]["post"]["responses"]
+        for kind in PROBLEMS.values():
+            assert PROBLEM_JSON in responses[str(int(kind.status))]["content"]
+            assert "application/json" not in responses[str(int(kind.status))]["content"]
+
+
+def test_there_is_an_example_of_every_task(description: dict[str, Any]) -> None:
+    content = description["paths"]["/v1/ground"]["post"]["requestBody"]["content"]
+    examples = content["application/json"]["examples"]
+    tasks = {example["value"]["task"] for example in examples.values()}
+    assert tasks == set(content["application/json"]["schema"]["properties"]["task"]["enum"])
+
+
+def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+    schemas = description["components"]["schemas"]
+    for node in nodes(description):
+        if isinstance(node.get("$ref"), str):
+            assert node["$ref"].rpartition("/")[2] in schemas

@@ -1,0 +1,259 @@
+"""The engine's client, with a test in the engine's place: real messages over a real socket."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from app.errors import EngineFailure, Overloaded, Unavailable
+from app.ipc.engine_client import EngineClient
+from app.ipc.engine_messages import (
+    Cancel,
+    Failed,
+    Generate,
+    NewToken,
+    NewTokens,
+    SamplingParameters,
+    ToEngine,
+    decode_to_engine,
+    encode,
+)
+from app.ipc.pending_request import PendingRequest, Prompt
+from app.ipc.shared_state import EngineFacts, SharedPage
+from app.settings import MAX_SLOTS
+
+FACTS = EngineFacts(num_slots=4, max_waiting=16, device="cpu", dtype="float32")
+PROMPT = Prompt([1, 2, 3], b"pixels", b"digest")
+SAMPLING = SamplingParameters(max_new_tokens=4)
+NOW = 1000.0
+
+
+@dataclass
+class Bench:
+    """A client whose engine is the test."""
+
+    client: EngineClient
+    page: SharedPage
+    router: zmq.asyncio.Socket
+    identity: bytes = b""
+
+    async def received(self) -> ToEngine:
+        """The next message for the engine."""
+        self.identity, message, *_ = await self.router.recv_multipart()
+        return decode_to_engine(message)
+
+    async def answer(self, request: ToEngine, token_id: int, *, is_last: bool = False) -> None:
+        """Send a token as the engine that the request was meant for."""
+        reason = "length" if is_last else None
+        token = NewToken(request.key, token_id, -0.5, reason, 0.0, 0)
+        await self.router.send_multipart([self.identity, encode(NewTokens(request.epoch, [token]))])
+
+    async def fail(self, request: ToEngine) -> None:
+        """Say that a request failed."""
+        message = Failed(request.epoch, request.key, "engine_failure")
+        await self.router.send_multipart([self.identity, encode(message)])
+
+    async def restart(self, *suspects: int) -> None:
+        """Let the engine die and another get ready."""
+        self.page.engine_stopped(NOW, is_returning=True)
+        epoch = self.page.begin_epoch()
+        self.page.engine_ready(FACTS)
+        await self.client.engine_ready(epoch, suspects)
+
+
+@asynccontextmanager
+async def open_bench(directory: Path) -> AsyncIterator[Bench]:
+    """Around a client whose engine is ready."""
+    page = SharedPage(directory / "page")
+    with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as router:
+        endpoint = f"ipc://{directory}/socket"
+        router.bind(endpoint)
+        page.begin_epoch()
+        page.engine_ready(FACTS)
+        client = EngineClient(endpoint, page, 0, lambda: NOW)
+        receiving = asyncio.create_task(client.receive())
+        yield Bench(client, page, router)
+        receiving.cancel()
+        client.close()
+
+
+def with_bench(directory: Path, test: Callable[[Bench], Awaitable[None]]) -> None:
+    """Run a test in an event loop."""
+
+    async def run() -> None:
+        async with asyncio.timeout(60), open_bench(directory) as bench:
+            await test(bench)
+
+    asyncio.run(run())
+
+
+async def begin(bench: Bench) -> tuple[AsyncGenerator[NewToken], Generate]:
+    """A request that has got its first token, 10; and what the engine had received."""
+    generated = bench.client.generate(PROMPT, SAMPLING, 1e9)
+    first = asyncio.create_task(anext(generated))
+    request = await bench.received()
+    assert isinstance(request, Generate)
+    await bench.answer(request, 10)
+    assert (await first).token_id == 10
+    return generated, request
+
+
+def test_the_next_engine_is_asked_to_go_on_behind_the_tokens_received(tmp_path: Path) -> None:
+    """And what the dead one had still sent is void: each token comes once."""
+
+    async def test(bench: Bench) -> None:
+        generated, first = await begin(bench)
+        await bench.restart(first.key, 1, 2, 3)
+        second = await bench.received()
+        assert isinstance(second, Generate)
+        assert (second.key, second.epoch) == (first.key, first.epoch + 1)
+        assert (second.new_token_ids, second.max_running) == ([10], 2)
+        assert (first.is_replay, second.is_replay) == (False, True)
+        await bench.answer(first, 99)
+        await bench.answer(second, 11)
+        await bench.answer(second, 12, is_last=True)
+        assert [new_token.token_id async for new_token in generated] == [11, 12]
+
+    with_bench(tmp_path, test)
+
+
+def test_who_did_not_run_is_not_suspected(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        generated, _ = await begin(bench)
+        await bench.restart(1, 2, 3)
+        replayed = await bench.received()
+        assert isinstance(replayed, Generate)
+        assert replayed.max_running == MAX_SLOTS
+        await generated.aclose()
+
+    with_bench(tmp_path, test)
+
+
+def test_a_request_that_came_between_two_engines_is_sent_to_the_next(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        bench.page.engine_stopped(NOW, is_returning=True)
+        generated = bench.client.generate(PROMPT, SAMPLING, 1e9)
+        first = asyncio.create_task(anext(generated))
+        await asyncio.sleep(0)
+        await bench.restart()
+        request = await bench.received()
+        assert isinstance(request, Generate)
+        assert (request.epoch, request.is_replay) == (bench.page.epoch, False)
+        await bench.answer(request, 10)
+        assert (await first).token_id == 10
+        await generated.aclose()
+        assert await bench.received() == Cancel(request.epoch, request.key)
+
+    with_bench(tmp_path, test)
+
+
+def test_a_request_that_ran_alone_twice_at_a_death_is_refused(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        generated, first = await begin(bench)
+        await bench.restart(first.key)
+        second = await bench.received()
+        assert isinstance(second, Generate)
+        assert second.max_running == 1
+        await bench.restart(first.key)
+        with pytest.raises(EngineFailure):
+            await anext(generated)
+
+    with_bench(tmp_path, test)
+
+
+@pytest.mark.parametrize("num_running", [1, 2, 3, 8, 256])
+def test_quarantine_ends_after_a_logarithm_of_deaths(num_running: int) -> None:
+    """Each death halves those that may run, and alone there are two lives."""
+    request = PendingRequest(1, PROMPT, SAMPLING, 1e9)
+    num_deaths, running = 0, num_running
+    while not request.is_over:
+        request.suspect(running)
+        num_deaths, running = num_deaths + 1, request.max_running
+    assert num_deaths == num_running.bit_length() + 1
+
+
+def test_a_request_that_is_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """Though its caller has not taken all of it yet."""
+
+    async def test(bench: Bench) -> None:
+        generated, request = await begin(bench)
+        await bench.answer(request, 11)
+        await bench.answer(request, 12, is_last=True)
+        assert (await anext(generated)).token_id == 11
+        other = asyncio.create_task(anext(bench.client.generate(PROMPT, SAMPLING, 1e9)))
+        other_request = await bench.received()
+        await bench.answer(other_request, 20)
+        assert (await other).token_id == 20  # so all before it has arrived
+        await bench.restart()
+        replayed = await bench.received()
+        assert replayed.key == other_request.key
+        assert (await anext(generated)).token_id == 12
+
+    with_bench(tmp_path, test)
+
+
+def test_an_answer_of_an_older_engine_ends_nothing(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        generated, first = await begin(bench)
+        await bench.restart()
+        second = await bench.received()
+        await bench.fail(first)
+        await bench.answer(second, 11, is_last=True)
+        assert (await anext(generated)).token_id == 11
+
+    with_bench(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("requests_per_s", "engine_due_in_s", "retry_after_s"),
+    [(0, 0, 1), (4, 0, 5), (40, 0, 1), (0.01, 0, 60), (4, 2.5, 8)],
+)
+def test_a_full_service_tells_how_long_it_takes_to_serve_all(
+    tmp_path: Path, requests_per_s: float, engine_due_in_s: float, retry_after_s: int
+) -> None:
+    """At the rate measured, and after the engine is back; not longer than a minute."""
+
+    async def test(bench: Bench) -> None:
+        bench.page.publish_rate(requests_per_s)
+        if engine_due_in_s:
+            bench.page.engine_stopped(NOW + engine_due_in_s, is_returning=True)
+        with ExitStack() as permits:
+            for _ in range(FACTS.num_slots + FACTS.max_waiting):
+                permits.enter_context(bench.client.permit())
+            with pytest.raises(Overloaded) as refused, bench.client.permit():
+                pass
+        assert refused.value.retry_after_s == retry_after_s
+
+    with_bench(tmp_path, test)
+
+
+def test_while_restarts_fail_requests_are_told_when_the_next_is_due(tmp_path: Path) -> None:
+    """The first restart is waited for; when it has failed, nobody knows."""
+
+    async def test(bench: Bench) -> None:
+        bench.page.engine_stopped(NOW + 3, is_returning=True)
+        with bench.client.permit():
+            pass
+        bench.page.engine_stopped(NOW + 6.5, is_returning=False)
+        with pytest.raises(Unavailable) as refused, bench.client.permit():
+            pass
+        assert refused.value.retry_after_s == 7
+
+    with_bench(tmp_path, test)
+
+
+def test_before_the_first_engine_nothing_is_accepted(tmp_path: Path) -> None:
+    """There is no telling yet how many places there are."""
+
+    async def run() -> None:
+        client = EngineClient(f"ipc://{tmp_path}/socket", SharedPage(tmp_path / "page"), 0)
+        with pytest.raises(Unavailable), client.permit():
+            pass
+        client.close()
+
+    asyncio.run(run())

@@ -1,0 +1,126 @@
+"""Linear layers: packed ones are the same, 8-bit ones as near as 8 bits allow, row by row."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from app.checkpoint import open_checkpoint
+from app.engine.kv_slots import PrefixRows
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.model.linear import LinearLayers, PackedLinear, replace_linear_layers
+from app.model.loading import Kosmos2Model, load_model, weights_bytes
+from app.model.quantised import Int8Linear
+from app.settings import EMBEDDED_CHECKPOINT
+
+
+def random_layer(num_inputs: int = 192, num_outputs: int = 77) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(num_inputs)
+    weight = torch.randn(num_outputs, num_inputs, generator=generator) / num_inputs**0.5
+    return weight, torch.randn(num_outputs, generator=generator)
+
+
+def embedded(linear: LinearLayers, dtype: torch.dtype = torch.float32) -> Kosmos2Model:
+    checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
+    prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
+    cpu = torch.device("cpu")
+    return load_model(checkpoint, prefix, 512, cpu, dtype, lambda _: None, linear)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 33])
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_only_the_weights_lose_precision(num_rows: int, factor: float) -> None:
+    """Weights that 8 bits hold exactly leave the inputs' error alone, which is that of 14 bits."""
+    generator = torch.Generator().manual_seed(1)
+    levels = torch.randint(-127, 128, (77, 192), generator=generator).float()
+    levels[:, 0] = 127
+    weight = levels * 2.0**-7
+    inputs = factor * torch.randn(num_rows, 192, generator=generator)
+    outputs = Int8Linear(weight, None)(inputs)
+    expected = inputs.double() @ weight.double().T
+    assert (outputs - expected).abs().max() < 2e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(192,), (3, 192), (2, 5, 192)])
+def test_it_stands_in_for_a_linear_layer(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Any shape and dtype come out as from a linear layer, within 2 % of the largest output."""
+    weight, bias = random_layer()
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    outputs = Int8Linear(weight.to(dtype), bias.to(dtype))(inputs)
+    expected = functional.linear(inputs, weight.to(dtype), bias.to(dtype))
+    assert outputs.dtype == dtype
+    assert outputs.shape == expected.shape
+    assert (outputs - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize("factor", [0.0, 50.0, 1e4])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_row_beside_one_fifty_times_larger_is_what_it_is_alone(factor: float, place: int) -> None:
+    """One scale for all rows would leave the small row a few of its levels: answers would mix."""
+    weight, bias = random_layer()
+    layer = Int8Linear(weight, bias)
+    small, large = torch.randn(2, 192, generator=torch.Generator().manual_seed(3))
+    rows = torch.stack([factor * large] * 3)
+    rows[place] = small
+    assert torch.equal(layer(rows)[place], layer(small[None])[0])
+
+
+def test_a_row_of_zeros_gives_the_bias() -> None:
+    weight, bias = random_layer()
+    assert torch.equal(Int8Linear(weight, bias)(torch.zeros(1, 192))[0], bias)
+
+
+def test_extreme_weights_and_inputs_do_not_overflow() -> None:
+    """Sums of pairs in 16 bits, as older processors make them, would be cut off."""
+    weight, inputs = torch.ones(8, 4096), torch.ones(2, 4096)
+    weight[:, ::2] = -1
+    outputs = Int8Linear(weight, None)(torch.cat([inputs, inputs * weight[:2]]))
+    assert torch.equal(outputs[:, 0].round(), torch.tensor([0.0, 0.0, 4096.0, 4096.0]))
+
+
+@pytest.mark.parametrize("make", [Int8Linear, PackedLinear])
+def test_every_linear_layer_within_is_replaced(make: type[nn.Module]) -> None:
+    module = nn.Sequential(nn.Linear(4, 5), nn.ModuleDict({"a": nn.Linear(5, 6)}), nn.LayerNorm(6))
+    replace_linear_layers(module, make)
+    assert not any(isinstance(each, nn.Linear) for each in module.modules())
+    assert sum(isinstance(each, make) for each in module.modules()) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(192,), (1, 192), (3, 192), (2, 5, 192)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_packed_weights_are_the_same_layer(
+    dtype: torch.dtype, shape: tuple[int, ...], with_bias: bool
+) -> None:
+    """Only the order of additions may differ: within a few roundings of the largest output."""
+    weight, bias = (tensor.to(dtype) for tensor in random_layer())
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(4)).to(dtype)
+    outputs = PackedLinear(weight, bias if with_bias else None)(inputs)
+    expected = functional.linear(inputs, weight, bias if with_bias else None)
+    assert outputs.dtype == dtype
+    assert outputs.shape == expected.shape
+    assert (outputs - expected).abs().max() < 4 * torch.finfo(dtype).eps * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("linear", LinearLayers)
+def test_the_weights_take_the_memory_that_was_planned(
+    dtype: torch.dtype, linear: LinearLayers
+) -> None:
+    """Slots are counted from what the plan leaves; scales and position codes are under 4 %."""
+    planned = weights_bytes(open_checkpoint(str(EMBEDDED_CHECKPOINT)), dtype, linear)
+    assert planned <= embedded(linear, dtype).num_bytes <= 1.04 * planned
+
+
+@torch.no_grad()
+def test_a_model_of_packed_layers_computes_the_same() -> None:
+    """Those of the vision tower too, which `transformers` calls."""
+    plain, packed = embedded(LinearLayers.PLAIN), embedded(LinearLayers.PACKED)
+    pixels = torch.randint(256, (2, 224, 224, 3), dtype=torch.uint8)
+    torch.testing.assert_close(packed.vision(pixels), plain.vision(pixels), rtol=0, atol=1e-5)
+    embedded_rows = torch.randn(2, 9, 192)
+    hidden = [m.decoder(embedded_rows, PrefixRows(), mask=None)[:, -1] for m in (plain, packed)]
+    torch.testing.assert_close(hidden[1], hidden[0], rtol=0, atol=1e-4)
+    logits = [m.decoder.logits(h) for m, h in zip((plain, packed), hidden, strict=True)]
+    torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=1e-3)

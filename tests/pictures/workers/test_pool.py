@@ -1,0 +1,256 @@
+"""Users' pictures are opened in processes of their own: a bad one harms nobody but itself."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Collection
+
+import psutil
+import pytest
+from PIL import Image
+
+from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
+from app.pictures.decode import decode_picture
+from app.pictures.marks import Mark
+from app.pictures.workers import limits, process
+from app.pictures.workers.pool import PicturePool
+from app.settings import Settings
+from harness.bombs import (
+    gif_of_a_long_comment,
+    jpeg_of_many_scans,
+    jpeg_of_many_segments,
+    png_of_many_chunks,
+    tiff_of_a_large_tile,
+    tiff_of_many_tags,
+)
+from harness.formats import ALL_FILES, file_of
+from harness.mutants import mutants
+from harness.pictures import picture_file
+from harness.waiting import eventually
+
+PICTURE = picture_file()
+ENDLESS = jpeg_of_many_scans(2000, 200_000)
+MARK = Mark("a disc", ((40.0, 30.0, 160.0, 120.0),), (0.5,))
+
+
+def with_pool(
+    use: Callable[[PicturePool], Awaitable[None]], num_processes: int = 1, max_pixels: int = 10**7
+) -> None:
+    """Use a pool of processes from its start to its end."""
+
+    async def run() -> None:
+        settings = Settings(picture_processes=num_processes, max_image_pixels=max_pixels)
+        async with PicturePool(settings) as pool:
+            await use(pool)
+
+    asyncio.run(run())
+
+
+def children() -> list[psutil.Process]:
+    """The picture processes that run now; programs that other tests share may run beside them."""
+    return [child for child in psutil.Process().children() if opens_pictures(child)]
+
+
+def opens_pictures(child: psutil.Process) -> bool:
+    """Whether it is a picture process, by its command line."""
+    try:
+        return process.__name__ in child.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
+
+
+async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Process:
+    """A picture process not known so far, once it has been at work for a moment."""
+    working: list[psutil.Process] = []
+
+    def is_at_work() -> bool:
+        others = [child for child in children() if child not in known]
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            working[:] = [child for child in others if sum(child.cpu_times()[:2]) > 0.5]
+        return bool(working)
+
+    assert await asyncio.to_thread(eventually, is_at_work)
+    return working[0]
+
+
+def test_a_picture_is_what_the_decoder_makes_of_it() -> None:
+    async def use(pool: PicturePool) -> None:
+        decoded = await pool.decode(PICTURE)
+        expected = decode_picture(PICTURE, max_pixels=10**7)
+        assert (decoded.width, decoded.height, decoded.exif_orientation) == (320, 240, 1)
+        assert decoded.pixels == expected.pixels
+        through_jpeg = await pool.decode(PICTURE, jpeg_round_trip=True)
+        assert through_jpeg.pixels != decoded.pixels
+        assert (await pool.draw(PICTURE, [MARK], "image/webp", "pixel"))[8:12] == b"WEBP"
+
+    with_pool(use)
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (b"no picture", InvalidImage),
+        (PICTURE[:-100], InvalidImage),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", UnsupportedImageFormat),
+        (file_of(Image.new("1", (4000, 4000)), "PNG"), ImageTooLarge),
+    ],
+)
+def test_what_is_said_of_a_picture_is_said_by_its_process(
+    image: bytes, error: type[RequestError]
+) -> None:
+    async def use(pool: PicturePool) -> None:
+        with pytest.raises(error):
+            await pool.decode(image)
+        with pytest.raises(error):
+            await pool.draw(image, [], "image/png", "pixel")
+
+    with_pool(use)
+
+
+def test_so_many_pictures_are_decoded_at_once_and_no_more() -> None:
+    """The others wait their turn; none is lost."""
+
+    async def use(pool: PicturePool) -> None:
+        decoded = await asyncio.gather(*(pool.decode(PICTURE) for _ in range(40)))
+        assert len(decoded) == 40
+        assert len(children()) == 2
+
+    with_pool(use, num_processes=2)
+
+
+def test_a_picture_that_ends_its_process_twice_is_refused_and_others_are_served() -> None:
+    """As a flaw in a decoder would; the fault is its own, so it is told of."""
+
+    async def use(pool: PicturePool) -> None:
+        doomed = asyncio.create_task(pool.decode(ENDLESS))
+        first = await until_one_works()
+        first.send_signal(signal.SIGSEGV)
+        (await until_one_works([first])).send_signal(signal.SIGSEGV)
+        assert (await pool.decode(PICTURE)).width == 320
+        with pytest.raises(InvalidImage, match="within the limits"):
+            await doomed
+        assert (await pool.decode(PICTURE)).width == 320
+
+    with_pool(use)
+
+
+def test_a_picture_whose_process_was_ended_by_another_fault_is_decoded_again() -> None:
+    """The system ends processes when memory is short, whoever took it."""
+
+    async def use(pool: PicturePool) -> None:
+        assert (await pool.decode(PICTURE)).width == 320
+        for child in children():
+            child.kill()
+        assert (await pool.decode(PICTURE)).width == 320
+
+    with_pool(use)
+
+
+def test_a_client_that_leaves_does_not_take_the_process_along() -> None:
+    """Its picture is finished, then others are served by the same process."""
+
+    async def use(pool: PicturePool) -> None:
+        [before] = children()
+        left = asyncio.create_task(pool.decode(file_of(Image.new("RGB", (3000, 3000)), "PNG")))
+        await asyncio.sleep(0)  # lets it begin
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        assert (await pool.decode(PICTURE)).width == 320
+        assert children() == [before]
+
+    with_pool(use)
+
+
+def test_a_defect_of_ours_is_not_blamed_on_the_picture() -> None:
+    """A process that ends by itself has met what nobody foresaw."""
+
+    async def use(pool: PicturePool) -> None:
+        with pytest.raises(RuntimeError, match="exit code 1"):
+            await pool.draw(PICTURE, [MARK], "image/gif", "pixel")  # type: ignore[arg-type]
+        assert (await pool.decode(PICTURE)).width == 320
+
+    with_pool(use)
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="the system keeps no limit")
+def test_a_file_that_unpacks_to_gigabytes_is_refused_within_the_limit() -> None:
+    """700 MB of zeros lie in 3 MB."""
+
+    async def use(pool: PicturePool) -> None:
+        with pytest.raises(InvalidImage):
+            await pool.decode(tiff_of_a_large_tile(26_000))
+        [child] = children()
+        limit, _ = child.rlimit(psutil.RLIMIT_DATA)
+        assert limit < 600 * 10**6
+        assert child.memory_info().rss < limit
+
+    with_pool(use, max_pixels=10**6)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        png_of_many_chunks(20_000),
+        gif_of_a_long_comment(2_000_000),
+        jpeg_of_many_segments(b"\xe1", 20_000),
+        jpeg_of_many_segments(b"\xfe", 20_000),
+        tiff_of_many_tags(1_000, 1_000_000),
+        jpeg_of_many_scans(500, 10),
+        tiff_of_a_large_tile(5_000),
+    ],
+    ids=["chunks", "comment", "EXIF", "comments", "tags", "scans", "tile"],
+)
+def test_a_bomb_is_answered_and_leaves_its_process_small(bomb: bytes) -> None:
+    """Decoded or refused: metadata that unfold cost no more than the file could cost anyway."""
+
+    async def use(pool: PicturePool) -> None:
+        [before] = children()
+        with contextlib.suppress(InvalidImage):
+            await pool.decode(bomb)
+        assert (await pool.decode(PICTURE)).width == 320
+        assert children() == [before]
+        assert before.memory_info().rss < 200 * 10**6
+
+    with_pool(use)
+
+
+@pytest.mark.large
+def test_a_file_that_takes_hours_is_refused_after_its_time() -> None:
+    """Each scan of a progressive JPEG is a pass over all pixels, and takes a few bytes."""
+
+    async def use(pool: PicturePool) -> None:
+        [before] = children()
+        with pytest.raises(InvalidImage, match="within the limits"):
+            await pool.decode(ENDLESS)
+        assert not before.is_running()
+        assert (await pool.decode(PICTURE)).width == 320
+
+    assert limits.PROCESSOR_S <= 20
+    with_pool(use)
+
+
+def test_what_decoders_print_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    """Those in C write to standard error what they think of a picture, and parts of it."""
+    broken = [
+        mutant
+        for name in ("LZW TIFF", "JPEG TIFF", "TIFF with metadata")
+        for mutant in mutants(ALL_FILES[name], 30, "noisy")
+    ]
+
+    async def use(pool: PicturePool) -> None:
+        await asyncio.gather(*(pool.decode(file) for file in broken), return_exceptions=True)
+
+    with_pool(use)
+    assert capfd.readouterr().err == ""
+
+
+def test_at_the_end_no_process_is_left() -> None:
+    """Not even one that is at work."""
+
+    async def use(pool: PicturePool) -> None:
+        abandoned = asyncio.create_task(pool.decode(ENDLESS))
+        await until_one_works()
+        abandoned.cancel()
+
+    with_pool(use, num_processes=2)
+    assert children() == []

@@ -1,0 +1,181 @@
+"""The documents tell what is so: links, commands, settings, tasks, and the README's own request."""
+
+import ast
+import doctest
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from app.commands.cli import cli
+from app.grounding.tasks import TASKS, Use
+from app.settings import Settings
+from harness.imports import read_package
+from harness.service import running_service
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
+
+MODULES_WITH_EXAMPLES = [
+    name
+    for package in ("app", "reliability")
+    for name, tree in read_package(ROOT / package).items()
+    if ">>> " in ast.unparse(tree)
+]
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"(?:app|benchmarks|deploy|docs|reliability|scripts|tests|training)/[\w./-]*")
+CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+REQUEST = re.compile(r"^```sh\n(curl [^\n]+)\n```\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SETTING = re.compile(r"^\| `KOSMOS2_(\w+)` \| (`?)(.+?)`? \|", re.MULTILINE)
+TASK = re.compile(r"^\| `(\w+)` \| (.*?)\|", re.MULTILINE)
+
+
+def code_lines(document: Path) -> Iterator[str]:
+    """Every line of a document that stands in a code block, and every piece of code in a line."""
+    for block, piece in CODE.findall(document.read_text()):
+        yield from (block or piece).splitlines()
+
+
+def anchors(document: Path) -> set[str]:
+    """What can be linked to in a document: its headings, as they are written in an address."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def is_broken(document: Path, link: str) -> bool:
+    """Whether a link to something of this project leads nowhere."""
+    if re.match(r"\w+:", link):
+        return False
+    path, _, anchor = link.partition("#")
+    target = document.parent / path if path else document
+    return not target.exists() or bool(anchor and anchor not in anchors(target))
+
+
+def structure(value: Any) -> Any:
+    """The same with types in place of values; of a list the first element stands for all."""
+    if isinstance(value, dict):
+        return {key: structure(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [structure(inner) for inner in value[:1]]
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    """Those to other hosts are not followed: tests make no connections."""
+    assert [link for link in LINK.findall(document.read_text()) if is_broken(document, link)] == []
+
+
+def test_every_file_that_is_named_exists() -> None:
+    """A map with places that are gone leads strangers astray."""
+    lines = [line for document in DOCUMENTS for line in code_lines(document)]
+    named = {line for line in lines if PATH.fullmatch(line)}
+    assert "app/commands/cli.py" in named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_part_of_the_package_is_on_the_map() -> None:
+    """Whoever opens ARCHITECTURE.md has to find what they look at."""
+    parts = {f"app/{path.name}/" for path in (ROOT / "app").iterdir() if path.is_dir()}
+    parts |= {f"app/{path.name}" for path in (ROOT / "app").glob("*.py")}
+    named = set(code_lines(ROOT / "ARCHITECTURE.md"))
+    assert sorted(parts - named - {"app/__init__.py", "app/__pycache__/"}) == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """A stranger types what is written."""
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    lines = [line for document in DOCUMENTS for line in code_lines(document)]
+    named = {name for line in lines for name in re.findall(r"\bmake ([a-z][a-z-]*)", line)}
+    assert {"run", "test"} <= named <= targets
+
+
+def test_every_command_and_option_that_is_named_exists() -> None:
+    """A stranger types what is written."""
+    commands = {
+        name: {"--help", *(option for parameter in command.params for option in parameter.opts)}
+        for name, command in get_command(cli).commands.items()
+    }
+    lines = [line for document in DOCUMENTS for line in code_lines(document)]
+    used = [use for line in lines for use in re.findall(r"(?:^|/)kosmos2 ([a-z]+)(.*)", line)]
+    assert {"serve", "ground"} <= {name for name, _ in used} <= commands.keys()
+    unknown = [
+        (name, option)
+        for name, rest in used
+        for option in re.findall(r"--[a-z-]+", rest)
+        if option not in commands[name]
+    ]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)
+def test_the_examples_of_docstrings_are_true(module: str) -> None:
+    """An example that is wrong is worse than none."""
+    results = doctest.testmod(import_module(module))
+    assert results.attempted > 0
+    assert results.failed == 0
+
+
+def test_the_settings_in_the_readme_are_those_there_are() -> None:
+    """All of them, with their defaults; words stand where the default is worked out."""
+    told = {
+        name.lower(): (bool(is_value), cell) for name, is_value, cell in SETTING.findall(README)
+    }
+    assert told.keys() == Settings.model_fields.keys()
+    for name, (is_value, cell) in told.items():
+        default = Settings.model_fields[name].default
+        is_worked_out = default in (None, ()) or name == "model"
+        assert is_value != is_worked_out, name
+        assert is_worked_out or getattr(Settings(**{name: cell}), name) == default, name
+
+
+def test_the_tasks_in_the_readme_are_those_there_are() -> None:
+    """All of them, with the fields that each takes."""
+    table = README[README.index("## Tasks") : README.index("## Settings")]
+    told = {name: ("`text`" in needs, "`regions`" in needs) for name, needs in TASK.findall(table)}
+    taken = {
+        task.name: (task.text is not Use.REFUSED, task.regions is not Use.REFUSED)
+        for task in TASKS.values()
+    }
+    assert told == taken
+
+
+@pytest.fixture(scope="module")
+def real_answer() -> dict[str, Any]:
+    """What a service answers to the README's curl."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    curl, _ = readme_request()
+    with running_service() as service:
+        command = shlex.split(curl.replace("http://127.0.0.1:8000", service.url))
+        done = subprocess.run([*command, "--silent"], cwd=ROOT, capture_output=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def readme_request() -> tuple[str, dict[str, Any]]:
+    """The README's curl, and the answer that stands below it."""
+    (request,) = REQUEST.findall(README)
+    return request[0], json.loads(request[1])
+
+
+def test_the_answer_in_the_readme_has_the_form_of_a_real_one(real_answer: dict[str, Any]) -> None:
+    """Strangers write their programs after it."""
+    assert structure(readme_request()[1]) == structure(real_answer)
+
+
+def test_the_answer_in_the_readme_says_what_a_real_one_says(real_answer: dict[str, Any]) -> None:
+    """Another embedded checkpoint says something else; then the README has to say it too."""
+    _, told = readme_request()
+    assert (told["text"], told["markup"]) == (real_answer["text"], real_answer["markup"])

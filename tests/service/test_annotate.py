@@ -1,0 +1,125 @@
+"""`POST /v1/annotate`: the picture comes back with boxes and phrases drawn on it."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.contract.response_models import AnswerBody
+from harness.pictures import picture_file
+from harness.service import RunningService
+from tests.service.test_problems import problem
+
+PICTURE = picture_file((400, 300))
+ENTITIES = json.dumps([{"phrase": "a disc", "boxes": [{"xyxy": [50, 40, 200, 150], "score": 0.5}]}])
+
+
+def annotate(
+    client: httpx.Client, accept: str | None = None, image: bytes = PICTURE, **fields: str
+) -> httpx.Response:
+    headers = {} if accept is None else {"Accept": accept}
+    return client.post("/v1/annotate", files={"image": image}, data=fields, headers=headers)
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type", "kind"),
+    [
+        (None, "image/png", "PNG"),
+        ("image/*", "image/png", "PNG"),
+        ("image/jpeg", "image/jpeg", "JPEG"),
+        ("image/webp;q=0.9, image/png;q=0.1", "image/webp", "WEBP"),
+    ],
+)
+def test_the_picture_comes_as_the_client_likes_it(
+    client: httpx.Client, accept: str | None, media_type: str, kind: str
+) -> None:
+    response = annotate(client, accept, task="brief_caption")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == media_type
+    image = Image.open(io.BytesIO(response.content))
+    assert (image.format, image.size) == (kind, (400, 300))
+    assert (pixels(response.content) != pixels(PICTURE)).any()
+
+
+def test_what_nobody_can_draw_is_not_acceptable(client: httpx.Client) -> None:
+    content = problem(annotate(client, "image/avif", task="brief_caption"))
+    assert (content["status"], content["code"]) == (406, "not_acceptable")
+
+
+def test_json_gives_the_answer_and_the_picture_in_one_run(client: httpx.Client) -> None:
+    content: dict[str, Any] = annotate(client, "application/json", task="brief_caption").json()
+    annotated = content.pop("annotated")
+    AnswerBody.model_validate(content, strict=True)
+    assert annotated["media_type"] == "image/png"
+    assert pixels(base64.b64decode(annotated["base64"])).shape == (300, 400, 3)
+
+
+def test_given_entities_are_drawn_and_no_model_runs(
+    client: httpx.Client, service: RunningService
+) -> None:
+    """The edges of the box change, its inside does not."""
+    before = service.metric("kosmos2_generation_tokens_total")
+    drawn = pixels(annotate(client, entities=ENTITIES).content)
+    changed = np.argwhere((drawn != pixels(PICTURE)).any(axis=-1))
+    assert service.metric("kosmos2_generation_tokens_total") == before
+    assert (abs(changed[:, 0] - 40) <= 4).any()
+    assert (abs(changed[:, 1] - 200) <= 4).any()
+    assert (drawn[90:100, 120:130] == pixels(PICTURE)[90:100, 120:130]).all()
+
+
+def test_entities_of_an_answer_can_be_sent_as_they_are(client: httpx.Client) -> None:
+    answer = annotate(client, "application/json", task="brief_caption").json()
+    again = annotate(client, entities=json.dumps(answer["entities"]))
+    assert (pixels(again.content) == pixels(base64.b64decode(answer["annotated"]["base64"]))).all()
+
+
+def test_scores_are_optional(client: httpx.Client) -> None:
+    with_scores = annotate(client, entities=ENTITIES).content
+    without = annotate(client, entities=ENTITIES, show_scores="false").content
+    assert (pixels(with_scores) != pixels(without)).any()
+
+
+def test_normalised_boxes_are_those_of_the_picture(client: httpx.Client) -> None:
+    boxes = [{"xyxy": [50 / 400, 40 / 300, 200 / 400, 150 / 300], "score": 0.5}]
+    normalised = json.dumps([{"phrase": "a disc", "boxes": boxes}])
+    in_parts = annotate(client, entities=normalised, box_format="normalized").content
+    assert (pixels(in_parts) == pixels(annotate(client, entities=ENTITIES).content)).all()
+
+
+def test_no_metadata_is_kept(client: httpx.Client) -> None:
+    """Where a picture was taken is nobody's business but its owner's."""
+    exif = Image.Exif()
+    exif[0x010E] = "a planted marker"
+    file = io.BytesIO()
+    Image.open(io.BytesIO(PICTURE)).save(file, "JPEG", exif=exif, comment=b"a planted marker")
+    for accept in ("image/png", "image/jpeg", "image/webp"):
+        content = annotate(client, accept, file.getvalue(), entities=ENTITIES).content
+        assert b"planted" not in content
+        assert not Image.open(io.BytesIO(content)).getexif()
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({}, "task"),
+        ({"task": "brief_caption", "entities": ENTITIES}, "task"),
+        ({"entities": ENTITIES, "text": "a cat"}, "text"),
+        ({"task": "brief_caption", "stream": "true"}, "stream"),
+        ({"entities": "[{}]"}, "entities[0].boxes"),
+        ({"entities": '[{"boxes": [{"xyxy": [1, 2, 3]}]}]'}, "entities[0].boxes[0].xyxy"),
+        ({"entities": '[{"boxes": [{"xyxy": [1, 2, 3, NaN]}]}]'}, "entities[0].boxes[0].xyxy[3]"),
+    ],
+)
+def test_each_mistake_is_told(client: httpx.Client, fields: dict[str, str], wrong: str) -> None:
+    content = problem(annotate(client, **fields))
+    assert content["code"] == "invalid_request"
+    assert wrong in {each["field"] for each in content["errors"]}

@@ -1,0 +1,189 @@
+"""Connections that are held for nothing are closed; what is not HTTP is told so."""
+
+import socket
+from time import monotonic
+
+import psutil
+import pytest
+
+from app.http.protocol import MAX_HEADER_BYTES, MAX_PIPELINED
+from harness.formats import file_of
+from harness.pictures import noise
+from harness.service import RunningService
+from harness.waiting import eventually
+from harness.wire import Reply, connected, dribble, is_closed, receive, request
+
+FORM = "Content-Type: multipart/form-data; boundary=x"
+HEALTH = request("GET", "/livez")
+
+
+def answer_to(service: RunningService, *parts: bytes) -> Reply:
+    """What comes back for parts that are sent at once, one after the other."""
+    with connected(service.url) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return receive(connection)
+
+
+def is_problem(reply: Reply, status: int, code: str) -> bool:
+    """Whether a response is a problem, as the application's own are, and ends the connection."""
+    return (
+        reply.status == status
+        and b"content-type: application/problem+json" in reply.head
+        and b"connection: close" in reply.head
+        and reply.content["code"] == code
+        and reply.content["request_id"].encode() in reply.head
+    )
+
+
+def test_headers_that_never_end_are_told(impatient: RunningService) -> None:
+    with connected(impatient.url) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert is_problem(receive(connection), 408, "request_timeout")
+        assert is_closed(connection)
+
+
+def test_headers_are_timed_as_a_whole(impatient: RunningService) -> None:
+    """One byte now and then buys no time."""
+    began = monotonic()
+    with connected(impatient.url) as connection:
+        assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
+        assert is_problem(receive(connection), 408, "request_timeout")
+    assert monotonic() - began < 30
+
+
+def test_later_headers_of_a_connection_are_timed_too(impatient: RunningService) -> None:
+    with connected(impatient.url) as connection:
+        connection.sendall(HEALTH)
+        assert receive(connection).status == 200
+        assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
+        assert is_problem(receive(connection), 408, "request_timeout")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+def test_a_connection_without_a_request_is_closed(impatient: RunningService, sent: bytes) -> None:
+    with connected(impatient.url) as connection:
+        connection.sendall(sent)
+        assert receive(connection).status in {0, 408}
+
+
+def test_empty_lines_buy_no_time(impatient: RunningService) -> None:
+    with connected(impatient.url) as connection:
+        assert dribble(connection, b"\r\n" * 500)
+
+
+def test_a_connection_that_is_kept_alive_is_closed_without_a_word(
+    impatient: RunningService,
+) -> None:
+    """A late answer would be taken for that to the next request."""
+    with connected(impatient.url) as connection:
+        connection.sendall(HEALTH)
+        assert receive(connection).status == 200
+        assert is_closed(connection)
+
+
+def test_a_connection_is_kept_for_the_next_request(impatient: RunningService) -> None:
+    with connected(impatient.url) as connection:
+        for _ in range(5):
+            connection.sendall(HEALTH)
+            assert receive(connection).status == 200
+
+
+def test_a_body_that_never_ends_is_told(impatient: RunningService) -> None:
+    head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 500")
+    with connected(impatient.url) as connection:
+        connection.sendall(head + b"--x")
+        assert is_problem(receive(connection), 408, "request_timeout")
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /livez HTTP/1.1\r\nX: " + b"a" * (MAX_HEADER_BYTES + 1),
+        request("GET", "/livez", "X: " + "a" * MAX_HEADER_BYTES),
+        request("GET", "/livez", *[f"X-{number}: a" for number in range(4000)]),
+        request("GET", "/" + "a" * MAX_HEADER_BYTES),
+        request("GET", "/livez?" + "a" * MAX_HEADER_BYTES),
+    ],
+)
+def test_headers_over_the_limit_are_told(impatient: RunningService, sent: bytes) -> None:
+    assert is_problem(answer_to(impatient, sent), 431, "headers_too_large")
+
+
+def test_headers_within_the_limit_pass(impatient: RunningService) -> None:
+    sent = request("GET", "/livez", "X: " + "a" * (MAX_HEADER_BYTES - 100))
+    assert answer_to(impatient, sent).status == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" * 20,  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"hello\r\n\r\n",
+        request("BREW", "/livez"),
+        request("GET", "/\xff"),
+        request("GET", "http://[::1/"),
+        request("GET", "/livez", "X: \0"),
+        request("GET", "/livez", "X\r: a"),
+        b"GET /livez HTTP/3.7\r\n\r\n",
+        *(
+            request("POST", "/v1/tasks", *lengths, body=b"zz\r\n{}\r\n0\r\n\r\n")
+            for lengths in (
+                ["Content-Length: -1"],
+                ["Content-Length: +5"],
+                ["Content-Length: 0x5"],
+                ["Content-Length: five"],
+                ["Content-Length: " + "9" * 30],
+                ["Content-Length: 5", "Content-Length: 6"],
+                ["Content-Length: 5", "Content-Length: 5"],
+                ["Content-Length: 5", "Transfer-Encoding: chunked"],
+                ["Transfer-Encoding: gzip"],
+                ["Transfer-Encoding: chunked"],
+            )
+        ),
+    ],
+)
+def test_what_is_not_http_is_told(impatient: RunningService, sent: bytes) -> None:
+    """Two lengths above all: what one server takes for a body, another takes for a request."""
+    assert is_problem(answer_to(impatient, sent), 400, "malformed_request")
+
+
+def test_a_few_requests_may_be_sent_at_once_but_not_thousands(impatient: RunningService) -> None:
+    """Each that waits takes memory, a hundred times its own length."""
+    with connected(impatient.url) as connection:
+        connection.sendall(HEALTH * MAX_PIPELINED)
+        replies = b""
+        while replies.count(b"HTTP/1.1 200") < MAX_PIPELINED:
+            replies += connection.recv(65536)
+    assert is_problem(answer_to(impatient, HEALTH * 5000), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "nothing"])
+def test_other_protocols_are_not_spoken(impatient: RunningService, protocol: str) -> None:
+    """Nobody gets past the keys by another door."""
+    upgrade = ("Connection: Upgrade", f"Upgrade: {protocol}", "Sec-WebSocket-Version: 13")
+    assert answer_to(impatient, request("GET", "/livez", *upgrade)).status == 200
+    assert answer_to(impatient, request("GET", "/v1/tasks", *upgrade)).status == 401
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_left(impatient: RunningService) -> None:
+    """The answer waits in memory for as long."""
+    picture = file_of(noise((400, 300)), "JPEG", quality=95)
+    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture
+    body += b'\r\n--x\r\nContent-Disposition: form-data; name="entities"\r\n\r\n[]\r\n--x--\r\n'
+    headers = ("Authorization: Bearer key", FORM, f"Content-Length: {len(body)}")
+
+    def is_held(port: int) -> bool:
+        processes = psutil.Process(impatient.process.pid).children(recursive=True)
+        ends = [end for process in processes for end in process.net_connections("tcp4")]
+        return any(end.raddr and end.raddr.port == port for end in ends)
+
+    with connected(impatient.url) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(MAX_PIPELINED):  # more than the system keeps for it
+            connection.sendall(request("POST", "/v1/annotate", *headers, body=body))
+        port = connection.getsockname()[1]
+        assert is_held(port)
+        assert eventually(lambda: not is_held(port))

@@ -1,0 +1,62 @@
+"""The examples of the documentation do what they say, against a running service."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from app.contract.examples import EXAMPLE_SCENE
+from harness.service import RunningService
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def load_python_example() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("example", EXAMPLES / "ground.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_python_example_prints_a_caption_and_finds_a_thing(service: RunningService) -> None:
+    printed = run(sys.executable, str(EXAMPLES / "ground.py"), service.url, str(EXAMPLE_SCENE))
+    assert "a " in printed.splitlines()[0]
+    assert "found a " in printed
+
+
+def test_the_python_example_tells_what_is_wrong(service: RunningService) -> None:
+    example = load_python_example()
+    with pytest.raises(RuntimeError, match="invalid_request: task"):
+        example.ground(service.url, EXAMPLE_SCENE, task="dance")
+
+
+def test_boxes_become_detections(service: RunningService) -> None:
+    """In three lines of the reader's own."""
+    pytest.importorskip("supervision", reason="supervision is the reader's own library")
+    example = load_python_example()
+    answer = example.ground(service.url, EXAMPLE_SCENE, task="brief_caption")
+    detections = example.to_detections(answer)
+    assert len(detections) == sum(len(entity["boxes"]) for entity in answer["entities"])
+    assert (detections.confidence > 0).all()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not on this machine")
+def test_the_javascript_example_prints_what_the_python_example_prints(
+    service: RunningService,
+) -> None:
+    printed = run("node", str(EXAMPLES / "ground.mjs"), service.url, str(EXAMPLE_SCENE))
+    example = load_python_example()
+    caption = example.ground(service.url, EXAMPLE_SCENE, task="brief_caption")
+    assert printed.splitlines()[0] == caption["answer"]
+    for entity in caption["entities"]:
+        assert entity["phrase"] in printed

@@ -1,0 +1,174 @@
+"""`POST /v1/ground` as multipart: what is asked, what is answered."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from app.contract.response_models import AnswerBody
+from app.grounding.tasks import TASKS
+from harness.pictures import picture_file
+
+PICTURE = picture_file()
+REGION = [{"boxes": [[40, 30, 160, 120]]}]
+FIELDS: dict[str, dict[str, str]] = {
+    "brief_caption": {},
+    "detailed_caption": {},
+    "phrase_grounding": {"text": "a red circle"},
+    "referring_expression_comprehension": {"text": "the red circle on the left"},
+    "referring_expression_generation": {"regions": json.dumps(REGION)},
+    "grounded_vqa": {"text": "What color is the circle?"},
+    "raw": {"text": "<grounding><phrase> a red circle</phrase>"},
+}
+
+
+def ask(client: httpx.Client, image: bytes = PICTURE, **fields: str) -> httpx.Response:
+    return client.post("/v1/ground", files={"image": ("name", image)}, data=fields)
+
+
+def answer(client: httpx.Client, image: bytes = PICTURE, **fields: str) -> dict[str, Any]:
+    response = ask(client, image, **fields)
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
+    return content
+
+
+def test_every_task_has_an_example_here() -> None:
+    assert FIELDS.keys() == TASKS.keys()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_answered_as_the_contract_says(client: httpx.Client, task: str) -> None:
+    """And the parts of the answer fit each other."""
+    content = answer(client, task=task, **FIELDS[task])
+    body = AnswerBody.model_validate(content, strict=True)
+    assert content.keys() == AnswerBody.model_fields.keys()
+    assert body.task == task
+    assert body.model == "kosmos2-shapes-demo"
+    assert body.answer == body.text[body.answer_start :]
+    assert body.seed is None
+    assert body.usage.prompt_tokens > 67
+    assert 1 <= body.usage.completion_tokens <= 128
+    for entity in body.entities:
+        assert body.text[slice(*entity.span)] == (entity.phrase or "")
+        for box in entity.boxes:
+            assert (box.score is None) == entity.from_prompt
+            assert box.score is None or 0 < box.score <= 1
+            x0, y0, x1, y1 = box.xyxy_normalized
+            assert 0 <= x0 < x1 <= 1
+            assert 0 <= y0 < y1 <= 1
+            assert box.xyxy == [x0 * 320, y0 * 240, x1 * 320, y1 * 240]
+
+
+def test_boxes_that_were_sent_come_back_as_the_prompts(client: httpx.Client) -> None:
+    """In the answer's grid, without a score."""
+    content = answer(client, task="referring_expression_generation", regions=json.dumps(REGION))
+    first = content["entities"][0]
+    assert first["phrase"] == "It"
+    assert first["from_prompt"] is True
+    assert first["boxes"][0]["score"] is None
+    assert first["boxes"][0]["patch_indices"] == [132, 495]
+    assert content["markup"].startswith(
+        "<grounding><phrase> It</phrase><object><patch_index_0132><patch_index_0495></object> is"
+    )
+
+
+def test_a_phrase_of_the_prompt_whose_box_was_generated_is_not_from_the_prompt(
+    client: httpx.Client,
+) -> None:
+    """`from_prompt` tells of boxes."""
+    content = answer(client, task="phrase_grounding", text="a red circle")
+    assert content["entities"][0]["phrase"] == "a red circle"
+    assert content["entities"][0]["from_prompt"] is False
+
+
+def test_a_region_of_a_question_is_written_into_it(client: httpx.Client) -> None:
+    regions = [{"phrase": "the circle", "boxes": [[0.1, 0.1, 0.5, 0.5]]}]
+    content = answer(
+        client,
+        task="grounded_vqa",
+        text="What color is the circle?",
+        regions=json.dumps(regions),
+        box_format="normalized",
+    )
+    assert content["markup"].startswith(
+        "<grounding> Question: What color is<phrase> the circle</phrase><object>"
+    )
+
+
+def test_without_grounding_there_are_no_boxes(client: httpx.Client) -> None:
+    content = answer(client, task="brief_caption", grounding="false")
+    assert content["entities"] == []
+    assert content["markup"].lstrip().startswith("An image of")
+
+
+def test_the_limit_of_new_tokens_ends_an_answer(client: httpx.Client) -> None:
+    content = answer(client, task="detailed_caption", max_new_tokens="2")
+    assert content["finish_reason"] == "length"
+    assert content["usage"]["completion_tokens"] == 2
+
+
+def test_a_sampled_answer_names_its_seed_and_comes_again_with_it(client: httpx.Client) -> None:
+    first = answer(client, task="detailed_caption", temperature="1.5")
+    again = answer(client, task="detailed_caption", temperature="1.5", seed=str(first["seed"]))
+    assert again["markup"] == first["markup"]
+    assert again["seed"] == first["seed"]
+
+
+def test_a_second_question_about_a_picture_reuses_its_prefix(client: httpx.Client) -> None:
+    picture = picture_file(color="olive")
+    assert answer(client, picture, task="brief_caption")["usage"]["cached_tokens"] == 0
+    assert answer(client, picture, task="detailed_caption")["usage"]["cached_tokens"] == 67
+
+
+def test_boxes_refer_to_the_upright_picture(client: httpx.Client) -> None:
+    """A phone's portrait picture is stored lying on its side."""
+    import io
+
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(PICTURE))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    content = answer(client, file.getvalue(), task="brief_caption")
+    assert content["image"] == {"width": 240, "height": 320, "exif_orientation": 6}
+
+
+def test_an_empty_field_counts_as_not_sent(client: httpx.Client) -> None:
+    assert answer(client, task="brief_caption", text="", regions="", seed="")["entities"] != []
+
+
+def test_defaults_may_be_sent(client: httpx.Client) -> None:
+    """Clients that generators make send all of them."""
+    sent = {"box_format": "pixel", "grounding": "true", "max_new_tokens": "128", "top_p": "1"}
+    assert answer(client, task="brief_caption", **sent)["entities"] != []
+
+
+def test_the_type_of_a_part_is_ignored(client: httpx.Client) -> None:
+    """A picture's type is decided by its bytes."""
+    response = client.post(
+        "/v1/ground",
+        files={"image": ("malware.exe", PICTURE, "text/plain")},
+        data={"task": "brief_caption"},
+    )
+    assert response.status_code == 200
+
+
+def test_an_answer_carries_the_id_that_was_asked_for(client: httpx.Client) -> None:
+    response = client.post(
+        "/v1/ground",
+        files={"image": PICTURE},
+        data={"task": "brief_caption"},
+        headers={"X-Request-ID": "trace-1.A_b"},
+    )
+    assert response.headers["X-Request-ID"] == response.json()["id"] == "trace-1.A_b"
+
+
+@pytest.mark.parametrize("asked", ["", "a b", "x" * 129, "ä".encode()])
+def test_an_id_that_is_none_is_replaced(client: httpx.Client, asked: Any) -> None:
+    response = client.get("/livez", headers={"X-Request-ID": asked})
+    assert response.headers["X-Request-ID"] != asked
+    assert len(response.headers["X-Request-ID"]) == 32

@@ -1,0 +1,127 @@
+"""Where keys are set, nobody calls without one, and nobody calls too often."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.pictures import picture_file
+from harness.service import RunningService, running_service
+from harness.wire import connected, receive, request
+from reliability.keys import KEY, OPEN, statuses_without_a_key
+from tests.service.test_problems import problem
+
+PICTURE = picture_file()
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RunningService]:
+    with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as running:
+        yield running
+
+
+def ask(service: RunningService, authorization: str | None) -> httpx.Response:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    files, data = {"image": PICTURE}, {"task": "brief_caption", "max_new_tokens": "1"}
+    return httpx.post(
+        f"{service.url}/v1/ground", files=files, data=data, headers=headers, timeout=60
+    )
+
+
+def ask_tasks(service: RunningService, key: str) -> int:
+    """The status of a request that costs nothing."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.get(f"{service.url}/v1/tasks", headers=headers).status_code
+
+
+def test_no_request_gets_in_without_a_key(guarded: RunningService) -> None:
+    """Every path in every spelling, with every header that nearly is one; `make keys` also by every
+    method. What is not HTTP is refused as such before anybody looks for a key.
+    """
+    statuses = statuses_without_a_key(guarded.url, ("GET", "POST"))
+    assert statuses.keys() <= {400, 401}
+    assert statuses[401] > 0.9 * statuses.total()
+
+
+def test_a_trailer_is_no_key(guarded: RunningService) -> None:
+    """It comes when the question has been decided."""
+    sent = request("POST", "/v1/tasks", "Transfer-Encoding: chunked", "Trailer: Authorization")
+    with connected(guarded.url) as connection:
+        connection.sendall(sent + f"0\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        assert receive(connection).status == 401
+
+
+def test_every_request_of_a_connection_needs_its_key(guarded: RunningService) -> None:
+    right, wrong = (
+        request("GET", "/v1/tasks", f"Authorization: Bearer {key}") for key in (KEY, "wrong")
+    )
+    with connected(guarded.url) as connection:
+        for sent, status in ((right, 200), (wrong, 401), (right, 200), (wrong, 401)):
+            connection.sendall(sent)
+            assert receive(connection).status == status
+
+
+@pytest.mark.parametrize("key", [KEY, "other-key"])
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
+def test_with_a_known_key_everybody_gets_in(guarded: RunningService, scheme: str, key: str) -> None:
+    sent = request("GET", "/v1/tasks", f"Authorization: {scheme}{key} ")
+    with connected(guarded.url) as connection:
+        connection.sendall(sent)
+        assert receive(connection).status == 200
+
+
+def test_who_is_not_let_in_is_told_how(guarded: RunningService) -> None:
+    response = ask(guarded, None)
+    assert problem(response)["code"] == "unauthorized"
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", [*OPEN, "/openapi.json", "/docs", "/docs/assets/swagger-ui.css"])
+def test_health_metrics_and_descriptions_need_no_key(guarded: RunningService, path: str) -> None:
+    assert httpx.get(guarded.url + path).status_code == 200
+
+
+def test_a_key_over_its_rate_is_told_when_to_come_back() -> None:
+    """Whatever HTTP process it meets; a minute may end among the calls, so there are five."""
+    with running_service(
+        api_keys=f"{KEY}, other-key", http_workers=2, requests_per_minute=2
+    ) as service:
+        responses = [ask(service, f"bearer {KEY}") for _ in range(5)]
+        refused = [response for response in responses if response.status_code == 429]
+        assert 1 <= len(refused) <= 3
+        assert {response.status_code for response in responses} == {200, 429}
+        assert problem(refused[0])["code"] == "rate_limited"
+        assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
+        assert ask(service, "Bearer other-key").status_code == 200
+
+
+def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
+    """In every HTTP process, at the next request; a file that is gone lets nobody in."""
+    file, renewed = tmp_path / "keys", tmp_path / "renewed"
+    file.write_text("first-key\n")
+    with running_service(api_keys_file=file, http_workers=2) as service:
+        assert ask_tasks(service, "first-key") == 200
+        renewed.write_text("second-key\nthird-key\n")
+        renewed.replace(file)
+        for _ in range(20):  # both processes are met
+            assert ask_tasks(service, "first-key") == 401
+            assert ask_tasks(service, "second-key") == 200
+        file.unlink()
+        for _ in range(20):
+            assert ask_tasks(service, "second-key") == 401
+        file.write_bytes(b"\xff\xfe not a text")
+        assert ask_tasks(service, "not") == 401
+        file.write_text("first-key\n")
+        assert ask_tasks(service, "first-key") == 200
+
+
+def test_no_key_stands_in_a_log() -> None:
+    """A key is named by a short hash of it."""
+    with running_service(api_keys="planted-marker") as service:
+        assert ask(service, "Bearer planted-marker").status_code == 200
+        assert ask(service, "Bearer planted-marker-too").status_code == 401
+        service.stop()
+        log = "\n".join(service.log)
+    assert "planted" not in log
+    assert '"key": "' in log

@@ -1,0 +1,95 @@
+"""Health, metrics, version, and the description of the whole."""
+
+import httpx
+
+from app.telemetry.metrics import OUTCOMES
+from harness.service import RunningService
+from tests.service.test_ground import ask
+
+
+def test_a_service_that_serves_is_alive_and_ready(client: httpx.Client) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_the_version_tells_what_runs_and_its_limits(client: httpx.Client) -> None:
+    content = client.get("/version").json()
+    assert content["model"] == {
+        "name": "kosmos2-shapes-demo",
+        "revision": None,
+        "embedded": True,
+        "dtype": "float32",
+        "device": "cpu",
+    }
+    assert content["defaults"]["no_repeat_ngram_size"] == 0
+    assert content["limits"]["max_image_pixels"] == 1_000_000
+    assert content["limits"]["slots"] == 32
+    assert content["limits"]["places"] == 32 + 4 * 32
+
+
+def test_requests_are_counted_by_task_and_outcome(
+    client: httpx.Client, service: RunningService
+) -> None:
+    """One request, one count, however it ends."""
+
+    def count(task: str, outcome: str) -> float:
+        assert outcome in OUTCOMES
+        labels = f'{{outcome="{outcome}",task="{task}"}}'
+        return service.metric(f"kosmos2_requests_total{labels}")
+
+    kinds = (("brief_caption", "completed"), ("brief_caption", "length"), ("unknown", "invalid"))
+    before = [count(*kind) for kind in kinds]
+    ask(client, task="brief_caption")
+    ask(client, task="brief_caption", max_new_tokens="1")
+    ask(client, task="dance")
+    assert [count(*kind) for kind in kinds] == [number + 1 for number in before]
+
+
+def test_the_series_of_all_processes_are_told_by_one(
+    client: httpx.Client, service: RunningService
+) -> None:
+    ask(client, task="brief_caption")
+    assert service.metric("kosmos2_kv_slots_total") == 32  # the engine's
+    assert service.metric("kosmos2_http_workers") == 1  # the supervisor's
+    assert service.metric("kosmos2_time_to_first_token_seconds_count") > 0  # the HTTP process's
+    assert service.metric('kosmos2_engine_step_seconds_count{phase="decode"}') > 0
+    assert service.metric('kosmos2_device_memory_bytes{kind="weights"}') > 0
+
+
+def test_no_route_of_the_description_is_without_a_summary(client: httpx.Client) -> None:
+    content = client.get("/openapi.json").json()
+    operations = [(p, m, op) for p, ms in content["paths"].items() for m, op in ms.items()]
+    assert {path for path, _, _ in operations} >= {
+        "/v1/ground",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/version",
+    }
+    assert all(operation.get("summary") for _, _, operation in operations)
+
+
+def test_the_description_names_every_field_of_the_form(client: httpx.Client) -> None:
+    content = client.get("/openapi.json").json()
+    body = content["paths"]["/v1/ground"]["post"]["requestBody"]
+    properties = body["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"image", "task", "text", "regions", "temperature", "seed"} <= properties.keys()
+    assert all("description" in each for each in properties.values())
+
+
+def test_fixed_length_lists_are_described_without_prefix_items(client: httpx.Client) -> None:
+    """Generators of mobile clients choke on `prefixItems`."""
+    assert "prefixItems" not in client.get("/openapi.json").text
+
+
+def test_a_browser_of_a_listed_origin_may_call_and_read_errors(client: httpx.Client) -> None:
+    """Errors carry the headers too, else a web page could not tell why it failed."""
+    for path in ("/livez", "/nowhere"):
+        answered = client.get(path, headers={"Origin": "https://app.example"})
+        assert answered.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert "X-Request-ID" in answered.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_browser_of_another_origin_may_not(client: httpx.Client) -> None:
+    answered = client.get("/livez", headers={"Origin": "https://other.example"})
+    assert "Access-Control-Allow-Origin" not in answered.headers

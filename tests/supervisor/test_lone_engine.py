@@ -1,0 +1,39 @@
+"""An engine without a server around it."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from time import monotonic
+
+import psutil
+import pytest
+
+from app.checkpoint import open_checkpoint
+from app.errors import Unavailable
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import SamplingParameters
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+from app.supervisor.lone_engine import running_engine
+from harness.requests import prompt_of
+
+
+def test_who_waits_for_an_engine_that_died_is_told(tireless: Path) -> None:
+    """`kosmos2 ground` has nobody who would start another."""
+    settings = Settings(model=str(tireless), slots=1)
+    tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
+    prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(224 * 224 * 3))
+    sampling = SamplingParameters(max_new_tokens=400)
+
+    async def run() -> None:
+        async with (
+            running_engine(settings, open_checkpoint(settings.model)) as engine,
+            aclosing(engine.generate(prompt, sampling, monotonic() + 600)) as generated,
+        ):
+            await anext(generated)
+            children = psutil.Process().children()
+            next(child for child in children if "app.engine.process" in child.cmdline()).kill()
+            with pytest.raises(Unavailable):
+                async for _ in generated:
+                    pass
+
+    asyncio.run(run())
