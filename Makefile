@@ -39,11 +39,12 @@ test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the pu
 	@$(BIN)/pytest -m "large or weights"
 
 fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
-	@$(BIN)/python -m reliability.fuzz --out benchmarks/results
+	@$(BIN)/python -m reliability.fuzz --out results/reliability
 
 check: $(INSTALLED) ## Check format, lint, types, architecture and tests, as .ci/run does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(MAKE) test
 
@@ -58,21 +59,21 @@ demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo, 
 eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
 
-bench: $(INSTALLED) ## Measure this service beside others, into benchmarks/results; takes hours
+bench: $(INSTALLED) ## Measure this service beside others, into results/benchmarks; takes hours
 	@$(call install-extra,bench)
 	@$(BIN)/python -m benchmarks
 
 chaos: $(INSTALLED) ## Break a loaded service for ten minutes, account for every request
-	@$(BIN)/python -m reliability.chaos --out benchmarks/results
+	@$(BIN)/python -m reliability.chaos --out results/reliability
 
 overload: $(INSTALLED) ## Offer once, twice, three times the capacity; takes four minutes
-	@$(BIN)/python -m reliability.overload --out benchmarks/results
+	@$(BIN)/python -m reliability.overload --out results/reliability
 
 soak: $(INSTALLED) ## Load a service for half an hour, watch its memory
-	@$(BIN)/python -m reliability.soak --out benchmarks/results
+	@$(BIN)/python -m reliability.soak --out results/reliability
 
 keys: $(INSTALLED) ## Try to get in without a key, by every path, method and header
-	@$(BIN)/python -m reliability.keys --out benchmarks/results
+	@$(BIN)/python -m reliability.keys --out results/reliability
 
 reliability: $(INSTALLED) ## Run soak, chaos, overload, fuzz, keys and audit; write docs/reliability.md; an hour
 	@$(call install-extra,audit)
@@ -86,7 +87,7 @@ dashboard: $(INSTALLED) ## Draw the dashboard from a run of two replicas, HAProx
 
 audit: $(INSTALLED) ## Ask PyPI for known flaws of every pinned package, and lint for security
 	@$(call install-extra,audit)
-	@$(BIN)/python -m reliability.audit --out benchmarks/results
+	@$(BIN)/python -m reliability.audit --out results/reliability
 
 sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to build/sbom.json (CycloneDX)
 	@$(call install-extra,audit)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Plot
 
 from benchmarks.machine import ROOT, describe_machine
 
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "results" / "benchmarks"
 QUICK_RESULTS = ROOT / "build" / "benchmarks"
 
 Row = Mapping[str, str | float | int | None]

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.machine import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "results" / "reliability"
 COMMANDS = {
     "chaos": "make chaos",
     "overload": "make overload",
@@ -36,7 +36,7 @@ class Line:
     Attributes:
         what: is shown.
         goal: what it has to be; blank: it is only told.
-        tool: whose result has it, as `reliability-TOOL.json`.
+        tool: whose result has it, as `TOOL.json`.
         read: takes it from there.
     """
 
@@ -185,7 +185,7 @@ capacity, plus that of the slowest of a hundred at capacity.
 its cache holds. Memory is what is resident of all processes together, without pages of files where
 the system tells them apart, since those belong to all who have them open; the mean of each minute
 is compared with that of the sixth. Descriptors are counted without the connections that clients
-keep open. `reliability-soak.jsonl` has every look.
+keep open. `soak.jsonl` has every look.
 
 **`make fuzz`** damages a picture of every format in a thousand ways, the same ones each time, and
 has them decoded; a tenth as many are sent to a running service, and so are requests of every kind,
@@ -197,9 +197,7 @@ security (ruff's `S` rules); a package that nobody could tell of counts as wrong
 flaws.
 """
 
-_PLOT = (
-    "\n![Memory, descriptors, threads and latency](../benchmarks/results/reliability-soak.png)\n"
-)
+_PLOT = "\n![Memory, descriptors, threads and latency](../results/reliability/soak.png)\n"
 
 
 def render(folder: Path) -> str:
@@ -216,7 +214,7 @@ def render(folder: Path) -> str:
 
 
 def _read(folder: Path, tool: str) -> Report | None:
-    file = folder / f"reliability-{tool}.json"
+    file = folder / f"{tool}.json"
     if not file.is_file():
         return None
     report: Report = json.loads(file.read_text())

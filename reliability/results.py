@@ -15,7 +15,7 @@ def tell(report: Mapping[str, Any], violations: Sequence[str], folder: Path | No
     Args:
         report: what was found; its `tool` names it.
         violations: what was not to be.
-        folder: where the line is kept as `reliability-TOOL.json`; none: nowhere.
+        folder: where the line is kept as `TOOL.json`; none: nowhere.
 
     Returns:
         The exit code: 1 when something was violated.
@@ -30,5 +30,5 @@ def tell(report: Mapping[str, Any], violations: Sequence[str], folder: Path | No
     print(line)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"reliability-{report['tool']}.json").write_text(line + "\n")
+        (folder / f"{report['tool']}.json").write_text(line + "\n")
     return 1 if violations else 0

@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a folder for what is found, and the plot")
     arguments = parser.parse_args()
     folder: Path | None = arguments.out
-    lines = None if folder is None else folder / "reliability-soak.jsonl"
+    lines = None if folder is None else folder / "soak.jsonl"
     if lines is not None:
         lines.parent.mkdir(parents=True, exist_ok=True)
         lines.unlink(missing_ok=True)
@@ -152,7 +152,7 @@ def main() -> int:
     growth = growth_of(rows, min(SETTLED_AFTER_S, arguments.seconds / 6))
     report = to_report(rows, result, growth, arguments.seconds) | {"machine": machine}
     if folder is not None:
-        draw_soak(rows, folder / "reliability-soak.png")
+        draw_soak(rows, folder / "soak.png")
     failures = {code: n for code, n in result.errors.items() if code != "overloaded"}
     failed = [f"requests failed: {failures}"] if failures else []
     return tell(report, growth.violations + failed, folder)

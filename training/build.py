@@ -15,13 +15,12 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import Packer, TrainingScenes
 from training.example_scenes import draw_example_scenes
 from training.export import export
 from training.model import ModelSize, build_model
 from training.team import Team
-from training.tokenizer import MAX_POSITIONS, encode, train_tokenizer
+from training.tokenizer import MAX_POSITIONS, as_served, encode, train_tokenizer
 from training.trainer import ALONE, Lesson, Schedule, Trainer
 from training.world import COLOURS, SHAPES
 
@@ -44,7 +43,7 @@ def make_trainer(
     torch.manual_seed(seed)
     first_cell = tokenizer.convert_tokens_to_ids("<patch_index_0000>")
     model = build_model(size, len(tokenizer), first_cell, MAX_POSITIONS)
-    prefix = Kosmos2Tokenizer(tokenizer).prefix_ids
+    prefix = as_served(tokenizer).prefix_ids
     # Faster than the fused kernel in bfloat16 on a CPU, and the same to the weights.
     model.set_attn_implementation("eager")
     kind_words = [encode(tokenizer, f" {word}")[-1] for word in (*COLOURS, *SHAPES)]

@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from app.grounding.tokenizer import Kosmos2Tokenizer, SpecialTokens
 from training.examples import examples_of
 from training.world import plan_scene
 
@@ -148,6 +149,15 @@ def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         padding_side="right",
         clean_up_tokenization_spaces=True,
         **ROLES,
+    )
+
+
+def as_served(tokenizer: PreTrainedTokenizerFast) -> Kosmos2Tokenizer:
+    """The same tokenizer as the service uses it."""
+    return Kosmos2Tokenizer(
+        tokenizer.backend_tokenizer,
+        SpecialTokens(),
+        cleans_up_spaces=tokenizer.clean_up_tokenization_spaces,
     )
 
 

@@ -18,6 +18,17 @@ CLEAN_UP_RULES = (
 )
 
 
+def clean_up_spaces(text: str) -> str:
+    """Clean up a whole text.
+
+    >>> clean_up_spaces("It is n't a dog .")
+    "It isn't a dog."
+    """
+    for old, new in CLEAN_UP_RULES:
+        text = text.replace(old, new)
+    return text
+
+
 class SpaceCleaner:
     """Cleans up a text piece by piece; joined, the pieces are the whole text cleaned up at once.
 

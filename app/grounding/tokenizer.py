@@ -1,22 +1,25 @@
 """The tokenizer of the HTTP processes: prompts to ids, ids to markup, and what users may not write.
 
-It gives the reference processor's ids and texts without importing torch. A user's text is judged by
-what becomes of it: by its ids, by its normalised form and by what its ids read when decoded. The
-string itself tells too little: the normalisation makes `<pad>` of full-width `＜pad＞`, and a
-character that the vocabulary lacks vanishes in decoding, so that `<obj☃ect>` reads `<object>`.
+It gives the reference processor's ids and texts with the bare `tokenizers` library. A user's text
+is judged by its ids, by its normalised form and by what its ids read when decoded. The string
+itself is not enough: the normalisation makes `<pad>` of full-width `＜pad＞`, and a character that
+the vocabulary lacks vanishes in decoding, so that `<obj☃ect>` reads `<object>`.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from app.errors import CheckpointError, InvalidRequest
 from app.grounding.boxes import GRID
 from app.grounding.markup import DELIMITER, END_OF_IMAGE, patch_tag
+from app.grounding.space_cleaner import clean_up_spaces
 
 NUM_IMAGE_TOKENS = 64
 """Place-holders of the picture in a prompt; `num_image_tokens` of the reference processor."""
@@ -30,30 +33,49 @@ _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
 _MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", "</object>", DELIMITER)
 
 
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Names of the tokens with a role of their own; by default those of the published model."""
+
+    bos: str = "<s>"
+    eos: str = "</s>"
+    pad: str = "<pad>"
+    unk: str = "<unk>"
+
+
 class Kosmos2Tokenizer:
-    """Encodes prompts and decodes answers. Safe to use from several threads: nothing is changed.
+    """Encodes prompts and decodes answers. Safe to use from several threads: it has no state.
+
+    Args:
+        backend: the vocabulary and its rules; its truncation and padding are switched off.
+        special_tokens: their names in the vocabulary.
+        cleans_up_spaces: whether decoding removes the spaces before punctuation.
 
     Attributes:
         prefix_ids: what every prompt begins with: `<s>`, `<image>`, the place-holders, `</image>`.
         eos_id: the token that ends an answer.
         pad_id: the token that no prompt may hold.
-        cleans_up_spaces: whether decoding takes the spaces before punctuation out.
+        cleans_up_spaces: see above.
         patch_ids: the cell of each location token, by id.
+
+    Raises:
+        KeyError: the vocabulary lacks a token of Kosmos-2.
     """
 
-    def __init__(self, fast: PreTrainedTokenizerFast) -> None:
-        self._fast = fast
-        self._backend: Tokenizer = fast.backend_tokenizer
+    def __init__(
+        self, backend: Tokenizer, special_tokens: SpecialTokens, *, cleans_up_spaces: bool
+    ) -> None:
+        self._backend, self._special_tokens = backend, special_tokens
         self._backend.no_truncation()
         self._backend.no_padding()
         vocabulary = self._backend.get_vocab()
         self.patch_ids: Mapping[int, int] = MappingProxyType(
             {vocabulary[patch_tag(cell)]: cell for cell in range(GRID * GRID)}
         )
-        self.eos_id: int = vocabulary[fast.eos_token]
-        self.pad_id: int = vocabulary[fast.pad_token]
-        self._unk_id: int = vocabulary[fast.unk_token]
-        self.cleans_up_spaces: bool = fast.clean_up_tokenization_spaces
+        self.eos_id: int = vocabulary[special_tokens.eos]
+        self.pad_id: int = vocabulary[special_tokens.pad]
+        self._unk_id: int = vocabulary[special_tokens.unk]
+        self.cleans_up_spaces = cleans_up_spaces
         added_tokens = self._backend.get_added_tokens_decoder()
         self._control_tokens = {token_id: token.content for token_id, token in added_tokens.items()}
         self._skipped_ids = {token_id for token_id, token in added_tokens.items() if token.special}
@@ -61,7 +83,7 @@ class Kosmos2Tokenizer:
         self._tag = _tag_pattern(self._control_tokens.values())
         first = self._unk_id + 1
         self.prefix_ids: tuple[int, ...] = (
-            vocabulary[fast.bos_token],
+            vocabulary[special_tokens.bos],
             vocabulary[_IMAGE],
             *range(first, first + NUM_IMAGE_TOKENS),
             vocabulary[END_OF_IMAGE],
@@ -69,17 +91,20 @@ class Kosmos2Tokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> "Kosmos2Tokenizer":
-        """Read the tokenizer of a checkpoint.
+        """Read the tokenizer of a checkpoint: `tokenizer.json` and `tokenizer_config.json`.
 
         Raises:
-            CheckpointError: there is none, or it lacks the tokens of Kosmos-2.
+            CheckpointError: a file is missing or damaged, or lacks a token of Kosmos-2.
         """
-        if not directory.is_dir():
-            raise CheckpointError(f"{directory} is not a directory")
         try:
-            fast = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
-            return cls(fast)
-        except (OSError, ValueError, TypeError) as error:
+            backend = Tokenizer.from_buffer((directory / "tokenizer.json").read_bytes())
+            config = json.loads((directory / "tokenizer_config.json").read_bytes())
+            return cls(
+                backend,
+                _special_tokens_of(config),
+                cleans_up_spaces=config.get("clean_up_tokenization_spaces", False),
+            )
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"the tokenizer in {directory} cannot be read: {error}"
             ) from error
@@ -92,14 +117,14 @@ class Kosmos2Tokenizer:
         The whole string is encoded at once, as the reference does.
         """
         images = " ".join([_IMAGE] * (1 + NUM_IMAGE_TOKENS))
-        text = f"{self._fast.bos_token}{images} {END_OF_IMAGE} {prompt.strip()}"
+        text = f"{self._special_tokens.bos}{images} {END_OF_IMAGE} {prompt.strip()}"
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return [*self.prefix_ids, *ids[len(self.prefix_ids) :]]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the markup of ids, spaces cleaned up, tags kept, `</s>` and its like left out."""
-        text: str = self._fast.decode(list(ids), skip_special_tokens=True)
-        return text
+        text: str = self._backend.decode(list(ids), skip_special_tokens=True)
+        return clean_up_spaces(text) if self.cleans_up_spaces else text
 
     def decode_behind_picture(self, ids: Sequence[int]) -> str:
         """Return the markup of ids that follow the picture's place, spaces not cleaned up.
@@ -145,8 +170,10 @@ class Kosmos2Tokenizer:
         for token_id, token in zip(control_ids, tokens, strict=True):
             if token_id not in allowed:
                 raise InvalidRequest(field, f"must not hold the control token {token}")
-        if self._fast.unk_token in normalised:
-            raise InvalidRequest(field, f"must not hold the control token {self._fast.unk_token}")
+        if self._special_tokens.unk in normalised:
+            raise InvalidRequest(
+                field, f"must not hold the control token {self._special_tokens.unk}"
+            )
         if self._tag.findall(self.decode(ids)) != tokens:
             raise InvalidRequest(field, "must not hold text that reads as a tag without being one")
 
@@ -167,3 +194,14 @@ def _tag_pattern(control_tokens: Iterable[str]) -> re.Pattern[str]:
     """Match what reads as a control token; location tags of any number, as the parser does."""
     others = (re.escape(token) for token in control_tokens if not token.startswith("<patch_index_"))
     return re.compile("|".join([r"<patch_index_\d+>", *others]))
+
+
+def _special_tokens_of(config: Mapping[str, Any]) -> SpecialTokens:
+    """Read the names from `tokenizer_config.json`, where each is a text or an object with one."""
+    named = {field.name: config.get(f"{field.name}_token") for field in fields(SpecialTokens)}
+    contents = {
+        name: token["content"] if isinstance(token, dict) else token
+        for name, token in named.items()
+        if token is not None
+    }
+    return SpecialTokens(**contents)

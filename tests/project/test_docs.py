@@ -1,6 +1,5 @@
 """The documents tell what is so: links, commands, settings, tasks, and the README's own request."""
 
-import ast
 import doctest
 import json
 import re
@@ -18,7 +17,6 @@ from typer.main import get_command
 from app.commands.cli import cli
 from app.grounding.tasks import TASKS, Use
 from app.settings import Settings
-from harness.imports import read_package
 from harness.service import running_service
 
 ROOT = Path(__file__).parents[2]
@@ -27,14 +25,16 @@ FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.st
 DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
 
 MODULES_WITH_EXAMPLES = [
-    name
-    for package in ("app", "reliability")
-    for name, tree in read_package(ROOT / package).items()
-    if ">>> " in ast.unparse(tree)
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for package in ("app", "harness", "reliability")
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if ">>> " in file.read_text()
 ]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"(?:app|benchmarks|deploy|docs|reliability|scripts|tests|training)/[\w./-]*")
+PATH = re.compile(
+    r"(?:app|benchmarks|deploy|docs|harness|reliability|results|scripts|tests|training)/[\w./-]*"
+)
 CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 REQUEST = re.compile(r"^```sh\n(curl [^\n]+)\n```\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\| `KOSMOS2_(\w+)` \| (`?)(.+?)`? \|", re.MULTILINE)

@@ -21,7 +21,7 @@ def test_without_a_run_there_is_no_figure(tmp_path: Path) -> None:
 
 def test_a_result_fills_its_rows(tmp_path: Path) -> None:
     """And no others."""
-    (tmp_path / "reliability-audit.json").write_text(json.dumps(AUDIT))
+    (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
     page = render(tmp_path)
     assert "| audit findings that are open | 0 | 7 |" in page
     assert "| pinned packages whose flaws could be looked up | all | 3 of 4 |" in page

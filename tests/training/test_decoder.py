@@ -5,11 +5,10 @@ import random
 import pytest
 import torch
 
-from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import IGNORED, PADDING, Packer, TrainingScenes
 from training.decoder import answer_states
 from training.model import ModelSize, build_model
-from training.tokenizer import train_tokenizer
+from training.tokenizer import as_served, train_tokenizer
 from training.world import plan_scene
 
 TINY = ModelSize(
@@ -47,7 +46,7 @@ def rows_of_pairs(pack):
 def test_a_packed_pair_gets_the_logits_it_gets_alone(tokenizer):
     """Pairs that saw each other in training would be strangers to their prompts in service."""
     model = make_model(tokenizer)
-    prefix = Kosmos2Tokenizer(tokenizer).prefix_ids
+    prefix = as_served(tokenizer).prefix_ids
     rng = random.Random(5)
     pack = Packer(tokenizer, len(prefix), 2, 64).pack(plan_scene(rng), rng)
     image_embeds = torch.randn(1, 64, TINY.text_width) * TINY.text_width**-0.5
@@ -66,7 +65,7 @@ def test_a_packed_pair_gets_the_logits_it_gets_alone(tokenizer):
 
 
 def test_labels_are_the_next_token_of_answers_only(tokenizer):
-    prefix = Kosmos2Tokenizer(tokenizer).prefix_ids
+    prefix = as_served(tokenizer).prefix_ids
     scenes = TrainingScenes(0, 7, Packer(tokenizer, len(prefix), 3, 96))
     pack = scenes[0].pack
     for row, tokens in rows_of_pairs(pack):

@@ -3,8 +3,14 @@
 import pytest
 from transformers import CLIPImageProcessorPil, Kosmos2Processor
 
-from app.grounding.tokenizer import Kosmos2Tokenizer
-from training.tokenizer import SPECIAL_TOKENS, TAGS, encode, encode_answer, train_tokenizer
+from training.tokenizer import (
+    SPECIAL_TOKENS,
+    TAGS,
+    as_served,
+    encode,
+    encode_answer,
+    train_tokenizer,
+)
 from training.world import COLOURS, PLURALS, SHAPES
 
 
@@ -32,7 +38,7 @@ def test_ids_stand_in_the_reference_s_order(tokenizer):
 
 
 def test_the_prompt_s_prefix_has_67_tokens(tokenizer):
-    assert len(Kosmos2Tokenizer(tokenizer).prefix_ids) == 67
+    assert len(as_served(tokenizer).prefix_ids) == 67
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_an_answer_has_no_lone_space_before_punctuation(tokenizer):
 
 def test_training_s_prompts_are_encoded_as_the_service_does(tokenizer):
     prompt = "<grounding> Question: What is<phrase> the shape</phrase><object><patch_index_0001>"
-    served = Kosmos2Tokenizer(tokenizer).encode_prompt(prompt)
+    served = as_served(tokenizer).encode_prompt(prompt)
     assert encode(tokenizer, prompt) == served[67:]
 
 

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.build import make_trainer
 from training.losses import language_loss, soft_cells
 from training.model import ModelSize
-from training.tokenizer import train_tokenizer
+from training.tokenizer import as_served, train_tokenizer
 from training.trainer import Schedule
 
 TINY = ModelSize(
@@ -96,4 +95,4 @@ def test_the_language_loss_counts_answers_only():
 
 def test_the_prefix_is_the_service_s(tokenizer, tmp_path):
     trainer = make(tokenizer, tmp_path / "state.pt")
-    assert trainer.lesson.prefix == Kosmos2Tokenizer(tokenizer).prefix_ids
+    assert trainer.lesson.prefix == as_served(tokenizer).prefix_ids
