@@ -18,7 +18,7 @@ from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
 from app.ipc.pending_request import Prompt
 from app.pictures.marks import BoxFormat, Mark, MediaType
-from app.pictures.workers.messages import Decoded
+from app.pictures.workers.messages import DecodedPicture
 from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
@@ -191,7 +191,7 @@ class Service:
             ),
         )
 
-    async def _decode(self, request: GroundRequest) -> Decoded:
+    async def _decode(self, request: GroundRequest) -> DecodedPicture:
         with self._metrics.image_preprocess_seconds.time():
             return await self._pictures.decode(
                 request.image, jpeg_round_trip=request.jpeg_round_trip
@@ -207,10 +207,12 @@ class Service:
                 f"the prompt has {num_prompt_tokens} tokens, with {request.max_new_tokens} new "
                 f"ones that is over the limit of {limit}",
             )
-        ban = request.no_repeat_ngram_size
+        ngram_size = request.no_repeat_ngram_size
         return SamplingParameters(
             max_new_tokens=request.max_new_tokens,
-            no_repeat_ngram_size=self._checkpoint.no_repeat_ngram_size if ban is None else ban,
+            no_repeat_ngram_size=self._checkpoint.no_repeat_ngram_size
+            if ngram_size is None
+            else ngram_size,
             temperature=request.temperature,
             top_k=request.top_k,
             top_p=request.top_p,

@@ -3,7 +3,7 @@
     python -m benchmarks.instant_engine RUN_DIRECTORY
 
 It speaks to HTTP processes as the engine does (app/ipc/engine_messages.py) and, like it, sends one
-token of every request in each round. Standard input is its leash.
+token of every request in each round. Standard input is the pipe from its parent.
 """
 
 import os
@@ -46,12 +46,12 @@ class InstantEngine:
         self._socket, self._token_ids, self._epoch = socket, token_ids, epoch
         self._num_sent: dict[Name, int] = {}
 
-    def serve(self, leash: int) -> None:
-        """Answer until the leash goes."""
+    def serve(self, parent_pipe: int) -> None:
+        """Answer until the parent's pipe closes."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(leash, zmq.POLLIN)
-        while leash not in dict(poller.poll(0 if self._num_sent else None)):
+        poller.register(parent_pipe, zmq.POLLIN)
+        while parent_pipe not in dict(poller.poll(0 if self._num_sent else None)):
             while self._socket.poll(0):
                 client, message, *_ = self._socket.recv_multipart()
                 self._accept(client, message)
@@ -85,16 +85,16 @@ class InstantEngine:
 def main() -> None:
     """Serve in the run directory of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
-    page = run_directory.open_page()
+    state = run_directory.open_state()
     tokenizer = Kosmos2Tokenizer.load(run_directory.read_checkpoint().directory)
     prefix = len(tokenizer.prefix_ids)
     token_ids = [*tokenizer.encode_prompt(ANSWER)[prefix:], tokenizer.eos_id]
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         socket.bind(run_directory.engine_endpoint)
-        page.engine_ready(EngineFacts(SLOTS, MAX_WAITING, "cpu", "none"))
-        page.stamp(0.0, float("inf"))
+        state.mark_engine_ready(EngineFacts(SLOTS, MAX_WAITING, "cpu", "none"))
+        state.stamp(0.0, float("inf"))
         say_ready()
-        InstantEngine(socket, token_ids, page.epoch).serve(sys.stdin.fileno())
+        InstantEngine(socket, token_ids, state.epoch).serve(sys.stdin.fileno())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import (
     PICTURE_BYTES,
     Cancel,
-    Failed,
+    Failure,
     FromEngine,
     Generate,
     NewToken,
@@ -32,7 +32,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.pending_request import Prompt
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.telemetry.metrics import EngineMetrics
 from harness.checkpoints import tiny_config, write_random_checkpoint
@@ -80,9 +80,9 @@ class Bench:
     router: "zmq.Socket[bytes]"
     client: "zmq.Socket[bytes]"
     clock: HandClock
-    page: SharedPage
+    state: SharedState
     prompt: Prompt
-    leash: int
+    parent_pipe: int
 
     def ask(
         self,
@@ -132,20 +132,20 @@ class Bench:
         """The next messages."""
         return [self._answer() for _ in range(count)]
 
-    def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failed]]:
+    def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failure]]:
         """Step until all are answered: the tokens of each, and those that failed."""
         answers, failed = self.new_tokens_until_idle()
         ids = {key: [token.token_id for token in tokens] for key, tokens in answers.items()}
         return ids, failed
 
-    def new_tokens_until_idle(self) -> tuple[dict[int, list[NewToken]], list[Failed]]:
+    def new_tokens_until_idle(self) -> tuple[dict[int, list[NewToken]], list[Failure]]:
         """The same, with all that is told of each token."""
         while not self.scheduler.is_idle:
             self.engine.step()
         tokens, failed = defaultdict[int, list[NewToken]](list), []
         self.ask_too_much()
-        while (message := self._answer()) != Failed(EPOCH, LAST, "engine_failure"):
-            if isinstance(message, Failed):
+        while (message := self._answer()) != Failure(EPOCH, LAST, "engine_failure"):
+            if isinstance(message, Failure):
                 failed.append(message)
                 continue
             for token in message.tokens:
@@ -160,7 +160,7 @@ class Bench:
     def is_silent(self) -> bool:
         """Whether nothing comes before the answer to what is refused at once."""
         self.ask_too_much()
-        return self._answer() == Failed(EPOCH, LAST, "engine_failure")
+        return self._answer() == Failure(EPOCH, LAST, "engine_failure")
 
     def _answer(self) -> FromEngine:
         assert self.client.poll(5000)
@@ -180,23 +180,23 @@ def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRu
 @contextmanager
 def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
     """A bench around a runner, with one waiting place."""
-    clock, (leash, held) = HandClock(), os.pipe()
+    clock, (parent_pipe, held) = HandClock(), os.pipe()
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics = EngineMetrics(CollectorRegistry())
-    page = SharedPage(directory / "page")
-    while page.epoch < EPOCH:
-        page.begin_epoch()
-    phases = PhaseClock(page, metrics, clock)
+    state = SharedState(directory / "page")
+    while state.epoch < EPOCH:
+        state.begin_epoch()
+    phases = PhaseClock(state, metrics, clock)
     with zmq.Context() as context:
         router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.bind(f"ipc://{directory}/socket")
         dealer.connect(f"ipc://{directory}/socket")
-        engine = Engine(runner, scheduler, router, leash, page, phases, metrics, clock)
+        engine = Engine(runner, scheduler, router, parent_pipe, state, phases, metrics, clock)
         tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
         prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
-        bench = Bench(engine, scheduler, runner, router, dealer, clock, page, prompt, held)
+        bench = Bench(engine, scheduler, runner, router, dealer, clock, state, prompt, held)
         # Blocks until the sockets know each other; a request of an older epoch is passed over.
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()
@@ -204,5 +204,5 @@ def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
         scheduler.cancel([s.name for s in (*scheduler.running, *scheduler.waiting)])
         router.close(linger=0)
         dealer.close(linger=0)
-    for descriptor in (leash, held):
+    for descriptor in (parent_pipe, held):
         os.close(descriptor)

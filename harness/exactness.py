@@ -26,7 +26,7 @@ class Request:
 
     prompt: Prompt
     max_new_tokens: int
-    ban: int
+    ngram_size: int
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ def compare(
     settings = settings or Settings(model=str(directory), max_waiting=1000)
     reference = Reference(directory)
     expected = [
-        reference.generate(r.prompt.token_ids, r.prompt.pixels, r.max_new_tokens, r.ban)
+        reference.generate(r.prompt.token_ids, r.prompt.pixels, r.max_new_tokens, r.ngram_size)
         for r in requests
     ]
     sampled = [
         (
             r.prompt,
-            SamplingParameters(max_new_tokens=r.max_new_tokens, no_repeat_ngram_size=r.ban),
+            SamplingParameters(max_new_tokens=r.max_new_tokens, no_repeat_ngram_size=r.ngram_size),
         )
         for r in requests
     ]
@@ -120,7 +120,7 @@ def compare(
             zip(requests, answers, expected, strict=True)
         ):
             verdict = reference.judge(
-                ours, theirs, request.prompt.token_ids, request.prompt.pixels, request.ban
+                ours, theirs, request.prompt.token_ids, request.prompt.pixels, request.ngram_size
             )
             if verdict.is_equal:
                 num_equal += 1

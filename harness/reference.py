@@ -57,11 +57,11 @@ class Reference:
         self._values = torch.from_numpy(channel_values(checkpoint.image_mean, checkpoint.image_std))
 
     def generate(
-        self, token_ids: Sequence[int], pixels: bytes, max_new_tokens: int, ban: int
+        self, token_ids: Sequence[int], pixels: bytes, max_new_tokens: int, ngram_size: int
     ) -> list[int]:
         """The new tokens of a greedy answer."""
         prompt = torch.tensor([token_ids])
-        options = {"no_repeat_ngram_size": ban} if ban else {}
+        options = {"no_repeat_ngram_size": ngram_size} if ngram_size else {}
         output = self.model.generate(
             pixel_values=self._pixel_values(pixels),
             input_ids=prompt,
@@ -80,7 +80,7 @@ class Reference:
         expected: Sequence[int],
         token_ids: Sequence[int],
         pixels: bytes,
-        ban: int,
+        ngram_size: int,
     ) -> Verdict:
         """Compare an answer with `generate`'s; where they part, look at the reference's logits."""
         if list(answer) == list(expected):
@@ -90,12 +90,12 @@ class Reference:
         if step is None:  # one is longer
             return Verdict(is_equal=False)
         history = [*token_ids, *expected[:step]]
-        best, second = self._logits(history, pixels, ban).topk(2).values.tolist()
+        best, second = self._logits(history, pixels, ngram_size).topk(2).values.tolist()
         gap = best - second
         return Verdict(is_equal=False, is_excused=gap < MAX_EXCUSED_GAP, gap=gap)
 
     @torch.inference_mode()
-    def _logits(self, token_ids: Sequence[int], pixels: bytes, ban: int) -> torch.Tensor:
+    def _logits(self, token_ids: Sequence[int], pixels: bytes, ngram_size: int) -> torch.Tensor:
         prompt = torch.tensor([token_ids])
         logits = self.model(
             pixel_values=self._pixel_values(pixels),
@@ -104,8 +104,8 @@ class Reference:
             use_cache=False,
             logits_to_keep=1,
         ).logits[:, -1]
-        if ban:
-            logits = NoRepeatNGramLogitsProcessor(ban)(prompt, logits)
+        if ngram_size:
+            logits = NoRepeatNGramLogitsProcessor(ngram_size)(prompt, logits)
         return logits[0]
 
     def _pixel_values(self, pixels: bytes) -> torch.Tensor:

@@ -20,7 +20,7 @@ def random_requests(
     count: int,
     *,
     num_pictures: int = 8,
-    bans: tuple[int, ...] = (0, 3),
+    ngram_sizes: tuple[int, ...] = (0, 3),
     max_new_tokens: tuple[int, int] = (1, 64),
     pictures: list[bytes] | None = None,
     seed: int = 0,
@@ -32,7 +32,7 @@ def random_requests(
         Request(
             prompt_of(tokenizer, random_prompt(rng, number), rng.choice(shown)),
             max_new_tokens=rng.randint(*max_new_tokens),
-            ban=rng.choice(bans),
+            ngram_size=rng.choice(ngram_sizes),
         )
         for number in range(count)
     ]

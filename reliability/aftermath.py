@@ -6,7 +6,7 @@ from collections import Counter
 
 import httpx
 
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from harness.service import RunningService
 from reliability.faults import until
 
@@ -16,7 +16,7 @@ _LOOK_S = 0.5
 _GAUGES = ("num_requests_running", "num_requests_waiting", "kv_slots_used")
 
 
-async def leftovers_of(service: RunningService, page: SharedPage) -> dict[str, float]:
+async def leftovers_of(service: RunningService, page: SharedState) -> dict[str, float]:
     """What is still held or wanting, after a time to settle; nothing, if all is well."""
     clock = asyncio.get_running_loop().time
     await until(lambda: page.is_engine_ready)
@@ -38,7 +38,7 @@ def times_logged(service: RunningService) -> Counter[str]:
     return Counter(line["request_id"] for line in lines if line["event"] == "request")
 
 
-def _look(service: RunningService, page: SharedPage) -> dict[str, float]:
+def _look(service: RunningService, page: SharedState) -> dict[str, float]:
     ready = httpx.get(f"{service.url}/readyz", timeout=SETTLES_IN_S)
     values = {name: _metric(service, name) for name in _GAUGES} | {
         "permits": page.num_permits_taken,

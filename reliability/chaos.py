@@ -74,7 +74,7 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
         # As fast as one client that waits: much less than the service can, much of the time.
         rate = len(good) / (time.monotonic() - began)
         target = _aim(service, client, answers, plan.seed)
-        faults = await _torment(target, good, rate, plan)
+        faults = await _run_load_and_faults(target, good, rate, plan)
         leftovers = await leftovers_of(service, target.page)
     records = target.ledger.records(times_logged(service))
     recoveries_s = [round(seconds, 2) for seconds in target.recoveries_s]
@@ -122,7 +122,7 @@ async def _learn_answers(
     return answers
 
 
-async def _torment(
+async def _run_load_and_faults(
     target: Target, good: Sequence[Question], rate: float, plan: ChaosPlan
 ) -> Counter[str]:
     """Load and faults side by side, until the time is over and all is answered; the faults."""

@@ -12,7 +12,7 @@ from itertools import count
 
 import psutil
 
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from reliability.attempts import Attempt
 from reliability.client import ChaosClient, Ending
 from reliability.ledger import Ledger
@@ -42,7 +42,7 @@ class Target:
     """
 
     processes: ServiceProcesses
-    page: SharedPage
+    page: SharedState
     client: ChaosClient
     ledger: Ledger
     probe: Question
@@ -64,7 +64,7 @@ class Target:
     ) -> "Target":
         """A service that is well."""
         rng = random.Random(seed)
-        return cls(processes, processes.open_page(), client, ledger, probe, rng, max_body_bytes)
+        return cls(processes, processes.open_state(), client, ledger, probe, rng, max_body_bytes)
 
     async def send(self, attempt: Attempt) -> Ending:
         """Send an attempt and put its end into the ledger."""

@@ -80,14 +80,14 @@ class Overload:
 
     Attributes:
         capacity_per_s: requests answered when twice as many clients as slots wait for answers.
-        num_places: requests the service takes at once, running and waiting.
+        capacity: requests the service takes at once, running and waiting.
         latency_bound_s: what the queue explains: that all other places are served before, and as
             long as the slowest of a hundred took at capacity.
         offers: one for each factor.
     """
 
     capacity_per_s: float
-    num_places: int
+    capacity: int
     latency_bound_s: float
     offers: Sequence[Offer]
 
@@ -183,7 +183,7 @@ def to_report(overload: Overload, seconds: float) -> dict[str, Any]:
         "tool": "overload",
         "seconds": seconds,
         "capacity_per_s": round(overload.capacity_per_s, 2),
-        "num_places": overload.num_places,
+        "num_places": overload.capacity,
         "latency_bound_s": round(overload.latency_bound_s, 2),
     }
     for offer in overload.offers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from app.ipc.run_directory import RunDirectory
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 
 ENGINE, HTTP, PICTURE = "app.engine.process", "app.http.process", "app.pictures.workers.process"
 _NAMES = {ENGINE: "engine", HTTP: "http", PICTURE: "picture"}
@@ -53,10 +53,10 @@ class ServiceProcesses:
         """Those that run a module: `ENGINE`, `HTTP` or `PICTURE`."""
         return [process for process, kind in self._kinds() if kind == module]
 
-    def open_page(self) -> SharedPage:
+    def open_state(self) -> SharedState:
         """The page of memory that they share; to be read."""
         run_directory = Path(self.of(ENGINE)[0].cmdline()[-1])
-        return RunDirectory(run_directory).open_page()
+        return RunDirectory(run_directory).open_state()
 
     def usage(self) -> dict[str, Usage]:
         """What they take, by kind of process: supervisor, engine, http, picture."""

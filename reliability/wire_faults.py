@@ -41,7 +41,7 @@ async def slow_senders(target: Target) -> bool:
 
 async def burst(target: Target) -> bool:
     """More requests at once than the service has places."""
-    return await _ask_at_once(target, target.probe, target.page.num_places * 3 // 2)
+    return await _ask_at_once(target, target.probe, target.page.capacity * 3 // 2)
 
 
 async def oversized_bodies(target: Target) -> bool:

@@ -65,12 +65,12 @@ def collect() -> dict[int, list[Series]]:
         balancer = stack.enter_context(running_balancer(Path(folder), addresses))
         prometheus = stack.enter_context(running_prometheus(Path(folder), addresses, balancer))
         began = time()
-        _suffer(replicas, balancer)
+        _run_scenario(replicas, balancer)
         names = {address: f"replica-{number}" for number, address in enumerate(addresses, 1)}
         return _ask_all(prometheus, began, names)
 
 
-def _suffer(replicas: list[Replica], balancer: Balancer) -> None:
+def _run_scenario(replicas: list[Replica], balancer: Balancer) -> None:
     """Little load, much load, too much; an upgrade of one replica; the death of the other."""
     _wait_for(lambda: _num_ready(balancer) == len(replicas))
     for number, at_least in ((2, 150), (8, 600), (40, 1500)):

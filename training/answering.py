@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from app.grounding.markup import Parsed, parse
+from app.grounding.markup import ParsedMarkup, parse
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import picture_bytes
 from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
@@ -32,7 +32,7 @@ class Answer:
         scores: of the boxes of the answer, in order: the geometric mean of two probabilities.
     """
 
-    parsed: Parsed
+    parsed: ParsedMarkup
     text: str
     scores: tuple[float, ...]
 

@@ -62,7 +62,7 @@ async def closed_loop(
     clock = asyncio.get_running_loop().time
     samples, numbers, began = list[Sample](), count(), clock()
 
-    async def be_a_client() -> None:
+    async def run_client() -> None:
         while bounds.allow(number := next(numbers), clock() - began):
             sample = await _sample(send, workload, number, began, clock() - began)
             samples.append(sample)
@@ -71,7 +71,7 @@ async def closed_loop(
 
     async with asyncio.TaskGroup() as clients:
         for _ in range(concurrency):
-            clients.create_task(be_a_client())
+            clients.create_task(run_client())
     return samples
 
 

@@ -45,7 +45,7 @@ async def ground_all(
     ):
         tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
         service = Service(settings, checkpoint, tokenizer, engine, pictures, HttpMetrics())
-        places = asyncio.Semaphore(engine.page.engine_facts.num_slots)
+        places = asyncio.Semaphore(engine.state.engine_facts.num_slots)
 
         async def answer(number: int, request: GroundRequest) -> None:
             async with places:

@@ -11,12 +11,12 @@ from itertools import product
 
 import torch
 
-from app.engine.decode import StepSize
+from app.engine.decode import PassShape
 
 SHORTEST = 128  # tokens
 BANS = (0, 3, 8)  # none, upstream's, and the largest that a request may ask for
 
-RunStep = Callable[[StepSize], None]
+RunStep = Callable[[PassShape], None]
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,29 @@ class Buckets:
         """
         return cls(tuple(_doubling(1, num_rows)), tuple(_doubling(SHORTEST, length)))
 
-    def round_up(self, size: StepSize) -> StepSize:
+    def round_up(self, size: PassShape) -> PassShape:
         """The smallest size kept that does the work of `size`.
 
-        >>> Buckets.up_to(24, 512).round_up(StepSize(2, 3, 130, 0, False))
-        StepSize(first_row=0, num_rows=8, length=256, max_ban=0, is_sampled=False)
+        >>> Buckets.up_to(24, 512).round_up(PassShape(2, 3, 130, 0, False))
+        PassShape(first_row=0, num_rows=8, length=256, max_ngram_size=0, is_sampled=False)
         """
         last = size.first_row + size.num_rows
-        return StepSize(
+        return PassShape(
             first_row=0,
             num_rows=next(rows for rows in self.rows if rows >= last),
             length=next(length for length in self.lengths if length >= size.length),
-            max_ban=max(size.max_ban, BANS[-1]) if size.is_sampled else _round_up(size.max_ban),
+            max_ngram_size=max(size.max_ngram_size, BANS[-1])
+            if size.is_sampled
+            else _round_up(size.max_ngram_size),
             is_sampled=size.is_sampled,
         )
 
-    def sizes(self) -> Iterator[StepSize]:
+    def sizes(self) -> Iterator[PassShape]:
         """All that `round_up` gives for requests, the largest first."""
-        kinds = ((BANS[-1], True), *((max_ban, False) for max_ban in reversed(BANS)))
+        kinds = ((BANS[-1], True), *((max_ngram_size, False) for max_ngram_size in reversed(BANS)))
         for rows, length in product(reversed(self.rows), reversed(self.lengths)):
-            for max_ban, is_sampled in kinds:
-                yield StepSize(0, rows, length, max_ban, is_sampled)
+            for max_ngram_size, is_sampled in kinds:
+                yield PassShape(0, rows, length, max_ngram_size, is_sampled)
 
 
 def _doubling(first: int, last: int) -> Iterator[int]:
@@ -71,9 +73,9 @@ def _doubling(first: int, last: int) -> Iterator[int]:
     yield last
 
 
-def _round_up(max_ban: int) -> int:
+def _round_up(max_ngram_size: int) -> int:
     # A checkpoint may ask for more than requests can: that pass is right, but not recorded.
-    return next((size for size in BANS if size >= max_ban), max_ban)
+    return next((size for size in BANS if size >= max_ngram_size), max_ngram_size)
 
 
 class RoundedSteps:
@@ -86,9 +88,9 @@ class RoundedSteps:
 
     def __init__(self, step: RunStep, buckets: Buckets) -> None:
         self._step, self._buckets = step, buckets
-        self._graphs: dict[StepSize, torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[PassShape, torch.cuda.CUDAGraph] = {}
 
-    def __call__(self, size: StepSize) -> None:
+    def __call__(self, size: PassShape) -> None:
         """Run a pass of at least that size."""
         rounded = self._buckets.round_up(size)
         graph = self._graphs.get(rounded)

@@ -12,35 +12,35 @@ from app.model.loading import Kosmos2Model
 
 
 @dataclass(frozen=True)
-class StepSize:
+class PassShape:
     """What makes one pass another kernel's work than the next.
 
     Attributes:
         first_row: the first slot of the pass.
         num_rows: slots side by side; free ones among them are computed too.
         length: tokens from the beginning of each slot that rows may look at.
-        max_ban: at least the largest n-gram ban among the rows, 0: none.
+        max_ngram_size: at least the largest n-gram ban among the rows, 0: none.
         is_sampled: false when every row is greedy.
     """
 
     first_row: int
     num_rows: int
     length: int
-    max_ban: int
+    max_ngram_size: int
     is_sampled: bool
 
     @classmethod
-    def of(cls, first_row: int, options: Sequence[RowOptions]) -> "StepSize":
+    def of(cls, first_row: int, options: Sequence[RowOptions]) -> "PassShape":
         """What rows from `first_row` on need.
 
-        >>> StepSize.of(2, [RowOptions(num_tokens=80), RowOptions()])
-        StepSize(first_row=2, num_rows=2, length=80, max_ban=0, is_sampled=False)
+        >>> PassShape.of(2, [RowOptions(num_tokens=80), RowOptions()])
+        PassShape(first_row=2, num_rows=2, length=80, max_ngram_size=0, is_sampled=False)
         """
         return cls(
             first_row=first_row,
             num_rows=len(options),
             length=max(row.num_tokens for row in options),
-            max_ban=max(row.no_repeat_ngram_size for row in options),
+            max_ngram_size=max(row.no_repeat_ngram_size for row in options),
             is_sampled=any(row.temperature for row in options),
         )
 
@@ -75,7 +75,7 @@ class TokenStep:
         if self._options is not self._staged:
             self._options.copy_(self._staged, non_blocking=True)
 
-    def __call__(self, size: StepSize) -> None:
+    def __call__(self, size: PassShape) -> None:
         """Compute the pass that is staged."""
         rows = slice(size.first_row, size.first_row + size.num_rows)
         options = self._options[rows]
@@ -83,7 +83,9 @@ class TokenStep:
         token_ids = self._slots.token_ids[rows]  # (R, L)
         logits = self._decoder.logits(self._run(rows, token_ids, lengths - 1, size.length))
         held = token_ids[:, : size.length]
-        tokens, logarithms = choose_next(logits, held, options, size.max_ban, size.is_sampled)
+        tokens, logarithms = choose_next(
+            logits, held, options, size.max_ngram_size, size.is_sampled
+        )
         token_ids.scatter_(1, lengths, tokens[:, None])
         self._chosen[0, rows], self._chosen[1, rows] = tokens, logarithms
 

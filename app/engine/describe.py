@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from app.checkpoint import read_checkpoint
-from app.engine.sizing import choose_device, choose_threads, free_bytes, name_dtype, plan_size
+from app.engine.sizing import choose_device, choose_threads, free_bytes, name_dtype, plan_memory
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -25,18 +25,18 @@ def describe(directory: Path) -> dict[str, str | int]:
     """
     settings, checkpoint = Settings(), read_checkpoint(directory, directory.name, None)
     device, dtype = choose_device(settings)
-    size = plan_size(settings, checkpoint, device, dtype)
+    plan = plan_memory(settings, checkpoint, device, dtype)
     is_cuda = device.type == "cuda"
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
-        "threads": choose_threads(size, device),
+        "threads": choose_threads(plan, device),
         "dtype": name_dtype(settings, dtype),
-        "weights_bytes": size.weights_bytes,
-        "num_slots": size.num_slots,
-        "slot_bytes": size.slot_bytes,
-        "picture_cache_bytes": size.picture_cache_bytes,
-        "total_bytes": size.total_bytes,
+        "weights_bytes": plan.weights_bytes,
+        "num_slots": plan.num_slots,
+        "slot_bytes": plan.slot_bytes,
+        "picture_cache_bytes": plan.picture_cache_bytes,
+        "total_bytes": plan.total_bytes,
         "free_bytes": free_bytes(device),
     }
 

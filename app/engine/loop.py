@@ -17,7 +17,7 @@ from app.engine.service_rate import ServiceRate
 from app.ipc.engine_messages import (
     PICTURE_BYTES,
     Cancel,
-    Failed,
+    Failure,
     FailureReason,
     FromEngine,
     Generate,
@@ -26,7 +26,7 @@ from app.ipc.engine_messages import (
     decode_to_engine,
     encode,
 )
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import EngineMetrics
 
@@ -40,8 +40,8 @@ class Engine:
         runner: the model with its slots.
         scheduler: over the same slots.
         socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
-        leash: a file descriptor that becomes readable when the supervisor is gone.
-        page: where it tells what runs, and how fast; it holds the epoch of this engine.
+        parent_pipe: a file descriptor that becomes readable when the supervisor is gone.
+        state: where it tells what runs, and how fast; it holds the epoch of this engine.
         phases: stamps each phase.
         metrics: what is counted.
         clock: monotonic, seconds.
@@ -52,22 +52,22 @@ class Engine:
         runner: Runner,
         scheduler: Scheduler,
         socket: "zmq.Socket[bytes]",
-        leash: int,
-        page: SharedPage,
+        parent_pipe: int,
+        state: SharedState,
         phases: PhaseClock,
         metrics: EngineMetrics,
         clock: Clock,
     ) -> None:
         self._runner, self._scheduler, self._socket = runner, scheduler, socket
-        self._leash, self._page, self._phases = leash, page, phases
-        self._metrics, self._clock, self._epoch = metrics, clock, page.epoch
+        self._parent_pipe, self._state, self._phases = parent_pipe, state, phases
+        self._metrics, self._clock, self._epoch = metrics, clock, state.epoch
         self._rate = ServiceRate()
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(leash, zmq.POLLIN)
+        self._poller.register(parent_pipe, zmq.POLLIN)
 
     def serve(self) -> None:
-        """Step while there is work, wait while there is none, until the leash goes."""
+        """Step while there is work, wait while there is none, until the parent's pipe closes."""
         self._count_sequences()
         while self.receive():
             if not self._scheduler.is_idle:
@@ -90,12 +90,12 @@ class Engine:
         prefixes = self._runner.prefixes
         prefixes.collect()
         admitted = self._scheduler.admit(now, can_encode=not prefixes.is_busy)
-        self._page.name_running([s.request.key for s in self._scheduler.running])
+        self._state.set_running([s.request.key for s in self._scheduler.running])
         prefixes.begin(admitted)
         if not (self._ready() or self._decoding()):
             prefixes.wait()
         ready = self._ready()
-        self._scheduler.seat(ready)
+        self._scheduler.assign_slots(ready)
         return ready
 
     def _ready(self) -> list[Sequence]:
@@ -128,7 +128,7 @@ class Engine:
             failed = self._scheduler.cancel([sequences[0].name])
             self._fail(failed, "engine_failure")
         else:
-            self._scheduler.put_back(sequences)
+            self._scheduler.requeue(sequences)
 
     def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
         """Give each sequence its new token; what its client is to be told of it."""
@@ -157,11 +157,11 @@ class Engine:
         """Take all messages that are there, waiting a while for one when idle; false: stop."""
         if self._scheduler.is_idle:
             self._scheduler.check()
-            self._page.name_running([])
+            self._state.set_running([])
             self._phases.rest()
         wait_ms = MAX_REST_MS if self._scheduler.is_idle else 0
         events = dict(self._poller.poll(wait_ms))
-        if self._leash in events:
+        if self._parent_pipe in events:
             return False
         while self._socket.poll(0):
             self._accept(self._socket.recv_multipart())
@@ -205,7 +205,7 @@ class Engine:
 
     def _fail(self, sequences: Iterable[Sequence], reason: FailureReason) -> None:
         for sequence in sequences:
-            self._send(sequence.client, Failed(self._epoch, sequence.request.key, reason))
+            self._send(sequence.client, Failure(self._epoch, sequence.request.key, reason))
 
     def _send_tokens(self, told: Iterable[tuple[bytes, NewToken]]) -> None:
         by_client: dict[bytes, list[NewToken]] = defaultdict(list)
@@ -247,7 +247,7 @@ class Engine:
         metrics.generation_tokens_total.inc(len(started) + num_decoded)
         rate = self._rate.count(len(finished), now - began)
         if finished:
-            self._page.publish_rate(rate)
+            self._state.publish_rate(rate)
         metrics.engine_busy_seconds_total.inc(now - began)
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
         self._count_sequences()

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
 
 MIN_ALLOWANCE_S = 30.0
@@ -15,16 +15,16 @@ PhaseTimer = Callable[[str], AbstractContextManager[None]]
 
 
 class PhaseClock:
-    """Stamps the shared page before each phase, and times it.
+    """Stamps the shared state before each phase, and times it.
 
     Args:
-        page: where the stamp goes.
+        state: where the stamp goes.
         metrics: where the time goes.
         clock: monotonic, seconds.
     """
 
-    def __init__(self, page: SharedPage, metrics: EngineMetrics, clock: Clock) -> None:
-        self._page, self._metrics, self._clock = page, metrics, clock
+    def __init__(self, state: SharedState, metrics: EngineMetrics, clock: Clock) -> None:
+        self._state, self._metrics, self._clock = state, metrics, clock
         self._slowest_warm_up: dict[str, float] = defaultdict(float)
         self.is_warming_up = True
 
@@ -32,7 +32,7 @@ class PhaseClock:
     def __call__(self, phase: str) -> Iterator[None]:
         """Around one phase: `vision`, `prefill` or `decode`."""
         began = self._clock()
-        self._page.stamp(began, self._allowance(phase))
+        self._state.stamp(began, self._allowance(phase))
         yield
         took = self._clock() - began
         if self.is_warming_up:
@@ -42,7 +42,7 @@ class PhaseClock:
 
     def rest(self) -> None:
         """Before waiting for work, no longer than `MAX_REST_MS`: else it would look like a hang."""
-        self._page.stamp(self._clock(), MIN_ALLOWANCE_S)
+        self._state.stamp(self._clock(), MIN_ALLOWANCE_S)
 
     def _allowance(self, phase: str) -> float:
         return max(MIN_ALLOWANCE_S, ALLOWANCE_PER_WARM_UP * self._slowest_warm_up[phase])

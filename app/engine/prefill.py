@@ -5,7 +5,7 @@ from collections.abc import Sequence as Rows
 import torch
 from torch import Tensor
 
-from app.engine.decode import StepSize, causal_mask
+from app.engine.decode import PassShape, causal_mask
 from app.engine.kv_slots import KVSlots, SlotRows
 from app.engine.sampling import choose_next
 from app.engine.sequence import Sequence
@@ -30,10 +30,10 @@ class PromptPass:
         slots = self._tensor([sequence.held_slot for sequence in sequences])  # (R,)
         logits = self._decoder.logits(self._run(sequences, slots))
         options = [sequence.row_options for sequence in sequences]
-        size = StepSize.of(0, options)
+        size = PassShape.of(0, options)
         rows = torch.tensor(options, dtype=torch.float64).to(self._device)  # (R, 6)
         held = self._slots.token_ids[slots, : size.length]  # (R, L)
-        chosen = choose_next(logits, held, rows, size.max_ban, size.is_sampled)
+        chosen = choose_next(logits, held, rows, size.max_ngram_size, size.is_sampled)
         self._slots.token_ids[slots, rows[:, 0].long()] = chosen[0]
         tokens, logarithms = torch.stack([each.double() for each in chosen]).tolist()  # one copy
         return tokens, logarithms

@@ -21,7 +21,7 @@ from app.model.loading import Kosmos2Model
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPicture:
     """What became of a picture.
 
     Attributes:
@@ -38,7 +38,7 @@ class _Batch:
     """Pictures that are encoded together, and what will become of each, by digest."""
 
     digests: Collection[bytes]
-    encoded: "futures.Future[Mapping[bytes, Encoded]]"
+    encoded: "futures.Future[Mapping[bytes, EncodedPicture]]"
 
 
 class Prefixes:
@@ -49,7 +49,7 @@ class Prefixes:
         slots: where they are wanted.
         cache_bytes: for those of recent pictures.
         phase: called around the encoding of pictures, with `vision`.
-        is_beside: encode in a thread of its own, of one processor.
+        in_background: encode in a thread of its own, of one processor.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Prefixes:
         slots: KVSlots,
         cache_bytes: int,
         phase: PhaseTimer,
-        is_beside: bool,
+        in_background: bool,
     ) -> None:
         self.cache = PictureCache(cache_bytes)
         self._model, self._slots, self._phase = model, slots, phase
         self._token_ids = torch.tensor([model.prefix_token_ids], device=model.device)  # (1, P)
         self._positions = torch.arange(self._token_ids.shape[1], device=model.device)[None]
         self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
-        self.is_beside = is_beside
+        self.in_background = in_background
         self._begun: _Batch | None = None
         self._done: _Batch | None = None
 
@@ -75,7 +75,7 @@ class Prefixes:
         return self._begun is not None
 
     def collect(self) -> None:
-        """At the beginning of a step: see whether the batch is done, so that `place` can use it."""
+        """Take over the finished batch, if any; called at the beginning of a step."""
         self._done = None  # who did not take his picture has left
         if self._begun is not None and self._begun.encoded.done():
             self._begun, self._done = None, self._begun
@@ -89,32 +89,32 @@ class Prefixes:
     def begin(self, sequences: Collection[Sequence]) -> None:
         """Have the pictures of sequences that start encoded in the thread; ask `is_busy` first."""
         new = self._missing(sequences)
-        if self.is_beside and new:
+        if self.in_background and new:
             self._begun = _Batch(new.keys(), self._thread.submit(self._encode, new))
 
     def is_ready(self, sequence: Sequence) -> bool:
-        """Whether nothing has to be waited for before `place`."""
+        """Whether nothing has to be waited for before `copy_into_slots`."""
         return self._begun is None or sequence.request.picture_digest not in self._begun.digests
 
-    def place(self, sequences: Collection[Sequence]) -> None:
+    def copy_into_slots(self, sequences: Collection[Sequence]) -> None:
         """Copy each sequence's picture into its slot; a picture that is not at hand is encoded."""
-        encoded: dict[bytes, Encoded] = {}
+        encoded: dict[bytes, EncodedPicture] = {}
         if self._done is not None:
             encoded |= self._done.encoded.result()
         missing = self._missing(sequences)
         left = {digest: pixels for digest, pixels in missing.items() if digest not in encoded}
         encoded |= self._encode(left)
         for sequence in sequences:
-            self._place(sequence, encoded.get(sequence.request.picture_digest))
+            self._copy_into_slot(sequence, encoded.get(sequence.request.picture_digest))
         for digest, each in encoded.items():
             self.cache.put(digest, each.prefix)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give back all memory that can be spared."""
         self.cache.clear()
         self._begun = self._done = None
 
-    def _place(self, sequence: Sequence, encoded: Encoded | None) -> None:
+    def _copy_into_slot(self, sequence: Sequence, encoded: EncodedPicture | None) -> None:
         digest = sequence.request.picture_digest
         prefix = self.cache.get(digest) if encoded is None else encoded.prefix
         if prefix is None:
@@ -129,7 +129,7 @@ class Prefixes:
         return {digest: each for digest, each in pictures.items() if digest not in self.cache}
 
     @torch.inference_mode()
-    def _encode(self, pictures: Mapping[bytes, bytes]) -> Mapping[bytes, Encoded]:
+    def _encode(self, pictures: Mapping[bytes, bytes]) -> Mapping[bytes, EncodedPicture]:
         if not pictures:
             return {}
         began = time.monotonic()
@@ -137,7 +137,7 @@ class Prefixes:
             embeddings = self._model.vision(self._to_device(pictures.values()))  # (B, 64, d)
             prefixes = self._run(embeddings)
         took_s = time.monotonic() - began
-        encoded = (Encoded(prefix, took_s) for prefix in prefixes)
+        encoded = (EncodedPicture(prefix, took_s) for prefix in prefixes)
         return dict(zip(pictures, encoded, strict=True))
 
     def _to_device(self, pixels: Iterable[bytes]) -> Tensor:
@@ -154,5 +154,5 @@ class Prefixes:
         embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
         embeddings[:, self._model.picture_places] = pictures.to(embeddings.dtype)
         rows = PrefixRows()
-        decoder.remember(decoder.place(embeddings, token_ids, self._positions), rows)
+        decoder.fill_cache(decoder.add_positions(embeddings, token_ids, self._positions), rows)
         return rows.prefixes()

@@ -2,7 +2,7 @@
 
     python -m app.engine.process RUN_DIRECTORY
 
-Standard input is the process's leash (see `app/ipc/child_process.py`).
+Standard input is the pipe from the parent: when it closes, the process ends.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.engine.sizing import (
-    Size,
-    check_size,
+    MemoryPlan,
+    check_memory,
     choose_device,
     choose_threads,
     name_dtype,
-    plan_size,
+    plan_memory,
 )
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
@@ -42,13 +42,16 @@ from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
 
-MAX_PICTURES_WITHIN, MAX_PICTURES_BESIDE = 4, 8  # of a step, for which all rows wait, or beside it
+MAX_PICTURES_IN_STEP, MAX_PICTURES_IN_BACKGROUND = (
+    4,
+    8,
+)  # of a step, for which all rows wait, or beside it
 
 
 def load(
     settings: Settings,
     checkpoint: Checkpoint,
-    size: Size,
+    plan: MemoryPlan,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Kosmos2Model:
@@ -65,7 +68,7 @@ def load(
             device,
             dtype,
             lambda num_bytes: progress.advance(task, num_bytes),
-            size.linear,
+            plan.linear,
         )
 
 
@@ -108,19 +111,19 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     """Size, load and warm up: a runner that is ready to serve."""
     use_exact_arithmetic()
     device, dtype = choose_device(settings)
-    size = plan_size(settings, checkpoint, device, dtype)
-    check_size(checkpoint, size, device)
-    num_threads = choose_threads(size, device)
+    plan = plan_memory(settings, checkpoint, device, dtype)
+    check_memory(checkpoint, plan, device)
+    num_threads = choose_threads(plan, device)
     torch.set_num_threads(num_threads)
-    model = load(settings, checkpoint, size, device, dtype)
+    model = load(settings, checkpoint, plan, device, dtype)
     is_cuda = device.type == "cuda"
     runner = Runner(
         model,
-        size.num_slots,
+        plan.num_slots,
         settings.picture_cache_bytes,
         phase,
         is_rounded=is_cuda,
-        is_vision_beside=not is_cuda and num_threads == 1,
+        in_background=not is_cuda and num_threads == 1,
     )
     if is_cuda and not runner.record_passes():
         get_logger().warning("passes cannot be recorded on this device: decoding is slower")
@@ -129,10 +132,10 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
 
 
 def serve(run_directory: RunDirectory) -> None:
-    """Build everything, say that it is ready, and step until the leash goes."""
-    settings, page = run_directory.read_settings(), run_directory.open_page()
+    """Build everything, say that it is ready, and step until the parent's pipe closes."""
+    settings, state = run_directory.read_settings(), run_directory.open_state()
     metrics = EngineMetrics()
-    phases = PhaseClock(page, metrics, time.monotonic)
+    phases = PhaseClock(state, metrics, time.monotonic)
     runner = build_runner(settings, run_directory.read_checkpoint(), phases)
     phases.is_warming_up = False
     limits = SchedulerLimits(
@@ -150,12 +153,14 @@ def serve(run_directory: RunDirectory) -> None:
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, 0)
         socket.bind(run_directory.engine_endpoint)
-        leash = sys.stdin.fileno()
-        engine = Engine(runner, scheduler, socket, leash, page, phases, metrics, time.monotonic)
+        parent_pipe = sys.stdin.fileno()
+        engine = Engine(
+            runner, scheduler, socket, parent_pipe, state, phases, metrics, time.monotonic
+        )
         phases.rest()
-        page.engine_ready(_facts(settings, runner, limits))
+        state.mark_engine_ready(_facts(settings, runner, limits))
         say_ready()
-        get_logger().info("engine ready", epoch=page.epoch, num_slots=runner.slots.num_slots)
+        get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)
         engine.serve()
 
 
@@ -169,7 +174,7 @@ def _facts(settings: Settings, runner: Runner, limits: SchedulerLimits) -> Engin
 
 
 def _max_pictures(runner: Runner) -> int:
-    return MAX_PICTURES_BESIDE if runner.prefixes.is_beside else MAX_PICTURES_WITHIN
+    return MAX_PICTURES_IN_BACKGROUND if runner.prefixes.in_background else MAX_PICTURES_IN_STEP
 
 
 def _max_waiting(settings: Settings, runner: Runner) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from app.engine.cuda_graphs import Buckets, RoundedSteps
-from app.engine.decode import StepSize, TokenStep
+from app.engine.decode import PassShape, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
 from app.engine.phases import PhaseTimer
 from app.engine.prefill import PromptPass
@@ -38,7 +38,7 @@ class Runner:
         picture_cache_bytes: for prefixes of recent pictures.
         phase: called around each phase with its name (`vision`, `prefill`, `decode`).
         is_rounded: decode in passes of few sizes, which a CUDA device can record.
-        is_vision_beside: encode pictures in a thread beside the passes.
+        in_background: encode pictures in a thread beside the passes.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Runner:
         picture_cache_bytes: int,
         phase: PhaseTimer,
         is_rounded: bool,
-        is_vision_beside: bool,
+        in_background: bool,
     ) -> None:
         config = model.decoder.config
         heads, width = config.attention_heads, config.embed_dim
@@ -57,7 +57,7 @@ class Runner:
         self.device, self.dtype = model.device, model.dtype
         self.slots = KVSlots(shape, num_slots, model.decoder.num_positions, self.dtype, self.device)
         self._phase = phase
-        self.prefixes = Prefixes(model, self.slots, picture_cache_bytes, phase, is_vision_beside)
+        self.prefixes = Prefixes(model, self.slots, picture_cache_bytes, phase, in_background)
         self._run_prompts = PromptPass(model, self.slots)
         self._step = TokenStep(model, self.slots)
         buckets = Buckets.up_to(num_slots, self.slots.max_length)
@@ -78,7 +78,7 @@ class Runner:
         if not sequences:
             return []
         sequences = sorted(sequences, key=lambda sequence: sequence.held_slot)
-        self.prefixes.place(sequences)
+        self.prefixes.copy_into_slots(sequences)
         with self._phase("prefill"):
             chosen = self._run_prompts(sequences)
         return _chosen_tokens(sequences, range(len(sequences)), *chosen)
@@ -94,7 +94,7 @@ class Runner:
             return []
         with self._phase("decode"):
             first_row, options = self._rows(sequences)
-            size = StepSize.of(first_row, options)
+            size = PassShape.of(first_row, options)
             self._step.stage(first_row, options)
             (self._rounded_steps or self._step)(size)
             chosen = self._step.read(first_row, size.num_rows)
@@ -105,7 +105,7 @@ class Runner:
 
         After a fault in a kernel, nothing more can be computed by this process.
         """
-        self.prefixes.forget()
+        self.prefixes.clear()
         try:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()

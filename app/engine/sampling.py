@@ -97,7 +97,7 @@ def ban_repeated_ngrams(
 
 
 def choose_next(
-    logits: Tensor, token_ids: Tensor, options: Tensor, max_ban: int, is_sampled: bool
+    logits: Tensor, token_ids: Tensor, options: Tensor, max_ngram_size: int, is_sampled: bool
 ) -> tuple[Tensor, Tensor]:
     """The next token of each row, and the logarithm of its probability: (R,) both.
 
@@ -105,13 +105,13 @@ def choose_next(
         logits: (R, V), float32.
         token_ids: all tokens of each row from its beginning, (R, L); beyond the length: anything.
         options: how each row chooses, (R, 6) float64, `RowOptions` in each row.
-        max_ban: at least the largest size of the n-gram ban among the rows; 0: none is banned.
+        max_ngram_size: at least the largest n-gram size that a row bans; 0: no row does.
         is_sampled: false when every row is greedy.
     """
     allowed = logits
-    if max_ban:
+    if max_ngram_size:
         lengths, sizes = options[:, :2].long().unbind(1)
-        allowed = ban_repeated_ngrams(logits, token_ids, lengths, sizes, max_ban)
+        allowed = ban_repeated_ngrams(logits, token_ids, lengths, sizes, max_ngram_size)
     if is_sampled:
         tokens = choose_tokens(allowed, _sampling_rows(options))
     else:

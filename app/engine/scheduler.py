@@ -1,7 +1,7 @@
 """Which sequences wait, which run, and which may start: first come, first served.
 
 waiting ──admit──▶ running ──finish──▶ gone
-   │  ◀──put_back──   │
+   │  ◀──requeue───   │
    └──── expire, cancel ───────────────▶ gone, their slots free at once
 """
 
@@ -81,7 +81,7 @@ class Scheduler:
             self.running.append(sequence)
         return admitted
 
-    def seat(self, sequences: Iterable[Sequence]) -> None:
+    def assign_slots(self, sequences: Iterable[Sequence]) -> None:
         """Give slots to running sequences that are about to be prefilled.
 
         Not before: the slots of a pass lie side by side, and those among them that do not decode
@@ -109,7 +109,7 @@ class Scheduler:
     def _with_slot(self) -> Iterator[Sequence]:
         return islice(self.waiting, self._num_free)
 
-    def put_back(self, sequences: list[Sequence]) -> None:
+    def requeue(self, sequences: list[Sequence]) -> None:
         """After a pass over these has failed: let them try again, among half as many.
 
         They wait before all others, and go on behind the tokens they have.

@@ -23,7 +23,7 @@ CPU_WORKING_BYTES = 2**28  # activations and what torch itself takes
 
 
 @dataclass(frozen=True)
-class Size:
+class MemoryPlan:
     """What the engine will take.
 
     Attributes:
@@ -77,9 +77,9 @@ def name_dtype(settings: Settings, dtype: torch.dtype) -> str:
     return name if settings.quantize == "none" else f"{name} + {settings.quantize}"
 
 
-def plan_size(
+def plan_memory(
     settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> Size:
+) -> MemoryPlan:
     """How much the engine will take, the number of slots chosen where it is not set."""
     text = read_config(checkpoint).text_config
     heads = text.attention_heads
@@ -94,7 +94,7 @@ def plan_size(
         num_slots = max(1, min(MAX_CUDA_SLOTS, room // slot_bytes))
     else:
         num_slots = CPU_SLOTS_SMALL if weights < SMALL_MODEL_BYTES else CPU_SLOTS_LARGE
-    return Size(weights, num_slots, slot_bytes, settings.picture_cache_bytes, linear)
+    return MemoryPlan(weights, num_slots, slot_bytes, settings.picture_cache_bytes, linear)
 
 
 def _choose_linear(
@@ -115,27 +115,27 @@ def _choose_linear(
     return LinearLayers.PACKED if can_pack() else LinearLayers.PLAIN
 
 
-def choose_threads(size: Size, device: torch.device) -> int:
+def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
     """Threads of torch on the CPU.
 
     The products of a small model are too small to share: threads that wait for each other cost
     more than they bring, on a machine that does other work too several times as much.
     """
-    is_small = device.type == "cpu" and size.weights_bytes < SMALL_MODEL_BYTES
+    is_small = device.type == "cpu" and plan.weights_bytes < SMALL_MODEL_BYTES
     return 1 if is_small else torch.get_num_threads()
 
 
-def check_size(checkpoint: Checkpoint, size: Size, device: torch.device) -> None:
+def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, device: torch.device) -> None:
     """Tell what will be taken.
 
     Raises:
         OutOfMemory: it is more than is free.
     """
     free = free_bytes(device)
-    print(f"{checkpoint.name}: {size}, {free / 1e9:.2f} GB free", file=sys.stderr, flush=True)
-    if size.total_bytes > free:
+    print(f"{checkpoint.name}: {plan}, {free / 1e9:.2f} GB free", file=sys.stderr, flush=True)
+    if plan.total_bytes > free:
         raise OutOfMemory(
-            f"{checkpoint.name} needs {size}, and {free / 1e9:.2f} GB are free; "
+            f"{checkpoint.name} needs {plan}, and {free / 1e9:.2f} GB are free; "
             "fewer slots, bfloat16 or a larger machine would do"
         )
 

@@ -7,7 +7,7 @@ from app.grounding.answers import (
     AnswerBox,
     AnswerEvent,
     Entity,
-    Grounded,
+    GroundedText,
     ImageFacts,
     NewEntity,
     NewText,
@@ -66,11 +66,11 @@ class AnswerReader:
         events, self._events_of_prompt = self._events_of_prompt, []
         return events + self._tell(found)
 
-    def grounded(self) -> Grounded:
+    def grounded(self) -> GroundedText:
         """Return what all tokens say, once the last has been read."""
         parsed = parse_markup("".join(self._markup)).cleaned()
         answer_start = find_answer(self._prompt_text, parsed.text)
-        return Grounded(
+        return GroundedText(
             text=parsed.text,
             answer=parsed.text[answer_start:],
             answer_start=answer_start,

@@ -91,7 +91,7 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Grounded:
+class GroundedText:
     """What the tokens say.
 
     Attributes:
@@ -129,7 +129,7 @@ class Answer:
     id: str
     model: str
     task: str
-    grounded: Grounded
+    grounded: GroundedText
     image: ImageFacts
     seed: int | None
     usage: Usage
@@ -141,7 +141,7 @@ class NewText:
     """The next part of the answer's text, final.
 
     Attributes:
-        text: not empty; joined, all of them are `Grounded.answer`.
+        text: not empty; joined, all of them are `GroundedText.answer`.
     """
 
     text: str
@@ -152,7 +152,7 @@ class NewEntity:
     """An entity that is complete while the answer is still being written.
 
     Attributes:
-        index: in `Grounded.entities`.
+        index: in `GroundedText.entities`.
         entity: as it stands there.
     """
 

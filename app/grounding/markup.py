@@ -3,9 +3,9 @@
     <grounding> See<phrase> a dog</phrase><object><patch_index_0044><patch_index_0863></object>
 
 A *phrase* and its boxes are an *entity*. Reading follows `post_process_generation` of
-`transformers.models.kosmos2.processing_kosmos2` on every string, in one pass; `Parsed.cleaned` is
-what this service makes of it. One bound is our own: a location tag has at most 300 digits, for
-beyond that the reference raises.
+`transformers.models.kosmos2.processing_kosmos2` on every string, in one pass;
+`ParsedMarkup.cleaned` is what this service makes of it. One bound is our own: a location tag has at
+most 300 digits, because the reference raises beyond that.
 """
 
 import re
@@ -37,7 +37,7 @@ class ParsedBox:
     Args:
         patch_indices: the cells of its upper-left and lower-right corner.
         box: the same, normalised xyxy.
-        markup_offset: where the first of its two location tags begins in `Parsed.markup`.
+        markup_offset: where the first of its two location tags begins in `ParsedMarkup.markup`.
     """
 
     patch_indices: CellPair
@@ -51,7 +51,7 @@ class ParsedEntity:
 
     Args:
         phrase: as it stands in the text, or None if the box has none.
-        span: start and end of the phrase in `Parsed.text`, in code points.
+        span: start and end of the phrase in `ParsedMarkup.text`, in code points.
         place: where the text before the boxes ends, in code points, white space left out.
         boxes: one or more, in the order written.
     """
@@ -73,7 +73,7 @@ class ParsedEntity:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedMarkup:
     """What a markup says.
 
     Args:
@@ -86,7 +86,7 @@ class Parsed:
     text: str
     entities: tuple[ParsedEntity, ...]
 
-    def cleaned(self) -> "Parsed":
+    def cleaned(self) -> "ParsedMarkup":
         """Return what the service answers: no boxes beyond the grid, no swapped corners.
 
         An entity without a box left disappears, a phrase of blanks counts as none, and a box
@@ -101,7 +101,7 @@ class Parsed:
         return replace(self, entities=tuple(entity for entity in entities if entity.boxes))
 
 
-def parse(decoded: str) -> Parsed:
+def parse(decoded: str) -> ParsedMarkup:
     """Read a decoded answer, with or without the picture's place-holders before it.
 
     As in the reference, it begins behind the last `</image>`, even if the model wrote that.
@@ -109,7 +109,7 @@ def parse(decoded: str) -> Parsed:
     return parse_markup(decoded.rpartition(END_OF_IMAGE)[2])
 
 
-def parse_markup(markup: str) -> Parsed:
+def parse_markup(markup: str) -> ParsedMarkup:
     """Read all that follows the picture.
 
     Unfinished objects are left out of the entities. A box without a phrase is an entity of its own;
@@ -138,7 +138,7 @@ def parse_markup(markup: str) -> Parsed:
         for match, place in zip(matches, places, strict=True)
         for entity in entities_of(match, place)
     )
-    return Parsed(markup, text, entities)
+    return ParsedMarkup(markup, text, entities)
 
 
 def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iterator[ParsedEntity]:

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app.checkpoint import Checkpoint
 from app.errors import Kosmos2Error
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.http.middleware.admission import Places
+from app.http.middleware.admission import AdmissionCheck
 from app.http.middleware.api_keys import ApiKeys
 from app.http.middleware.body_limit import BodyLimit
 from app.http.middleware.ops_port import OpsPort
@@ -73,19 +73,19 @@ def create_app(
     app.include_router(ground_router(settings, service, metrics, clock))
     app.include_router(annotate_router(settings, service, metrics, clock))
     app.include_router(tasks_router(checkpoint))
-    app.include_router(ops_router(settings, checkpoint, engine.page, clock))
+    app.include_router(ops_router(settings, checkpoint, engine.state, clock))
     add_docs(app)
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
-    app.add_middleware(Places, engine=engine, metrics=metrics, clock=clock)
+    app.add_middleware(AdmissionCheck, engine=engine, metrics=metrics, clock=clock)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
-    app.add_middleware(ApiKeys, settings=settings, page=engine.page, metrics=metrics, clock=clock)
+    app.add_middleware(ApiKeys, settings=settings, state=engine.state, metrics=metrics, clock=clock)
     if ops_port is not None:
         app.add_middleware(OpsPort, port=ops_port)
     if tracer is not None:
         app.add_middleware(Tracing, tracer=tracer)
-    app.add_middleware(RequestContext, page=engine.page, clock=clock)
+    app.add_middleware(RequestContext, state=engine.state, clock=clock)
     if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too
         app.add_middleware(
             CORSMiddleware,

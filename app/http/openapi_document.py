@@ -11,7 +11,7 @@ from typing import Any
 from app.checkpoint import open_checkpoint
 from app.http.app import create_app
 from app.ipc.engine_client import EngineClient
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.pictures.workers.pool import PicturePool
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 
@@ -19,8 +19,8 @@ from app.settings import EMBEDDED_CHECKPOINT, Settings
 def describe() -> dict[str, Any]:
     """The description, as `/openapi.json` gives it; no engine runs."""
     with tempfile.TemporaryDirectory() as directory:
-        page = SharedPage(Path(directory) / "page")
-        engine = EngineClient(f"ipc://{directory}/nobody", page, worker=0)
+        state = SharedState(Path(directory) / "page")
+        engine = EngineClient(f"ipc://{directory}/nobody", state, worker=0)
         try:
             checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
             settings = Settings()

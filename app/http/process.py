@@ -4,7 +4,7 @@
 
 `WORKER` is its number from 0, `SOCKET` the file descriptor it listens on, `OPS_SOCKET` that for
 health and metrics alone, where they have a port of their own. Standard input is its
-leash (see `app/ipc/child_process.py`); a line on it is a message of the supervisor.
+pipe from the supervisor: each line on it is a message, and its end stops the process.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from app.telemetry.tracing import Tracer
 _AFTER_GRACE_S = 2
 
 
-class LeashedServer(uvicorn.Server):
+class SupervisedServer(uvicorn.Server):
     """A server that leaves signals to the supervisor, and says when it listens."""
 
     @contextmanager
@@ -50,11 +50,11 @@ class LeashedServer(uvicorn.Server):
 
 async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket.socket]) -> None:
     """Serve until the supervisor says stop or is gone."""
-    settings, page = run_directory.read_settings(), run_directory.open_page()
+    settings, state = run_directory.read_settings(), run_directory.open_state()
     checkpoint = run_directory.read_checkpoint()
     asyncio.get_running_loop().set_exception_handler(_log_unhandled)
     ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
-    engine = EngineClient(run_directory.engine_endpoint, page, worker)
+    engine = EngineClient(run_directory.engine_endpoint, state, worker)
     tracer = Tracer(monotonic) if settings.tracing else None
     async with PicturePool(settings) as pictures:
         config = uvicorn.Config(
@@ -67,9 +67,9 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
             server_header=False,
             timeout_graceful_shutdown=int(settings.grace_period_s) + _AFTER_GRACE_S,
         )
-        server = LeashedServer(config)
+        server = SupervisedServer(config)
         receiving = asyncio.create_task(engine.receive())
-        obeying = asyncio.create_task(_obey(server, engine, settings))
+        obeying = asyncio.create_task(_handle_supervisor_messages(server, engine, settings))
         await server.serve(sockets=listeners)
         obeying.cancel()
         receiving.cancel()
@@ -83,7 +83,9 @@ def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     get_logger().error(context["message"], exc_info=context.get("exception"))
 
 
-async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings) -> None:
+async def _handle_supervisor_messages(
+    server: uvicorn.Server, engine: EngineClient, settings: Settings
+) -> None:
     """Do what the supervisor's lines say; without a supervisor, stop."""
     loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
@@ -91,7 +93,7 @@ async def _obey(server: uvicorn.Server, engine: EngineClient, settings: Settings
     async for line in lines:
         message = json.loads(line)
         if "engine_ready" in message:
-            await engine.engine_ready(message["engine_ready"], message["suspects"])
+            await engine.on_engine_ready(message["engine_ready"], message["suspects"])
         elif "drain" in message:
             server.should_exit = True
             stopping = Unavailable("the service is stopping")

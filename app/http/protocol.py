@@ -37,11 +37,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     Args:
         settings: limits.
-        uvicorns: what uvicorn gives a protocol.
+        protocol_kwargs: what uvicorn gives a protocol.
     """
 
-    def __init__(self, settings: Settings, **uvicorns: Any) -> None:
-        super().__init__(**uvicorns)
+    def __init__(self, settings: Settings, **protocol_kwargs: Any) -> None:
+        super().__init__(**protocol_kwargs)
         self._settings = settings
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
         self._awaits_headers = True
@@ -215,8 +215,8 @@ class GuardedProtocol(HttpToolsProtocol):
 def guarded(settings: Settings) -> Callable[..., GuardedProtocol]:
     """What makes the protocol of each connection, for uvicorn."""
 
-    def make(**uvicorns: Any) -> GuardedProtocol:
-        return GuardedProtocol(settings, **uvicorns)
+    def make(**protocol_kwargs: Any) -> GuardedProtocol:
+        return GuardedProtocol(settings, **protocol_kwargs)
 
     return make
 

@@ -1,4 +1,4 @@
-"""A child process on a leash: its standard input ends it, its standard output says it is ready.
+"""A child process: its standard input stops it, its standard output reports that it is ready.
 
 A child reads its standard input; when that closes, its parent is gone, however it went, and the
 child ends too. This needs no signal, no thread and no process group, on Linux and macOS alike.
@@ -56,7 +56,7 @@ class ChildProcess:
         """Wait for its end; its exit code, negative for a signal."""
         return await self._process.wait()
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Send it one line of JSON; lost when it has ended."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -79,7 +79,7 @@ class ChildProcess:
         length = await self._process.stdout.readexactly(length_bytes)
         return await self._process.stdout.readexactly(int.from_bytes(length))
 
-    def let_go(self) -> None:
+    def request_stop(self) -> None:
         """Close its standard input, which asks it to end."""
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -24,7 +24,7 @@ from app.errors import (
 )
 from app.ipc.engine_messages import (
     Cancel,
-    Failed,
+    Failure,
     FailureReason,
     NewToken,
     NewTokens,
@@ -33,7 +33,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.pending_request import PendingRequest, Prompt
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 
 MAX_RETRY_AFTER_S = 60
@@ -45,7 +45,7 @@ class EngineClient:
 
     Args:
         endpoint: where the engine listens.
-        page: tells the engine's epoch and holds the permits.
+        state: tells the engine's epoch and holds the permits.
         worker: this process's number among the HTTP processes, from 0.
         clock: monotonic, seconds.
     """
@@ -53,11 +53,11 @@ class EngineClient:
     def __init__(
         self,
         endpoint: str,
-        page: SharedPage,
+        state: SharedState,
         worker: int,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.page = page
+        self.state = state
         self._worker, self._clock = worker, clock
         self._pending: dict[int, PendingRequest] = {}
         self._keys = count(secrets.randbits(_KEY_BITS))
@@ -79,20 +79,20 @@ class EngineClient:
             Overloaded: all places are taken.
         """
         refusal = self.refusal()
-        if refusal is None and not self.page.acquire_permit(self._worker):
+        if refusal is None and not self.state.acquire_permit(self._worker):
             refusal = self._overloaded()  # another process took the last one meanwhile
         if refusal is not None:
             raise refusal
         try:
             yield
         finally:
-            self.page.release_permit(self._worker)
+            self.state.release_permit(self._worker)
 
     def refusal(self) -> Overloaded | Unavailable | None:
         """Why `permit` would refuse now, if it would; a look that takes no place and no lock."""
-        if not (self.page.is_engine_ready or self.page.is_engine_returning):
+        if not (self.state.is_engine_ready or self.state.is_engine_returning):
             return Unavailable("the engine is starting", _retry_after_s(self._engine_in_s))
-        if self.page.num_permits_taken >= self.page.num_places:
+        if self.state.num_permits_taken >= self.state.capacity:
             return self._overloaded()
         return None
 
@@ -118,8 +118,8 @@ class EngineClient:
         pending = PendingRequest(next(self._keys), prompt, sampling, deadline)
         self._pending[pending.key] = pending
         try:
-            if self.page.is_engine_ready:  # else it is sent when the engine is
-                await self._send(pending, self.page.epoch)
+            if self.state.is_engine_ready:  # else it is sent when the engine is
+                await self._send(pending, self.state.epoch)
             while True:
                 event = await pending.events.get()
                 if isinstance(event, Kosmos2Error):
@@ -144,12 +144,12 @@ class EngineClient:
             except msgspec.DecodeError:
                 get_logger().error("message dropped")
                 continue
-            if isinstance(message, Failed):
+            if isinstance(message, Failure):
                 self._fail(message)
             else:
                 self._hand_out(message)
 
-    async def engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
+    async def on_engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
         """An engine is ready: ask it for all that no engine has, or one that is gone.
 
         Args:
@@ -175,11 +175,11 @@ class EngineClient:
 
     @property
     def _engine_in_s(self) -> float:
-        return self.page.engine_due_at_s - self._clock()
+        return self.state.engine_due_at_s - self._clock()
 
     def _overloaded(self) -> Overloaded:
-        served_in_s = max(0.0, self._engine_in_s) + self.page.seconds_to_serve_all
-        message = f"all {self.page.num_places} places are taken"
+        served_in_s = max(0.0, self._engine_in_s) + self.state.seconds_to_serve_all
+        message = f"all {self.state.capacity} places are taken"
         return Overloaded(message, _retry_after_s(served_in_s))
 
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
@@ -194,7 +194,7 @@ class EngineClient:
             if pending is not None and pending.epoch == message.epoch:
                 pending.take(new_token)
 
-    def _fail(self, message: Failed) -> None:
+    def _fail(self, message: Failure) -> None:
         pending = self._pending.get(message.key)
         if pending is not None and pending.epoch == message.epoch:
             pending.end(_as_error(message.reason))

@@ -103,7 +103,7 @@ class NewTokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):
     tokens: list[NewToken]
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     """A request that ends without an answer."""
 
     epoch: int
@@ -112,7 +112,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
 
 
 ToEngine = Generate | Cancel
-FromEngine = NewTokens | Failed
+FromEngine = NewTokens | Failure
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_engine = msgspec.msgpack.Decoder(ToEngine).decode

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from app.checkpoint import Checkpoint, read_checkpoint
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.settings import Settings
 
 
@@ -51,9 +51,9 @@ class RunDirectory:
         """Where the engine listens."""
         return f"ipc://{self.path / 'engine.sock'}"
 
-    def open_page(self) -> SharedPage:
+    def open_state(self) -> SharedState:
         """The page of memory that the processes share."""
-        return SharedPage(self.path / "page")
+        return SharedState(self.path / "page")
 
     def read_settings(self) -> Settings:
         """The settings as the supervisor has them; the children's environment adds nothing."""

@@ -66,88 +66,88 @@ class EngineFacts:
     dtype: str
 
 
-class SharedPage:
-    """A view of the page; every process opens its own.
+class SharedState:
+    """A view of the shared memory; every process opens its own.
 
     Args:
-        path: of the file behind the page, made when it is not there.
+        path: of the file that backs the memory; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self._file, ctypes.sizeof(_Layout))
         self._map = mmap.mmap(self._file, ctypes.sizeof(_Layout))
-        self._page = _Layout.from_buffer(self._map)
+        self._state = _Layout.from_buffer(self._map)
 
     # The supervisor writes.
 
     def begin_epoch(self) -> int:
         """Count a new engine: it is not ready, and messages of older ones are void."""
-        self._page.is_engine_ready = 0
-        self._page.num_running = 0
-        self._page.epoch += 1
+        self._state.is_engine_ready = 0
+        self._state.num_running = 0
+        self._state.epoch += 1
         return self.epoch
 
-    def engine_stopped(self, due_at_s: float, *, is_returning: bool) -> None:
+    def mark_engine_stopped(self, due_at_s: float, *, is_returning: bool) -> None:
         """Say that there is no engine, and when the next one is expected, on the monotonic clock.
 
         Args:
             due_at_s: a guess, from how long the last one took.
             is_returning: whether there is no reason to doubt it; requests are accepted meanwhile.
         """
-        self._page.engine_due_at_s = due_at_s
-        self._page.is_engine_returning = is_returning
-        self._page.is_engine_ready = 0
+        self._state.engine_due_at_s = due_at_s
+        self._state.is_engine_returning = is_returning
+        self._state.is_engine_ready = 0
 
-    def drain(self) -> None:
+    def mark_draining(self) -> None:
         """Say that the service is about to stop."""
-        self._page.is_draining = 1
+        self._state.is_draining = 1
 
     def forget_worker(self, worker: int) -> None:
         """Take back the permits of an HTTP process that died."""
         with self._lock():
-            self._page.permits[worker] = 0
+            self._state.permits[worker] = 0
 
     # The engine writes.
 
-    def engine_ready(self, facts: EngineFacts) -> None:
+    def mark_engine_ready(self, facts: EngineFacts) -> None:
         """Say that the engine is loaded and warm, and how much it takes at once."""
-        self._page.num_slots = facts.num_slots
-        self._page.max_waiting = facts.max_waiting
-        self._page.device = facts.device.encode()
-        self._page.dtype = facts.dtype.encode()
-        self._page.is_engine_ready = 1
+        self._state.num_slots = facts.num_slots
+        self._state.max_waiting = facts.max_waiting
+        self._state.device = facts.device.encode()
+        self._state.dtype = facts.dtype.encode()
+        self._state.is_engine_ready = 1
 
-    def name_running(self, keys: Sequence[int]) -> None:
+    def set_running(self, keys: Sequence[int]) -> None:
         """Tell which requests run in the step that begins: whom to suspect if it is the last."""
-        self._page.num_running = 0
-        self._page.running[: len(keys)] = keys
-        self._page.num_running = len(keys)
+        self._state.num_running = 0
+        self._state.running[: len(keys)] = keys
+        self._state.num_running = len(keys)
 
     def publish_rate(self, requests_per_s: float) -> None:
         """Tell how many requests the engine completes in a second of work."""
-        self._page.requests_per_s = requests_per_s
+        self._state.requests_per_s = requests_per_s
 
     def stamp(self, now: float, allowance_s: float) -> None:
         """Say that a phase begins which lasts no longer than `allowance_s` unless it hangs."""
         # In this order: an old stamp with a new, shorter allowance would look like a hang.
-        self._page.stamped_at_s = now
-        self._page.allowance_s = allowance_s
+        self._state.stamped_at_s = now
+        self._state.allowance_s = allowance_s
 
     # HTTP processes write.
 
     def acquire_permit(self, worker: int) -> bool:
         """Take one of the service's places; false when all are taken."""
         with self._lock():
-            if self.num_permits_taken >= self.num_places:
+            if self.num_permits_taken >= self.capacity:
                 return False
-            self._page.permits[worker] += 1
+            self._state.permits[worker] += 1
             return True
 
     def release_permit(self, worker: int) -> None:
         """Give a place back."""
         with self._lock():
-            self._page.permits[worker] -= 1
+            self._state.permits[worker] -= 1
 
     def count_call(self, key: int, window: int) -> int:
         """Count a call; how many that key has made in that window of time, this one included.
@@ -157,7 +157,7 @@ class SharedPage:
             window: of time, counted up.
         """
         with self._lock():
-            cell = min(self._page.rates, key=lambda each: (each.key != key, each.window))
+            cell = min(self._state.rates, key=lambda each: (each.key != key, each.window))
             if (cell.key, cell.window) != (key, window):
                 cell.key, cell.window, cell.num_calls = key, window, 0
             cell.num_calls += 1
@@ -168,60 +168,60 @@ class SharedPage:
     @property
     def epoch(self) -> int:
         """Of the engine that runs or is being started; 0 before the first."""
-        return int(self._page.epoch)
+        return int(self._state.epoch)
 
     @property
     def is_draining(self) -> bool:
         """Whether the service is about to stop."""
-        return bool(self._page.is_draining)
+        return bool(self._state.is_draining)
 
     @property
     def is_engine_ready(self) -> bool:
         """Whether the engine is loaded and warm."""
-        return bool(self._page.is_engine_ready)
+        return bool(self._state.is_engine_ready)
 
     @property
     def is_engine_returning(self) -> bool:
         """Whether an engine that was ready has died and the first start after it goes on."""
-        return bool(self._page.is_engine_returning)
+        return bool(self._state.is_engine_returning)
 
     @property
     def engine_due_at_s(self) -> float:
         """When the next engine is or was expected, on the monotonic clock; 0 before the first."""
-        return float(self._page.engine_due_at_s)
+        return float(self._state.engine_due_at_s)
 
     @property
     def running(self) -> list[int]:
         """Keys of the requests in the engine's last step; none when it rests."""
-        return list(self._page.running[: self._page.num_running])
+        return list(self._state.running[: self._state.num_running])
 
     @property
     def seconds_to_serve_all(self) -> float:
         """How long the engine will take for as many requests as there are places; 0: not known."""
-        rate = self._page.requests_per_s
-        return self.num_places / rate if rate else 0.0
+        rate = self._state.requests_per_s
+        return self.capacity / rate if rate else 0.0
 
     @property
     def engine_facts(self) -> EngineFacts:
         """What the engine told when it got ready; zeros and blanks before the first did."""
-        page = self._page
+        state = self._state
         return EngineFacts(
-            page.num_slots, page.max_waiting, page.device.decode(), page.dtype.decode()
+            state.num_slots, state.max_waiting, state.device.decode(), state.dtype.decode()
         )
 
     @property
-    def num_places(self) -> int:
+    def capacity(self) -> int:
         """Requests the service takes at once: slots and waiting places."""
-        return int(self._page.num_slots + self._page.max_waiting)
+        return int(self._state.num_slots + self._state.max_waiting)
 
     @property
     def num_permits_taken(self) -> int:
         """Requests in the service, from admission to answer."""
-        return sum(self._page.permits)
+        return sum(self._state.permits)
 
     def is_stuck(self, now: float) -> bool:
         """Whether the engine's current phase has lasted longer than it was allowed."""
-        return bool(now - self._page.stamped_at_s > self._page.allowance_s)
+        return bool(now - self._state.stamped_at_s > self._state.allowance_s)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -57,7 +57,7 @@ class Attention(nn.Module):
         output: Tensor = self.out_proj(self.inner_attn_ln(merged))
         return output
 
-    def remember(self, hidden: Tensor, rows: KeyValueRows) -> None:
+    def fill_cache(self, hidden: Tensor, rows: KeyValueRows) -> None:
         """Give `rows` the keys and values of (R, T, d), and attend to nothing."""
         num_rows, length, _ = hidden.shape
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
@@ -124,9 +124,9 @@ class TextDecoder(nn.Module):
 
     def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
         """Token ids and their positions from 0, (R, T) each → (R, T, d)."""
-        return self.place(self.embed_tokens(token_ids), token_ids, positions)
+        return self.add_positions(self.embed_tokens(token_ids), token_ids, positions)
 
-    def place(self, embeddings: Tensor, token_ids: Tensor, positions: Tensor) -> Tensor:
+    def add_positions(self, embeddings: Tensor, token_ids: Tensor, positions: Tensor) -> Tensor:
         """Scale embeddings (R, T, d) and add the codes of their positions (R, T).
 
         A padding token has no position of its own upstream, wherever it stands; a model that
@@ -140,7 +140,7 @@ class TextDecoder(nn.Module):
         """Run all layers and the last norm: (R, T, d) → (R, T, d).
 
         Args:
-            embedded: of `embed` or `place`.
+            embedded: of `embed` or `add_positions`.
             rows: where the keys and values of this pass go and what it attends to.
             mask: (R, 1, T, L), added to the scores; none: T new tokens, causally.
         """
@@ -150,18 +150,18 @@ class TextDecoder(nn.Module):
         output: Tensor = self.layer_norm(hidden)
         return output
 
-    def remember(self, embedded: Tensor, rows: KeyValueRows) -> None:
+    def fill_cache(self, embedded: Tensor, rows: KeyValueRows) -> None:
         """Run the layers for their keys and values alone, causally: the last does nothing else.
 
         Args:
-            embedded: (R, T, d), of `embed` or `place`.
+            embedded: (R, T, d), of `embed` or `add_positions`.
             rows: where they go.
         """
         hidden = embedded
         for layer in self.layers[:-1]:
             hidden = layer(hidden, rows, None)
         last = cast(Block, self.layers[-1])
-        last.self_attn.remember(last.self_attn_layer_norm(hidden), rows)
+        last.self_attn.fill_cache(last.self_attn_layer_norm(hidden), rows)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(R, d) → (R, V) in float32."""

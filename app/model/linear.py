@@ -19,7 +19,7 @@ class LinearLayers(Enum):
     INT8 = "int8"
 
 
-class TouchedLinear(nn.Module):
+class PrefetchedLinear(nn.Module):
     """y = x·Wᵀ + b with W read once, in order, before the product: for small models on the CPU.
 
     Between two steps all other layers, and other programs on the same processor, push a layer out

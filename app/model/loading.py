@@ -12,7 +12,7 @@ from transformers import Kosmos2Config
 from app.checkpoint import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
-from app.model.linear import LinearLayers, PackedLinear, TouchedLinear, replace_linear_layers
+from app.model.linear import LinearLayers, PackedLinear, PrefetchedLinear, replace_linear_layers
 from app.model.quantised import Int8Linear
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
@@ -23,7 +23,7 @@ _TOWER = "vision_model.model."
 _RESAMPLER = "image_to_text_projection."
 
 _MAKE = {
-    LinearLayers.TOUCHED: TouchedLinear,
+    LinearLayers.TOUCHED: PrefetchedLinear,
     LinearLayers.PACKED: PackedLinear,
     LinearLayers.INT8: Int8Linear,
 }
@@ -58,7 +58,7 @@ class Kosmos2Model:
     def num_bytes(self) -> int:
         """Memory of the weights."""
         modules = {*self.decoder.modules(), *self.vision.modules()}
-        if isinstance(self.decoder.head, TouchedLinear):
+        if isinstance(self.decoder.head, PrefetchedLinear):
             modules.remove(self.decoder.head)  # its weights are the embedding's
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
         packed = (m.num_weight_bytes for m in modules if isinstance(m, Int8Linear))

@@ -87,10 +87,10 @@ class Embeddings(nn.Module):
     def __init__(self, config: Kosmos2VisionConfig) -> None:
         super().__init__()
         dim, side = config.hidden_size, config.patch_size
-        num_places = (config.image_size // side) ** 2 + 1
+        capacity = (config.image_size // side) ** 2 + 1
         self.class_embedding = nn.Parameter(torch.empty(dim))
         self.patch_embedding = nn.Conv2d(config.num_channels, dim, side, side, bias=False)
-        self.position_embedding = nn.Embedding(num_places, dim)
+        self.position_embedding = nn.Embedding(capacity, dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 3, 224, 224) → (P, 257, d)."""

@@ -8,14 +8,14 @@ from typing import Any
 
 from app.ipc.child_process import ChildProcess
 from app.ipc.run_directory import RunDirectory
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import ServiceMetrics, forget_process
 
 ENGINE_MODULE = "app.engine.process"
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.5, 30.0
 WATCH_PERIOD_S = 1.0
-KILLED = 1
+EXIT_KILLED = 1
 
 
 class EngineKeeper:
@@ -25,7 +25,7 @@ class EngineKeeper:
         run_directory: what the processes share.
         metrics: where restarts are counted.
         max_restarts: in a row that did not get ready.
-        tell: sends a message to every HTTP process.
+        send: sends a message to every HTTP process.
         module: what an engine process runs; tests bring one with faults.
     """
 
@@ -34,14 +34,14 @@ class EngineKeeper:
         run_directory: RunDirectory,
         metrics: ServiceMetrics,
         max_restarts: int,
-        tell: Callable[[dict[str, Any]], None],
+        send: Callable[[dict[str, Any]], None],
         module: str = ENGINE_MODULE,
     ) -> None:
         self._run_directory, self._metrics = run_directory, metrics
-        self._max_restarts, self._tell, self._module = max_restarts, tell, module
-        self._page: SharedPage = run_directory.open_page()
+        self._max_restarts, self._send, self._module = max_restarts, send, module
+        self._state: SharedState = run_directory.open_state()
         self._child: ChildProcess | None = None
-        self._let_go = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._suspects: list[int] = []
         self._num_failures = 0
         self._load_s = 0.0
@@ -55,40 +55,40 @@ class EngineKeeper:
         Returns:
             0 when it was let go, else the exit code of the last engine.
         """
-        while not self._let_go.is_set():
+        while not self._stop_requested.is_set():
             exit_code = await self._live(on_ready)
-            if self._let_go.is_set():
+            if self._stop_requested.is_set():
                 break
-            get_logger().error("engine ended", epoch=self._page.epoch, exit_code=exit_code)
+            get_logger().error("engine ended", epoch=self._state.epoch, exit_code=exit_code)
             if not self._load_s or self._num_failures > self._max_restarts:
-                return exit_code if exit_code > 0 else KILLED
+                return exit_code if exit_code > 0 else EXIT_KILLED
             self._metrics.engine_restarts_total.inc()
             await self._back_off()
         return 0
 
-    def let_go(self) -> None:
+    def request_stop(self) -> None:
         """Ask the engine to end, and start no other; one that still loads is not waited for."""
-        self._let_go.set()
+        self._stop_requested.set()
         if self._child is not None:
-            end = self._child.let_go if self._page.is_engine_ready else self._child.kill
+            end = self._child.request_stop if self._state.is_engine_ready else self._child.kill
             end()
 
     def kill(self) -> None:
         """End the engine now, and start no other."""
-        self._let_go.set()
+        self._stop_requested.set()
         if self._child is not None:
             self._child.kill()
 
     async def _live(self, on_ready: Callable[[], None]) -> int:
         """The life of one engine; its exit code."""
-        epoch, began = self._page.begin_epoch(), monotonic()
+        epoch, began = self._state.begin_epoch(), monotonic()
         self._child = await start_engine(self._run_directory, self._module)
-        if self._let_go.is_set():  # meanwhile
+        if self._stop_requested.is_set():  # meanwhile
             self._child.kill()
         if await self._child.is_ready():
             is_first, self._num_failures = not self._load_s, 0
             self._load_s = monotonic() - began
-            self._tell({"engine_ready": epoch, "suspects": self._suspects})
+            self._send({"engine_ready": epoch, "suspects": self._suspects})
             if is_first:
                 on_ready()
         else:
@@ -105,21 +105,21 @@ class EngineKeeper:
         ended = asyncio.ensure_future(child.wait())
         while not ended.done():
             await asyncio.wait({ended}, timeout=WATCH_PERIOD_S)
-            if self._page.is_engine_ready and self._page.is_stuck(monotonic()):
-                get_logger().error("engine stuck", epoch=self._page.epoch)
+            if self._state.is_engine_ready and self._state.is_stuck(monotonic()):
+                get_logger().error("engine stuck", epoch=self._state.epoch)
                 child.kill()
                 await ended
         return ended.result()
 
     async def _back_off(self) -> None:
         """Tell when the next engine is due; wait longer for it after each failure in a row."""
-        if self._page.is_engine_ready:
-            self._suspects = self._page.running
+        if self._state.is_engine_ready:
+            self._suspects = self._state.running
         delay_s = back_off_s(self._num_failures)
         due_at_s = monotonic() + delay_s + self._load_s
-        self._page.engine_stopped(due_at_s, is_returning=self._num_failures == 0)
+        self._state.mark_engine_stopped(due_at_s, is_returning=self._num_failures == 0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._let_go.wait(), delay_s)
+            await asyncio.wait_for(self._stop_requested.wait(), delay_s)
 
 
 def back_off_s(num_failures: int) -> float:

@@ -10,7 +10,7 @@ from app.ipc.child_process import ChildProcess
 from app.ipc.engine_client import EngineClient
 from app.ipc.run_directory import RunDirectory
 from app.settings import Settings
-from app.supervisor.engine_keeper import KILLED, start_engine
+from app.supervisor.engine_keeper import EXIT_KILLED, start_engine
 
 
 @contextlib.asynccontextmanager
@@ -21,12 +21,12 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
         StartupError: it did not get ready; it has said why on standard error.
     """
     with RunDirectory.create(settings, checkpoint) as run_directory:
-        page = run_directory.open_page()
-        page.begin_epoch()
+        state = run_directory.open_state()
+        state.begin_epoch()
         child = await start_engine(run_directory)
         if not await child.is_ready():
             raise EngineNotReady(await child.wait())
-        client = EngineClient(run_directory.engine_endpoint, page, worker=0)
+        client = EngineClient(run_directory.engine_endpoint, state, worker=0)
         receiving = asyncio.create_task(client.receive())
         watching = asyncio.create_task(_end_with(child, client))
         try:
@@ -35,7 +35,7 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
             watching.cancel()
             receiving.cancel()
             client.close()
-            child.let_go()
+            child.request_stop()
             await child.wait()
 
 
@@ -50,4 +50,4 @@ class EngineNotReady(StartupError):
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("the engine did not start")
-        self.exit_code = exit_code if exit_code > 0 else KILLED
+        self.exit_code = exit_code if exit_code > 0 else EXIT_KILLED

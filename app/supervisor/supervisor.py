@@ -14,7 +14,7 @@ from app.ipc.run_directory import RunDirectory
 from app.settings import Settings
 from app.supervisor.engine_keeper import (
     ENGINE_MODULE,
-    KILLED,
+    EXIT_KILLED,
     EngineKeeper,
     back_off_s,
 )
@@ -47,13 +47,13 @@ class Supervisor:
     ) -> None:
         self._settings, self._run_directory = settings, run_directory
         self._listeners = [each for each in (listener, ops_listener) if each is not None]
-        self._page = run_directory.open_page()
+        self._state = run_directory.open_state()
         self._metrics = ServiceMetrics()
         self._metrics.build_info.labels(
             version("kosmos2-server"), checkpoint.name, checkpoint.revision or ""
         ).set(1)
         self._engine = EngineKeeper(
-            run_directory, self._metrics, settings.max_engine_restarts, self._tell, engine_module
+            run_directory, self._metrics, settings.max_engine_restarts, self._send, engine_module
         )
         self._workers: dict[int, ChildProcess] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -88,7 +88,7 @@ class Supervisor:
         exit_code = await self._engine.run(on_ready)
         is_draining, self._is_stopping = self._is_stopping, True
         for child in self._workers.values():
-            child.let_go()
+            child.request_stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._workers_end(), _PARTING_S)
         if not is_draining:
@@ -105,7 +105,7 @@ class Supervisor:
             num_failures = 0 if await child.is_ready() else num_failures + 1
             self._count_workers()
             exit_code = await child.wait()
-            self._page.forget_worker(worker)
+            self._state.forget_worker(worker)
             forget_process(child.pid)
             self._count_workers()
             if not self._is_stopping:
@@ -123,10 +123,10 @@ class Supervisor:
     def _stop(self, delay_s: float) -> None:
         """On the first signal drain, on the second end at once."""
         if self._is_stopping:
-            self._end(KILLED)
+            self._end(EXIT_KILLED)
             return
         self._is_stopping = True
-        self._page.drain()
+        self._state.mark_draining()
         self._draining = asyncio.create_task(self._drain(delay_s))
 
     async def _drain(self, delay_s: float) -> None:
@@ -134,18 +134,18 @@ class Supervisor:
         get_logger().info("draining", delay_s=delay_s)
         await asyncio.sleep(delay_s)
         for child in self._workers.values():
-            child.tell({"drain": True})
+            child.send({"drain": True})
         await self._workers_end()
-        self._engine.let_go()
+        self._engine.request_stop()
         await asyncio.wait(self._keepers)
         self._end(0)
 
     async def _workers_end(self) -> None:
         await asyncio.gather(*(child.wait() for child in self._workers.values()))
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         for child in self._workers.values():
-            child.tell(message)
+            child.send(message)
 
     def _end(self, exit_code: int) -> None:
         self._is_stopping = True

@@ -67,7 +67,7 @@ def test_a_sampled_answer_depends_on_its_seed_alone(tiny: Path) -> None:
             request.prompt,
             SamplingParameters(
                 max_new_tokens=24,
-                no_repeat_ngram_size=request.ban,
+                no_repeat_ngram_size=request.ngram_size,
                 temperature=0.7,
                 top_k=(0, 50)[number % 2],
                 top_p=(1.0, 0.9)[number % 3 == 0],

@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 from app.engine.phases import PhaseClock
 from app.ipc.engine_messages import (
     Cancel,
-    Failed,
+    Failure,
     Generate,
     NewTokens,
     SamplingParameters,
     encode,
 )
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
 from harness.engine_bench import (
     EPOCH,
@@ -34,7 +34,7 @@ from harness.engine_bench import (
 def runner(tmp_path_factory: pytest.TempPathFactory) -> UnreliableRunner:
     folder = tmp_path_factory.mktemp("runner")
     phases = PhaseClock(
-        SharedPage(folder / "page"), EngineMetrics(CollectorRegistry()), HandClock()
+        SharedState(folder / "page"), EngineMetrics(CollectorRegistry()), HandClock()
     )
     return build_unreliable_runner(folder / "checkpoint", phases)
 
@@ -83,7 +83,7 @@ def test_an_expired_request_is_told_and_leaves_by_the_next_step(bench: Bench) ->
     bench.answers(1)
     bench.clock.now += 5
     bench.engine.step()
-    assert bench.answers(1) == [Failed(EPOCH, 7, "deadline")]
+    assert bench.answers(1) == [Failure(EPOCH, 7, "deadline")]
     assert bench.scheduler.slots.num_free == NUM_SLOTS
 
 
@@ -91,7 +91,7 @@ def test_a_full_queue_says_so_at_once(bench: Bench) -> None:
     """Two slots and one waiting place."""
     for key in range(4):
         bench.ask(key)
-    assert bench.answers(1) == [Failed(EPOCH, 3, "overloaded")]
+    assert bench.answers(1) == [Failure(EPOCH, 3, "overloaded")]
 
 
 def test_a_message_of_an_older_epoch_is_dropped(bench: Bench) -> None:
@@ -116,14 +116,14 @@ def test_a_request_without_its_picture_fails_itself_only(bench: Bench) -> None:
     bench.send(encode(request), b"too short")
     bench.engine.step()
     failed, tokens = bench.answers(2)
-    assert failed == Failed(EPOCH, 7, "engine_failure")
+    assert failed == Failure(EPOCH, 7, "engine_failure")
     assert isinstance(tokens, NewTokens)
     assert {token.key for token in tokens.tokens} == {6}
 
 
 def test_a_request_longer_than_a_slot_is_refused(bench: Bench) -> None:
     bench.ask(7, max_new_tokens=1000)
-    assert bench.answers(1) == [Failed(EPOCH, 7, "engine_failure")]
+    assert bench.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
 
 
 def test_a_request_that_fails_a_pass_fails_itself_only(bench: Bench) -> None:
@@ -133,7 +133,7 @@ def test_a_request_that_fails_a_pass_fails_itself_only(bench: Bench) -> None:
     for key in (1, 2, 3):
         bench.ask(key, max_new_tokens=9)
     tokens, failed = bench.run_until_idle()
-    assert failed == [Failed(EPOCH, 2, "engine_failure")]
+    assert failed == [Failure(EPOCH, 2, "engine_failure")]
     assert tokens.pop(2) == undisturbed[:2]
     assert tokens == {1: undisturbed, 3: undisturbed}
 
@@ -157,7 +157,7 @@ def test_a_request_too_large_for_the_memory_is_refused(bench: Bench) -> None:
     bench.engine.step()
     assert bench.is_silent()
     bench.engine.step()
-    assert bench.answers(1) == [Failed(EPOCH, 7, "engine_failure")]
+    assert bench.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
     assert bench.scheduler.is_idle
 
 
@@ -189,11 +189,11 @@ def test_what_runs_is_named_before_each_step(bench: Bench) -> None:
     bench.ask(7)
     bench.ask(8)
     bench.engine.step()
-    assert bench.page.running == [7, 8]
+    assert bench.state.running == [7, 8]
     bench.run_until_idle()
     bench.clock.now += 1
     bench.ask(9, epoch=EPOCH - 1)
-    assert bench.page.running == []
+    assert bench.state.running == []
 
 
 def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(bench: Bench) -> None:
@@ -218,5 +218,5 @@ def test_a_second_question_about_a_picture_finds_its_prefix(bench: Bench) -> Non
 
 def test_the_engine_stops_when_its_leash_goes(bench: Bench) -> None:
     """A supervisor that is killed leaves no engine behind."""
-    os.write(bench.leash, b"x")
+    os.write(bench.parent_pipe, b"x")
     assert bench.engine.receive() is False

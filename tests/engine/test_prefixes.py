@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from app.ipc.engine_messages import PICTURE_BYTES, Cancel, Failed, NewTokens, encode
+from app.ipc.engine_messages import PICTURE_BYTES, Cancel, Failure, NewTokens, encode
 from harness.engine_bench import (
     EPOCH,
     NUM_SLOTS,
@@ -49,7 +49,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> UnreliableRu
 
 @pytest.fixture
 def bench(runner: UnreliableRunner, gate: Gate, tmp_path: Path) -> Iterator[Bench]:
-    runner.prefixes.forget()
+    runner.prefixes.clear()
     gate.is_open.set()
     gate.fails = False
     with open_bench(runner, tmp_path) as opened:
@@ -98,7 +98,7 @@ def test_the_answer_is_the_one_without_a_thread(bench: Bench, gate: Gate) -> Non
     start_beside(bench, gate)
     gate.is_open.set()
     beside, _ = bench.run_until_idle()
-    bench.runner.prefixes.forget()
+    bench.runner.prefixes.clear()
     bench.ask(2, picture=picture(2))
     alone, _ = bench.run_until_idle()
     assert beside[2] == alone[2]
@@ -136,7 +136,7 @@ def test_pictures_that_cannot_be_encoded_are_tried_again_and_then_refused(
     bench.ask(1, picture=picture(1))
     bench.ask(2, picture=picture(2))
     tokens, failed = bench.run_until_idle()
-    assert failed == [Failed(EPOCH, 1, "engine_failure"), Failed(EPOCH, 2, "engine_failure")]
+    assert failed == [Failure(EPOCH, 1, "engine_failure"), Failure(EPOCH, 2, "engine_failure")]
     assert tokens == {}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.checkpoint import open_checkpoint
 from app.engine.cuda_graphs import Buckets, RoundedSteps
-from app.engine.decode import StepSize
+from app.engine.decode import PassShape
 from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
@@ -25,7 +25,7 @@ from harness.requests import random_requests
 
 NUM_SLOTS = 5
 MAX_LENGTH = 160
-LARGEST_BAN = 8
+LARGEST_NGRAM = 8
 SAMPLED = SamplingParameters(temperature=0.8, top_k=50, top_p=0.9, seed=7)
 
 # Each kind of row, and how many tokens it is to get: rows leave one by one, others join.
@@ -33,9 +33,9 @@ KINDS = {
     "greedy": SamplingParameters(max_new_tokens=23),
     "banned": SamplingParameters(max_new_tokens=31, no_repeat_ngram_size=3),
     "banned from repeating one token": SamplingParameters(max_new_tokens=9, no_repeat_ngram_size=1),
-    "the largest ban": SamplingParameters(max_new_tokens=17, no_repeat_ngram_size=LARGEST_BAN),
+    "the largest ban": SamplingParameters(max_new_tokens=17, no_repeat_ngram_size=LARGEST_NGRAM),
     "a checkpoint's own larger ban": SamplingParameters(
-        max_new_tokens=12, no_repeat_ngram_size=LARGEST_BAN + 4
+        max_new_tokens=12, no_repeat_ngram_size=LARGEST_NGRAM + 4
     ),
     "sampled": msgspec.structs.replace(SAMPLED, max_new_tokens=27),
     "sampled and banned": msgspec.structs.replace(
@@ -69,7 +69,7 @@ def rounded(exact: Runner) -> Runner:
         2**20,
         lambda _: nullcontext(),
         is_rounded=True,
-        is_vision_beside=False,
+        in_background=False,
     )
 
 
@@ -94,7 +94,7 @@ def answer(runner: Runner, questions: list[Question]) -> Answers:
         scheduler.add(Sequence(b"test", request, pixels, arrived_at=0.0))
     while not scheduler.is_idle:
         admitted = scheduler.admit(0.0)
-        scheduler.seat(admitted)
+        scheduler.assign_slots(admitted)
         take(runner.prefill(admitted), answers)
         scheduler.finish()
         take(runner.decode(list(scheduler.running)), answers)
@@ -159,17 +159,17 @@ def test_a_picture_that_has_to_be_encoded_again_is_not_told_as_at_hand(
 
 
 sizes = st.builds(
-    StepSize,
+    PassShape,
     first_row=st.integers(0, 11),
     num_rows=st.integers(1, 13),
     length=st.integers(1, 512),
-    max_ban=st.integers(0, LARGEST_BAN),
+    max_ngram_size=st.integers(0, LARGEST_NGRAM),
     is_sampled=st.booleans(),
 )
 
 
 @given(sizes)
-def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: StepSize) -> None:
+def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: PassShape) -> None:
     """It covers the rows, the tokens, the ban and the sampling."""
     buckets = Buckets.up_to(24, 512)
     rounded = buckets.round_up(size)
@@ -177,23 +177,23 @@ def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: 
     assert rounded.first_row == 0
     assert rounded.num_rows >= size.first_row + size.num_rows
     assert rounded.length >= size.length
-    assert rounded.max_ban >= size.max_ban
+    assert rounded.max_ngram_size >= size.max_ngram_size
     assert rounded.is_sampled == size.is_sampled
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="passes can be recorded here")
 def test_where_passes_cannot_be_recorded_they_run_all_the_same() -> None:
     """Slower, with the same answers."""
-    ran: list[StepSize] = []
+    ran: list[PassShape] = []
     steps = RoundedSteps(ran.append, Buckets.up_to(4, 512))
     assert not steps.record()
     ran.clear()
-    steps(StepSize(0, 3, 100, 0, is_sampled=False))
-    assert ran == [StepSize(0, 4, 128, 0, is_sampled=False)]
+    steps(PassShape(0, 3, 100, 0, is_sampled=False))
+    assert ran == [PassShape(0, 4, 128, 0, is_sampled=False)]
 
 
 @pytest.mark.parametrize("is_sampled", [False, True])
 def test_a_larger_ban_than_is_recorded_is_kept(is_sampled: bool) -> None:
     """Only a checkpoint can ask for one; cut short, it would forbid what is allowed."""
-    size = StepSize(0, 1, 128, LARGEST_BAN + 1, is_sampled)
+    size = PassShape(0, 1, 128, LARGEST_NGRAM + 1, is_sampled)
     assert Buckets.up_to(24, 512).round_up(size) == size

@@ -115,11 +115,11 @@ def test_no_more_run_than_each_of_them_may_run_among(bounds: list[int], running:
 def test_what_failed_together_tries_again_among_half_as_many_before_all_others() -> None:
     scheduler = make_scheduler(num_slots=4)
     add(scheduler, *(make_sequence(key) for key in range(5)))
-    scheduler.put_back(scheduler.admit(now=0))
+    scheduler.requeue(scheduler.admit(now=0))
     assert keys(scheduler.waiting) == [0, 1, 2, 3, 4]
     assert scheduler.slots.num_free == 4
     assert keys(scheduler.admit(now=0)) == [0, 1]
-    scheduler.put_back(list(scheduler.running))
+    scheduler.requeue(list(scheduler.running))
     assert keys(scheduler.admit(now=0)) == [0]
 
 
@@ -154,11 +154,11 @@ class SchedulerBooks(RuleBasedStateMachine):
     def prefill(self, count: int) -> None:
         """Not in the order in which they came."""
         without = [s for s in reversed(self.scheduler.running) if s.slot is None]
-        self.scheduler.seat(without[:count])
+        self.scheduler.assign_slots(without[:count])
 
     @rule(first=st.integers(0, 2))
     def fail(self, first: int) -> None:
-        self.scheduler.put_back(self.scheduler.running[first:])
+        self.scheduler.requeue(self.scheduler.running[first:])
 
     @rule(key=st.integers(0, 40))
     def cancel(self, key: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from app.grounding.answer_reader import AnswerReader
-from app.grounding.answers import AnswerEvent, Grounded, ImageFacts, NewEntity, NewText
+from app.grounding.answers import AnswerEvent, GroundedText, ImageFacts, NewEntity, NewText
 from app.grounding.markup import END_OF_IMAGE, parse, parse_markup
 from app.grounding.markup_stream import find_answer
 from app.grounding.token_decoder import TokenDecoder
@@ -135,7 +135,7 @@ def sequences(vocabulary: dict[str, int]) -> st.SearchStrategy[list[int]]:
 
 def read(
     tokenizer: Kosmos2Tokenizer, prompt_ids: list[int], new_ids: list[int]
-) -> tuple[list[list[AnswerEvent]], Grounded]:
+) -> tuple[list[list[AnswerEvent]], GroundedText]:
     """What is told at each token, and the whole answer."""
     reader = AnswerReader(tokenizer, prompt_ids, IMAGE)
     told = [

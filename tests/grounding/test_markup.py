@@ -15,7 +15,7 @@ from app.grounding.boxes import is_inside_grid, patch_indices_to_box, sort_corne
 from app.grounding.markup import (
     DELIMITER,
     END_OF_IMAGE,
-    Parsed,
+    ParsedMarkup,
     parse,
     patch_tag,
     write_object,
@@ -68,7 +68,7 @@ class ReferenceParser(Kosmos2Processor):
         self.eoi_token = END_OF_IMAGE
 
 
-def as_reference(parsed: Parsed) -> tuple[str, list[ReferenceEntity]]:
+def as_reference(parsed: ParsedMarkup) -> tuple[str, list[ReferenceEntity]]:
     """Give a box without a phrase the name that the reference makes up."""
     entities: list[ReferenceEntity] = []
     for entity in parsed.entities:

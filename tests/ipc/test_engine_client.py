@@ -14,7 +14,7 @@ from app.errors import EngineFailure, Overloaded, Unavailable
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import (
     Cancel,
-    Failed,
+    Failure,
     Generate,
     NewToken,
     NewTokens,
@@ -24,7 +24,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.pending_request import PendingRequest, Prompt
-from app.ipc.shared_state import EngineFacts, SharedPage
+from app.ipc.shared_state import EngineFacts, SharedState
 from app.settings import MAX_SLOTS
 
 FACTS = EngineFacts(num_slots=4, max_waiting=16, device="cpu", dtype="float32")
@@ -38,7 +38,7 @@ class Bench:
     """A client whose engine is the test."""
 
     client: EngineClient
-    page: SharedPage
+    state: SharedState
     router: zmq.asyncio.Socket
     identity: bytes = b""
 
@@ -55,29 +55,29 @@ class Bench:
 
     async def fail(self, request: ToEngine) -> None:
         """Say that a request failed."""
-        message = Failed(request.epoch, request.key, "engine_failure")
+        message = Failure(request.epoch, request.key, "engine_failure")
         await self.router.send_multipart([self.identity, encode(message)])
 
     async def restart(self, *suspects: int) -> None:
         """Let the engine die and another get ready."""
-        self.page.engine_stopped(NOW, is_returning=True)
-        epoch = self.page.begin_epoch()
-        self.page.engine_ready(FACTS)
-        await self.client.engine_ready(epoch, suspects)
+        self.state.mark_engine_stopped(NOW, is_returning=True)
+        epoch = self.state.begin_epoch()
+        self.state.mark_engine_ready(FACTS)
+        await self.client.on_engine_ready(epoch, suspects)
 
 
 @asynccontextmanager
 async def open_bench(directory: Path) -> AsyncIterator[Bench]:
     """Around a client whose engine is ready."""
-    page = SharedPage(directory / "page")
+    state = SharedState(directory / "page")
     with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as router:
         endpoint = f"ipc://{directory}/socket"
         router.bind(endpoint)
-        page.begin_epoch()
-        page.engine_ready(FACTS)
-        client = EngineClient(endpoint, page, 0, lambda: NOW)
+        state.begin_epoch()
+        state.mark_engine_ready(FACTS)
+        client = EngineClient(endpoint, state, 0, lambda: NOW)
         receiving = asyncio.create_task(client.receive())
-        yield Bench(client, page, router)
+        yield Bench(client, state, router)
         receiving.cancel()
         client.close()
 
@@ -136,14 +136,14 @@ def test_who_did_not_run_is_not_suspected(tmp_path: Path) -> None:
 
 def test_a_request_that_came_between_two_engines_is_sent_to_the_next(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
-        bench.page.engine_stopped(NOW, is_returning=True)
+        bench.state.mark_engine_stopped(NOW, is_returning=True)
         generated = bench.client.generate(PROMPT, SAMPLING, 1e9)
         first = asyncio.create_task(anext(generated))
         await asyncio.sleep(0)
         await bench.restart()
         request = await bench.received()
         assert isinstance(request, Generate)
-        assert (request.epoch, request.is_replay) == (bench.page.epoch, False)
+        assert (request.epoch, request.is_replay) == (bench.state.epoch, False)
         await bench.answer(request, 10)
         assert (await first).token_id == 10
         await generated.aclose()
@@ -219,9 +219,9 @@ def test_a_full_service_tells_how_long_it_takes_to_serve_all(
     """At the rate measured, and after the engine is back; not longer than a minute."""
 
     async def test(bench: Bench) -> None:
-        bench.page.publish_rate(requests_per_s)
+        bench.state.publish_rate(requests_per_s)
         if engine_due_in_s:
-            bench.page.engine_stopped(NOW + engine_due_in_s, is_returning=True)
+            bench.state.mark_engine_stopped(NOW + engine_due_in_s, is_returning=True)
         with ExitStack() as permits:
             for _ in range(FACTS.num_slots + FACTS.max_waiting):
                 permits.enter_context(bench.client.permit())
@@ -236,10 +236,10 @@ def test_while_restarts_fail_requests_are_told_when_the_next_is_due(tmp_path: Pa
     """The first restart is waited for; when it has failed, nobody knows."""
 
     async def test(bench: Bench) -> None:
-        bench.page.engine_stopped(NOW + 3, is_returning=True)
+        bench.state.mark_engine_stopped(NOW + 3, is_returning=True)
         with bench.client.permit():
             pass
-        bench.page.engine_stopped(NOW + 6.5, is_returning=False)
+        bench.state.mark_engine_stopped(NOW + 6.5, is_returning=False)
         with pytest.raises(Unavailable) as refused, bench.client.permit():
             pass
         assert refused.value.retry_after_s == 7
@@ -251,7 +251,7 @@ def test_before_the_first_engine_nothing_is_accepted(tmp_path: Path) -> None:
     """There is no telling yet how many places there are."""
 
     async def run() -> None:
-        client = EngineClient(f"ipc://{tmp_path}/socket", SharedPage(tmp_path / "page"), 0)
+        client = EngineClient(f"ipc://{tmp_path}/socket", SharedState(tmp_path / "page"), 0)
         with pytest.raises(Unavailable), client.permit():
             pass
         client.close()

@@ -34,7 +34,7 @@ def test_a_full_service_says_so_at_once_and_when_to_come_back(service: RunningSe
     overload = asyncio.run(measure_overload(service, seconds=3))
     most = overload.offers[-1]
     assert [offer.factor for offer in overload.offers] == list(FACTORS)
-    assert overload.num_places == 4
+    assert overload.capacity == 4
     assert overload.capacity_per_s > 0
     assert most.refused_share > 0
     assert most.codes.keys() == {"overloaded"}

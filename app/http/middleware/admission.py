@@ -11,17 +11,17 @@ from app.ipc.engine_client import EngineClient
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
-PLACED_PATHS = ("/v1/ground", "/v1/annotate")
+ADMITTED_PATHS = ("/v1/ground", "/v1/annotate")
 """What a POST to them asks for takes one of the service's places."""
 
 
-def takes_a_place(scope: Scope) -> bool:
+def needs_admission(scope: Scope) -> bool:
     """Whether a request is one that the service has to do work for."""
     is_http = scope["type"] == "http"
-    return is_http and scope["method"] == "POST" and scope["path"] in PLACED_PATHS
+    return is_http and scope["method"] == "POST" and scope["path"] in ADMITTED_PATHS
 
 
-class Places:
+class AdmissionCheck:
     """Refuses at once, and cheaply, what a full service would refuse after the body.
 
     This only looks. The place is taken when the body is complete, so that a slow sender holds
@@ -46,7 +46,7 @@ class Places:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; what needs no place passes."""
-        refusal = self._engine.refusal() if takes_a_place(scope) else None
+        refusal = self._engine.refusal() if needs_admission(scope) else None
         if refusal is None:
             await self._app(scope, receive, send)
             return

@@ -13,7 +13,7 @@ from app.errors import RateLimited, RequestError, Unauthorized
 from app.http.problems import PROBLEMS, response_of
 from app.http.routes.docs import DOCS_PATHS
 from app.http.routes.ops import OPS_PATHS
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.settings import MAX_API_KEYS, Settings
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import HttpMetrics
@@ -45,7 +45,7 @@ class ApiKey:
 
     @property
     def number(self) -> int:
-        """What the shared page calls it; not 0."""
+        """Its number in the shared state; never 0."""
         return int.from_bytes(self.digest[:8]) | 1
 
 
@@ -91,7 +91,7 @@ class ApiKeys:
     Args:
         app: what comes next.
         settings: the keys and the rate.
-        page: counts the calls of all HTTP processes.
+        state: counts the calls of all HTTP processes.
         metrics: counts refusals.
         clock: monotonic, seconds.
     """
@@ -100,11 +100,11 @@ class ApiKeys:
         self,
         app: ASGIApp,
         settings: Settings,
-        page: SharedPage,
+        state: SharedState,
         metrics: HttpMetrics,
         clock: Callable[[], float],
     ) -> None:
-        self._app, self._page, self._metrics, self._clock = app, page, metrics, clock
+        self._app, self._state, self._metrics, self._clock = app, state, metrics, clock
         self._keys, self._limit = KeyRing(settings), settings.requests_per_minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +130,7 @@ class ApiKeys:
             raise Unauthorized("a known key is needed: Authorization: Bearer …")
         if self._limit is not None:
             window, elapsed_s = divmod(self._clock(), WINDOW_S)
-            if self._page.count_call(key.number, int(window)) > self._limit:
+            if self._state.count_call(key.number, int(window)) > self._limit:
                 wait_s = max(1, round(WINDOW_S - elapsed_s))
                 raise RateLimited(f"the key may make {self._limit} requests a minute", wait_s)
         return key

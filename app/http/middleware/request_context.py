@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.events import EVENT_STREAM, internal_error_frame
-from app.http.middleware.admission import PLACED_PATHS
+from app.http.middleware.admission import ADMITTED_PATHS
 from app.http.problems import (
     CLIENT_LEFT,
     INTERNAL_ERROR,
@@ -18,7 +18,7 @@ from app.http.problems import (
     problem_response,
 )
 from app.http.security_headers import SECURITY_HEADERS
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.timeline import Timeline
 
@@ -33,12 +33,12 @@ class RequestContext:
 
     Args:
         app: what comes next.
-        page: tells whether the service drains.
+        state: tells whether the service drains.
         clock: monotonic, seconds.
     """
 
-    def __init__(self, app: ASGIApp, page: SharedPage, clock: Callable[[], float]) -> None:
-        self._app, self._page, self._clock = app, page, clock
+    def __init__(self, app: ASGIApp, state: SharedState, clock: Callable[[], float]) -> None:
+        self._app, self._state, self._clock = app, state, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass."""
@@ -49,7 +49,7 @@ class RequestContext:
         request_id = _choose_id(Headers(scope=scope).get("x-request-id", ""))
         timeline = Timeline(received_at)
         scope.setdefault("state", {}).update(request_id=request_id, timeline=timeline)
-        exchange = _Exchange(self._page, request_id, receive, send)
+        exchange = _Exchange(self._state, request_id, receive, send)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, exchange.receive, exchange.send)
@@ -69,8 +69,8 @@ class RequestContext:
 class _Exchange:
     """One request and its response as they go by."""
 
-    def __init__(self, page: SharedPage, request_id: str, receive: Receive, send: Send) -> None:
-        self._page, self._request_id = page, request_id
+    def __init__(self, state: SharedState, request_id: str, receive: Receive, send: Send) -> None:
+        self._state, self._request_id = state, request_id
         self._receive, self._send = receive, send
         self._status: int | None = None
         self._is_stream = self._is_complete = self._is_left = False
@@ -95,7 +95,7 @@ class _Exchange:
             headers["X-Request-ID"] = self._request_id
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-            if self._page.is_draining:
+            if self._state.is_draining:
                 headers["Connection"] = "close"
             self._is_stream = headers.get("content-type", "").startswith(EVENT_STREAM)
         elif not message.get("more_body", False):
@@ -118,6 +118,6 @@ def _choose_id(asked: str) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's pattern, also when it was refused before; another path may hold anything."""
-    path: str = scope["path"] if scope["path"] in PLACED_PATHS else HTTPStatus.NOT_FOUND.phrase
+    path: str = scope["path"] if scope["path"] in ADMITTED_PATHS else HTTPStatus.NOT_FOUND.phrase
     route = scope.get("route")
     return path if route is None else str(route.path)

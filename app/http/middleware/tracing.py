@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.middleware.admission import takes_a_place
+from app.http.middleware.admission import needs_admission
 from app.http.outcomes import Outcome
 from app.telemetry.tracing import Attributes, Tracer
 
@@ -26,7 +26,7 @@ class Tracing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; those that cost nothing are not traced."""
-        if not takes_a_place(scope):
+        if not needs_admission(scope):
             await self._app(scope, receive, send)
             return
         timeline = scope["state"]["timeline"]

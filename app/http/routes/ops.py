@@ -10,7 +10,7 @@ from app.checkpoint import Checkpoint
 from app.contract.request_models import GroundBody
 from app.contract.response_models import VersionBody
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS
-from app.ipc.shared_state import SharedPage
+from app.ipc.shared_state import SharedState
 from app.settings import Settings
 from app.telemetry.metrics import render_metrics
 
@@ -27,14 +27,14 @@ TAG = {
 
 
 def ops_router(
-    settings: Settings, checkpoint: Checkpoint, page: SharedPage, clock: Callable[[], float]
+    settings: Settings, checkpoint: Checkpoint, state: SharedState, clock: Callable[[], float]
 ) -> APIRouter:
     """The routes.
 
     Args:
         settings: for `/version`.
         checkpoint: likewise.
-        page: tells what the engine last did.
+        state: tells what the engine last did.
         clock: monotonic, seconds.
     """
     router = APIRouter(tags=[TAG["name"]])
@@ -49,7 +49,7 @@ def ops_router(
         responses={503: {"description": "Starting, draining, restarting or stuck."}},
     )
     async def readyz(response: Response) -> dict[str, str]:
-        status = _status(page, clock())
+        status = _status(state, clock())
         if status != "ready":
             response.status_code = 503
         return {"status": status}
@@ -65,20 +65,20 @@ def ops_router(
 
     @router.get("/version", summary="What runs, with its defaults and limits.")
     async def get_version() -> VersionBody:
-        return _version(settings, checkpoint, page)
+        return _version(settings, checkpoint, state)
 
     return router
 
 
-def _status(page: SharedPage, now: float) -> str:
-    if page.is_draining:
+def _status(state: SharedState, now: float) -> str:
+    if state.is_draining:
         return "draining"
-    if not page.is_engine_ready:
+    if not state.is_engine_ready:
         return "starting"
-    return "stuck" if page.is_stuck(now) else "ready"
+    return "stuck" if state.is_stuck(now) else "ready"
 
 
-def _version(settings: Settings, checkpoint: Checkpoint, page: SharedPage) -> VersionBody:
+def _version(settings: Settings, checkpoint: Checkpoint, state: SharedState) -> VersionBody:
     fields = GroundBody.model_fields
     defaults = {
         name: field.default
@@ -91,8 +91,8 @@ def _version(settings: Settings, checkpoint: Checkpoint, page: SharedPage) -> Ve
             "name": checkpoint.name,
             "revision": checkpoint.revision,
             "embedded": checkpoint.is_embedded,
-            "dtype": page.engine_facts.dtype,
-            "device": page.engine_facts.device,
+            "dtype": state.engine_facts.dtype,
+            "device": state.engine_facts.device,
         },
         defaults=defaults | {"no_repeat_ngram_size": checkpoint.no_repeat_ngram_size},
         limits={
@@ -102,7 +102,7 @@ def _version(settings: Settings, checkpoint: Checkpoint, page: SharedPage) -> Ve
             "max_regions": MAX_REGIONS,
             "max_boxes_per_region": MAX_BOXES_PER_REGION,
             "deadline_s": settings.deadline_s,
-            "slots": page.engine_facts.num_slots,
-            "places": page.num_places,
+            "slots": state.engine_facts.num_slots,
+            "places": state.capacity,
         },
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 
 from app.pictures.drawing.fonts import Fonts
-from app.pictures.drawing.placement import Rectangle, Wanted, place
+from app.pictures.drawing.placement import LabelBox, Rectangle, place
 from app.pictures.drawing.typesetting import Typesetter, one_line
 from app.pictures.marks import Box, Mark
 
@@ -97,7 +97,7 @@ def lay_out(marks: Sequence[Mark], size: tuple[int, int], fonts: Fonts) -> Layou
     shown = [(box, text) for box, text in zip(labelled, texts, strict=True) if text is not None]
     padding = padding_of(font_size)
     wanted = [
-        Wanted(typesetter.width(text) + 2 * padding, typesetter.line_height, box.rectangle)
+        LabelBox(typesetter.width(text) + 2 * padding, typesetter.line_height, box.rectangle)
         for box, text in shown
     ]
     places = place(wanted, size, inset=rim_of(line_width) * 2 + line_width)

@@ -13,7 +13,7 @@ _Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LabelBox:
     """A label that looks for a place.
 
     Attributes:
@@ -27,7 +27,7 @@ class Wanted:
     box: Rectangle
 
 
-def place(wanted: Sequence[Wanted], size: tuple[int, int], inset: int) -> list[Rectangle | None]:
+def place(wanted: Sequence[LabelBox], size: tuple[int, int], inset: int) -> list[Rectangle | None]:
     """Find a place for each label, in order; the same input always gives the same places.
 
     A label first tries to touch its box: above it, below it, inside it, at its sides. Of the free
@@ -44,7 +44,8 @@ def place(wanted: Sequence[Wanted], size: tuple[int, int], inset: int) -> list[R
         For each label its place, or None if no free rectangle of its size is left. Places lie in
         the picture and do not overlap.
 
-    >>> place([Wanted(40, 10, (20, 30, 90, 80)), Wanted(40, 10, (20, 30, 90, 80))], (100, 100), 2)
+    >>> label = LabelBox(40, 10, (20, 30, 90, 80))
+    >>> place([label, label], (100, 100), 2)
     [(20, 20, 60, 30), (20, 80, 60, 90)]
     """
     corners = _corners([label.box for label in wanted])  # (4 N, 2)
@@ -67,7 +68,7 @@ def _corners(boxes: Sequence[Rectangle]) -> _Integers:
 
 
 def _beside(
-    label: Wanted, size: tuple[int, int], inset: int, taken: _Integers, corners: _Integers
+    label: LabelBox, size: tuple[int, int], inset: int, taken: _Integers, corners: _Integers
 ) -> Rectangle | None:
     x0, y0, x1, y1 = label.box
     width, height = label.width, label.height
@@ -89,7 +90,7 @@ def _beside(
 
 
 def _anywhere(
-    label: Wanted, size: tuple[int, int], taken: _Integers, corners: _Integers
+    label: LabelBox, size: tuple[int, int], taken: _Integers, corners: _Integers
 ) -> Rectangle | None:
     """Find the free place nearest to the box.
 
@@ -115,11 +116,11 @@ def _anywhere(
     return _rectangle(xs[best[0]], ys[best[1]], label) if np.isfinite(cost[best]) else None
 
 
-def _rectangle(x: np.int64, y: np.int64, label: Wanted) -> Rectangle:
+def _rectangle(x: np.int64, y: np.int64, label: LabelBox) -> Rectangle:
     return int(x), int(y), int(x) + label.width, int(y) + label.height
 
 
-def _room(label: Wanted, size: tuple[int, int]) -> tuple[int, int] | None:
+def _room(label: LabelBox, size: tuple[int, int]) -> tuple[int, int] | None:
     """Return how far right and down the label's upper left corner may lie."""
     room = size[0] - label.width, size[1] - label.height
     return room if min(room) >= 0 else None

@@ -45,7 +45,7 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     box_format: BoxFormat
 
 
-class Decoded(msgspec.Struct, frozen=True, tag=True):
+class DecodedPicture(msgspec.Struct, frozen=True, tag=True):
     """A picture as the model sees it.
 
     Attributes:
@@ -61,13 +61,13 @@ class Decoded(msgspec.Struct, frozen=True, tag=True):
     pixels: bytes
 
 
-class Drawn(msgspec.Struct, frozen=True, tag=True):
+class DrawnPicture(msgspec.Struct, frozen=True, tag=True):
     """A picture's file with everything drawn on it."""
 
     file: bytes
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
+class Refusal(msgspec.Struct, frozen=True, tag=True):
     """The picture is at fault.
 
     Attributes:
@@ -85,7 +85,7 @@ REFUSALS: Mapping[str, type[RequestError]] = MappingProxyType(
 """What can be said of a picture, by name."""
 
 Job = Decode | Draw
-Result = Decoded | Drawn | Refused
+Result = DecodedPicture | DrawnPicture | Refusal
 
 _ENCODER = msgspec.msgpack.Encoder()
 _JOBS = msgspec.msgpack.Decoder(Job)

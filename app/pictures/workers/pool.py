@@ -14,11 +14,11 @@ from app.pictures.workers.messages import (
     LENGTH_BYTES,
     REFUSALS,
     Decode,
-    Decoded,
+    DecodedPicture,
     Draw,
-    Drawn,
+    DrawnPicture,
     Job,
-    Refused,
+    Refusal,
     Result,
     read_result,
     to_frame,
@@ -26,7 +26,7 @@ from app.pictures.workers.messages import (
 from app.settings import Settings
 from app.telemetry.logs import get_logger
 
-R = TypeVar("R", Decoded, Drawn)
+R = TypeVar("R", DecodedPicture, DrawnPicture)
 
 _MODULE = "app.pictures.workers.process"
 _MOST_BY_DEFAULT = 8
@@ -72,7 +72,7 @@ class PicturePool:
         for process in self._processes:
             await process.stop()
 
-    async def decode(self, image: bytes, *, jpeg_round_trip: bool = False) -> Decoded:
+    async def decode(self, image: bytes, *, jpeg_round_trip: bool = False) -> DecodedPicture:
         """Decode a file; waits until a process is idle.
 
         Args:
@@ -83,7 +83,7 @@ class PicturePool:
             RequestError: the picture is at fault.
             Unavailable: its processes were killed.
         """
-        return await self._perform(Decode(image, jpeg_round_trip), Decoded)
+        return await self._perform(Decode(image, jpeg_round_trip), DecodedPicture)
 
     async def draw(
         self, image: bytes, marks: Sequence[Mark], media_type: MediaType, box_format: BoxFormat
@@ -100,7 +100,7 @@ class PicturePool:
             RequestError: the picture is at fault.
             Unavailable: its processes were killed.
         """
-        drawn = await self._perform(Draw(image, tuple(marks), media_type, box_format), Drawn)
+        drawn = await self._perform(Draw(image, tuple(marks), media_type, box_format), DrawnPicture)
         return drawn.file
 
     async def _perform(self, job: Job, kind: type[R]) -> R:
@@ -110,7 +110,7 @@ class PicturePool:
         work.add_done_callback(self._work.discard)
         work.add_done_callback(lambda _: self._idle.put_nowait(process))
         result = await asyncio.shield(work)
-        if isinstance(result, Refused):
+        if isinstance(result, Refusal):
             raise REFUSALS[result.kind](result.message)
         if not isinstance(result, kind):
             raise TypeError(f"a picture process answered {type(result)}")
@@ -162,7 +162,7 @@ class PictureProcess:
                 break
         if -exit_code not in _FAILED_ON_THE_PICTURE:
             raise Unavailable("the processes that opened the picture were killed")
-        return Refused(InvalidImage.__name__, "the picture cannot be decoded within the limits")
+        return Refusal(InvalidImage.__name__, "the picture cannot be decoded within the limits")
 
 
 def _share(settings: Settings) -> int:

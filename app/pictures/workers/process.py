@@ -15,10 +15,10 @@ from app.pictures.drawing.annotator import Annotator
 from app.pictures.workers.limits import limit_memory, limit_processor_time
 from app.pictures.workers.messages import (
     Decode,
-    Decoded,
-    Drawn,
+    DecodedPicture,
+    DrawnPicture,
     Job,
-    Refused,
+    Refusal,
     Result,
     read_job,
     to_frame,
@@ -32,16 +32,16 @@ def perform(job: Job, max_pixels: int, annotator: Annotator) -> Result:
         if isinstance(job, Decode):
             return _decode(job, max_pixels)
         file = annotator.annotate(job.image, job.marks, job.media_type, job.box_format)
-        return Drawn(file)
+        return DrawnPicture(file)
     except RequestError as error:
-        return Refused(type(error).__name__, str(error))
+        return Refusal(type(error).__name__, str(error))
     except MemoryError:
-        return Refused(InvalidImage.__name__, "the picture takes more memory than it may")
+        return Refusal(InvalidImage.__name__, "the picture takes more memory than it may")
 
 
-def _decode(job: Decode, max_pixels: int) -> Decoded:
+def _decode(job: Decode, max_pixels: int) -> DecodedPicture:
     picture = decode_picture(job.image, max_pixels=max_pixels, jpeg_round_trip=job.jpeg_round_trip)
-    return Decoded(picture.width, picture.height, picture.exif_orientation, picture.pixels)
+    return DecodedPicture(picture.width, picture.height, picture.exif_orientation, picture.pixels)
 
 
 def silence_native_code() -> None:

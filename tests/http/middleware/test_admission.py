@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.middleware.admission import PLACED_PATHS, Places
+from app.http.middleware.admission import ADMITTED_PATHS, AdmissionCheck
 from app.ipc.engine_client import EngineClient
-from app.ipc.shared_state import EngineFacts, SharedPage
+from app.ipc.shared_state import EngineFacts, SharedState
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
@@ -33,13 +33,13 @@ class AnsweringApp:
 class Bench:
     """The middleware before an application that answers, and what it counts."""
 
-    page: SharedPage
+    state: SharedState
     engine: EngineClient
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
         metrics = HttpMetrics(self.registry)
-        self._app = Places(AnsweringApp(), self.engine, metrics, clock=lambda: 2.0)
+        self._app = AdmissionCheck(AnsweringApp(), self.engine, metrics, clock=lambda: 2.0)
 
     def call(self, path: str = "/v1/ground", method: str = "POST") -> list[Message]:
         """What is sent to a request whose body never comes."""
@@ -63,14 +63,14 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """Of a service with two places, both free."""
-    page = SharedPage(tmp_path / "page")
-    page.engine_ready(FACTS)
+    state = SharedState(tmp_path / "page")
+    state.mark_engine_ready(FACTS)
 
     async def connect() -> EngineClient:
-        return EngineClient(f"ipc://{tmp_path}/socket", page, 0, lambda: 0.0)
+        return EngineClient(f"ipc://{tmp_path}/socket", state, 0, lambda: 0.0)
 
     engine = asyncio.run(connect())
-    yield Bench(page, engine)
+    yield Bench(state, engine)
     engine.close()
 
 
@@ -78,10 +78,10 @@ def test_all_that_is_posted_needs_a_place() -> None:
     """A new route would else be refused only after its body."""
     description = json.loads((ROOT / "docs" / "openapi.json").read_text())
     posted = {path for path, methods in description["paths"].items() if "post" in methods}
-    assert posted == set(PLACED_PATHS)
+    assert posted == set(ADMITTED_PATHS)
 
 
-@pytest.mark.parametrize("path", PLACED_PATHS)
+@pytest.mark.parametrize("path", ADMITTED_PATHS)
 def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
     bench: Bench, path: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
 def test_a_look_takes_no_place(bench: Bench) -> None:
     """A slow sender would hold it for as long as its body takes."""
     assert bench.call()[0]["status"] == 200
-    assert bench.page.num_permits_taken == 0
+    assert bench.state.num_permits_taken == 0
     with bench.engine.permit():
         assert bench.call()[0]["status"] == 200
 
@@ -112,7 +112,7 @@ def test_what_needs_no_place_passes(bench: Bench) -> None:
 def test_while_no_engine_is_sure_to_come_a_request_is_refused_before_its_body(
     bench: Bench,
 ) -> None:
-    bench.page.engine_stopped(due_at_s=6.5, is_returning=False)
+    bench.state.mark_engine_stopped(due_at_s=6.5, is_returning=False)
     start, body = bench.call()
     assert (start["status"], json.loads(body["body"])["code"]) == (503, "unavailable")
     assert (b"retry-after", b"7") in start["headers"]

@@ -17,7 +17,7 @@ from app.pictures.drawing.draw import draw_marks
 from app.pictures.drawing.fonts import Fonts, load_fonts
 from app.pictures.drawing.labels import MAX_LABELS, Layout, lay_out
 from app.pictures.drawing.palette import BLACK, COLOURS, PATTERNS, WHITE, Colour, contrast, style_of
-from app.pictures.drawing.placement import Rectangle, Wanted, place
+from app.pictures.drawing.placement import LabelBox, Rectangle, place
 from app.pictures.drawing.typesetting import MAX_CHARACTERS, Typesetter, one_line
 from app.pictures.encode import encode_picture
 from app.pictures.marks import Mark, MediaType
@@ -141,19 +141,19 @@ small = st.integers(1, 9)
 
 
 @st.composite
-def crowds(draw: st.DrawFn) -> tuple[list[Wanted], tuple[int, int]]:
+def crowds(draw: st.DrawFn) -> tuple[list[LabelBox], tuple[int, int]]:
     width, height = draw(st.integers(8, 20)), draw(st.integers(8, 20))
     crowd = []
     for _ in range(draw(st.integers(1, 12))):
         x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
         box = x, y, draw(st.integers(x + 1, width)), draw(st.integers(y + 1, height))
-        crowd.append(Wanted(draw(small), draw(small), box))
+        crowd.append(LabelBox(draw(small), draw(small), box))
     return crowd, (width, height)
 
 
 @given(crowds())
 def test_a_label_is_left_out_only_if_no_free_place_of_its_size_is_left(
-    crowd: tuple[list[Wanted], tuple[int, int]],
+    crowd: tuple[list[LabelBox], tuple[int, int]],
 ) -> None:
     """Every place of the picture is tried here, one by one."""
     wanted, (width, height) = crowd
@@ -170,11 +170,11 @@ def test_a_label_is_left_out_only_if_no_free_place_of_its_size_is_left(
 def test_a_label_sits_on_its_box_as_long_as_no_label_is_just_there() -> None:
     """One in the same rows, or in the same columns, is not in the way."""
     boxes = (10, 30, 40, 90), (60, 30, 90, 90), (10, 60, 40, 90)
-    places = place([Wanted(20, 10, box) for box in boxes], (100, 100), 2)
+    places = place([LabelBox(20, 10, box) for box in boxes], (100, 100), 2)
     assert places == [(10, 20, 30, 30), (60, 20, 80, 30), (10, 50, 30, 60)]
 
 
-STRIPS = [Wanted(30, 40, (100, 15, 110, 25))] * 3  # as high as the picture
+STRIPS = [LabelBox(30, 40, (100, 15, 110, 25))] * 3  # as high as the picture
 
 
 def test_a_label_that_finds_no_place_at_its_box_stays_as_near_as_it_can() -> None:
@@ -184,14 +184,14 @@ def test_a_label_that_finds_no_place_at_its_box_stays_as_near_as_it_can() -> Non
 
 def test_a_label_goes_farther_to_leave_corners_in_sight() -> None:
     """A box that is hidden is worse than a label that is far."""
-    hidden_else = Wanted(1, 1, (52, 18, 58, 22))
+    hidden_else = LabelBox(1, 1, (52, 18, 58, 22))
     assert place([*STRIPS, hidden_else], (140, 40), 2)[2] == (0, 0, 30, 40)
 
 
 def test_a_label_leaves_the_corners_of_boxes_in_sight_where_it_can() -> None:
     """Corners are what a viewer reads a box by."""
     box, below = (20, 30, 90, 80), (30, 22, 60, 28)  # a small box right above the first
-    first, _ = place([Wanted(40, 10, box), Wanted(5, 5, below)], (100, 100), 2)
+    first, _ = place([LabelBox(40, 10, box), LabelBox(5, 5, below)], (100, 100), 2)
     assert first == (20, 80, 60, 90)
 
 
