@@ -10,6 +10,9 @@ from transformers import Kosmos2ForConditionalGeneration
 from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
 
 from app.checkpoint import read_checkpoint
+from app.engine.sampling import SamplingRows, noise_keys, race
+from app.ipc.engine_messages import SamplingParameters
+from app.ipc.pending_request import Prompt
 
 MAX_EXCUSED_GAP = 1e-3
 """Two tokens whose logits are closer than this are as good as each other in float32."""
@@ -94,6 +97,24 @@ class Reference:
         gap = best - second
         return Verdict(is_equal=False, is_excused=gap < MAX_EXCUSED_GAP, gap=gap)
 
+    def margin(
+        self, prompt: Prompt, sampling: SamplingParameters, new_token_ids: Sequence[int]
+    ) -> float:
+        """The gap between the two best tokens that may follow: of the race, or of the logits."""
+        history = [*prompt.token_ids, *new_token_ids]
+        logits = self._logits(history, prompt.pixels, sampling.no_repeat_ngram_size)[None]
+        if sampling.temperature > 0:
+            keys = noise_keys(sampling.seed, len(new_token_ids) + 1)[-1:]
+            rows = SamplingRows(
+                torch.tensor([sampling.temperature]),
+                torch.tensor([sampling.top_k]),
+                torch.tensor([sampling.top_p], dtype=torch.float64),
+                torch.from_numpy(keys.astype(np.int64)),
+            )
+            logits = race(logits, rows)
+        best, second = logits[0].topk(2).values.tolist()
+        return float(best - second)
+
     @torch.inference_mode()
     def _logits(self, token_ids: Sequence[int], pixels: bytes, ngram_size: int) -> torch.Tensor:
         prompt = torch.tensor([token_ids])
@@ -106,7 +127,8 @@ class Reference:
         ).logits[:, -1]
         if ngram_size:
             logits = NoRepeatNGramLogitsProcessor(ngram_size)(prompt, logits)
-        return logits[0]
+        of_last: torch.Tensor = logits[0]
+        return of_last
 
     def _pixel_values(self, pixels: bytes) -> torch.Tensor:
         picture = np.frombuffer(pixels, dtype=np.uint8).reshape(224, 224, 3)

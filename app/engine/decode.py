@@ -59,8 +59,8 @@ class TokenStep:
     def __init__(self, model: Kosmos2Model, slots: KVSlots) -> None:
         self._decoder, self._slots = model.decoder, slots
         is_cuda = model.device.type == "cuda"
-        self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (6,)
-        staged = self._idle.repeat(slots.num_slots, 1)  # (S, 6)
+        self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (7,)
+        staged = self._idle.repeat(slots.num_slots, 1)  # (S, 7)
         self._staged = staged.pin_memory() if is_cuda else staged
         self._options = staged.to(model.device) if is_cuda else staged
         self._numbers = torch.arange(slots.num_slots, device=model.device)

@@ -31,7 +31,7 @@ class PromptPass:
         logits = self._decoder.logits(self._run(sequences, slots))
         options = [sequence.row_options for sequence in sequences]
         size = PassShape.of(0, options)
-        rows = torch.tensor(options, dtype=torch.float64).to(self._device)  # (R, 6)
+        rows = torch.tensor(options, dtype=torch.float64).to(self._device)  # (R, 7)
         held = self._slots.token_ids[slots, : size.length]  # (R, L)
         chosen = choose_next(logits, held, rows, size.max_ngram_size, size.is_sampled)
         self._slots.token_ids[slots, rows[:, 0].long()] = chosen[0]

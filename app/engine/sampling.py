@@ -1,7 +1,10 @@
 """From logits to tokens, batched on the device: n-gram ban, temperature, top-k, top-p, choice.
 
-The order and the meaning of each step are those of `transformers`' `generate`. Randomness comes
-in as one uniform number a row, so a row's token depends on its own logits and number alone.
+The order and the meaning of each step are those of `transformers`' `generate`. A sampled token is
+the winner of a Gumbel race: each token's scaled logit plus its own noise, a hash of the request's
+seed, the index of the new token and the token's id. So a row's token depends on its own logits and
+seed alone, and rounding changes it only where the two best of the race are as close as the rounding
+(docs/adr/0029-a-gumbel-race.md).
 """
 
 from dataclasses import dataclass
@@ -12,20 +15,24 @@ import torch
 from torch import Tensor
 
 _BANNED = -torch.inf
+_32_BITS = 0xFFFFFFFF
+# Odd, and below 2³¹, so that a product with 32 bits never leaves int64.
+_FIRST_FACTOR, _SECOND_FACTOR = 0x21F0AAAD, 0x735A2D97
 
 
 class RowOptions(NamedTuple):
     """How one row chooses its next token, in numbers that float64 holds exactly.
 
-    The defaults are those of a slot that nobody holds: greedy, and it looks at its first token.
+    The defaults are those of a free slot: greedy, and it looks at its first token.
 
     Attributes:
-        num_tokens: that the row holds.
+        num_tokens: tokens of prompt and answer in the row.
         no_repeat_ngram_size: 0: off.
         temperature: 0 is greedy.
         top_k: 0 is off.
         top_p: 1 is off.
-        uniform: the row's random number in [0, 1); any for a greedy row.
+        high_key: the upper 32 bits of the row's noise key; any for a greedy row.
+        low_key: the lower 32 bits.
     """
 
     num_tokens: int = 1
@@ -33,40 +40,66 @@ class RowOptions(NamedTuple):
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    uniform: float = 0.0
+    high_key: int = 0
+    low_key: int = 0
 
 
 @dataclass(frozen=True)
 class SamplingRows:
-    """How each of R rows chooses; all tensors (R,).
+    """How each of R rows chooses.
 
     Attributes:
-        temperature: 0 is greedy.
-        top_k: 0 is off.
-        top_p: 1 is off.
-        uniform: numbers in [0, 1) for rows that are not greedy.
+        temperature: 0 is greedy, (R,).
+        top_k: 0 is off, (R,).
+        top_p: 1 is off, (R,).
+        keys: of the noise, (R, 2) int64: upper and lower 32 bits.
     """
 
     temperature: Tensor
     top_k: Tensor
     top_p: Tensor
-    uniform: Tensor
+    keys: Tensor
 
 
-def uniform_numbers(seed: int, count: int) -> np.ndarray:
-    """The random numbers of a request: the i-th belongs to its i-th new token.
+def noise_keys(seed: int, count: int) -> np.ndarray:
+    """The keys of a request's noise, (count, 2) uint32: row i belongs to its i-th new token.
 
-    Philox is counter-based, so the numbers depend on the seed alone: not on the batch, nor on when
+    Philox is counter-based, so the keys depend on the seed alone: not on the batch, nor on when
     the request runs, nor on how often it is started again.
 
-    >>> bool((uniform_numbers(7, 3) == uniform_numbers(7, 5)[:3]).all())
+    >>> bool((noise_keys(7, 3) == noise_keys(7, 5)[:3]).all())
     True
 
     Args:
         seed: 0…2⁶³−1.
-        count: how many, float64 in [0, 1).
+        count: number of new tokens.
     """
-    return np.random.Generator(np.random.Philox(key=seed)).random(count)
+    words = np.random.Philox(key=seed).random_raw(count)  # (count,) uint64
+    return np.stack([words >> 32, words & _32_BITS], axis=1).astype(np.uint32)
+
+
+def gumbel_noise(keys: Tensor, vocabulary: int) -> Tensor:
+    """Independent standard Gumbel numbers for each row and token, (R, V) float64.
+
+    All of the hash is integer arithmetic below 2⁶³, so it is equal on every processor and device.
+
+    Args:
+        keys: (R, 2) int64, each within 32 bits.
+        vocabulary: V.
+    """
+    tokens = _mix(torch.arange(vocabulary, device=keys.device), 0)  # (V,)
+    hashes = _mix(tokens[None] ^ keys[:, :1], keys[:, 1:])  # (R, V), 0…2³²−1
+    uniform = hashes.double().add_(0.5).mul_(2.0**-32)  # never 0, never 1
+    return uniform.log_().neg_().log_().neg_()
+
+
+def _mix(words: Tensor, key: Tensor | int) -> Tensor:
+    """A bijection of 32-bit words in which each bit of the input changes half of the output's."""
+    words = words ^ (words >> 16)
+    words.mul_(_FIRST_FACTOR).bitwise_and_(_32_BITS).bitwise_xor_(key)
+    words.bitwise_xor_(words >> 15)
+    words.mul_(_SECOND_FACTOR).bitwise_and_(_32_BITS)
+    return words.bitwise_xor_(words >> 15)
 
 
 def ban_repeated_ngrams(
@@ -104,7 +137,7 @@ def choose_next(
     Args:
         logits: (R, V), float32.
         token_ids: all tokens of each row from its beginning, (R, L); beyond the length: anything.
-        options: how each row chooses, (R, 6) float64, `RowOptions` in each row.
+        options: how each row chooses, (R, 7) float64, `RowOptions` in each row.
         max_ngram_size: at least the largest n-gram size that a row bans; 0: no row does.
         is_sampled: false when every row is greedy.
     """
@@ -120,8 +153,8 @@ def choose_next(
 
 
 def _sampling_rows(options: Tensor) -> SamplingRows:
-    temperature, top_k, top_p, uniform = options[:, 2:].unbind(1)
-    return SamplingRows(temperature.float(), top_k.long(), top_p.float(), uniform)
+    temperature, top_k, top_p = options[:, 2:5].unbind(1)
+    return SamplingRows(temperature.float(), top_k.long(), top_p.double(), options[:, 5:].long())
 
 
 def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:
@@ -131,26 +164,41 @@ def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:
         logits: (R, V), float32, after the ban.
         rows: how each row chooses.
     """
-    greedy = logits.argmax(dim=-1)  # (R,)
+    drawn = race(logits, rows).argmax(dim=-1)
+    return torch.where(rows.temperature == 0, logits.argmax(dim=-1), drawn)
+
+
+def race(logits: Tensor, rows: SamplingRows) -> Tensor:
+    """What each token enters the race with, (R, V) float64; the greatest of a row is drawn.
+
+    A token wins with its probability after temperature, top-k and top-p, because the noise is
+    Gumbel's. The filters decide only which tokens take part.
+
+    Args:
+        logits: (R, V), float32, after the ban.
+        rows: how each row chooses; of a greedy row the result means nothing.
+    """
     scaled = logits / rows.temperature.clamp(min=1e-6)[:, None]
-    ordered, order = scaled.sort(dim=-1, descending=True, stable=True)  # (R, V)
-    probabilities = _filtered_probabilities(ordered, rows)
-    reached = probabilities.cumsum(dim=-1) <= rows.uniform[:, None]  # (R, V)
-    last = (probabilities > 0).sum(dim=-1) - 1  # rounding may leave the sum just under 1
-    drawn = order.gather(1, torch.minimum(reached.sum(dim=-1), last)[:, None])[:, 0]
-    return torch.where(rows.temperature == 0, greedy, drawn)
+    is_out = scaled < _lowest_kept(scaled, rows)[:, None]
+    noise = gumbel_noise(rows.keys, logits.shape[-1])
+    return noise.add_(scaled).masked_fill_(is_out, _BANNED)
 
 
-def _filtered_probabilities(ordered: Tensor, rows: SamplingRows) -> Tensor:
-    """Top-k, then top-p, on logits in descending order: (R, V), float64, summing to 1."""
+def _lowest_kept(scaled: Tensor, rows: SamplingRows) -> Tensor:
+    """The least scaled logit of each row that passes top-k, then top-p, (R,).
+
+    Tokens as probable as the last one that passes stay, for top-k as upstream.
+    """
+    ordered = scaled.sort(dim=-1, descending=True).values  # (R, V)
     vocabulary = ordered.shape[-1]
     kth = rows.top_k.masked_fill(rows.top_k == 0, vocabulary).clamp(max=vocabulary) - 1
-    # Tokens as probable as the k-th stay, as upstream.
-    ordered = ordered.masked_fill(ordered < ordered.gather(1, kth[:, None]), _BANNED)
-    before = ordered.softmax(dim=-1).cumsum(dim=-1).roll(1, dims=-1)
-    before[:, 0] = 0  # the most probable token always stays
-    is_out = (before >= rows.top_p[:, None]) & (rows.top_p < 1)[:, None]
-    return ordered.masked_fill(is_out, _BANNED).double().softmax(dim=-1)
+    of_top_k = ordered.gather(1, kth[:, None])  # (R, 1)
+    kept = ordered.masked_fill(ordered < of_top_k, _BANNED)
+    # Float64: the sum over the vocabulary must not round more than the logits themselves.
+    reached = kept.double().softmax(dim=-1).cumsum(dim=-1)  # (R, V)
+    num_before = (reached < rows.top_p[:, None]).sum(dim=-1).clamp(max=vocabulary - 1)
+    of_top_p = ordered.gather(1, num_before[:, None]).masked_fill(rows.top_p[:, None] >= 1, _BANNED)
+    return torch.maximum(of_top_k, of_top_p)[:, 0]
 
 
 def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:

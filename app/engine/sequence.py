@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from app.engine.sampling import RowOptions, uniform_numbers
+from app.engine.sampling import RowOptions, noise_keys
 from app.ipc.engine_messages import FinishReason, Generate
 
 
@@ -84,20 +84,22 @@ class Sequence:
         return self.finish_reason is not None
 
     @cached_property
-    def _uniforms(self) -> np.ndarray:
-        return uniform_numbers(self.request.sampling.seed, self.request.sampling.max_new_tokens)
+    def _noise_keys(self) -> np.ndarray:
+        return noise_keys(self.request.sampling.seed, self.request.sampling.max_new_tokens)
 
     @property
     def row_options(self) -> RowOptions:
-        """How the next token is chosen, with the random number that belongs to it."""
+        """How the next token is chosen, with the noise key that belongs to it."""
         sampling = self.request.sampling
+        is_sampled = sampling.temperature > 0
+        keys = self._noise_keys[len(self.new_token_ids)].tolist() if is_sampled else (0, 0)
         return RowOptions(
-            num_tokens=self.num_tokens,
-            no_repeat_ngram_size=sampling.no_repeat_ngram_size,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            uniform=float(self._uniforms[len(self.new_token_ids)]) if sampling.temperature else 0.0,
+            self.num_tokens,
+            sampling.no_repeat_ngram_size,
+            sampling.temperature,
+            sampling.top_k,
+            sampling.top_p,
+            *keys,
         )
 
     def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:

@@ -1,4 +1,6 @@
-"""Choosing tokens: the ban, the filters and the draw are `transformers`' own, row by row."""
+"""Choosing tokens: ban, filters and distribution are those of `transformers`, row by row."""
+
+import math
 
 import numpy as np
 import pytest
@@ -13,25 +15,55 @@ from transformers.generation.logits_process import (
 )
 
 from app.engine.sampling import (
+    RowOptions,
     SamplingRows,
     ban_repeated_ngrams,
+    choose_next,
     choose_tokens,
+    gumbel_noise,
     log_probabilities,
-    uniform_numbers,
+    noise_keys,
+    race,
 )
 
 VOCABULARY = 12
 
 
-def rows_of(
-    num_rows: int, temperature: float, top_k: int, top_p: float, uniform: float
-) -> SamplingRows:
+def rows_of(keys: torch.Tensor, temperature: float, top_k: int, top_p: float) -> SamplingRows:
+    """Rows that differ in their noise only."""
     return SamplingRows(
-        temperature=torch.full((num_rows,), temperature),
-        top_k=torch.full((num_rows,), top_k),
-        top_p=torch.full((num_rows,), top_p),
-        uniform=torch.full((num_rows,), uniform, dtype=torch.float64),
+        temperature=torch.full((len(keys),), temperature),
+        top_k=torch.full((len(keys),), top_k),
+        top_p=torch.full((len(keys),), top_p, dtype=torch.float64),
+        keys=keys,
     )
+
+
+def first_keys(num_seeds: int) -> torch.Tensor:
+    """The keys of the first new token of many seeds, (R, 2)."""
+    return torch.tensor(np.concatenate([noise_keys(seed, 1) for seed in range(num_seeds)])).long()
+
+
+def reference_probabilities(
+    logits: torch.Tensor, temperature: float, top_k: int, top_p: float
+) -> torch.Tensor:
+    """What `transformers` would draw from, (V,) float64."""
+    kept = TemperatureLogitsWarper(temperature)(None, logits)
+    if top_k:
+        kept = TopKLogitsWarper(top_k)(None, kept)
+    if top_p < 1:
+        kept = TopPLogitsWarper(top_p)(None, kept)
+    return kept.double().softmax(-1)[0]
+
+
+def assert_drawn_with(drawn: torch.Tensor, probabilities: torch.Tensor) -> None:
+    """Pearson's chi-square test against the normal approximation, at 4.5 standard deviations."""
+    counts = torch.bincount(drawn, minlength=len(probabilities)).double()
+    assert counts[probabilities == 0].sum() == 0
+    expected = probabilities[probabilities > 0] * len(drawn)
+    statistic = ((counts[probabilities > 0] - expected) ** 2 / expected).sum().item()
+    freedom = len(expected) - 1
+    assert statistic <= freedom + 4.5 * math.sqrt(2 * max(freedom, 1)) + 10 * (freedom > 0)
 
 
 def random_logits(num_rows: int, seed: int = 0, vocabulary: int = VOCABULARY) -> torch.Tensor:
@@ -62,48 +94,108 @@ def test_the_ban_forbids_what_transformers_forbids(rows: list[tuple[list[int], i
         assert torch.equal(banned[row], expected[0])
 
 
+NUM_SEEDS = 20_000
+
+
+@pytest.fixture(scope="module")
+def keys() -> torch.Tensor:
+    return first_keys(NUM_SEEDS)
+
+
 @pytest.mark.parametrize("top_k", [0, 1, 3, VOCABULARY, 1000])
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
-def test_only_tokens_that_transformers_keeps_are_drawn(
-    top_k: int, top_p: float, temperature: float
+def test_tokens_are_drawn_with_the_probabilities_of_transformers(
+    keys: torch.Tensor, top_k: int, top_p: float, temperature: float
 ) -> None:
-    """Over many numbers in [0, 1) each kept token comes up as often as it is probable."""
+    """Over many seeds; tokens that a filter removes never come."""
     logits = random_logits(1, seed=top_k)
-    kept = TemperatureLogitsWarper(temperature)(None, logits)
-    if top_k:
-        kept = TopKLogitsWarper(top_k)(None, kept)
-    if top_p < 1:
-        kept = TopPLogitsWarper(top_p)(None, kept)
-    count = 4000
-    rows = rows_of(count, temperature, top_k, top_p, 0.0)
-    evenly = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    rows = SamplingRows(rows.temperature, rows.top_k, rows.top_p, evenly)
-    drawn = choose_tokens(logits.expand(count, -1), rows)
-    shares = torch.bincount(drawn, minlength=VOCABULARY) / count
-    assert torch.allclose(shares, kept.softmax(-1)[0], atol=1.5 / count)
+    drawn = choose_tokens(logits.expand(len(keys), -1), rows_of(keys, temperature, top_k, top_p))
+    assert_drawn_with(drawn, reference_probabilities(logits, temperature, top_k, top_p))
 
 
-def test_temperature_zero_takes_the_most_probable_token_beside_rows_that_draw() -> None:
+def test_a_banned_token_takes_no_part_in_the_draw(keys: torch.Tensor) -> None:
+    """Temperature, top-k and top-p apply to what the n-gram ban leaves, as in `transformers`."""
+    logits, held = random_logits(1, seed=3), torch.tensor([[2, 7, 2, 5, 2]])
+    options = torch.tensor(
+        [RowOptions(5, 2, 1.3, 8, 0.95, *pair) for pair in keys.tolist()], dtype=torch.float64
+    )
+    many = logits.expand(len(keys), -1)
+    drawn, _ = choose_next(many, held.expand(len(keys), -1), options, 2, True)
+    allowed = NoRepeatNGramLogitsProcessor(2)(held, logits)
+    assert_drawn_with(drawn, reference_probabilities(allowed, 1.3, 8, 0.95))
+
+
+def test_draws_of_one_request_are_independent() -> None:
+    """Each new token of a seed has noise of its own."""
+    keys = torch.tensor(noise_keys(11, NUM_SEEDS)).long()
+    logits = random_logits(1, seed=5)
+    drawn = choose_tokens(logits.expand(len(keys), -1), rows_of(keys, 1.0, 0, 1.0))
+    probabilities = reference_probabilities(logits, 1.0, 0, 1.0)
+    assert_drawn_with(drawn, probabilities)
+    pairs = drawn[:-1] * VOCABULARY + drawn[1:]
+    assert_drawn_with(pairs, torch.outer(probabilities, probabilities).flatten())
+
+
+def test_temperature_zero_takes_the_most_probable_token_in_a_batch_with_rows_that_draw() -> None:
     """Greedy and drawing rows share a batch."""
     logits = random_logits(2)
     rows = SamplingRows(
         temperature=torch.tensor([0.0, 1.0]),
         top_k=torch.tensor([0, 0]),
-        top_p=torch.tensor([1.0, 1.0]),
-        uniform=torch.tensor([0.999, 0.999], dtype=torch.float64),
+        top_p=torch.tensor([1.0, 1.0], dtype=torch.float64),
+        keys=torch.tensor([[0, 0], [5, 6]]),
     )
     chosen = choose_tokens(logits, rows)
     assert chosen[0] == logits[0].argmax()
-    assert chosen[1] == logits[1].argsort(descending=True)[-1]
+    assert chosen[1] == race(logits[1:], rows_of(rows.keys[1:], 1.0, 0, 1.0)).argmax()
 
 
-@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53])
-def test_the_ends_of_the_unit_interval_draw_a_token_that_is_kept(uniform: float) -> None:
-    """Rounding of the sum must not lead beyond the last kept token."""
-    logits = random_logits(1, vocabulary=5000)
-    chosen = int(choose_tokens(logits, rows_of(1, 1.0, 7, 0.99, uniform))[0])
-    assert chosen in logits[0].topk(7).indices
+def test_rounding_changes_a_draw_in_fewer_than_one_of_ten_thousand() -> None:
+    """The kernels of two processors differ by a millionth; near-equal logits may even swap."""
+    count, generator = 2000, torch.Generator().manual_seed(0)
+    keys = torch.tensor(noise_keys(3, count)).long()
+    logits = torch.randn(1, 500, generator=generator).repeat_interleave(2, dim=1)  # all in pairs
+    logits = logits.expand(count, -1)
+    rounding = (torch.rand(count, 1000, generator=generator) - 0.5) * 2e-6
+    rows = rows_of(keys, 1.0, 0, 1.0)
+    exact, rounded = race(logits, rows), race(logits + rounding, rows)
+    changed = exact.argmax(-1) != rounded.argmax(-1)
+    margins = exact.topk(2).values.diff().abs()[:, 0]
+    assert (margins[changed] < 4e-6).all()
+    assert changed.sum() <= 1
+
+
+def mixed(word: int, key: int) -> int:
+    """The mixing step in Python's integers, which have no width."""
+    word ^= word >> 16
+    word = word * 0x21F0AAAD % 2**32 ^ key
+    word ^= word >> 15
+    word = word * 0x735A2D97 % 2**32
+    return word ^ word >> 15
+
+
+def test_the_hash_behind_the_noise_needs_no_more_than_64_bits() -> None:
+    """It is the same on every device, and a change of it changes the answer of every seed."""
+    keys = [[0, 0], [2**32 - 1, 12345], [1, 2**32 - 1]]
+    noise = gumbel_noise(torch.tensor(keys), 65037)
+    for row, (high, low) in enumerate(keys):
+        for token in (0, 1, 2, 999, 65036):
+            uniform = (mixed(mixed(token, 0) ^ high, low) + 0.5) / 2**32
+            assert noise[row, token].item() == pytest.approx(
+                -math.log(-math.log(uniform)), abs=1e-12
+            )
+
+
+def test_noise_is_standard_gumbel_and_differs_between_tokens_and_keys() -> None:
+    """Mean γ, variance π²/6; neighbours among tokens are not correlated."""
+    noise = gumbel_noise(first_keys(50), 5000)
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.01)
+    assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.03)
+    centred = noise - noise.mean()
+    for shifted in (centred.roll(1, dims=0), centred.roll(1, dims=1)):
+        assert abs((centred * shifted).mean().item()) < 0.02
+    assert len(noise.unique()) > 0.9999 * noise.numel()
 
 
 def test_a_log_probability_is_of_the_whole_vocabulary_before_the_ban() -> None:
@@ -114,8 +206,9 @@ def test_a_log_probability_is_of_the_whole_vocabulary_before_the_ban() -> None:
     assert torch.allclose(log_probabilities(logits, tokens), expected, atol=1e-6)
 
 
-def test_the_numbers_of_a_request_depend_on_its_seed_alone() -> None:
+def test_the_keys_of_a_request_depend_on_its_seed_alone() -> None:
     """A request that is started again draws the same tokens, from any index on."""
-    assert np.array_equal(uniform_numbers(2**63 - 1, 9)[:4], uniform_numbers(2**63 - 1, 4))
-    assert not np.array_equal(uniform_numbers(1, 9), uniform_numbers(2, 9))
-    assert ((uniform_numbers(3, 1000) >= 0) & (uniform_numbers(3, 1000) < 1)).all()
+    assert np.array_equal(noise_keys(2**63 - 1, 9)[:4], noise_keys(2**63 - 1, 4))
+    assert not np.array_equal(noise_keys(1, 9), noise_keys(2, 9))
+    assert len({tuple(pair) for pair in noise_keys(3, 1000).tolist()}) == 1000
+    assert not np.array_equal(noise_keys(2**62, 4), noise_keys(0, 4)), "all 63 bits count"

@@ -1,0 +1,26 @@
+"""Instruction sets that one processor can be made to use, by variables of the environment.
+
+Each switches the kernels of torch (ATen), oneDNN and MKL, so that sums are formed in another order.
+A variable that asks for more than the processor has changes nothing.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+INSTRUCTION_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "native": {},
+        "no vectors": {"ATEN_CPU_CAPABILITY": "default"},
+        "compatible": {
+            "ATEN_CPU_CAPABILITY": "default",
+            "MKL_CBWR": "COMPATIBLE",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+        },
+        "AVX2": {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+        },
+    }
+)
+"""The variables of each; on a processor without AVX-512, "AVX2" is the same as "native"."""

@@ -1,0 +1,281 @@
+"""Answers requests alone and next to 31 others, under several instruction sets, and compares.
+
+    python -m reliability.neighbours [--requests 10000] [--out FOLDER]
+
+Requests of all tasks go to the embedded checkpoint and to random weights: a quarter of `--requests`
+at each of two temperatures and two checkpoints, and half as many greedy ones. Each answer that
+differs is listed with the margin that decided it: the gap between the two best of the race, or of
+the logits where it is greedy, at the token where the answers part.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from app.checkpoint import open_checkpoint
+from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import SamplingParameters
+from app.ipc.pending_request import Prompt
+from app.settings import EMBEDDED_CHECKPOINT, Settings
+from app.supervisor.lone_engine import running_engine
+from benchmarks.machine import describe_machine
+from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.exactness import answer_all
+from harness.instruction_sets import INSTRUCTION_SETS
+from harness.reference import Reference
+from harness.requests import random_requests
+from harness.scenes import scene_pixels
+from reliability.results import tell
+
+CONCURRENCY = 32
+TEMPERATURES = (0.7, 1.5)
+MAX_NEW_TOKENS = 24
+NUM_PICTURES = 48
+MAX_DIFFERENT_SHARE = 2 / 10_000
+"""Of sampled answers, alone and among others, under one instruction set."""
+
+MAX_DIFFERENT_ACROSS_SETS = 1 / 100
+"""Of answers alone, between two instruction sets."""
+
+GREEDY_TIE = 1e-5
+"""Greedy answers may part only where the two best logits are closer than this."""
+
+Work = tuple[Prompt, SamplingParameters]
+Answers = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint and a temperature.
+
+    Attributes:
+        checkpoint: `embedded` or `random`.
+        temperature: 0 is greedy.
+    """
+
+    checkpoint: str
+    temperature: float
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint}, temperature {self.temperature:g}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two answers to one request that part.
+
+    Attributes:
+        instruction_set: under which both were given.
+        case: its checkpoint and temperature.
+        number: of the request.
+        step: the first new token that differs.
+        margin: that decided between the two.
+    """
+
+    instruction_set: str
+    case: str
+    number: int
+    step: int
+    margin: float
+
+
+CASES = tuple(Case(name, t) for name in ("embedded", "random") for t in (0.0, *TEMPERATURES))
+
+
+def work_of(case: Case, directory: Path, num_requests: int) -> list[Work]:
+    """The requests of a case: a quarter of `num_requests`, the same in every process."""
+    pictures = scene_pixels(NUM_PICTURES) if case.checkpoint == "embedded" else None
+    requests = random_requests(
+        Kosmos2Tokenizer.load(directory),
+        num_requests // 4,
+        num_pictures=NUM_PICTURES,
+        pictures=pictures,
+    )
+    return [
+        (
+            request.prompt,
+            SamplingParameters(
+                max_new_tokens=MAX_NEW_TOKENS,
+                no_repeat_ngram_size=request.ngram_size,
+                temperature=case.temperature,
+                top_k=(0, 0, 50)[number % 3],
+                top_p=(1.0, 0.9)[number % 4 == 3],
+                seed=number,
+            ),
+        )
+        for number, request in enumerate(requests)
+    ]
+
+
+async def _answer(directory: Path, work: Sequence[Work]) -> dict[str, Answers]:
+    settings = Settings(model=str(directory), device="cpu", max_waiting=1000)
+    async with running_engine(settings, open_checkpoint(settings.model)) as engine:
+        return {
+            "alone": await answer_all(engine, work, 1),
+            "together": await answer_all(engine, work, CONCURRENCY),
+        }
+
+
+def _measure(directories: Mapping[str, Path], num_requests: int, file: Path) -> None:
+    """In a process of its own: answer all cases under the instruction set of the environment."""
+    answers = {}
+    for case in CASES:
+        directory = directories[case.checkpoint]
+        answers[str(case)] = asyncio.run(_answer(directory, work_of(case, directory, num_requests)))
+        print(f"  {case}", file=sys.stderr)
+    file.write_text(json.dumps(answers))
+
+
+def _answers_under(
+    instruction_set: str, random_weights: Path, num_requests: int
+) -> dict[str, dict[str, Answers]]:
+    """All answers under an instruction set, by case, alone and together."""
+    print(f"== {instruction_set}", file=sys.stderr)
+    with tempfile.NamedTemporaryFile() as file:
+        options = ("--measure", file.name, "--random-weights", str(random_weights))
+        command = [sys.executable, "-m", "reliability.neighbours", *options]
+        subprocess.run(
+            [*command, "--requests", str(num_requests)],
+            env=os.environ | INSTRUCTION_SETS[instruction_set],
+            check=True,
+        )
+        answers: dict[str, dict[str, Answers]] = json.loads(Path(file.name).read_bytes())
+    return answers
+
+
+def _parting(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    """The first step at which two answers differ; None if they are equal."""
+    pairs = zip(ours, theirs, strict=False)
+    shorter = min(len(ours), len(theirs))
+    step = next((step for step, (a, b) in enumerate(pairs) if a != b), shorter)
+    return None if step == len(ours) == len(theirs) else step
+
+
+def differences(
+    instruction_set: str,
+    case: Case,
+    answers: Mapping[str, Answers],
+    work: Sequence[Work],
+    reference: Reference,
+) -> Iterator[Difference]:
+    """Every request of a case that is answered differently alone and together."""
+    for number, (alone, together) in enumerate(
+        zip(answers["alone"], answers["together"], strict=True)
+    ):
+        step = _parting(alone, together)
+        if step is not None:
+            margin = reference.margin(*work[number], alone[:step])
+            yield Difference(instruction_set, str(case), number, step, margin)
+
+
+def _num_different(answers: Answers, others: Answers) -> int:
+    return sum(ours != theirs for ours, theirs in zip(answers, others, strict=True))
+
+
+def violations_of(report: Mapping[str, Any]) -> list[str]:
+    """What the goals do not allow."""
+    found = []
+    for name, counts in report["instruction_sets"].items():
+        if counts["sampled_different"] > MAX_DIFFERENT_SHARE * counts["sampled"]:
+            found.append(f"{name}: {counts['sampled_different']} sampled answers differ")
+        if counts["across_different"] > MAX_DIFFERENT_ACROSS_SETS * counts["across"]:
+            found.append(f"{name}: {counts['across_different']} answers differ from native ones")
+    for difference in report["differences"]:
+        if "temperature 0" in difference["case"].split(", ")[1:] and (
+            difference["margin"] > GREEDY_TIE
+        ):
+            found.append(f"a greedy answer differs without a tie: {difference}")
+    return found
+
+
+def run(num_requests: int, instruction_sets: Sequence[str]) -> dict[str, Any]:
+    """Measure all cases under each instruction set; the first is what others are compared with."""
+    machine, began = describe_machine(), time.monotonic()
+    counts: dict[str, dict[str, int]] = {}
+    found: list[Difference] = []
+    with tempfile.TemporaryDirectory() as folder:
+        directories = _checkpoints(Path(folder))
+        native: dict[str, dict[str, Answers]] | None = None
+        for name in instruction_sets:
+            answers = _answers_under(name, directories["random"], num_requests)
+            native = native or answers
+            parted = list(_all_differences(name, answers, directories, num_requests))
+            counts[name] = _counts(answers, native, parted)
+            found += parted
+    return {
+        "tool": "neighbours",
+        "seconds": round(time.monotonic() - began),
+        "instruction_sets": counts,
+        "differences": [asdict(difference) for difference in found],
+        "machine": machine,
+    }
+
+
+def _checkpoints(folder: Path) -> dict[str, Path]:
+    config = tiny_config(EMBEDDED_CHECKPOINT)
+    random_weights = write_random_checkpoint(folder / "random", config, EMBEDDED_CHECKPOINT)
+    return {"embedded": EMBEDDED_CHECKPOINT, "random": random_weights}
+
+
+def _all_differences(
+    instruction_set: str,
+    answers: Mapping[str, Mapping[str, Answers]],
+    directories: Mapping[str, Path],
+    num_requests: int,
+) -> Iterator[Difference]:
+    for case in CASES:
+        directory = directories[case.checkpoint]
+        work = work_of(case, directory, num_requests)
+        yield from differences(
+            instruction_set, case, answers[str(case)], work, Reference(directory)
+        )
+
+
+def _counts(
+    answers: Mapping[str, Mapping[str, Answers]],
+    native: Mapping[str, Mapping[str, Answers]],
+    parted: Sequence[Difference],
+) -> dict[str, int]:
+    greedy = [case for case in CASES if case.temperature == 0]
+    is_greedy = {str(case) for case in greedy}
+    num_sampled = sum(len(answers[str(c)]["alone"]) for c in CASES if c not in greedy)
+    return {
+        "sampled": num_sampled,
+        "sampled_different": sum(d.case not in is_greedy for d in parted),
+        "greedy": sum(len(answers[name]["alone"]) for name in is_greedy),
+        "greedy_different": sum(d.case in is_greedy for d in parted),
+        "across": sum(len(both["alone"]) for both in answers.values()),
+        "across_different": sum(
+            _num_different(answers[name]["alone"], native[name]["alone"]) for name in answers
+        ),
+    }
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=10_000, help="sampled, each given twice")
+    parser.add_argument("--instruction-sets", nargs="+", default=list(INSTRUCTION_SETS))
+    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--random-weights", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure is not None:
+        directories = {"embedded": EMBEDDED_CHECKPOINT, "random": arguments.random_weights}
+        _measure(directories, arguments.requests, arguments.measure)
+        return 0
+    report = run(arguments.requests, arguments.instruction_sets)
+    return tell(report, violations_of(report), arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

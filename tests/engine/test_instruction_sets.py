@@ -1,0 +1,59 @@
+"""Exactness, sampling, 8-bit layers and vision hold on other processors' kernels, too."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.instruction_sets import INSTRUCTION_SETS
+
+ROOT = Path(__file__).parents[2]
+OTHERS = [name for name in INSTRUCTION_SETS if name != "native"]
+
+
+def run_kernel_tests(instruction_set: str, markers: str) -> None:
+    """Run the tests that carry the marker `kernels` in a process with other kernels."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", markers, "tests/engine", "tests/model"],
+        cwd=ROOT,
+        env=os.environ | INSTRUCTION_SETS[instruction_set],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("instruction_set", OTHERS)
+def test_exactness_holds_under_another_instruction_set(instruction_set: str) -> None:
+    """A test that passes on the processor at hand only would hide a defect on others."""
+    run_kernel_tests(instruction_set, "kernels and not large")
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("instruction_set", OTHERS)
+def test_all_of_exactness_holds_under_another_instruction_set(instruction_set: str) -> None:
+    """Every test of the kernels, those that take minutes included."""
+    run_kernel_tests(instruction_set, "kernels")
+
+
+def test_the_instruction_sets_change_the_results_of_products() -> None:
+    """Without a difference in the last bits the tests above would show nothing."""
+    program = (
+        "import hashlib, torch; torch.manual_seed(0); "
+        "product = torch.randn(71, 2048) @ torch.randn(2048, 64); "
+        "print(hashlib.sha256(product.softmax(-1).numpy().tobytes()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for variables in INSTRUCTION_SETS.values()
+    }
+    assert len(digests) >= 3
