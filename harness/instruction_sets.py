@@ -7,6 +7,8 @@ A variable that asks for more than the processor has changes nothing.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import torch
+
 INSTRUCTION_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "native": {},
@@ -24,3 +26,9 @@ INSTRUCTION_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The variables of each; on a processor without AVX-512, "AVX2" is the same as "native"."""
+
+
+def other_instruction_sets() -> tuple[str, str]:
+    """Two sets that differ from each other and from what this processor uses by itself."""
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "no vectors", "AVX2" if has_avx512 else "compatible"

@@ -1,6 +1,7 @@
 """Invariant 2: an answer does not depend on its neighbours, and is the reference's own."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +28,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)
 
 
-def check_embedded(count: int) -> None:
+def check_embedded(count: int, concurrencies: Sequence[int] = CONCURRENCIES) -> None:
     tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
     requests = random_requests(
         tokenizer, count, pictures=scene_pixels(count // 4), max_new_tokens=(8, 128)
     )
-    compare(EMBEDDED_CHECKPOINT, requests, CONCURRENCIES).check()
+    compare(EMBEDDED_CHECKPOINT, requests, concurrencies).check()
 
 
 def check_tiny(directory: Path, count: int) -> None:
@@ -45,6 +46,13 @@ def test_answers_of_the_embedded_checkpoint_are_the_references() -> None:
     check_embedded(42)
 
 
+@pytest.mark.kernels
+def test_fourteen_answers_of_the_embedded_checkpoint_are_the_references() -> None:
+    """Alone and together: few enough to run again under each instruction set."""
+    check_embedded(14, (1, 14))
+
+
+@pytest.mark.kernels
 def test_answers_of_a_random_checkpoint_are_the_references(tiny: Path) -> None:
     """Random weights answer in ways that no training has made alike."""
     check_tiny(tiny, 28)
@@ -59,6 +67,7 @@ def test_the_random_checkpoint_is_not_degenerate(tiny: Path) -> None:
     assert sum(len(set(answer)) for answer in answers) > 20 * len(answers)
 
 
+@pytest.mark.kernels
 def test_a_sampled_answer_depends_on_its_seed_alone(tiny: Path) -> None:
     """The same seed gives the same answer at any concurrency; different seeds differ."""
     requests = random_requests(Kosmos2Tokenizer.load(tiny), 24, num_pictures=3)
@@ -98,12 +107,14 @@ def replace_seed(sampling: SamplingParameters, offset: int) -> SamplingParameter
 
 
 @pytest.mark.large
+@pytest.mark.kernels
 def test_three_hundred_answers_of_the_embedded_checkpoint_are_the_references() -> None:
     """Each at concurrency 1, 8 and 32."""
     check_embedded(308)
 
 
 @pytest.mark.large
+@pytest.mark.kernels
 def test_three_hundred_answers_of_a_random_checkpoint_are_the_references(tiny: Path) -> None:
     """Each at concurrency 1, 8 and 32."""
     check_tiny(tiny, 308)

@@ -26,6 +26,8 @@ from app.engine.sampling import (
     race,
 )
 
+pytestmark = pytest.mark.kernels
+
 VOCABULARY = 12
 
 

@@ -13,6 +13,8 @@ from app.model.loading import Kosmos2Model, load_model, weights_bytes
 from app.model.quantised import Int8Linear
 from app.settings import EMBEDDED_CHECKPOINT
 
+pytestmark = pytest.mark.kernels
+
 
 def random_layer(num_inputs: int = 192, num_outputs: int = 77) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(num_inputs)

@@ -12,6 +12,8 @@ from app.model.vision import VisionEncoder
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.reference import channel_values
 
+pytestmark = pytest.mark.kernels
+
 
 @pytest.fixture(scope="module")
 def vision() -> VisionEncoder:
