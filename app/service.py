@@ -12,11 +12,12 @@ from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage, marks_of
 from app.grounding.prompts import encode_request
-from app.grounding.requests import MAX_SEED, GroundRequest
+from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
 from app.ipc.pending_request import Prompt
+from app.ipc.sampling_limits import MAX_SEED
 from app.pictures.marks import BoxFormat, Mark, MediaType
 from app.pictures.workers.messages import DecodedPicture
 from app.pictures.workers.pool import PicturePool

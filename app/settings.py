@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
+MAX_HTTP_WORKERS = 64
 MAX_SLOTS = 1024
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
         le=65535,
         description="For /livez, /readyz and /metrics, which are then nowhere else; 0 takes any.",
     )
-    http_workers: int = Field(1, ge=1, le=64, description="HTTP processes.")
+    http_workers: int = Field(1, ge=1, le=MAX_HTTP_WORKERS, description="HTTP processes.")
 
     slots: int | None = Field(
         None,

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
+from app.ipc.engine_messages import PICTURE_SIDE
+
 LATENT_SIDE = 8
 GRID_SIDE = 32
-PICTURE_SIDE = 224
 
 
 @dataclass(frozen=True)

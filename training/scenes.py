@@ -7,9 +7,9 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
+from app.ipc.engine_messages import PICTURE_SIDE
 from training.world import COLOURS, Scene, SceneObject
 
-SQUASHED_SIDE = 224
 SUPERSAMPLING = 4
 Point = tuple[float, float]
 
@@ -99,7 +99,7 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
 
 def squash(picture: Image.Image) -> Image.Image:
     """The 224×224 picture that the model sees, whatever the aspect ratio was."""
-    side = (SQUASHED_SIDE, SQUASHED_SIDE)
+    side = (PICTURE_SIDE, PICTURE_SIDE)
     return picture.convert("RGB").resize(side, Image.Resampling.BICUBIC)
 
 

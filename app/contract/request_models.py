@@ -5,8 +5,17 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from app.errors import InvalidRequest
-from app.grounding.requests import MAX_SEED, GroundRequest, UserRegion
+from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Task, TaskName, Use
+from app.ipc.sampling_limits import (
+    DEFAULT_MAX_NEW_TOKENS,
+    MAX_NEW_TOKENS,
+    MAX_NGRAM_SIZE,
+    MAX_SEED,
+    MAX_TEMPERATURE,
+    MAX_TOP_K,
+    MAX_TOP_P,
+)
 from app.pictures.marks import BoxFormat
 
 MAX_DRAWN_ENTITIES = 256
@@ -57,20 +66,33 @@ class RequestFields(BaseModel):
     grounding: StrictBool = Field(
         True, description="`false` asks for plain text without boxes: captions and VQA only."
     )
-    max_new_tokens: int = Field(128, ge=1, le=1024, description="Tokens of the answer at most.")
+    max_new_tokens: int = Field(
+        DEFAULT_MAX_NEW_TOKENS,
+        ge=1,
+        le=MAX_NEW_TOKENS,
+        description="Tokens of the answer at most.",
+    )
     no_repeat_ngram_size: int | None = Field(
         None,
         ge=0,
-        le=8,
+        le=MAX_NGRAM_SIZE,
         description="No n-gram occurs twice, prompt included; 0: off. Default: the checkpoint's.",
     )
     temperature: float = Field(
-        0.0, ge=0, le=2, allow_inf_nan=False, description="0: the most probable token, always."
+        0.0,
+        ge=0,
+        le=MAX_TEMPERATURE,
+        allow_inf_nan=False,
+        description="0: the most probable token, always.",
     )
     top_p: float = Field(
-        1.0, gt=0, le=1, allow_inf_nan=False, description="Tokens that together reach p; 1: all."
+        1.0,
+        gt=0,
+        le=MAX_TOP_P,
+        allow_inf_nan=False,
+        description="Tokens that together reach p; 1: all.",
     )
-    top_k: int = Field(0, ge=0, le=2**31 - 1, description="The k most probable; 0: all.")
+    top_k: int = Field(0, ge=0, le=MAX_TOP_K, description="The k most probable; 0: all.")
     seed: int | None = Field(
         None, ge=0, le=MAX_SEED, description="Of the randomness; chosen and returned if left out."
     )

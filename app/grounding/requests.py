@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from app.grounding.tasks import Task
+from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.pictures.marks import BoxFormat
-
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class UserRegion:
 
 @dataclass(frozen=True)
 class GroundRequest:
-    """A request whose fields are each within their limits.
+    """A request whose fields are within the ranges of `app.ipc.sampling_limits`.
 
     Attributes:
         image: the picture's file.
@@ -33,12 +32,9 @@ class GroundRequest:
         box_format: of the regions' boxes.
         grounding: whether boxes are asked for.
         jpeg_round_trip: whether the picture passes through JPEG first.
-        max_new_tokens: 1…1024.
-        no_repeat_ngram_size: 0…8; none: the checkpoint's.
-        temperature: 0…2.
-        top_k: ≥ 0.
-        top_p: (0, 1].
-        seed: 0…2⁶³−1; none: one is chosen.
+        no_repeat_ngram_size: `None`: the checkpoint's.
+        top_k: 0: all tokens.
+        seed: `None`: the service chooses one.
     """
 
     image: bytes
@@ -48,7 +44,7 @@ class GroundRequest:
     box_format: BoxFormat = "pixel"
     grounding: bool = True
     jpeg_round_trip: bool = False
-    max_new_tokens: int = 128
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     no_repeat_ngram_size: int | None = None
     temperature: float = 0.0
     top_k: int = 0

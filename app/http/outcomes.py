@@ -1,32 +1,48 @@
 """Counts each request once, by how it ended."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from app.errors import (
     ClientLeft,
     DeadlineExceeded,
     Kosmos2Error,
     Overloaded,
+    PayloadTooLarge,
+    RateLimited,
     RequestError,
+    Unauthorized,
     Unavailable,
 )
 from app.ipc.engine_messages import FinishReason
-from app.telemetry.metrics import HttpMetrics
+from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
+
+Rejection = Overloaded | PayloadTooLarge | RateLimited | Unauthorized | Unavailable
+
+REASONS: Mapping[type[Rejection], RejectionReason] = MappingProxyType(
+    {
+        Overloaded: "overloaded",
+        PayloadTooLarge: "payload_too_large",
+        RateLimited: "rate_limited",
+        Unauthorized: "unauthorized",
+        Unavailable: "unavailable",
+    }
+)
 
 
 @dataclass
 class Outcome:
-    """How a request ended, filled in as it becomes known.
+    """How a request ended, filled in while it is served.
 
     Attributes:
         task: of `app.grounding.tasks.TASKS`, or `unknown` for a request that named none of them.
-        name: one of `app.telemetry.metrics.OUTCOMES`.
+        name: how it ended.
     """
 
     task: str = "unknown"
-    name: str = "completed"
+    name: OutcomeName = "completed"
 
     def complete(self, finish_reason: FinishReason) -> None:
         """The answer is whole, or as long as it may be."""
@@ -37,44 +53,44 @@ class Outcome:
         self.name = "deadline" if isinstance(error, DeadlineExceeded) else "failed"
 
 
-class Counted(AbstractContextManager[Outcome]):
-    """Counts one request when the block ends, with an exception or without.
+@contextmanager
+def count_request(
+    metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
+) -> Iterator[Outcome]:
+    """Count one request when the block ends, with an exception or without.
 
     Args:
         metrics: where.
         received_at: when the request's headers were complete, on `clock`.
         clock: monotonic, seconds.
     """
-
-    def __init__(
-        self, metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
-    ) -> None:
-        self._metrics, self._received_at, self._clock = metrics, received_at, clock
-        self._outcome = Outcome()
-
-    def __enter__(self) -> Outcome:
-        """What is to be filled in."""
-        return self._outcome
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Count."""
-        latency_s = self._clock() - self._received_at
-        count_request(self._metrics, self._outcome, latency_s, error)
+    outcome = Outcome()
+    try:
+        yield outcome
+    except BaseException as error:
+        record_outcome(metrics, outcome, clock() - received_at, error)
+        raise
+    record_outcome(metrics, outcome, clock() - received_at)
 
 
-def count_request(
-    metrics: HttpMetrics, outcome: Outcome, latency_s: float, error: BaseException | None
+def record_outcome(
+    metrics: HttpMetrics, outcome: Outcome, latency_s: float, error: BaseException | None = None
 ) -> None:
     """Count a request that has ended, by the error that ended it if one did, and its latency."""
     if error is not None:
         outcome.name = _name(error)
     if isinstance(error, Overloaded | Unavailable):
-        metrics.admission_rejections_total.labels(type(error).__name__.lower()).inc()
+        count_rejection(metrics, error)
     metrics.requests_total.labels(outcome.task, outcome.name).inc()
     metrics.e2e_request_latency_seconds.labels(outcome.task).observe(latency_s)
 
 
-def _name(error: BaseException) -> str:
+def count_rejection(metrics: HttpMetrics, error: Rejection) -> None:
+    """Count a request that was refused before any work."""
+    metrics.admission_rejections_total.labels(REASONS[type(error)]).inc()
+
+
+def _name(error: BaseException) -> OutcomeName:
     if isinstance(error, RequestError):
         return "invalid"
     if isinstance(error, Overloaded | Unavailable):

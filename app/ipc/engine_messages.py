@@ -9,9 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.settings import MAX_SLOTS
 
 PICTURE_SIDE = 224
+"""Width and height of the picture that the model sees, in pixels."""
+
 PICTURE_BYTES = PICTURE_SIDE * PICTURE_SIDE * 3
 
 FinishReason = Literal["stop", "length"]
@@ -30,7 +33,7 @@ class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):
         seed: with temperature above 0, the answer depends on it alone.
     """
 
-    max_new_tokens: int = 128
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     no_repeat_ngram_size: int = 0
     temperature: float = 0.0
     top_k: int = 0

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.settings import MAX_SLOTS
+from app.settings import MAX_HTTP_WORKERS, MAX_SLOTS
 
-MAX_HTTP_WORKERS = 64
 NUM_RATE_CELLS = 256
 
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
 
 from app.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat
+from app.ipc.engine_messages import PICTURE_SIDE
 from app.pictures.formats import ACCEPTED, ACCEPTED_IN_WORDS, unaccepted_format
 from app.pictures.rgb import to_rgb
-
-SIDE = 224
-"""Width and height of what the model sees, in pixels."""
 
 _JPEG_SIDE = 65500
 _ORIENTATION_TAG = 0x0112
@@ -100,7 +98,7 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
         if jpeg_round_trip:
             upright = _through_jpeg(upright)
         # As the reference does: the aspect ratio is given up, nothing is cropped.
-        squashed = upright.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        squashed = upright.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
         return Picture(upright, orientation, squashed.tobytes())
 
 

@@ -5,6 +5,8 @@ directory that `app/ipc/run_directory.py` makes and names in the environment. A 
 only to read the values of one process by itself, as tests do.
 """
 
+from typing import Literal, get_args
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -15,7 +17,15 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-OUTCOMES = ("completed", "length", "cancelled", "deadline", "rejected", "invalid", "failed")
+OutcomeName = Literal[
+    "completed", "length", "cancelled", "deadline", "rejected", "invalid", "failed"
+]
+OUTCOMES: tuple[OutcomeName, ...] = get_args(OutcomeName)
+
+RejectionReason = Literal[
+    "overloaded", "payload_too_large", "rate_limited", "unauthorized", "unavailable"
+]
+"""Equal to the code of the problem that the client reads."""
 
 _REQUEST_BUCKETS_S = (
     0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 30.0,

@@ -19,13 +19,13 @@ from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import Generate, SamplingParameters
+from app.ipc.sampling_limits import MAX_NGRAM_SIZE
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from harness.checkpoints import tiny_config, write_random_checkpoint
 from harness.requests import random_requests
 
 NUM_SLOTS = 5
 MAX_LENGTH = 160
-LARGEST_NGRAM = 8
 SAMPLED = SamplingParameters(temperature=0.8, top_k=50, top_p=0.9, seed=7)
 
 # Each kind of row, and how many tokens it is to get: rows leave one by one, others join.
@@ -33,9 +33,9 @@ KINDS = {
     "greedy": SamplingParameters(max_new_tokens=23),
     "banned": SamplingParameters(max_new_tokens=31, no_repeat_ngram_size=3),
     "banned from repeating one token": SamplingParameters(max_new_tokens=9, no_repeat_ngram_size=1),
-    "the largest ban": SamplingParameters(max_new_tokens=17, no_repeat_ngram_size=LARGEST_NGRAM),
+    "the largest ban": SamplingParameters(max_new_tokens=17, no_repeat_ngram_size=MAX_NGRAM_SIZE),
     "a checkpoint's own larger ban": SamplingParameters(
-        max_new_tokens=12, no_repeat_ngram_size=LARGEST_NGRAM + 4
+        max_new_tokens=12, no_repeat_ngram_size=MAX_NGRAM_SIZE + 4
     ),
     "sampled": msgspec.structs.replace(SAMPLED, max_new_tokens=27),
     "sampled and banned": msgspec.structs.replace(
@@ -163,7 +163,7 @@ sizes = st.builds(
     first_row=st.integers(0, 11),
     num_rows=st.integers(1, 13),
     length=st.integers(1, 512),
-    max_ngram_size=st.integers(0, LARGEST_NGRAM),
+    max_ngram_size=st.integers(0, MAX_NGRAM_SIZE),
     is_sampled=st.booleans(),
 )
 
@@ -195,5 +195,5 @@ def test_where_passes_cannot_be_recorded_they_run_all_the_same() -> None:
 @pytest.mark.parametrize("is_sampled", [False, True])
 def test_a_larger_ban_than_is_recorded_is_kept(is_sampled: bool) -> None:
     """Only a checkpoint can ask for one; cut short, it would forbid what is allowed."""
-    size = PassShape(0, 1, 128, LARGEST_NGRAM + 1, is_sampled)
+    size = PassShape(0, 1, 128, MAX_NGRAM_SIZE + 1, is_sampled)
     assert Buckets.up_to(24, 512).round_up(size) == size

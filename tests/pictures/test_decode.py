@@ -14,7 +14,8 @@ from PIL.Image import Transpose
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from app.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat
-from app.pictures.decode import SIDE, Picture, decode_picture
+from app.ipc.engine_messages import PICTURE_BYTES, PICTURE_SIDE
+from app.pictures.decode import Picture, decode_picture
 from harness.formats import FILES, exif, file_of, landscape
 
 # Pillow warns of damaged metadata and large headers; what becomes of those files is tested here.
@@ -50,7 +51,7 @@ def test_every_accepted_format_is_decoded(name: str) -> None:
     assert (picture.width, picture.height) == (60, 40)
     assert picture.upright.mode == "RGB"
     assert picture.exif_orientation == 1
-    assert len(picture.pixels) == SIDE * SIDE * 3
+    assert len(picture.pixels) == PICTURE_BYTES
 
 
 @pytest.mark.parametrize("name", ["MPO", "animated WebP", "animated GIF", "two-page TIFF"])
@@ -79,7 +80,7 @@ def assert_pixels_equal(image: Image.Image, image_processor: Any) -> None:
     """With difference zero: through the table, the engine's input is the processor's."""
     rgb = image.convert("RGB")
     picture = decode_picture(file_of(rgb, "PNG"), max_pixels=50_000_000)
-    pixels = np.frombuffer(picture.pixels, np.uint8).reshape(SIDE, SIDE, 3)
+    pixels = np.frombuffer(picture.pixels, np.uint8).reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
     table = normalisation_table(image_processor)
     normalised = np.stack([table[channel][pixels[..., channel]] for channel in range(3)])
     assert np.array_equal(normalised, image_processor(rgb)["pixel_values"][0])
@@ -87,7 +88,7 @@ def assert_pixels_equal(image: Image.Image, image_processor: Any) -> None:
 
 def test_pixels_are_those_of_the_reference() -> None:
     """Squashed, whatever the shape, from one pixel up."""
-    side = {"height": SIDE, "width": SIDE}
+    side = {"height": PICTURE_SIDE, "width": PICTURE_SIDE}
     image_processor = CLIPImageProcessorPil(size=side, do_center_crop=False)
     for image in synthetic_pictures():
         assert_pixels_equal(image, image_processor)

@@ -11,7 +11,7 @@ import pytest
 from app.checkpoint import open_checkpoint
 from app.errors import Unavailable
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import SamplingParameters
+from app.ipc.engine_messages import PICTURE_BYTES, SamplingParameters
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.supervisor.lone_engine import running_engine
 from harness.requests import prompt_of
@@ -21,7 +21,7 @@ def test_who_waits_for_an_engine_that_died_is_told(tireless: Path) -> None:
     """`kosmos2 ground` has nobody who would start another."""
     settings = Settings(model=str(tireless), slots=1)
     tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
-    prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(224 * 224 * 3))
+    prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
     sampling = SamplingParameters(max_new_tokens=400)
 
     async def run() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import ServiceError
-from app.http.outcomes import Outcome, count_request
+from app.http.outcomes import Outcome, record_outcome
 from app.http.problems import response_of
 from app.ipc.engine_client import EngineClient
 from app.telemetry.metrics import HttpMetrics
@@ -56,4 +56,4 @@ class AdmissionCheck:
     def _count(self, scope: Scope, refusal: ServiceError) -> None:
         timeline: Timeline = scope["state"]["timeline"]
         outcome = scope["state"]["outcome"] = Outcome()
-        count_request(self._metrics, outcome, self._clock() - timeline.received_at, refusal)
+        record_outcome(self._metrics, outcome, self._clock() - timeline.received_at, refusal)

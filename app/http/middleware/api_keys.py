@@ -9,8 +9,9 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import RateLimited, RequestError, Unauthorized
-from app.http.problems import PROBLEMS, response_of
+from app.errors import RateLimited, Unauthorized
+from app.http.outcomes import count_rejection
+from app.http.problems import response_of
 from app.http.routes.docs import DOCS_PATHS
 from app.http.routes.ops import OPS_PATHS
 from app.ipc.shared_state import SharedState
@@ -114,8 +115,8 @@ class ApiKeys:
             return
         try:
             key = self._admit(Headers(scope=scope).getlist("authorization"))
-        except RequestError as error:
-            self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
+        except (RateLimited, Unauthorized) as error:
+            count_rejection(self._metrics, error)
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
             return
         scope["state"]["key"] = key.name

@@ -3,8 +3,9 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Kosmos2Error, Overloaded, PayloadTooLarge
-from app.http.problems import PROBLEMS, response_of
+from app.errors import Overloaded, PayloadTooLarge
+from app.http.outcomes import count_rejection
+from app.http.problems import response_of
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
 
@@ -46,8 +47,8 @@ class BodyLimit:
         try:
             declared = _declared_length(scope)
             self._check(declared, declared)
-        except Kosmos2Error as error:
-            self._metrics.admission_rejections_total.labels(PROBLEMS[type(error)].code).inc()
+        except (Overloaded, PayloadTooLarge) as error:
+            count_rejection(self._metrics, error)
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
             return
         try:

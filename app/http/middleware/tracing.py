@@ -5,9 +5,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.middleware.admission import needs_admission
 from app.http.outcomes import Outcome
+from app.telemetry.metrics import OutcomeName
 from app.telemetry.tracing import Attributes, Tracer
 
-FAILURES = ("deadline", "failed")
+FAILURES: tuple[OutcomeName, ...] = ("deadline", "failed")
 
 
 class Tracing:

@@ -16,7 +16,7 @@ from app.http.accept import preferred
 from app.http.bodies import JSON, read_request, timeout_of
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
-from app.http.outcomes import Counted
+from app.http.outcomes import count_request
 from app.pictures.marks import Mark, MediaType
 from app.service import Service
 from app.settings import Settings
@@ -52,7 +52,7 @@ def annotate_router(
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
         timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
+        outcome = lifetime.enter_context(count_request(metrics, timeline.received_at, clock))
         request.state.outcome = outcome
         deadline = timeline.received_at + timeout_of(request, settings.deadline_s)
         wanted = _wanted(request)

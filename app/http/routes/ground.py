@@ -13,7 +13,7 @@ from app.http.bodies import JSON, read_request, timeout_of
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, describe_events, respond_with_events
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
-from app.http.outcomes import Counted
+from app.http.outcomes import count_request
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
@@ -42,7 +42,7 @@ def ground_router(
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
         timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(Counted(metrics, timeline.received_at, clock))
+        outcome = lifetime.enter_context(count_request(metrics, timeline.received_at, clock))
         request.state.outcome = outcome
         timeout_s = timeout_of(request, settings.deadline_s)
         image, body = await read_request(request, GroundBody, settings.body_timeout_s)

@@ -1,0 +1,56 @@
+"""Requests counted by outcome, and refusals by reason."""
+
+from typing import get_args
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.errors import ClientLeft, DeadlineExceeded, InvalidRequest, Overloaded, RateLimited
+from app.http.outcomes import REASONS, count_rejection, count_request
+from app.http.problems import PROBLEMS
+from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
+
+
+def test_every_reason_is_the_code_of_its_problem() -> None:
+    """A client and a dashboard name the same refusal alike."""
+    assert {kind: PROBLEMS[kind].code for kind in REASONS} == REASONS
+    assert set(REASONS.values()) == set(get_args(RejectionReason))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (InvalidRequest("text", "is required"), "invalid"),
+        (Overloaded("all places are taken"), "rejected"),
+        (DeadlineExceeded(), "deadline"),
+        (ClientLeft(), "cancelled"),
+        (KeyError(), "failed"),
+    ],
+)
+def test_a_request_that_raises_is_counted_once_by_its_error(
+    error: Exception, outcome: OutcomeName
+) -> None:
+    registry = CollectorRegistry()
+    with pytest.raises(type(error)), count_request(HttpMetrics(registry), 1.0, lambda: 3.5):
+        raise error
+    labels = {"task": "unknown", "outcome": outcome}
+    assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
+    latency = registry.get_sample_value(
+        "kosmos2_e2e_request_latency_seconds_sum", {"task": "unknown"}
+    )
+    assert latency == 2.5
+
+
+def test_a_request_without_an_error_is_counted_once_by_its_finish_reason() -> None:
+    registry = CollectorRegistry()
+    with count_request(HttpMetrics(registry), 0.0, lambda: 0.0) as outcome:
+        outcome.complete("length")
+    labels = {"task": "unknown", "outcome": "length"}
+    assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
+
+
+def test_a_refusal_is_counted_by_its_reason() -> None:
+    registry = CollectorRegistry()
+    count_rejection(HttpMetrics(registry), RateLimited("the key may make 5 requests a minute", 1))
+    name = "kosmos2_admission_rejections_total"
+    assert registry.get_sample_value(name, {"reason": "rate_limited"}) == 1
