@@ -3,12 +3,11 @@
     python -m app.http.process RUN_DIRECTORY WORKER SOCKET [OPS_SOCKET]
 
 `WORKER` is its number from 0, `SOCKET` the file descriptor it listens on, `OPS_SOCKET` that for
-health and metrics alone, where they have a port of their own. Standard input is its
-pipe from the supervisor: each line on it is a message, and its end stops the process.
+health and metrics alone, where they have a port of their own. Standard input is the pipe from the
+supervisor: each line is one of `app/ipc/supervisor_messages.py`, and its end stops the process.
 """
 
 import asyncio
-import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from app.http.protocol import guarded
 from app.ipc.child_process import say_ready
 from app.ipc.engine_client import EngineClient
 from app.ipc.run_directory import RunDirectory
+from app.ipc.supervisor_messages import EngineReady, decode_line
 from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
@@ -49,7 +49,7 @@ class SupervisedServer(uvicorn.Server):
 
 
 async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket.socket]) -> None:
-    """Serve until the supervisor says stop or is gone."""
+    """Serve until the supervisor sends `Drain` or is gone."""
     settings, state = run_directory.read_settings(), run_directory.open_state()
     checkpoint = run_directory.read_checkpoint()
     asyncio.get_running_loop().set_exception_handler(_log_unhandled)
@@ -69,9 +69,9 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
         )
         server = SupervisedServer(config)
         receiving = asyncio.create_task(engine.receive())
-        obeying = asyncio.create_task(_handle_supervisor_messages(server, engine, settings))
+        handling = asyncio.create_task(_handle_supervisor_messages(server, engine, settings))
         await server.serve(sockets=listeners)
-        obeying.cancel()
+        handling.cancel()
         receiving.cancel()
         engine.close()
     if tracer is not None:
@@ -86,15 +86,15 @@ def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
 async def _handle_supervisor_messages(
     server: uvicorn.Server, engine: EngineClient, settings: Settings
 ) -> None:
-    """Do what the supervisor's lines say; without a supervisor, stop."""
+    """Handle each line of standard input, and stop when it ends: the supervisor is gone."""
     loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
     await loop.connect_read_pipe(lambda: protocol, sys.stdin)
     async for line in lines:
-        message = json.loads(line)
-        if "engine_ready" in message:
-            await engine.on_engine_ready(message["engine_ready"], message["suspects"])
-        elif "drain" in message:
+        message = decode_line(line)
+        if isinstance(message, EngineReady):
+            await engine.on_engine_ready(message.epoch, message.suspects)
+        else:
             server.should_exit = True
             stopping = Unavailable("the service is stopping")
             loop.call_later(settings.grace_period_s, engine.end_all, stopping)

@@ -5,11 +5,11 @@ child ends too. This needs no signal, no thread and no process group, on Linux a
 """
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+from app.ipc.supervisor_messages import SupervisorMessage, encode_line
 
 READY = b"ready\n"
 
@@ -47,8 +47,8 @@ class ChildProcess:
         """Whether it has not ended yet."""
         return self._process.returncode is None
 
-    async def is_ready(self) -> bool:
-        """Wait until it says so; false when it ends before."""
+    async def wait_until_ready(self) -> bool:
+        """Wait until it reports that it is ready; return false if it ends before."""
         output = self._process.stdout
         return output is not None and await output.readline() == READY
 
@@ -56,10 +56,10 @@ class ChildProcess:
         """Wait for its end; its exit code, negative for a signal."""
         return await self._process.wait()
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send it one line of JSON; lost when it has ended."""
+    def send(self, message: SupervisorMessage) -> None:
+        """Send it a message, which is lost when it has ended."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(encode_line(message))
 
     async def exchange(self, message: bytes, length_bytes: int) -> bytes:
         """Send a message and wait for the one that answers it: its length, big-endian, in front.

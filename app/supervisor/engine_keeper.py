@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from app.ipc.child_process import ChildProcess
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import SharedState
+from app.ipc.supervisor_messages import EngineReady, SupervisorMessage
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import ServiceMetrics, forget_process
 
@@ -34,7 +34,7 @@ class EngineKeeper:
         run_directory: RunDirectory,
         metrics: ServiceMetrics,
         max_restarts: int,
-        send: Callable[[dict[str, Any]], None],
+        send: Callable[[SupervisorMessage], None],
         module: str = ENGINE_MODULE,
     ) -> None:
         self._run_directory, self._metrics = run_directory, metrics
@@ -42,18 +42,18 @@ class EngineKeeper:
         self._state: SharedState = run_directory.open_state()
         self._child: ChildProcess | None = None
         self._stop_requested = asyncio.Event()
-        self._suspects: list[int] = []
+        self._suspects: tuple[int, ...] = ()
         self._num_failures = 0
         self._load_s = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> int:
-        """Until it is let go, or until too many starts in a row have failed.
+        """Keep an engine running until a stop is requested, or too many starts in a row failed.
 
         Args:
             on_ready: called when the first engine is ready.
 
         Returns:
-            0 when it was let go, else the exit code of the last engine.
+            0 after a requested stop, otherwise the exit code of the last engine.
         """
         while not self._stop_requested.is_set():
             exit_code = await self._live(on_ready)
@@ -85,10 +85,10 @@ class EngineKeeper:
         self._child = await start_engine(self._run_directory, self._module)
         if self._stop_requested.is_set():  # meanwhile
             self._child.kill()
-        if await self._child.is_ready():
+        if await self._child.wait_until_ready():
             is_first, self._num_failures = not self._load_s, 0
             self._load_s = monotonic() - began
-            self._send({"engine_ready": epoch, "suspects": self._suspects})
+            self._send(EngineReady(epoch, self._suspects))
             if is_first:
                 on_ready()
         else:
@@ -112,9 +112,9 @@ class EngineKeeper:
         return ended.result()
 
     async def _back_off(self) -> None:
-        """Tell when the next engine is due; wait longer for it after each failure in a row."""
+        """Publish when the next engine is due; wait longer for it after each failure in a row."""
         if self._state.is_engine_ready:
-            self._suspects = self._state.running
+            self._suspects = tuple(self._state.running)
         delay_s = back_off_s(self._num_failures)
         due_at_s = monotonic() + delay_s + self._load_s
         self._state.mark_engine_stopped(due_at_s, is_returning=self._num_failures == 0)

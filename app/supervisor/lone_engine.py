@@ -24,7 +24,7 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
         state = run_directory.open_state()
         state.begin_epoch()
         child = await start_engine(run_directory)
-        if not await child.is_ready():
+        if not await child.wait_until_ready():
             raise EngineNotReady(await child.wait())
         client = EngineClient(run_directory.engine_endpoint, state, worker=0)
         receiving = asyncio.create_task(client.receive())

@@ -6,11 +6,11 @@ import signal
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
 from app.checkpoint import Checkpoint
 from app.ipc.child_process import ChildProcess
 from app.ipc.run_directory import RunDirectory
+from app.ipc.supervisor_messages import Drain, SupervisorMessage
 from app.settings import Settings
 from app.supervisor.engine_keeper import (
     ENGINE_MODULE,
@@ -46,7 +46,7 @@ class Supervisor:
         ops_listener: socket.socket | None = None,
     ) -> None:
         self._settings, self._run_directory = settings, run_directory
-        self._listeners = [each for each in (listener, ops_listener) if each is not None]
+        self._listeners = [listener] if ops_listener is None else [listener, ops_listener]
         self._state = run_directory.open_state()
         self._metrics = ServiceMetrics()
         self._metrics.build_info.labels(
@@ -102,7 +102,7 @@ class Supervisor:
             arguments = (str(self._run_directory.path), str(worker), *map(str, descriptors))
             child = await ChildProcess.start("app.http.process", arguments, descriptors)
             self._workers[worker] = child
-            num_failures = 0 if await child.is_ready() else num_failures + 1
+            num_failures = 0 if await child.wait_until_ready() else num_failures + 1
             self._count_workers()
             exit_code = await child.wait()
             self._state.forget_worker(worker)
@@ -134,7 +134,7 @@ class Supervisor:
         get_logger().info("draining", delay_s=delay_s)
         await asyncio.sleep(delay_s)
         for child in self._workers.values():
-            child.send({"drain": True})
+            child.send(Drain())
         await self._workers_end()
         self._engine.request_stop()
         await asyncio.wait(self._keepers)
@@ -143,7 +143,7 @@ class Supervisor:
     async def _workers_end(self) -> None:
         await asyncio.gather(*(child.wait() for child in self._workers.values()))
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: SupervisorMessage) -> None:
         for child in self._workers.values():
             child.send(message)
 

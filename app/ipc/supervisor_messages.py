@@ -1,0 +1,38 @@
+"""What the supervisor sends to HTTP processes: lines of JSON on their standard input.
+
+The engine gets no messages: it reads its requests from a socket, and its standard input only ends.
+"""
+
+import msgspec
+
+
+class EngineReady(msgspec.Struct, frozen=True, tag="engine_ready"):
+    """A new engine is ready.
+
+    Attributes:
+        epoch: of the new engine.
+        suspects: keys of the requests that ran when the last engine died.
+    """
+
+    epoch: int
+    suspects: tuple[int, ...] = ()
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Accept no new connections, finish what runs within the grace period, then exit."""
+
+
+SupervisorMessage = EngineReady | Drain
+
+decode_line = msgspec.json.Decoder(SupervisorMessage).decode
+
+
+def encode_line(message: SupervisorMessage) -> bytes:
+    r"""Return the message as one line.
+
+    >>> encode_line(EngineReady(epoch=2, suspects=(7,)))
+    b'{"type":"engine_ready","epoch":2,"suspects":[7]}\n'
+    >>> decode_line(encode_line(Drain()))
+    Drain()
+    """
+    return msgspec.json.encode(message) + b"\n"
