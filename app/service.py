@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from time import monotonic
 
 from app.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from app.grounding.answers import Answer, AnswerEvent, ImageFacts, Timings, Usag
 from app.grounding.prompts import encode_request
 from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
 from app.ipc.pending_request import Prompt
@@ -25,12 +27,27 @@ from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
-Listener = Callable[[AnswerEvent], None]
-"""Is told of each part of an answer as soon as it is final."""
+EventHandler = Callable[[AnswerEvent], None]
+"""Called with each part of an answer as soon as that part is final."""
 
 
-def listen_to_nothing(_: AnswerEvent) -> None:
-    """Wait for the whole answer."""
+def ignore_event(_: AnswerEvent) -> None:
+    """For callers that need the whole answer only."""
+
+
+@dataclass(frozen=True)
+class RequestScope:
+    """What accompanies a request from its headers to its answer.
+
+    Attributes:
+        request_id: the id of its answer and of its lines in the log.
+        timeline: records its phases.
+        deadline: when the answer has to be complete, on the service's clock, seconds.
+    """
+
+    request_id: str
+    timeline: Timeline
+    deadline: float
 
 
 class Service:
@@ -40,6 +57,7 @@ class Service:
         settings: limits.
         checkpoint: what is served.
         tokenizer: the checkpoint's.
+        admission: bounds the requests in work.
         engine: runs it.
         pictures: opens users' pictures.
         metrics: what is counted.
@@ -51,133 +69,119 @@ class Service:
         settings: Settings,
         checkpoint: Checkpoint,
         tokenizer: Kosmos2Tokenizer,
+        admission: Admission,
         engine: EngineClient,
         pictures: PicturePool,
         metrics: HttpMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._settings, self._checkpoint, self._tokenizer = settings, checkpoint, tokenizer
-        self._engine, self._pictures = engine, pictures
+        self._admission, self._engine, self._pictures = admission, engine, pictures
         self._metrics, self._clock = metrics, clock
 
     async def ground(
         self,
         request: GroundRequest,
-        listener: Listener = listen_to_nothing,
-        *,
-        request_id: str,
-        timeline: Timeline,
-        deadline: float,
+        scope: RequestScope,
+        on_event: EventHandler = ignore_event,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
 
         Args:
             request: what is asked.
-            listener: is told each part of the answer; has to return at once.
-            request_id: names the request in the answer.
-            timeline: of the request; is told each phase.
-            deadline: until when the answer has to be complete, on the same clock.
+            scope: of the request.
+            on_event: called with each part of the answer; has to return at once.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(timeline, deadline):
-            return await self._ground(request, request_id, timeline, deadline, listener)
+        async with self._admitted(scope):
+            return await self._ground(request, scope, on_event)
 
     async def annotate(
         self,
         request: GroundRequest,
+        scope: RequestScope,
         media_type: MediaType,
         *,
         shows_scores: bool,
-        request_id: str,
-        timeline: Timeline,
-        deadline: float,
     ) -> tuple[Answer, bytes]:
         """Answer one request and draw its entities: the answer, and the picture's file.
 
         Args:
             request: what is asked.
+            scope: of the request.
             media_type: of the file.
-            shows_scores: whether labels tell the scores.
-            request_id: names the request in the answer.
-            timeline: of the request; is told each phase.
-            deadline: until when all has to be done.
+            shows_scores: whether labels show the scores.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(timeline, deadline):
-            answer = await self._ground(request, request_id, timeline, deadline, listen_to_nothing)
+        async with self._admitted(scope):
+            answer = await self._ground(request, scope, ignore_event)
             marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
             # Decoded once more: kept at full size while the model runs, it would take memory.
             drawn = await self._pictures.draw(request.image, marks, media_type, "pixel")
-            timeline.end("draw", self._clock())
+            scope.timeline.end("draw", self._clock())
             return answer, drawn
 
     async def draw(
         self,
         image: bytes,
         marks: Sequence[Mark],
+        scope: RequestScope,
         media_type: MediaType,
         *,
         box_format: BoxFormat,
-        timeline: Timeline,
-        deadline: float,
     ) -> bytes:
         """Draw what is given; no model runs.
 
         Args:
             image: the picture's file.
             marks: what to draw.
+            scope: of the request.
             media_type: of the file to make.
             box_format: the unit of the marks' boxes.
-            timeline: of the request; is told each phase.
-            deadline: until when all has to be done.
 
         Raises:
             RequestError: the picture is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(timeline, deadline):
+        async with self._admitted(scope):
             drawn = await self._pictures.draw(image, marks, media_type, box_format)
-            timeline.end("draw", self._clock())
+            scope.timeline.end("draw", self._clock())
             return drawn
 
     @asynccontextmanager
-    async def _admitted(self, timeline: Timeline, deadline: float) -> AsyncIterator[None]:
-        """One of the service's places, until the deadline."""
+    async def _admitted(self, scope: RequestScope) -> AsyncIterator[None]:
+        """Hold one of the service's permits, until the deadline."""
         try:
-            async with asyncio.timeout(deadline - self._clock()):
-                with self._engine.permit():
-                    timeline.end("admission", self._clock())
+            async with asyncio.timeout(scope.deadline - self._clock()):
+                with self._admission.permit():
+                    scope.timeline.end("admission", self._clock())
                     yield
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
 
     async def _ground(
-        self,
-        request: GroundRequest,
-        request_id: str,
-        timeline: Timeline,
-        deadline: float,
-        listener: Listener,
+        self, request: GroundRequest, scope: RequestScope, on_event: EventHandler
     ) -> Answer:
-        picture = await self._decode(request)
+        timeline = scope.timeline
+        picture = await self._decode_picture(request)
         timeline.end("picture", self._clock())
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
         token_ids = encode_request(self._tokenizer, request, image)
         prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
-        generated = self._engine.generate(prompt, sampling, deadline)
-        new_tokens, first_token_s = await self._read(generated, timeline, reader, listener)
+        generated = self._engine.generate(prompt, sampling, scope.deadline)
+        new_tokens, first_token_s = await self._read(generated, timeline, reader, on_event)
         grounded = reader.grounded()
         timeline.end("parse", self._clock())
         return Answer(
-            id=request_id,
+            id=scope.request_id,
             model=self._checkpoint.name,
             task=request.task.name,
             grounded=grounded,
@@ -192,7 +196,7 @@ class Service:
             ),
         )
 
-    async def _decode(self, request: GroundRequest) -> DecodedPicture:
+    async def _decode_picture(self, request: GroundRequest) -> DecodedPicture:
         with self._metrics.image_preprocess_seconds.time():
             return await self._pictures.decode(
                 request.image, jpeg_round_trip=request.jpeg_round_trip
@@ -225,7 +229,7 @@ class Service:
         generated: AsyncGenerator[NewToken],
         timeline: Timeline,
         reader: AnswerReader,
-        listener: Listener,
+        on_event: EventHandler,
     ) -> tuple[list[NewToken], float]:
         """All tokens of the answer, read as they come, and seconds until the first was here."""
         new_tokens: list[NewToken] = []
@@ -242,7 +246,7 @@ class Service:
                 new_tokens.append(new_token)
                 previous_at = now
                 for event in reader.read(new_token):
-                    listener(event)
+                    on_event(event)
         first_token_s = timeline.reached_at - timeline.received_at
         self._metrics.time_to_first_token_seconds.observe(first_token_s)
         timeline.end("decode", previous_at)

@@ -184,7 +184,7 @@ def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics = EngineMetrics(CollectorRegistry())
-    state = SharedState(directory / "page")
+    state = SharedState(directory / "state")
     while state.epoch < EPOCH:
         state.begin_epoch()
     phases = PhaseClock(state, metrics, clock)

@@ -1,31 +1,32 @@
 """Answers requests without a server: an engine is started for them and stopped after them."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Sequence
 from time import monotonic
+from uuid import uuid4
 
 from app.checkpoint import Checkpoint
 from app.errors import RequestError
 from app.grounding.answers import Answer
 from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.admission import Admission
 from app.pictures.workers.pool import PicturePool
-from app.service import Service
+from app.service import RequestScope, Service
 from app.settings import Settings
 from app.supervisor.lone_engine import running_engine
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
-Listener = Callable[[int, Answer | RequestError], None]
-"""Is told the number of a request and what came of it."""
+AnswerHandler = Callable[[int, Answer | RequestError], None]
+"""Called with the number of a request, and with its answer or the error that it ended with."""
 
 
 async def ground_all(
     settings: Settings,
     checkpoint: Checkpoint,
     requests: Sequence[GroundRequest],
-    listener: Listener,
+    on_answer: AnswerHandler,
 ) -> None:
     """Answer requests, as many at once as the engine has slots.
 
@@ -33,7 +34,7 @@ async def ground_all(
         settings: of the engine and its limits.
         checkpoint: what answers.
         requests: what is asked.
-        listener: is told of each as it is done, in no order.
+        on_answer: called as soon as a request is done, so in no fixed order.
 
     Raises:
         StartupError: the engine did not start.
@@ -44,22 +45,23 @@ async def ground_all(
         PicturePool(settings) as pictures,
     ):
         tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-        service = Service(settings, checkpoint, tokenizer, engine, pictures, HttpMetrics())
-        places = asyncio.Semaphore(engine.state.engine_facts.num_slots)
+        admission = Admission(engine.state, worker=0)
+        service = Service(
+            settings, checkpoint, tokenizer, admission, engine, pictures, HttpMetrics()
+        )
+        slots = asyncio.Semaphore(engine.state.engine_facts.num_slots)
 
         async def answer(number: int, request: GroundRequest) -> None:
-            async with places:
+            async with slots:
                 began = monotonic()
                 try:
-                    answered: Answer | RequestError = await service.ground(
+                    result: Answer | RequestError = await service.ground(
                         request,
-                        request_id=uuid.uuid4().hex,
-                        timeline=Timeline(began),
-                        deadline=began + settings.deadline_s,
+                        RequestScope(uuid4().hex, Timeline(began), began + settings.deadline_s),
                     )
                 except RequestError as error:
-                    answered = error
-                listener(number, answered)
+                    result = error
+                on_answer(number, result)
 
         async with asyncio.TaskGroup() as tasks:
             for number, request in enumerate(requests):

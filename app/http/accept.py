@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def preferred(accept: str, offered: Sequence[str]) -> str | None:
+def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
     """Return the media type that a client likes best, by RFC 9110.
 
     Args:
@@ -13,9 +13,9 @@ def preferred(accept: str, offered: Sequence[str]) -> str | None:
     Returns:
         One of `offered`, or none if the client takes none of them.
 
-    >>> preferred("image/*;q=0.8, image/webp", ["image/png", "image/webp"])
+    >>> preferred_type("image/*;q=0.8, image/webp", ["image/png", "image/webp"])
     'image/webp'
-    >>> preferred("", ["image/png"]), preferred("text/html", ["image/png"])
+    >>> preferred_type("", ["image/png"]), preferred_type("text/html", ["image/png"])
     ('image/png', None)
     """
     ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]

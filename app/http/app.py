@@ -24,6 +24,7 @@ from app.http.routes.docs import add_docs
 from app.http.routes.ground import ground_router
 from app.http.routes.ops import TAG, ops_router
 from app.http.routes.tasks import tasks_router
+from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
 from app.pictures.workers.pool import PicturePool
 from app.service import Service
@@ -41,6 +42,7 @@ GROUNDING_TAG = {
 def create_app(
     settings: Settings,
     checkpoint: Checkpoint,
+    admission: Admission,
     engine: EngineClient,
     pictures: PicturePool,
     clock: Callable[[], float] = monotonic,
@@ -52,6 +54,7 @@ def create_app(
     Args:
         settings: limits.
         checkpoint: what is served.
+        admission: of the service.
         engine: answers; its `receive` has to run beside the application.
         pictures: opens users' pictures.
         clock: monotonic, seconds.
@@ -60,7 +63,7 @@ def create_app(
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-    service = Service(settings, checkpoint, tokenizer, engine, pictures, metrics, clock)
+    service = Service(settings, checkpoint, tokenizer, admission, engine, pictures, metrics, clock)
     app = FastAPI(
         title="Kosmos-2",
         version=version("kosmos2-server"),
@@ -78,7 +81,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
-    app.add_middleware(AdmissionCheck, engine=engine, metrics=metrics, clock=clock)
+    app.add_middleware(AdmissionCheck, admission=admission, metrics=metrics, clock=clock)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
     app.add_middleware(ApiKeys, settings=settings, state=engine.state, metrics=metrics, clock=clock)
     if ops_port is not None:

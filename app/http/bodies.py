@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
 from app.contract.validation import validate
-from app.errors import ClientLeft, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from app.errors import ClientLeft, RequestTimeout, UnsupportedMediaType
 from app.http.forms import read_form
 from app.http.json_bodies import read_json
 
@@ -42,21 +42,3 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
     except ClientDisconnect:
         raise ClientLeft from None
     return image, validate(model, fields, strict=kind == JSON)
-
-
-def timeout_of(request: Request, limit_s: float) -> float:
-    """Seconds a request may take: what `X-Request-Timeout` says, but never over the limit.
-
-    Raises:
-        InvalidRequest: the header is no number above 0.
-    """
-    asked = request.headers.get("x-request-timeout")
-    if asked is None:
-        return limit_s
-    try:
-        seconds = float(asked)
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:  # not a number either
-        raise InvalidRequest("X-Request-Timeout", "must be a number of seconds above 0")
-    return min(seconds, limit_s)

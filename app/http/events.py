@@ -20,14 +20,14 @@ from app.http.problems import (
     problem_of,
     problem_of_kind,
 )
-from app.service import Listener
+from app.service import EventHandler
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_S = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the latter for nginx
 
-Work = Callable[[Listener], Coroutine[Any, Any, Answer]]
-"""Makes an answer and tells its parts."""
+Work = Callable[[EventHandler], Coroutine[Any, Any, Answer]]
+"""Makes an answer and hands its parts to the handler."""
 
 Item = AnswerEvent | asyncio.Task[Answer]
 """A part of an answer, or, behind the last of them, the work that is done."""

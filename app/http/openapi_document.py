@@ -10,6 +10,7 @@ from typing import Any
 
 from app.checkpoint import open_checkpoint
 from app.http.app import create_app
+from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
 from app.ipc.shared_state import SharedState
 from app.pictures.workers.pool import PicturePool
@@ -19,13 +20,15 @@ from app.settings import EMBEDDED_CHECKPOINT, Settings
 def describe() -> dict[str, Any]:
     """The description, as `/openapi.json` gives it; no engine runs."""
     with tempfile.TemporaryDirectory() as directory:
-        state = SharedState(Path(directory) / "page")
-        engine = EngineClient(f"ipc://{directory}/nobody", state, worker=0)
+        state = SharedState(Path(directory) / "state")
+        engine = EngineClient(f"ipc://{directory}/no-engine.sock", state)
         try:
             checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
             settings = Settings()
             pictures = PicturePool(settings)  # not entered: none of its processes is started
-            return create_app(settings, checkpoint, engine, pictures).openapi()
+            return create_app(
+                settings, checkpoint, Admission(state, worker=0), engine, pictures
+            ).openapi()
         finally:
             engine.close()
 

@@ -21,6 +21,7 @@ import uvicorn
 from app.errors import Unavailable
 from app.http.app import create_app
 from app.http.protocol import guarded
+from app.ipc.admission import Admission
 from app.ipc.child_process import say_ready
 from app.ipc.engine_client import EngineClient
 from app.ipc.run_directory import RunDirectory
@@ -54,11 +55,14 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
     checkpoint = run_directory.read_checkpoint()
     asyncio.get_running_loop().set_exception_handler(_log_unhandled)
     ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
-    engine = EngineClient(run_directory.engine_endpoint, state, worker)
+    engine = EngineClient(run_directory.engine_endpoint, state)
+    admission = Admission(state, worker)
     tracer = Tracer(monotonic) if settings.tracing else None
     async with PicturePool(settings) as pictures:
         config = uvicorn.Config(
-            create_app(settings, checkpoint, engine, pictures, monotonic, ops_port, tracer),
+            create_app(
+                settings, checkpoint, admission, engine, pictures, monotonic, ops_port, tracer
+            ),
             http=guarded(settings),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
             proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed

@@ -5,11 +5,8 @@ caller leaving. When the engine dies, the next one is asked to go on (docs/adr/0
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Collection
 from itertools import count
-from math import ceil
-from time import monotonic
 
 import msgspec
 import zmq
@@ -20,7 +17,6 @@ from app.errors import (
     EngineFailure,
     Kosmos2Error,
     Overloaded,
-    Unavailable,
 )
 from app.ipc.engine_messages import (
     Cancel,
@@ -36,7 +32,6 @@ from app.ipc.pending_request import PendingRequest, Prompt
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 
-MAX_RETRY_AFTER_S = 60
 _KEY_BITS = 62  # keys are counted up from a random one, so that processes do not share any
 
 
@@ -45,20 +40,11 @@ class EngineClient:
 
     Args:
         endpoint: where the engine listens.
-        state: tells the engine's epoch and holds the permits.
-        worker: this process's number among the HTTP processes, from 0.
-        clock: monotonic, seconds.
+        state: holds the engine's epoch.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        state: SharedState,
-        worker: int,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
+    def __init__(self, endpoint: str, state: SharedState) -> None:
         self.state = state
-        self._worker, self._clock = worker, clock
         self._pending: dict[int, PendingRequest] = {}
         self._keys = count(secrets.randbits(_KEY_BITS))
         self._context = zmq.asyncio.Context()
@@ -67,34 +53,6 @@ class EngineClient:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
-
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold one of the service's places: to be taken before any work on a request.
-
-        While an engine that died is started again, there are as many places as it had.
-
-        Raises:
-            Unavailable: there is no engine, and none is sure to come soon.
-            Overloaded: all places are taken.
-        """
-        refusal = self.refusal()
-        if refusal is None and not self.state.acquire_permit(self._worker):
-            refusal = self._overloaded()  # another process took the last one meanwhile
-        if refusal is not None:
-            raise refusal
-        try:
-            yield
-        finally:
-            self.state.release_permit(self._worker)
-
-    def refusal(self) -> Overloaded | Unavailable | None:
-        """Why `permit` would refuse now, if it would; a look that takes no place and no lock."""
-        if not (self.state.is_engine_ready or self.state.is_engine_returning):
-            return Unavailable("the engine is starting", _retry_after_s(self._engine_in_s))
-        if self.state.num_permits_taken >= self.state.capacity:
-            return self._overloaded()
-        return None
 
     async def generate(
         self, prompt: Prompt, sampling: SamplingParameters, deadline: float
@@ -173,15 +131,6 @@ class EngineClient:
         """Close the connection; nothing may be pending."""
         self._context.destroy(linger=0)
 
-    @property
-    def _engine_in_s(self) -> float:
-        return self.state.engine_due_at_s - self._clock()
-
-    def _overloaded(self) -> Overloaded:
-        served_in_s = max(0.0, self._engine_in_s) + self.state.seconds_to_serve_all
-        message = f"all {self.state.capacity} places are taken"
-        return Overloaded(message, _retry_after_s(served_in_s))
-
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
         # Copied: else the library starts a thread with files of its own, and ends the process when
         # there are no descriptors left for them.
@@ -206,8 +155,3 @@ def _as_error(reason: FailureReason) -> Kosmos2Error:
     if reason == "overloaded":
         return Overloaded("the engine's queue is full")
     return EngineFailure("the engine failed on this request")
-
-
-def _retry_after_s(wait_s: float) -> int:
-    """Whole seconds that a client is told to wait: 1 at least, and not for ever."""
-    return max(1, min(MAX_RETRY_AFTER_S, ceil(wait_s)))

@@ -52,8 +52,8 @@ class RunDirectory:
         return f"ipc://{self.path / 'engine.sock'}"
 
     def open_state(self) -> SharedState:
-        """The page of memory that the processes share."""
-        return SharedState(self.path / "page")
+        """Open the memory that the processes share."""
+        return SharedState(self.path / "state")
 
     def read_settings(self) -> Settings:
         """The settings as the supervisor has them; the children's environment adds nothing."""

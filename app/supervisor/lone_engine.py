@@ -26,7 +26,7 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
         child = await start_engine(run_directory)
         if not await child.wait_until_ready():
             raise EngineNotReady(await child.wait())
-        client = EngineClient(run_directory.engine_endpoint, state, worker=0)
+        client = EngineClient(run_directory.engine_endpoint, state)
         receiving = asyncio.create_task(client.receive())
         watching = asyncio.create_task(_end_with(child, client))
         try:

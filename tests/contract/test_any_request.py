@@ -19,9 +19,10 @@ from app.grounding.prompts import encode_request
 from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import TASKS
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.http.accept import preferred
-from app.http.bodies import FORM, JSON, read_request, timeout_of
+from app.http.accept import preferred_type
+from app.http.bodies import FORM, JSON, read_request
 from app.http.problems import response_of
+from app.http.request_scope import timeout_of
 from app.settings import EMBEDDED_CHECKPOINT
 
 TOKENIZER = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
@@ -149,7 +150,7 @@ def test_any_body_is_read_or_told(kind: str, body: bytes) -> None:
 @given(parts=st.lists(st.text("ab*/;q=,. 019") | st.sampled_from(["q=nan", "q=inf"]), max_size=8))
 def test_any_accept_header_has_an_answer(parts: list[str]) -> None:
     offered = ["application/json", "text/event-stream"]
-    assert preferred(",".join(parts), offered) in {*offered, None}
+    assert preferred_type(",".join(parts), offered) in {*offered, None}
 
 
 @given(asked=st.text("0123456789.eE+-_ naifNI", max_size=8))

@@ -34,7 +34,7 @@ from harness.engine_bench import (
 def runner(tmp_path_factory: pytest.TempPathFactory) -> UnreliableRunner:
     folder = tmp_path_factory.mktemp("runner")
     phases = PhaseClock(
-        SharedState(folder / "page"), EngineMetrics(CollectorRegistry()), HandClock()
+        SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), HandClock()
     )
     return build_unreliable_runner(folder / "checkpoint", phases)
 

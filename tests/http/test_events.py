@@ -23,7 +23,7 @@ from app.grounding.answers import (
 )
 from app.http.events import Work, respond_with_events
 from app.http.outcomes import Outcome
-from app.service import Listener
+from app.service import EventHandler
 from harness.events import Event, read_events
 
 BOX = AnswerBox((0.0, 0.0, 32.0, 24.0), (0.0, 0.0, 0.5, 0.5), (0, 495), 0.5)
@@ -85,20 +85,20 @@ async def converse(work: Work, client: Client, keep_alive_s: float = 60) -> Outc
     return outcome
 
 
-async def answers(listener: Listener) -> Answer:
+async def answers(on_event: EventHandler) -> Answer:
     """Tells an entity and two texts, then the answer."""
-    listener(NewText("a "))
-    listener(NewText("dog"))
-    listener(NewEntity(0, ENTITY))
+    on_event(NewText("a "))
+    on_event(NewText("dog"))
+    on_event(NewEntity(0, ENTITY))
     return ANSWER
 
 
 def fails(error: Exception, *, midway: bool) -> Work:
     """Fails, at once or after a text."""
 
-    async def work(listener: Listener) -> Answer:
+    async def work(on_event: EventHandler) -> Answer:
         if midway:
-            listener(NewText("a"))
+            on_event(NewText("a"))
         raise error
 
     return work
@@ -116,8 +116,8 @@ def test_events_come_in_the_order_they_are_told() -> None:
 def test_every_frame_is_two_lines_and_an_empty_one() -> None:
     """Whatever a reader takes for the end of a line is escaped."""
 
-    async def work(listener: Listener) -> Answer:
-        listener(NewText("a\nb\r\u2028\x85é"))
+    async def work(on_event: EventHandler) -> Answer:
+        on_event(NewText("a\nb\r\u2028\x85é"))
         return ANSWER
 
     client = Client()
@@ -127,7 +127,7 @@ def test_every_frame_is_two_lines_and_an_empty_one() -> None:
 
 
 def test_an_answer_without_words_is_told_all_the_same() -> None:
-    async def work(listener: Listener) -> Answer:
+    async def work(on_event: EventHandler) -> Answer:
         return ANSWER
 
     client = Client()
@@ -186,10 +186,10 @@ def test_a_pause_is_filled_with_comments() -> None:
             if part == b": ping\n\n":
                 second_pause.set()
 
-        async def work(listener: Listener) -> Answer:
+        async def work(on_event: EventHandler) -> Answer:
             asyncio.get_running_loop().call_later(0.02, first_pause.set)
             await first_pause.wait()
-            listener(NewText("a dog"))
+            on_event(NewText("a dog"))
             await second_pause.wait()
             return ANSWER
 
@@ -210,11 +210,11 @@ class Endless:
     num_texts: int
     is_stopped: bool = False
 
-    async def work(self, listener: Listener) -> Answer:
+    async def work(self, on_event: EventHandler) -> Answer:
         """Until it is cancelled."""
         try:
             for _ in range(self.num_texts):
-                listener(NewText("a"))
+                on_event(NewText("a"))
             await asyncio.Event().wait()
         finally:
             self.is_stopped = True
@@ -243,9 +243,9 @@ def test_the_work_does_not_wait_for_a_client_that_reads_slowly() -> None:
     async def reads_nothing() -> None:
         is_done = asyncio.Event()
 
-        async def work(listener: Listener) -> Answer:
+        async def work(on_event: EventHandler) -> Answer:
             try:
-                return await answers(listener)
+                return await answers(on_event)
             finally:
                 is_done.set()
 

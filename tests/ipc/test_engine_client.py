@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from app.errors import EngineFailure, Overloaded, Unavailable
+from app.errors import EngineFailure
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import (
     Cancel,
@@ -69,13 +69,13 @@ class Bench:
 @asynccontextmanager
 async def open_bench(directory: Path) -> AsyncIterator[Bench]:
     """Around a client whose engine is ready."""
-    state = SharedState(directory / "page")
+    state = SharedState(directory / "state")
     with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as router:
         endpoint = f"ipc://{directory}/socket"
         router.bind(endpoint)
         state.begin_epoch()
         state.mark_engine_ready(FACTS)
-        client = EngineClient(endpoint, state, 0, lambda: NOW)
+        client = EngineClient(endpoint, state)
         receiving = asyncio.create_task(client.receive())
         yield Bench(client, state, router)
         receiving.cancel()
@@ -207,53 +207,3 @@ def test_an_answer_of_an_older_engine_ends_nothing(tmp_path: Path) -> None:
         assert (await anext(generated)).token_id == 11
 
     with_bench(tmp_path, test)
-
-
-@pytest.mark.parametrize(
-    ("requests_per_s", "engine_due_in_s", "retry_after_s"),
-    [(0, 0, 1), (4, 0, 5), (40, 0, 1), (0.01, 0, 60), (4, 2.5, 8)],
-)
-def test_a_full_service_tells_how_long_it_takes_to_serve_all(
-    tmp_path: Path, requests_per_s: float, engine_due_in_s: float, retry_after_s: int
-) -> None:
-    """At the rate measured, and after the engine is back; not longer than a minute."""
-
-    async def test(bench: Bench) -> None:
-        bench.state.publish_rate(requests_per_s)
-        if engine_due_in_s:
-            bench.state.mark_engine_stopped(NOW + engine_due_in_s, is_returning=True)
-        with ExitStack() as permits:
-            for _ in range(FACTS.num_slots + FACTS.max_waiting):
-                permits.enter_context(bench.client.permit())
-            with pytest.raises(Overloaded) as refused, bench.client.permit():
-                pass
-        assert refused.value.retry_after_s == retry_after_s
-
-    with_bench(tmp_path, test)
-
-
-def test_while_restarts_fail_requests_are_told_when_the_next_is_due(tmp_path: Path) -> None:
-    """The first restart is waited for; when it has failed, nobody knows."""
-
-    async def test(bench: Bench) -> None:
-        bench.state.mark_engine_stopped(NOW + 3, is_returning=True)
-        with bench.client.permit():
-            pass
-        bench.state.mark_engine_stopped(NOW + 6.5, is_returning=False)
-        with pytest.raises(Unavailable) as refused, bench.client.permit():
-            pass
-        assert refused.value.retry_after_s == 7
-
-    with_bench(tmp_path, test)
-
-
-def test_before_the_first_engine_nothing_is_accepted(tmp_path: Path) -> None:
-    """There is no telling yet how many places there are."""
-
-    async def run() -> None:
-        client = EngineClient(f"ipc://{tmp_path}/socket", SharedState(tmp_path / "page"), 0)
-        with pytest.raises(Unavailable), client.permit():
-            pass
-        client.close()
-
-    asyncio.run(run())

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import ServiceError
 from app.http.outcomes import Outcome, record_outcome
 from app.http.problems import response_of
-from app.ipc.engine_client import EngineClient
+from app.ipc.admission import Admission
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
@@ -29,7 +29,7 @@ class AdmissionCheck:
 
     Args:
         app: what comes next.
-        engine: tells whether there are places.
+        admission: of the service.
         metrics: counts refusals.
         clock: monotonic, seconds.
     """
@@ -37,16 +37,16 @@ class AdmissionCheck:
     def __init__(
         self,
         app: ASGIApp,
-        engine: EngineClient,
+        admission: Admission,
         metrics: HttpMetrics,
         clock: Callable[[], float],
     ) -> None:
-        self._app, self._engine = app, engine
+        self._app, self._admission = app, admission
         self._metrics, self._clock = metrics, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; what needs no place passes."""
-        refusal = self._engine.refusal() if needs_admission(scope) else None
+        refusal = self._admission.refusal() if needs_admission(scope) else None
         if refusal is None:
             await self._app(scope, receive, send)
             return

@@ -12,16 +12,16 @@ from app.contract.response_models import AnnotatedAnswerBody, AnnotatedBody, Ans
 from app.errors import NotAcceptable
 from app.grounding.answers import Answer
 from app.grounding.tasks import TASKS
-from app.http.accept import preferred
-from app.http.bodies import JSON, read_request, timeout_of
+from app.http.accept import preferred_type
+from app.http.bodies import JSON, read_request
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
+from app.http.request_scope import scope_of
 from app.pictures.marks import Mark, MediaType
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
-from app.telemetry.timeline import Timeline
 
 PICTURES: tuple[MediaType, ...] = get_args(MediaType)
 _ENTITIES = "entities"
@@ -51,50 +51,41 @@ def annotate_router(
         openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
-        timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(count_request(metrics, timeline.received_at, clock))
+        received_at = request.state.timeline.received_at
+        outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
-        deadline = timeline.received_at + timeout_of(request, settings.deadline_s)
-        wanted = _wanted(request)
-        media_type = next((kind for kind in PICTURES if kind == wanted), PICTURES[0])
+        scope = scope_of(request, settings.deadline_s)
+        response_type = _response_type(request)
+        media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
         image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
         outcome.task = body.task or _ENTITIES
         answer = None
         if body.task is not None:
             work = service.annotate(
                 body.request_for(TASKS[body.task], image),
+                scope,
                 media_type,
                 shows_scores=body.show_scores,
-                request_id=request.state.request_id,
-                timeline=timeline,
-                deadline=deadline,
             )
             answer, drawn = await while_connected(request, work)
             outcome.complete(answer.grounded.finish_reason)
         else:
             marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
-            drawing = service.draw(
-                image,
-                marks,
-                media_type,
-                box_format=body.box_format,
-                timeline=timeline,
-                deadline=deadline,
-            )
+            drawing = service.draw(image, marks, scope, media_type, box_format=body.box_format)
             drawn = await while_connected(request, drawing)
-        if wanted != JSON:
-            return Response(drawn, media_type=wanted)
+        if response_type != JSON:
+            return Response(drawn, media_type=response_type)
         return Response(_inside_json(answer, media_type, drawn), media_type=JSON)
 
     return router
 
 
-def _wanted(request: Request) -> str:
+def _response_type(request: Request) -> str:
     accept = ", ".join(request.headers.getlist("accept"))
-    wanted = preferred(accept, (*PICTURES, JSON))
-    if wanted is None:
+    response_type = preferred_type(accept, (*PICTURES, JSON))
+    if response_type is None:
         raise NotAcceptable(f"the picture comes as {', '.join(PICTURES)}, or inside {JSON}")
-    return wanted
+    return response_type
 
 
 def _mark(entity: DrawnEntity, show_scores: bool) -> Mark:

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Request, Response
 from app.contract.request_models import GroundBody
 from app.contract.response_models import AnswerBody
 from app.errors import NotAcceptable
-from app.http.accept import preferred
-from app.http.bodies import JSON, read_request, timeout_of
+from app.http.accept import preferred_type
+from app.http.bodies import JSON, read_request
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, describe_events, respond_with_events
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
+from app.http.request_scope import scope_of
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
-from app.telemetry.timeline import Timeline
 
 
 def ground_router(
@@ -41,19 +41,13 @@ def ground_router(
         openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
-        timeline: Timeline = request.state.timeline
-        outcome = lifetime.enter_context(count_request(metrics, timeline.received_at, clock))
+        received_at = request.state.timeline.received_at
+        outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
-        timeout_s = timeout_of(request, settings.deadline_s)
+        scope = scope_of(request, settings.deadline_s)
         image, body = await read_request(request, GroundBody, settings.body_timeout_s)
         outcome.task = body.task
-        work = partial(
-            service.ground,
-            body.to_request(image),
-            request_id=request.state.request_id,
-            timeline=timeline,
-            deadline=timeline.received_at + timeout_s,
-        )
+        work = partial(service.ground, body.to_request(image), scope)
         if _wants_events(request, body):
             return await respond_with_events(request, work, outcome, lifetime)
         answer = await while_connected(request, work())
@@ -68,7 +62,7 @@ def _wants_events(request: Request, body: GroundBody) -> bool:
     if "stream" in body.model_fields_set:
         return body.stream
     accept = ", ".join(request.headers.getlist("accept"))
-    wanted = preferred(accept, (JSON, EVENT_STREAM))
-    if wanted is None:
+    response_type = preferred_type(accept, (JSON, EVENT_STREAM))
+    if response_type is None:
         raise NotAcceptable(f"the answer comes as {JSON} or {EVENT_STREAM}")
-    return wanted == EVENT_STREAM
+    return response_type == EVENT_STREAM

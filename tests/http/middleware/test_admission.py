@@ -1,8 +1,7 @@
-"""A full service says so at the headers, without a server: plain ASGI calls, a real shared page."""
+"""A full service says so at the headers, without a server: plain ASGI calls, real shared memory."""
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
 from app.http.middleware.admission import ADMITTED_PATHS, AdmissionCheck
-from app.ipc.engine_client import EngineClient
+from app.ipc.admission import Admission
 from app.ipc.shared_state import EngineFacts, SharedState
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
@@ -34,12 +33,12 @@ class Bench:
     """The middleware before an application that answers, and what it counts."""
 
     state: SharedState
-    engine: EngineClient
+    admission: Admission
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
         metrics = HttpMetrics(self.registry)
-        self._app = AdmissionCheck(AnsweringApp(), self.engine, metrics, clock=lambda: 2.0)
+        self._app = AdmissionCheck(AnsweringApp(), self.admission, metrics, clock=lambda: 2.0)
 
     def call(self, path: str = "/v1/ground", method: str = "POST") -> list[Message]:
         """What is sent to a request whose body never comes."""
@@ -61,17 +60,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Bench:
     """Of a service with two places, both free."""
-    state = SharedState(tmp_path / "page")
+    state = SharedState(tmp_path / "state")
     state.mark_engine_ready(FACTS)
-
-    async def connect() -> EngineClient:
-        return EngineClient(f"ipc://{tmp_path}/socket", state, 0, lambda: 0.0)
-
-    engine = asyncio.run(connect())
-    yield Bench(state, engine)
-    engine.close()
+    return Bench(state, Admission(state, 0, lambda: 0.0))
 
 
 def test_all_that_is_posted_needs_a_place() -> None:
@@ -87,7 +80,7 @@ def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
 ) -> None:
     with ExitStack() as permits:
         for _ in range(2):
-            permits.enter_context(bench.engine.permit())
+            permits.enter_context(bench.admission.permit())
         start, body = bench.call(path)
     assert start["status"] == 503
     assert (b"retry-after", b"1") in start["headers"]
@@ -99,12 +92,12 @@ def test_a_look_takes_no_place(bench: Bench) -> None:
     """A slow sender would hold it for as long as its body takes."""
     assert bench.call()[0]["status"] == 200
     assert bench.state.num_permits_taken == 0
-    with bench.engine.permit():
+    with bench.admission.permit():
         assert bench.call()[0]["status"] == 200
 
 
 def test_what_needs_no_place_passes(bench: Bench) -> None:
-    with bench.engine.permit(), bench.engine.permit():
+    with bench.admission.permit(), bench.admission.permit():
         assert bench.call("/v1/tasks", "GET")[0]["status"] == 200
         assert bench.call("/v1/ground", "GET")[0]["status"] == 200
 
@@ -120,7 +113,7 @@ def test_while_no_engine_is_sure_to_come_a_request_is_refused_before_its_body(
 
 def test_a_refused_request_is_counted_once(bench: Bench) -> None:
     """Its task was not read, so it is not known."""
-    with bench.engine.permit(), bench.engine.permit():
+    with bench.admission.permit(), bench.admission.permit():
         bench.call()
     assert bench.count("requests_total", task="unknown", outcome="rejected") == 1
     assert bench.count("admission_rejections_total", reason="overloaded") == 1

@@ -75,11 +75,11 @@ def test_a_key_is_nowhere_in_what_is_shown_of_it() -> None:
 
 
 def test_calls_are_counted_by_key_and_window_in_all_processes(tmp_path: Path) -> None:
-    first, second = SharedState(tmp_path / "page"), SharedState(tmp_path / "page")
+    first, second = SharedState(tmp_path / "state"), SharedState(tmp_path / "state")
     assert [first.count_call(5, 1), second.count_call(5, 1), first.count_call(7, 1)] == [1, 2, 1]
     assert second.count_call(5, 2) == 1
 
 
 def test_more_keys_than_there_are_cells_are_still_counted(tmp_path: Path) -> None:
-    state = SharedState(tmp_path / "page")
+    state = SharedState(tmp_path / "state")
     assert {state.count_call(key, 1) for key in range(1, 400)} == {1}

@@ -76,7 +76,7 @@ def call(
 
 
 def context(app: ASGIApp, tmp_path: Path) -> RequestContext:
-    return RequestContext(app, SharedState(tmp_path / "page"), lambda: 0.0)
+    return RequestContext(app, SharedState(tmp_path / "state"), lambda: 0.0)
 
 
 def test_what_nobody_foresaw_is_an_internal_error(
@@ -123,7 +123,7 @@ def test_the_log_names_the_route_of_a_request_that_was_refused_before_it(tmp_pat
 
 def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> None:
     app = context(EchoingApp(), tmp_path)
-    SharedState(tmp_path / "page").mark_draining()
+    SharedState(tmp_path / "state").mark_draining()
     assert (b"connection", b"close") in call(app)[0]["headers"]
 
 

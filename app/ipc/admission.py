@@ -1,0 +1,68 @@
+"""Admission to the service: how many requests all HTTP processes together hold at once."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from time import monotonic
+
+from app.errors import Overloaded, Unavailable
+from app.ipc.shared_state import SharedState
+
+MAX_RETRY_AFTER_S = 60
+
+
+class Admission:
+    """Hands out the service's permits; one object per HTTP process.
+
+    While the supervisor restarts an engine that died, the capacity stays that of the dead engine.
+
+    Args:
+        state: holds the permits of all HTTP processes.
+        worker: this process's number among the HTTP processes, from 0.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self, state: SharedState, worker: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._state, self._worker, self._clock = state, worker, clock
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Hold one permit; enter this before any work on a request.
+
+        Raises:
+            Unavailable: no engine is ready, and none is expected soon.
+            Overloaded: all permits are taken.
+        """
+        refusal = self.refusal()
+        if refusal is None and not self._state.acquire_permit(self._worker):
+            refusal = self._overloaded()  # another process took the last permit in between
+        if refusal is not None:
+            raise refusal
+        try:
+            yield
+        finally:
+            self._state.release_permit(self._worker)
+
+    def refusal(self) -> Overloaded | Unavailable | None:
+        """Return the error that `permit` would raise now; takes no permit and no lock."""
+        if not (self._state.is_engine_ready or self._state.is_engine_returning):
+            return Unavailable("the engine is starting", _retry_after_s(self._engine_due_in_s))
+        if self._state.num_permits_taken >= self._state.capacity:
+            return self._overloaded()
+        return None
+
+    def _overloaded(self) -> Overloaded:
+        served_in_s = max(0.0, self._engine_due_in_s) + self._state.seconds_to_serve_all
+        message = f"all {self._state.capacity} places are taken"
+        return Overloaded(message, _retry_after_s(served_in_s))
+
+    @property
+    def _engine_due_in_s(self) -> float:
+        return self._state.engine_due_at_s - self._clock()
+
+
+def _retry_after_s(wait_s: float) -> int:
+    """Round up to whole seconds for `Retry-After`: at least 1, at most a minute."""
+    return max(1, min(MAX_RETRY_AFTER_S, ceil(wait_s)))
