@@ -9,6 +9,7 @@ import asyncio
 import sys
 
 from app.checkpoint import open_checkpoint
+from app.commands.ready_line import Ready
 from app.ipc.run_directory import RunDirectory
 from app.settings import Settings
 from app.supervisor.listener import listen
@@ -22,6 +23,7 @@ def main() -> None:
     checkpoint = open_checkpoint(settings.model)
     configure_logs(settings.log_level, "supervisor")
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    ready = Ready(url, ops_url=None, example=f"curl {url}/readyz")
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
@@ -30,7 +32,7 @@ def main() -> None:
 
         engine = "harness.faulty_engine"
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module=engine)
-        return await supervisor.run(lambda: print(f"Ready at {url}. ", flush=True))
+        return await supervisor.run(lambda: ready.print_to(sys.stdout))
 
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))

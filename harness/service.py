@@ -1,7 +1,6 @@
 """A real service in processes of its own, on a free port of the loopback."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,9 +12,10 @@ from tempfile import NamedTemporaryFile
 
 import httpx
 
+from app.commands.ready_line import read_ready
+
 START_TIMEOUT_S = 180
 TOLD_CHARACTERS = 10_000
-_READY = re.compile(r"Ready at (http://\S+?)\. ")
 
 
 @dataclass
@@ -82,8 +82,8 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log_file: Path) -> str:
-    for line in process.stdout or ():
-        if found := _READY.match(line):
-            return found[1]
+    url = read_ready(process.stdout or ())
+    if url is not None:
+        return url
     process.communicate(timeout=START_TIMEOUT_S)
     raise RuntimeError(f"the service did not start: {log_file.read_text()[-2000:]}")

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from app.checkpoint import Checkpoint, open_checkpoint
+from app.commands.ready_line import Ready
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
@@ -200,10 +201,10 @@ def _open(settings: Settings) -> Checkpoint:
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
-    if ops_listener is not None:
-        print(f"Health and metrics at {_url_of(settings, ops_listener)}.")
     url = _url_of(settings, listener)
-    print(f"Ready at {url}. Try:\n  {EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)}", flush=True)
+    ops_url = None if ops_listener is None else _url_of(settings, ops_listener)
+    example = EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)
+    Ready(url, ops_url, example).print_to(sys.stdout)
 
 
 def _url_of(settings: Settings, listener: socket) -> str:
@@ -222,8 +223,8 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            print(f"{'.'.join(map(str, each['loc']))}: {each['msg']}", file=sys.stderr)
+        for mistake in error.errors(include_url=False):
+            print(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}", file=sys.stderr)
         sys.exit(64)
 
 

@@ -1,7 +1,6 @@
 """`kosmos2 demo`: a real service, an example scene, every task, over HTTP; then it stops."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -9,9 +8,9 @@ import sys
 import httpx
 
 from app.commands.plain_text import describe
+from app.commands.ready_line import read_ready
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
 
-_READY = re.compile(r"Ready at (http://\S+?)\. ")
 _ANSWER_TIMEOUT_S = 120
 
 
@@ -27,20 +26,12 @@ def demonstrate() -> int:
         command, env=quiet, stdout=subprocess.PIPE, text=True
     ) as service:
         try:
-            url = _wait_until_ready(service)
+            url = read_ready(service.stdout or ())
             shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
         finally:
             service.send_signal(signal.SIGINT)
         exit_code = service.wait()
     return exit_code if all(shown) else 1
-
-
-def _wait_until_ready(service: "subprocess.Popen[str]") -> str | None:
-    """The service's address; none when it ended instead."""
-    for line in service.stdout or ():
-        if found := _READY.match(line):
-            return found[1]
-    return None
 
 
 def _show(url: str, example: Example) -> bool:

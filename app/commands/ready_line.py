@@ -1,0 +1,60 @@
+"""The line that `kosmos2 serve` prints when it is ready: JSON, or on a terminal a sentence.
+
+Nothing heavy is imported, so that any program can read the line with `read_ready`.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TextIO
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A service that is ready.
+
+    Attributes:
+        url: of the service, without a path.
+        ops_url: of health and metrics, where they have a port of their own.
+        example: a command that sends a request.
+    """
+
+    url: str
+    ops_url: str | None
+    example: str
+
+    def print_to(self, output: TextIO) -> None:
+        """Print the sentence if the output is a terminal, otherwise one line of JSON."""
+        print(self._as_text() if output.isatty() else self._as_json(), file=output, flush=True)
+
+    def _as_text(self) -> str:
+        ops = "" if self.ops_url is None else f"Health and metrics at {self.ops_url}.\n"
+        return f"{ops}{self._sentence}\n  {self.example}"
+
+    def _as_json(self) -> str:
+        message = f"{self._sentence} {self.example}"
+        event = {"event": "ready", "url": self.url, "ops_url": self.ops_url, "message": message}
+        return json.dumps(event)
+
+    @property
+    def _sentence(self) -> str:
+        return f"Ready at {self.url}. Try:"
+
+
+def read_ready(lines: Iterable[str]) -> str | None:
+    """Read a service's standard output until the service is ready.
+
+    >>> read_ready(['{"event": "ready", "url": "http://127.0.0.1:8000"}'])
+    'http://127.0.0.1:8000'
+
+    Args:
+        lines: of the standard output, which is not a terminal.
+
+    Returns:
+        The service's URL, or `None` if the lines end before it is ready.
+    """
+    for line in lines:
+        event = json.loads(line)
+        if event["event"] == "ready":
+            return str(event["url"])
+    return None

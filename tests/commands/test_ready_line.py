@@ -1,0 +1,48 @@
+"""What `kosmos2 serve` prints when it is ready: on a terminal, and into a pipe."""
+
+import json
+from io import StringIO
+
+from app.commands.ready_line import Ready, read_ready
+
+READY = Ready("http://127.0.0.1:8000", "http://127.0.0.1:9000", "curl http://127.0.0.1:8000")
+
+
+class Terminal(StringIO):
+    """Keeps what is printed on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_program_reads_the_url_from_the_line_it_gets() -> None:
+    pipe = StringIO()
+    READY.print_to(pipe)
+    assert read_ready(pipe.getvalue().splitlines()) == READY.url
+
+
+def test_the_line_has_both_urls_and_the_sentence() -> None:
+    pipe = StringIO()
+    READY.print_to(pipe)
+    (line,) = pipe.getvalue().splitlines()
+    assert json.loads(line) == {
+        "event": "ready",
+        "url": "http://127.0.0.1:8000",
+        "ops_url": "http://127.0.0.1:9000",
+        "message": "Ready at http://127.0.0.1:8000. Try: curl http://127.0.0.1:8000",
+    }
+
+
+def test_a_terminal_shows_sentences() -> None:
+    terminal = Terminal()
+    READY.print_to(terminal)
+    assert terminal.getvalue() == (
+        "Health and metrics at http://127.0.0.1:9000.\n"
+        "Ready at http://127.0.0.1:8000. Try:\n"
+        "  curl http://127.0.0.1:8000\n"
+    )
+
+
+def test_a_service_that_ends_before_it_is_ready_has_no_url() -> None:
+    assert read_ready(['{"event": "started"}']) is None
+    assert read_ready([]) is None
