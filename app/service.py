@@ -36,7 +36,7 @@ def ignore_event(_: AnswerEvent) -> None:
 
 
 @dataclass(frozen=True)
-class RequestScope:
+class CallContext:
     """What accompanies a request from its headers to its answer.
 
     Attributes:
@@ -82,27 +82,27 @@ class Service:
     async def ground(
         self,
         request: GroundRequest,
-        scope: RequestScope,
+        context: CallContext,
         on_event: EventHandler = ignore_event,
     ) -> Answer:
         """Answer one request; cancelling the call frees all it held by the engine's next step.
 
         Args:
             request: what is asked.
-            scope: of the request.
+            context: of the request.
             on_event: called with each part of the answer; has to return at once.
 
         Raises:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(scope):
-            return await self._ground(request, scope, on_event)
+        async with self._admitted(context):
+            return await self._ground(request, context, on_event)
 
     async def annotate(
         self,
         request: GroundRequest,
-        scope: RequestScope,
+        context: CallContext,
         media_type: MediaType,
         *,
         shows_scores: bool,
@@ -111,7 +111,7 @@ class Service:
 
         Args:
             request: what is asked.
-            scope: of the request.
+            context: of the request.
             media_type: of the file.
             shows_scores: whether labels show the scores.
 
@@ -119,19 +119,19 @@ class Service:
             RequestError: the picture or the prompt is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(scope):
-            answer = await self._ground(request, scope, ignore_event)
+        async with self._admitted(context):
+            answer = await self._ground(request, context, ignore_event)
             marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
             # Decoded once more: kept at full size while the model runs, it would take memory.
             drawn = await self._pictures.draw(request.image, marks, media_type, "pixel")
-            scope.timeline.end("draw", self._clock())
+            context.timeline.end("draw", self._clock())
             return answer, drawn
 
     async def draw(
         self,
         image: bytes,
         marks: Sequence[Mark],
-        scope: RequestScope,
+        context: CallContext,
         media_type: MediaType,
         *,
         box_format: BoxFormat,
@@ -141,7 +141,7 @@ class Service:
         Args:
             image: the picture's file.
             marks: what to draw.
-            scope: of the request.
+            context: of the request.
             media_type: of the file to make.
             box_format: the unit of the marks' boxes.
 
@@ -149,26 +149,26 @@ class Service:
             RequestError: the picture is at fault.
             ServiceError: the service cannot answer now.
         """
-        async with self._admitted(scope):
+        async with self._admitted(context):
             drawn = await self._pictures.draw(image, marks, media_type, box_format)
-            scope.timeline.end("draw", self._clock())
+            context.timeline.end("draw", self._clock())
             return drawn
 
     @asynccontextmanager
-    async def _admitted(self, scope: RequestScope) -> AsyncIterator[None]:
+    async def _admitted(self, context: CallContext) -> AsyncIterator[None]:
         """Hold one of the service's permits, until the deadline."""
         try:
-            async with asyncio.timeout(scope.deadline - self._clock()):
+            async with asyncio.timeout(context.deadline - self._clock()):
                 with self._admission.permit():
-                    scope.timeline.end("admission", self._clock())
+                    context.timeline.end("admission", self._clock())
                     yield
         except TimeoutError:
             raise DeadlineExceeded("the answer was not complete in time") from None
 
     async def _ground(
-        self, request: GroundRequest, scope: RequestScope, on_event: EventHandler
+        self, request: GroundRequest, context: CallContext, on_event: EventHandler
     ) -> Answer:
-        timeline = scope.timeline
+        timeline = context.timeline
         picture = await self._decode_picture(request)
         timeline.end("picture", self._clock())
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
@@ -176,12 +176,12 @@ class Service:
         prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
-        generated = self._engine.generate(prompt, sampling, scope.deadline)
+        generated = self._engine.generate(prompt, sampling, context.deadline)
         new_tokens, first_token_s = await self._read(generated, timeline, reader, on_event)
         grounded = reader.grounded()
         timeline.end("parse", self._clock())
         return Answer(
-            id=scope.request_id,
+            id=context.request_id,
             model=self._checkpoint.name,
             task=request.task.name,
             grounded=grounded,

@@ -38,10 +38,10 @@ class Bounds:
         if self.num_requests is None and self.seconds is None:
             raise ValueError("a load needs a bound")
 
-    def allow(self, num_sent: int, elapsed_s: float) -> bool:
+    def allows(self, num_sent: int, elapsed_s: float) -> bool:
         """Whether one more request may be sent.
 
-        >>> Bounds(num_requests=2).allow(num_sent=2, elapsed_s=0.0)
+        >>> Bounds(num_requests=2).allows(num_sent=2, elapsed_s=0.0)
         False
         """
         is_early = self.seconds is None or elapsed_s < self.seconds
@@ -63,7 +63,7 @@ async def closed_loop(
     samples, numbers, began = list[Sample](), count(), clock()
 
     async def run_client() -> None:
-        while bounds.allow(number := next(numbers), clock() - began):
+        while bounds.allows(number := next(numbers), clock() - began):
             sample = await _sample(send, workload, number, began, clock() - began)
             samples.append(sample)
             if not sample.is_good:
@@ -109,7 +109,7 @@ def poisson_arrivals(rate: float, seed: int, bounds: Bounds) -> Iterator[float]:
         bounds: when to end.
     """
     times = _poisson_process(rate, random.Random(seed))  # noqa: S311 - no secret
-    early = takewhile(lambda time: bounds.allow(0, time), times)
+    early = takewhile(lambda time: bounds.allows(0, time), times)
     return islice(early, bounds.num_requests)
 
 
@@ -124,13 +124,13 @@ async def _sample(
     send: Send, workload: Sequence[LoadRequest], number: int, began: float, intended_s: float
 ) -> Sample:
     clock = asyncio.get_running_loop().time
-    place = number % len(workload)
+    index = number % len(workload)
     sent_s = clock() - began
-    reply = await send(workload[place])
+    reply = await send(workload[index])
     intended_at = began + intended_s
     first = reply.first_event_at
     return Sample(
-        number=place,
+        number=index,
         intended_s=intended_s,
         sent_s=sent_s,
         latency_s=clock() - intended_at,

@@ -56,7 +56,7 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
     console, num_failed = Console(stderr=True), 0
     annotator = Annotator(settings.max_image_pixels)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
-        asked = bar.add_task("pictures", total=len(requests), visible=len(requests) > 1)
+        progress = bar.add_task("pictures", total=len(requests), visible=len(requests) > 1)
 
         def show(number: int, answer: Answer | RequestError) -> None:
             nonlocal num_failed
@@ -67,7 +67,7 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
             else:
                 _print(question, path, answer)
                 _save(annotator, question, path, answer)
-            bar.advance(asked)
+            bar.advance(progress)
 
         asyncio.run(ground_all(settings, checkpoint, requests, show))
     return 1 if num_failed else 0

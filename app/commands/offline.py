@@ -12,7 +12,7 @@ from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
 from app.pictures.workers.pool import PicturePool
-from app.service import RequestScope, Service
+from app.service import CallContext, Service
 from app.settings import Settings
 from app.supervisor.lone_engine import running_engine
 from app.telemetry.metrics import HttpMetrics
@@ -57,7 +57,7 @@ async def ground_all(
                 try:
                     result: Answer | RequestError = await service.ground(
                         request,
-                        RequestScope(uuid4().hex, Timeline(began), began + settings.deadline_s),
+                        CallContext(uuid4().hex, Timeline(began), began + settings.deadline_s),
                     )
                 except RequestError as error:
                     result = error

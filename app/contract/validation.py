@@ -31,8 +31,8 @@ def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         first, *others = (
-            FieldError(_path(each["loc"]), _message(each["type"], each["msg"]))
-            for each in wrong[:MAX_ERRORS]
+            FieldError(_path(mistake["loc"]), _message(mistake["type"], mistake["msg"]))
+            for mistake in wrong[:MAX_ERRORS]
         )
         raise InvalidRequest(first.field, first.message, *others) from None
 

@@ -35,8 +35,8 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
             raise ClientLeft
         return task.result()
     finally:
-        for either in (task, leaving):
-            either.cancel()
+        task.cancel()
+        leaving.cancel()
         await asyncio.gather(task, leaving, return_exceptions=True)
 
 

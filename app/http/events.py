@@ -56,7 +56,7 @@ async def respond_with_events(
         Kosmos2Error: the work failed before its first event.
         ClientLeft: the client has closed the connection.
     """
-    items = await lifetime.enter_async_context(_working(work))
+    items = await lifetime.enter_async_context(_run_in_background(work))
     first = await while_connected(request, items.get())
     if isinstance(first, asyncio.Task):
         first.result()
@@ -93,8 +93,8 @@ def describe_events() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _working(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
-    """Work for as long as the block lasts; what comes of it goes into the queue."""
+async def _run_in_background(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
+    """Run the work while the block lasts; its events, then its task, go into the queue."""
     items: asyncio.Queue[Item] = asyncio.Queue()
     task = asyncio.create_task(work(items.put_nowait))
     task.add_done_callback(items.put_nowait)

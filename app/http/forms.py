@@ -65,9 +65,9 @@ async def read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
 
 async def _parse_form(form: FormData) -> tuple[bytes, dict[str, Any]]:
     counts = Counter(name for name, _ in form.multi_items())
-    twice = [FieldError(name, "is sent twice") for name, count in counts.items() if count > 1]
-    if twice:
-        raise InvalidRequest(twice[0].field, twice[0].message, *twice[1:])
+    duplicates = [FieldError(name, "is sent twice") for name, count in counts.items() if count > 1]
+    if duplicates:
+        raise InvalidRequest(duplicates[0].field, duplicates[0].message, *duplicates[1:])
     texts: dict[str, str] = {}
     image = b""
     for name, value in form.multi_items():

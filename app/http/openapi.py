@@ -56,7 +56,7 @@ def request_body(
         model: all fields but the picture.
         examples: of requests.
     """
-    schema = inlined(model)
+    schema = inline_schema(model)
     picture = {"oneOf": [_BASE64, _URL, _DATA_URI], "description": "The picture."}
     return {
         "required": True,
@@ -92,14 +92,14 @@ def _as_json(examples: Sequence[Example]) -> dict[str, Any]:
     }
 
 
-def inlined(model: type[BaseModel]) -> dict[str, Any]:
+def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The schema of a model that refers to nothing outside itself."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
     def resolve(node: Any) -> Any:
         if isinstance(node, list):
-            return [resolve(each) for each in node]
+            return [resolve(item) for item in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
@@ -124,7 +124,7 @@ def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(field: dict[str, Any]) -> dict[str, Any]:
-    kinds = [each.get("type") for each in field.get("anyOf", [field])]
+    kinds = [option.get("type") for option in field.get("anyOf", [field])]
     if "array" not in kinds:
         return field
     return {

@@ -96,7 +96,7 @@ def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
     """What one of our errors is on the wire."""
     errors = None
     if isinstance(error, InvalidRequest):
-        errors = [FieldProblem.from_error(each) for each in error.errors]
+        errors = [FieldProblem.from_error(field_error) for field_error in error.errors]
     kind = PROBLEMS.get(type(error), INTERNAL_ERROR)
     return problem_of_kind(kind, str(error), request_id, errors)
 

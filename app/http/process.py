@@ -20,7 +20,7 @@ import uvicorn
 
 from app.errors import Unavailable
 from app.http.app import create_app
-from app.http.protocol import guarded
+from app.http.protocol import protocol_factory
 from app.ipc.admission import Admission
 from app.ipc.child_process import say_ready
 from app.ipc.engine_client import EngineClient
@@ -63,7 +63,7 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
             create_app(
                 settings, checkpoint, admission, engine, pictures, monotonic, ops_port, tracer
             ),
-            http=guarded(settings),  # type: ignore[arg-type]  # called like the class it makes
+            http=protocol_factory(settings),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
             proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
             access_log=False,

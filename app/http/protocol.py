@@ -212,8 +212,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def guarded(settings: Settings) -> Callable[..., GuardedProtocol]:
-    """What makes the protocol of each connection, for uvicorn."""
+def protocol_factory(settings: Settings) -> Callable[..., GuardedProtocol]:
+    """Return the function that uvicorn calls for the protocol of each connection."""
 
     def make(**protocol_kwargs: Any) -> GuardedProtocol:
         return GuardedProtocol(settings, **protocol_kwargs)

@@ -27,8 +27,8 @@ class RunDirectory:
         """Make one that only this user may enter, with what the children are to know."""
         directory = cls(Path(tempfile.mkdtemp(prefix="kosmos2-")))
         directory._settings.write_text(settings.model_dump_json())
-        place = [str(checkpoint.directory), checkpoint.name, checkpoint.revision]
-        directory._checkpoint.write_text(json.dumps(place))
+        location = [str(checkpoint.directory), checkpoint.name, checkpoint.revision]
+        directory._checkpoint.write_text(json.dumps(location))
         metrics = directory.path / "metrics"
         metrics.mkdir()
         # Read by prometheus_client when it is imported: later it would count in this process alone.

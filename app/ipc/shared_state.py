@@ -1,4 +1,4 @@
-"""One page of memory that all processes share: what the engine last did, and the permits.
+"""Memory that all processes share: what the engine last did, and the permits.
 
 The engine stamps it before each phase of a step, so that a hang shows as an old stamp, and names
 what runs before each step, so that a death has its suspects; `/readyz` and admission read it and
@@ -156,7 +156,7 @@ class SharedState:
             window: of time, counted up.
         """
         with self._lock():
-            cell = min(self._state.rates, key=lambda each: (each.key != key, each.window))
+            cell = min(self._state.rates, key=lambda cell: (cell.key != key, cell.window))
             if (cell.key, cell.window) != (key, window):
                 cell.key, cell.window, cell.num_calls = key, window, 0
             cell.num_calls += 1

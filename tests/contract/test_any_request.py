@@ -21,8 +21,8 @@ from app.grounding.tasks import TASKS
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.http.accept import preferred_type
 from app.http.bodies import FORM, JSON, read_request
+from app.http.call_context import timeout_of
 from app.http.problems import response_of
-from app.http.request_scope import timeout_of
 from app.settings import EMBEDDED_CHECKPOINT
 
 TOKENIZER = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)

@@ -1,4 +1,4 @@
-"""Refuses at its headers a request for which there is no place: nothing of its body is read."""
+"""Refuses a request at its headers while the service is full: nothing of its body is read."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
 ADMITTED_PATHS = ("/v1/ground", "/v1/annotate")
-"""What a POST to them asks for takes one of the service's places."""
+"""A POST to one of them needs one of the service's permits."""
 
 
 def needs_admission(scope: Scope) -> bool:
@@ -24,8 +24,8 @@ def needs_admission(scope: Scope) -> bool:
 class AdmissionCheck:
     """Refuses at once, and cheaply, what a full service would refuse after the body.
 
-    This only looks. The place is taken when the body is complete, so that a slow sender holds
-    none, and may be gone by then.
+    The check takes no permit. The service takes one when the body is complete, so that a slow
+    sender holds none; the last permit may be gone by then.
 
     Args:
         app: what comes next.
@@ -45,7 +45,7 @@ class AdmissionCheck:
         self._metrics, self._clock = metrics, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; what needs no place passes."""
+        """Serve one request; one that needs no permit passes."""
         refusal = self._admission.refusal() if needs_admission(scope) else None
         if refusal is None:
             await self._app(scope, receive, send)

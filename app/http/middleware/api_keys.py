@@ -71,9 +71,9 @@ class KeyRing:
     def find(self, text: str) -> ApiKey | None:
         """The known key that a text is; each is compared, in constant time."""
         self._read_again()
-        asked, found = ApiKey.of(text), None
+        sent, found = ApiKey.of(text), None
         for key in (*self._fixed, *self._of_file):
-            if hmac.compare_digest(key.digest, asked.digest):
+            if hmac.compare_digest(key.digest, sent.digest):
                 found = key
         return found
 

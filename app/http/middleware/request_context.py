@@ -73,18 +73,18 @@ class _Exchange:
         self._state, self._request_id = state, request_id
         self._receive, self._send = receive, send
         self._status: int | None = None
-        self._is_stream = self._is_complete = self._is_left = False
+        self._is_stream = self._is_complete = self._has_client_left = False
 
     @property
     def status(self) -> int:
         """For the log: a client that left has not been answered, whatever was sent to it."""
-        return CLIENT_LEFT if self._is_left or self._status is None else self._status
+        return CLIENT_LEFT if self._has_client_left or self._status is None else self._status
 
     async def receive(self) -> Message:
         """The next message of the client."""
         message = await self._receive()
         if message["type"] == "http.disconnect" and not self._is_complete:
-            self._is_left = True
+            self._has_client_left = True
         return message
 
     async def send(self, message: Message) -> None:

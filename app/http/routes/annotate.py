@@ -14,10 +14,10 @@ from app.grounding.answers import Answer
 from app.grounding.tasks import TASKS
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
+from app.http.call_context import context_of
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
-from app.http.request_scope import scope_of
 from app.pictures.marks import Mark, MediaType
 from app.service import Service
 from app.settings import Settings
@@ -54,7 +54,7 @@ def annotate_router(
         received_at = request.state.timeline.received_at
         outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
-        scope = scope_of(request, settings.deadline_s)
+        context = context_of(request, settings.deadline_s)
         response_type = _response_type(request)
         media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
         image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
@@ -63,7 +63,7 @@ def annotate_router(
         if body.task is not None:
             work = service.annotate(
                 body.request_for(TASKS[body.task], image),
-                scope,
+                context,
                 media_type,
                 shows_scores=body.show_scores,
             )
@@ -71,7 +71,7 @@ def annotate_router(
             outcome.complete(answer.grounded.finish_reason)
         else:
             marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
-            drawing = service.draw(image, marks, scope, media_type, box_format=body.box_format)
+            drawing = service.draw(image, marks, context, media_type, box_format=body.box_format)
             drawn = await while_connected(request, drawing)
         if response_type != JSON:
             return Response(drawn, media_type=response_type)

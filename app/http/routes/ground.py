@@ -10,11 +10,11 @@ from app.contract.response_models import AnswerBody
 from app.errors import NotAcceptable
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
+from app.http.call_context import context_of
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, describe_events, respond_with_events
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
-from app.http.request_scope import scope_of
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
@@ -44,10 +44,10 @@ def ground_router(
         received_at = request.state.timeline.received_at
         outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
-        scope = scope_of(request, settings.deadline_s)
+        context = context_of(request, settings.deadline_s)
         image, body = await read_request(request, GroundBody, settings.body_timeout_s)
         outcome.task = body.task
-        work = partial(service.ground, body.to_request(image), scope)
+        work = partial(service.ground, body.to_request(image), context)
         if _wants_events(request, body):
             return await respond_with_events(request, work, outcome, lifetime)
         answer = await while_connected(request, work())

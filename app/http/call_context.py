@@ -3,11 +3,11 @@
 from fastapi import Request
 
 from app.errors import InvalidRequest
-from app.service import RequestScope
+from app.service import CallContext
 
 
-def scope_of(request: Request, limit_s: float) -> RequestScope:
-    """Return the request's scope; its deadline counts from the complete headers.
+def context_of(request: Request, limit_s: float) -> CallContext:
+    """Return the request's context; its deadline counts from the complete headers.
 
     Args:
         request: with the id and the timeline that `RequestContext` has set.
@@ -18,7 +18,7 @@ def scope_of(request: Request, limit_s: float) -> RequestScope:
     """
     timeline = request.state.timeline
     deadline = timeline.received_at + timeout_of(request, limit_s)
-    return RequestScope(request.state.request_id, timeline, deadline)
+    return CallContext(request.state.request_id, timeline, deadline)
 
 
 def timeout_of(request: Request, limit_s: float) -> float:
