@@ -171,10 +171,10 @@ def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRu
     """A runner over random weights, written to a directory that is not there yet."""
     write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)
     settings = Settings(model=str(directory), slots=NUM_SLOTS)
-    built = build_runner(settings, open_checkpoint(settings.model), phases)
-    built.__class__ = UnreliableRunner
-    assert isinstance(built, UnreliableRunner)
-    return built
+    checkpoint = open_checkpoint(settings.model)
+    runner = build_runner(settings, checkpoint, phases, UnreliableRunner)
+    assert isinstance(runner, UnreliableRunner)
+    return runner
 
 
 @contextmanager

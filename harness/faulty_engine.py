@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import torch
 
-from app.engine import loop, phases, process
+from app.engine import process
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
 
@@ -70,7 +70,4 @@ class FaultyRunner(Runner):
 
 
 if __name__ == "__main__":
-    process.Runner = FaultyRunner  # type: ignore[misc]
-    phases.MIN_ALLOWANCE_S = ALLOWANCE_S
-    loop.MAX_REST_MS = int(ALLOWANCE_S * 100)
-    process.main()
+    process.main(FaultyRunner, ALLOWANCE_S)

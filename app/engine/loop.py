@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import zmq
 
-from app.engine.phases import MAX_REST_MS, Clock, PhaseClock
+from app.engine.phases import Clock, PhaseClock
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler
 from app.engine.sequence import Sequence
@@ -159,7 +159,7 @@ class Engine:
             self._scheduler.check()
             self._state.set_running([])
             self._phases.rest()
-        wait_ms = MAX_REST_MS if self._scheduler.is_idle else 0
+        wait_ms = self._phases.max_rest_ms if self._scheduler.is_idle else 0
         events = dict(self._poller.poll(wait_ms))
         if self._parent_pipe in events:
             return False

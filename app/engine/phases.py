@@ -8,7 +8,6 @@ from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
 
 MIN_ALLOWANCE_S = 30.0
-MAX_REST_MS = 10_000
 ALLOWANCE_PER_WARM_UP = 20.0
 Clock = Callable[[], float]
 PhaseTimer = Callable[[str], AbstractContextManager[None]]
@@ -21,10 +20,18 @@ class PhaseClock:
         state: where the stamp goes.
         metrics: where the time goes.
         clock: monotonic, seconds.
+        min_allowance_s: before a phase counts as a hang, however short it was during warm-up.
     """
 
-    def __init__(self, state: SharedState, metrics: EngineMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        state: SharedState,
+        metrics: EngineMetrics,
+        clock: Clock,
+        min_allowance_s: float = MIN_ALLOWANCE_S,
+    ) -> None:
         self._state, self._metrics, self._clock = state, metrics, clock
+        self._min_allowance_s = min_allowance_s
         self._slowest_warm_up: dict[str, float] = defaultdict(float)
         self.is_warming_up = True
 
@@ -40,9 +47,14 @@ class PhaseClock:
         else:
             self._metrics.engine_step_seconds.labels(phase).observe(took)
 
+    @property
+    def max_rest_ms(self) -> int:
+        """The longest wait for work after `rest`: a longer one could count as a hang."""
+        return int(1000 * self._min_allowance_s / 3)
+
     def rest(self) -> None:
-        """Before waiting for work, no longer than `MAX_REST_MS`: else it would look like a hang."""
-        self._state.stamp(self._clock(), MIN_ALLOWANCE_S)
+        """Stamp the state before a wait for work of at most `max_rest_ms`."""
+        self._state.stamp(self._clock(), self._min_allowance_s)
 
     def _allowance(self, phase: str) -> float:
-        return max(MIN_ALLOWANCE_S, ALLOWANCE_PER_WARM_UP * self._slowest_warm_up[phase])
+        return max(self._min_allowance_s, ALLOWANCE_PER_WARM_UP * self._slowest_warm_up[phase])

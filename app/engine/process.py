@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from app.checkpoint import Checkpoint
 from app.engine.loop import Engine
-from app.engine.phases import PhaseClock, PhaseTimer
+from app.engine.phases import MIN_ALLOWANCE_S, PhaseClock, PhaseTimer
 from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
@@ -107,8 +107,20 @@ def _blank(runner: Runner, key: int, length: int) -> Sequence:
     return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
 
-def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) -> Runner:
-    """Size, load and warm up: a runner that is ready to serve."""
+def build_runner(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    phase: PhaseTimer,
+    runner_class: type[Runner] = Runner,
+) -> Runner:
+    """Size, load and warm up: a runner that is ready to serve.
+
+    Args:
+        settings: of the service.
+        checkpoint: to load.
+        phase: times each phase.
+        runner_class: tests pass one with faults.
+    """
     use_exact_arithmetic()
     device, dtype = choose_device(settings)
     plan = plan_memory(settings, checkpoint, device, dtype)
@@ -117,7 +129,7 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     torch.set_num_threads(num_threads)
     model = load(settings, checkpoint, plan, device, dtype)
     is_cuda = device.type == "cuda"
-    runner = Runner(
+    runner = runner_class(
         model,
         plan.num_slots,
         settings.picture_cache_bytes,
@@ -131,12 +143,12 @@ def build_runner(settings: Settings, checkpoint: Checkpoint, phase: PhaseTimer) 
     return runner
 
 
-def serve(run_directory: RunDirectory) -> None:
+def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance_s: float) -> None:
     """Build everything, say that it is ready, and step until the parent's pipe closes."""
     settings, state = run_directory.read_settings(), run_directory.open_state()
     metrics = EngineMetrics()
-    phases = PhaseClock(state, metrics, time.monotonic)
-    runner = build_runner(settings, run_directory.read_checkpoint(), phases)
+    phases = PhaseClock(state, metrics, time.monotonic, min_allowance_s)
+    runner = build_runner(settings, run_directory.read_checkpoint(), phases, runner_class)
     phases.is_warming_up = False
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
@@ -181,13 +193,18 @@ def _max_waiting(settings: Settings, runner: Runner) -> int:
     return 4 * runner.slots.num_slots if settings.max_waiting is None else settings.max_waiting
 
 
-def main() -> None:
-    """Serve; a start-up error becomes one line and its exit code."""
+def main(runner_class: type[Runner] = Runner, min_allowance_s: float = MIN_ALLOWANCE_S) -> None:
+    """Serve; a start-up error becomes one line and its exit code.
+
+    Args:
+        runner_class: tests pass one with faults.
+        min_allowance_s: before the supervisor kills a silent engine; tests pass a short one.
+    """
     run_directory = RunDirectory(Path(sys.argv[1]))
     configure_logs(run_directory.read_settings().log_level, "engine")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        serve(run_directory)
+        serve(run_directory, runner_class, min_allowance_s)
     except StartupError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
