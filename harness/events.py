@@ -1,50 +1,51 @@
 """Reads Server-Sent Events as they arrive."""
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
 import httpx
 
-
-@dataclass(frozen=True)
-class Event:
-    """One event.
-
-    Attributes:
-        name: `entity`, `token`, `done` or `error`.
-        data: its JSON, read.
-    """
-
-    name: str
-    data: Any
+from app.bench.event_stream import Event, EventAssembler
 
 
 def events_of(response: httpx.Response) -> Iterator[Event]:
-    """The events of a response that is being read."""
+    """Yield the events of a response that is being read."""
     return read_events(response.iter_lines())
 
 
+async def async_events_of(response: httpx.Response) -> AsyncGenerator[Event, None]:
+    """Yield the events of a response that is being read.
+
+    Raises:
+        ValueError: the response ends inside an event.
+    """
+    assembler = EventAssembler()
+    async for line in response.aiter_lines():
+        if (event := assembler.add(line)) is not None:
+            yield event
+    _check_end(assembler)
+
+
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Each event has two lines, `event:` and `data:`, and an empty one; comments are passed over.
+    """Yield the events of lines.
 
     >>> list(read_events(["event: token", 'data: {"text": "a"}', "", ": ping", ""]))
-    [Event(name='token', data={'text': 'a'})]
+    [Event(name='token', json_text='{"text": "a"}')]
+
+    Raises:
+        ValueError: the lines end inside an event.
     """
-    fields: dict[str, str] = {}
+    assembler = EventAssembler()
     for line in lines:
-        if line:
-            name, _, value = line.partition(": ")
-            assert name not in fields, "the data of an event is one line"
-            fields[name] = value
-            continue
-        if fields.keys() != {""}:
-            yield Event(fields["event"], json.loads(fields["data"]))
-        fields = {}
-    assert not fields, "the last event is cut off"
+        if (event := assembler.add(line)) is not None:
+            yield event
+    _check_end(assembler)
+
+
+def _check_end(assembler: EventAssembler) -> None:
+    if assembler.is_inside_event:
+        raise ValueError("the last event is cut off")
 
 
 def text_of(events: Iterable[Event]) -> str:
-    """The texts of the `token` events, joined."""
+    """Return the texts of the `token` events, joined."""
     return "".join(event.data["text"] for event in events if event.name == "token")

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from app.bench.event_stream import EventAssembler
 from app.bench.results import Reply
 from app.bench.workload import LoadRequest
 from app.errors import Kosmos2Error
@@ -96,16 +97,18 @@ class LoadClient:
     async def _read_events(self, response: aiohttp.ClientResponse) -> Reply:
         request_id = response.headers.get("X-Request-ID")
         first_at: float | None = None
-        name, answer = b"", None
+        answer: dict[str, Any] | None = None
         code: str | None = "stream_cut"
+        assembler = EventAssembler()
         async for line in response.content:
-            key, _, value = line.rstrip().partition(b": ")
-            if key == b"event":
-                first_at, name = first_at or self._clock(), value
-            elif key == b"data" and name == b"done":
-                code, answer = None, json.loads(value)
-            elif key == b"data" and name == b"error":
-                code = json.loads(value)["code"]
+            event = assembler.add(line.decode().rstrip("\r\n"))
+            if event is None:
+                continue
+            first_at = first_at or self._clock()
+            if event.name == "done":
+                code, answer = None, event.data
+            elif event.name == "error":
+                code = event.data["code"]
         return Reply(response.status, code, answer, request_id, first_at)
 
 
