@@ -1,8 +1,10 @@
 """Forms: a picture is kept in memory alone."""
 
 import asyncio
-import tempfile
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -28,11 +30,27 @@ def read(parts: Iterator[bytes]) -> tuple[bytes, dict[str, Any]]:
     return asyncio.run(read_form(Request({"type": "http", "headers": headers}, receive)))
 
 
-def test_no_picture_touches_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written there outlives the request, and a container may have none."""
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+@contextmanager
+def no_file_growing() -> Iterator[None]:
+    """Let the system refuse every write to a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_picture_is_written_to_a_file() -> None:
+    """A file could outlive its request, and a container's file system may be read-only."""
     parts = (BODY[start : start + 2**16] for start in range(0, len(BODY), 2**16))
-    assert read(parts) == (PICTURE, {"task": "raw"})
+    with no_file_growing():
+        assert read(parts) == (PICTURE, {"task": "raw"})
+
+
+def test_a_written_file_would_be_noticed() -> None:
+    with no_file_growing(), TemporaryFile(buffering=0) as file, pytest.raises(OSError):
+        file.write(b"x")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
