@@ -8,7 +8,7 @@ The GPU has a call of its own, `python -m benchmarks.gpu`; what it left is shown
 from pathlib import Path
 
 from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead, quantised
-from benchmarks.case import read_arguments, run, tell, to_table
+from benchmarks.case import log_progress, read_arguments, run, to_table
 from benchmarks.machine import describe_machine
 
 CASES = (
@@ -29,7 +29,7 @@ def main() -> None:
     machine = describe_machine()
     try:
         for case in CASES:
-            tell(f"== {case.name}")
+            log_progress(f"== {case.name}")
             run(case, is_quick, folder)
     finally:
         write_page(folder, machine)

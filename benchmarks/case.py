@@ -111,8 +111,8 @@ def read_arguments() -> tuple[bool, Path]:
     return arguments.quick, arguments.out or default
 
 
-def tell(text: str) -> None:
-    """Progress, on standard error."""
+def log_progress(text: str) -> None:
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -15,7 +15,7 @@ from app.bench.loops import Bounds
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import Case, Figure, Result, Row, main, tell
+from benchmarks.case import Case, Figure, Result, Row, log_progress, main
 from benchmarks.contestants import (
     Contestant,
     litserve,
@@ -56,7 +56,7 @@ def measure(is_quick: bool) -> Result:
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
         for contestant in chosen:
-            tell(f"closed loop, repetition {repetition + 1}: {contestant.name}")
+            log_progress(f"closed loop, repetition {repetition + 1}: {contestant.name}")
             for number, samples in _run(contestant, workload, clients, bounds).items():
                 runs[contestant.name, number].append(LoadResult.of(samples))
                 right[contestant.name].append(share_right(samples, expected))

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import MappingProxyType
+from typing import IO
 
 import httpx
 
 from app.bench.workload import embedded_scenes
+from harness.deployment import free_address
+from harness.service import SERVE, environment_of
+from harness.waiting import eventually
 
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 30.0
-_PAUSE_S = 0.1
 _FIRST_REQUEST = {"task": "brief_caption"}
+_OURS = environment_of(
+    {"model": "{checkpoint}", "port": "{port}", "drain_delay_s": 0, "log_level": "warning"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,9 @@ class Contestant:
 
     Attributes:
         name: in tables.
-        module: that is run; `{checkpoint}` and `{port}` in its arguments are filled in.
-        arguments: of its command line.
-        environment: beside the caller's.
+        module: that is run.
+        arguments: of its command line; `{checkpoint}` and `{port}` are filled in.
+        environment: added to the caller's; filled in too.
         needs: the library that it is built on, of the extra `bench`; none: nothing of it.
     """
 
@@ -47,10 +52,19 @@ class Contestant:
         """Whether it can run here."""
         return self.needs is None or find_spec(self.needs) is not None
 
-    def command(self, checkpoint: Path, port: int) -> list[str]:
-        """What starts it."""
-        filled = [part.format(checkpoint=checkpoint, port=port) for part in self.arguments]
-        return [sys.executable, "-m", self.module, *filled]
+    def start(self, checkpoint: Path, port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
+        """Start it; it logs to a file."""
+
+        def fill(part: str) -> str:
+            return part.format(checkpoint=checkpoint, port=port)
+
+        return subprocess.Popen(
+            [sys.executable, "-m", self.module, *map(fill, self.arguments)],
+            env=os.environ | {name: fill(value) for name, value in self.environment.items()},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,13 +82,12 @@ class Running:
 
 def service(name: str = "this service", **settings: object) -> Contestant:
     """This service, with settings as in `app.settings.Settings`."""
-    environment = {f"KOSMOS2_{key.upper()}": str(value) for key, value in settings.items()}
-    return Contestant(
-        name,
-        "app.commands.cli",
-        ("serve", "--model", "{checkpoint}", "--port", "{port}"),
-        {"KOSMOS2_DRAIN_DELAY_S": "0", "KOSMOS2_LOG_LEVEL": "warning"} | environment,
-    )
+    return Contestant(name, *SERVE, _OURS | environment_of(settings))
+
+
+def service_around(engine_module: str, name: str) -> Contestant:
+    """This service around another engine; all else between a client and the engine is there."""
+    return Contestant(name, "harness.service_around", (engine_module,), _OURS)
 
 
 def one_at_a_time(threads: int = 1) -> Contestant:
@@ -112,40 +125,32 @@ def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
     Raises:
         RuntimeError: it did not answer in time.
     """
-    port = _free_port()
+    address = free_address()
+    url, port = f"http://{address}", int(address.rpartition(":")[2])
     with NamedTemporaryFile("w+", suffix=".log") as log:
         began = time.monotonic()
-        process = subprocess.Popen(
-            contestant.command(checkpoint, port),
-            env={**os.environ, **contestant.environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        url = f"http://127.0.0.1:{port}"
+        process = contestant.start(checkpoint, port, log)
         try:
-            if not _answers(url, process, began + START_TIMEOUT_S):
+            # Servers that are built alike have nothing but their first answer in common.
+            has_settled = eventually(
+                lambda: process.poll() is not None or _is_answered(url), START_TIMEOUT_S
+            )
+            if not has_settled or process.poll() is not None:
                 raise RuntimeError(f"{contestant.name}: {Path(log.name).read_text()[-2000:]}")
             yield Running(url, time.monotonic() - began)
         finally:
             _stop(process)
 
 
-def _answers(url: str, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
-    """Wait for a first answer; servers that are built alike have nothing else in common."""
+def _is_answered(url: str) -> bool:
     picture = embedded_scenes()[0]
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            response = httpx.post(
-                f"{url}/v1/ground", files={"image": picture}, data=_FIRST_REQUEST, timeout=60
-            )
-        except httpx.TransportError:
-            time.sleep(_PAUSE_S)
-            continue
-        if response.is_success:
-            return True
-        time.sleep(_PAUSE_S)
-    return False
+    try:
+        response = httpx.post(
+            f"{url}/v1/ground", files={"image": picture}, data=_FIRST_REQUEST, timeout=60
+        )
+    except httpx.TransportError:
+        return False
+    return response.is_success
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
@@ -155,10 +160,3 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

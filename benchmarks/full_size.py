@@ -21,7 +21,7 @@ from typing import Any
 from matplotlib.figure import Figure as Plot
 
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
+from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, log_progress, main
 from benchmarks.full_size_times import BATCHES, FullSizeTimes
 from benchmarks.plots import draw_bars, panels
 from harness.checkpoints import full_size_config, tiny_config, write_random_checkpoint
@@ -79,13 +79,13 @@ def measure(is_quick: bool) -> Result:
     runs: dict[str, list[FullSizeTimes]] = defaultdict(list)
     QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
-        tell("full size: writing a checkpoint of random weights")
+        log_progress("full size: writing a checkpoint of random weights")
         checkpoint = write_random_checkpoint(
             Path(folder) / "random", config, EMBEDDED_CHECKPOINT, gain=1.0
         )
         for repetition in range(1 if is_quick else 3):
             for variant in VARIANTS:
-                tell(f"full size, repetition {repetition + 1}: {variant.name}")
+                log_progress(f"full size, repetition {repetition + 1}: {variant.name}")
                 runs[variant.name].append(variant.run(checkpoint, 4 if is_quick else 24))
         loadings = [_loading(checkpoint) for _ in range(1 if is_quick else 3)]
     loading = sorted(loadings, key=itemgetter("load_over_read"))[len(loadings) // 2]

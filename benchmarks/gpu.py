@@ -23,7 +23,7 @@ from app.engine.process import build_runner
 from app.engine.runner import Runner
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, main, tell
+from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, log_progress, main
 from benchmarks.gpu_agreement import measure_agreement
 from benchmarks.gpu_captions import captions_per_second
 from benchmarks.plots import draw_lines, panels
@@ -43,7 +43,7 @@ def measure(is_quick: bool) -> Result:
     config = tiny_config(EMBEDDED_CHECKPOINT) if is_quick else full_size_config()
     QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
-        tell("gpu: writing a checkpoint of random weights")
+        log_progress("gpu: writing a checkpoint of random weights")
         directory = Path(folder) / "random"
         write_random_checkpoint(directory, config, EMBEDDED_CHECKPOINT, gain=1.0)
         checkpoint = read_checkpoint(directory, "random", None)
@@ -80,7 +80,7 @@ def _measure_engine(
     rows: list[Row] = [_row("bandwidth of a copy", 1, bandwidth / 1e9, "GB/s")]
     step_s = {}
     for number in numbers:
-        tell(f"gpu: {number} rows")
+        log_progress(f"gpu: {number} rows")
         times = clock.run([prompt] * number, noise_pictures(number), num_new_tokens)
         step_s[number] = times.step
         rows.append(_row("vision and prefill, rows", number, number / times.first_token, "rows/s"))

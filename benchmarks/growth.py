@@ -18,7 +18,7 @@ from app.engine.process import build_runner
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.pictures.decode import decode_picture
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from benchmarks.case import Case, Result, Row, main, tell
+from benchmarks.case import Case, Result, Row, log_progress, main
 from benchmarks.plots import draw_lines, panels
 from benchmarks.rows import RunnerClock, noise_pictures
 from benchmarks.workloads import photograph
@@ -57,7 +57,7 @@ def measure(is_quick: bool) -> Result:
 def _pictures(megapixels: Sequence[float], repetitions: int) -> list[Row]:
     rows = []
     for size in megapixels:
-        tell(f"growth: a picture of {size} megapixels")
+        log_progress(f"growth: a picture of {size} megapixels")
         file = photograph(size)
         decode = partial(decode_picture, file, max_pixels=MAX_PIXELS, jpeg_round_trip=False)
         seconds = _median_time(decode, repetitions)
@@ -86,7 +86,7 @@ def _rows(
     prompt = tokenizer.encode_prompt("<grounding> An image of")
     rows = []
     for number in numbers:
-        tell(f"growth: {number} rows")
+        log_progress(f"growth: {number} rows")
         pictures = noise_pictures(number)
         seconds = clock.run([prompt] * number, pictures, num_new_tokens).step
         rows.append(_row(ROW, number, seconds, number / seconds))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Plot
 from app.bench.loops import Bounds
 from app.bench.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import Case, Result, Row, main, tell
+from benchmarks.case import Case, Result, Row, log_progress, main
 from benchmarks.contestants import litserve, one_at_a_time, running, service
 from benchmarks.loads import put_closed_load
 from benchmarks.plots import draw_bars, panels
@@ -36,7 +36,7 @@ def measure(is_quick: bool) -> Result:
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
         for contestant in chosen:
-            tell(f"one picture, repetition {repetition + 1}: {contestant.name}")
+            log_progress(f"one picture, repetition {repetition + 1}: {contestant.name}")
             with running(contestant, EMBEDDED_CHECKPOINT) as server:
                 samples = put_closed_load(server.url, workload, CLIENTS, bounds)
             results[contestant.name].append(LoadResult.of(samples))

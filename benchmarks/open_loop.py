@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Plot
 from app.bench.loops import Bounds, poisson_arrivals
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import Case, Figure, Result, Row, main, tell
+from benchmarks.case import Case, Figure, Result, Row, log_progress, main
 from benchmarks.contestants import running, service
 from benchmarks.loads import put_closed_load, put_open_load
 from benchmarks.plots import draw_lines, panels
@@ -39,7 +39,9 @@ def measure(is_quick: bool) -> Result:
         loads: dict[float, list[Sample]] = {share: [] for share in shares}
         for number in range(rounds):
             for share in shares:
-                tell(f"open loop, round {number + 1}: {share:.0%} of {capacity:.1f} requests/s")
+                log_progress(
+                    f"open loop, round {number + 1}: {share:.0%} of {capacity:.1f} requests/s"
+                )
                 requests = 4 if is_quick else _num_requests(share) // rounds
                 arrivals = poisson_arrivals(share * capacity, SEED + number, Bounds(requests))
                 loads[share] += put_open_load(server.url, workload, arrivals)

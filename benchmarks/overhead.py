@@ -18,16 +18,16 @@ from matplotlib.figure import Figure as Plot
 from app.bench.loops import Bounds
 from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import Case, Figure, Result, main, tell
-from benchmarks.contestants import Contestant, running, service
+from benchmarks.case import Case, Figure, Result, log_progress, main
+from benchmarks.contestants import Contestant, running, service, service_around
 from benchmarks.loads import put_closed_load
 from benchmarks.plots import draw_bars, panels
 from benchmarks.workloads import different_pictures
 
 CLIENTS = 32
 SERVICE, HTTP_ALONE, ENGINE_ALONE = "the service", "HTTP alone", "engine alone"
-INSTANT = Contestant(HTTP_ALONE, "benchmarks.instant_service", ("{checkpoint}", "{port}"))
 OURS = service(SERVICE, picture_cache_bytes=0)
+INSTANT = service_around("benchmarks.instant_engine", HTTP_ALONE)
 
 
 def measure(is_quick: bool) -> Result:
@@ -42,7 +42,7 @@ def measure(is_quick: bool) -> Result:
     rates: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
         for name, rate in configurations.items():
-            tell(f"overhead, repetition {repetition + 1}: {name}")
+            log_progress(f"overhead, repetition {repetition + 1}: {name}")
             rates[name].append(rate())
     ratio = median(rates[SERVICE]) / median(rates[ENGINE_ALONE])
     return Result(
@@ -50,11 +50,11 @@ def measure(is_quick: bool) -> Result:
         [
             {
                 "what": name,
-                "requests/s": median(each),
-                "range": f"{min(each):.3g}…{max(each):.3g}",
-                "ms a request": 1000 / median(each),
+                "requests/s": median(measured),
+                "range": f"{min(measured):.3g}…{max(measured):.3g}",
+                "ms a request": 1000 / median(measured),
             }
-            for name, each in rates.items()
+            for name, measured in rates.items()
         ],
         [Figure("requests/s of the service over its engine alone", ratio, at_least=0.7)],
         [

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Plot
 from app.bench.loops import Bounds
 from app.bench.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
-from benchmarks.case import Case, Figure, Result, Row, main, tell
+from benchmarks.case import Case, Figure, Result, Row, log_progress, main
 from benchmarks.contestants import Contestant, running, service
 from benchmarks.loads import put_closed_load
 from benchmarks.plots import draw_bars, panels
@@ -28,7 +28,7 @@ def measure(is_quick: bool) -> Result:
     rows: list[Row] = []
     figures = []
     for contestant in (INT8,) if is_quick else (FLOAT32, INT8):
-        tell(f"quantised: {contestant.name}")
+        log_progress(f"quantised: {contestant.name}")
         with running(contestant, EMBEDDED_CHECKPOINT) as server:
             for clients in CLIENTS:
                 bounds = Bounds(num_requests=len(workload))

@@ -70,7 +70,7 @@ class Prometheus:
     def firing(self) -> set[str]:
         """The names of the alerts that fire."""
         alerts = self.ask("alerts")["alerts"]
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
 def free_address() -> str:

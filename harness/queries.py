@@ -59,7 +59,7 @@ def rule_queries() -> dict[str, str]:
     recorded = {rule["record"]: rule["expr"] for rule in rules("recording")}
     compared = {rule["alert"]: rule["expr"] for rule in rules("alerts")}
     assert all(_THRESHOLD.search(expression) for expression in compared.values())
-    return recorded | {name: _THRESHOLD.sub("", each) for name, each in compared.items()}
+    return recorded | {name: _THRESHOLD.sub("", query) for name, query in compared.items()}
 
 
 def autoscaler_queries() -> dict[str, str]:

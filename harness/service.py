@@ -4,18 +4,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import httpx
+import psutil
 
 from app.commands.ready_line import read_ready
+from harness.processes import ENGINE, find_process
 
 START_TIMEOUT_S = 180
-TOLD_CHARACTERS = 10_000
+SHOWN_CHARACTERS = 10_000
+SERVE = ("app.commands.cli", ("serve",))
+"""The module of `kosmos2 serve`, and its arguments."""
 
 
 @dataclass
@@ -37,6 +41,17 @@ class RunningService:
         """The lines logged so far."""
         return self.log_file.read_text().splitlines()
 
+    def child(self, module: str) -> psutil.Process:
+        """Return the process that runs a module, such as `harness.processes.HTTP`."""
+        process = find_process(self.process.pid, module)
+        assert process is not None, f"no process runs {module}"
+        return process
+
+    @property
+    def engine(self) -> psutil.Process:
+        """The process of the engine."""
+        return self.child(ENGINE)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)
@@ -50,6 +65,15 @@ class RunningService:
         return float(values[0]) if values else 0.0
 
 
+def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the environment variables that set fields of `app.settings.Settings`.
+
+    >>> environment_of({"port": 0})
+    {'KOSMOS2_PORT': '0'}
+    """
+    return {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
+
+
 @contextmanager
 def running_service(*program: str, **settings: object) -> Iterator[RunningService]:
     """Start a service with settings as in `app.settings.Settings`; stop it at the end.
@@ -61,11 +85,11 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
         settings: for its environment.
     """
     settings = {"port": 0, "drain_delay_s": 0} | settings
-    environment = {f"KOSMOS2_{name.upper()}": str(value) for name, value in settings.items()}
+    module, arguments = (program[0], program[1:]) if program else SERVE
     with NamedTemporaryFile("w", suffix=".log") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *(program or ("app.commands.cli", "serve"))],
-            env=os.environ | environment,
+            [sys.executable, "-m", module, *arguments],
+            env=os.environ | environment_of(settings),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -74,7 +98,7 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
         try:
             yield RunningService(_wait_until_ready(process, log_file), process, log_file)
         except BaseException:
-            print(log_file.read_text()[-TOLD_CHARACTERS:], file=sys.stderr)  # shown by pytest
+            print(log_file.read_text()[-SHOWN_CHARACTERS:], file=sys.stderr)  # shown by pytest
             raise
         finally:
             process.terminate()

@@ -1,13 +1,24 @@
-"""Waiting for what another process will do."""
+"""Waits for what another process will do."""
 
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
+
+PAUSE_S = 0.02
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
-    """Whether a condition comes true in time; each look at it asks another process."""
+    """Return whether a condition becomes true in time.
+
+    Between looks it pauses, so that the other process gets the processor.
+
+    >>> eventually(lambda: True)
+    True
+    >>> eventually(lambda: False, timeout_s=0.05)
+    False
+    """
     deadline = monotonic() + timeout_s
-    while monotonic() < deadline:
-        if condition():
-            return True
-    return condition()
+    while not condition():
+        if monotonic() > deadline:
+            return False
+        sleep(PAUSE_S)
+    return True

@@ -21,9 +21,9 @@ async def leftovers_of(service: RunningService, page: SharedState) -> dict[str, 
     clock = asyncio.get_running_loop().time
     await until(lambda: page.is_engine_ready)
     deadline = clock() + SETTLES_IN_S
-    while (left := await asyncio.to_thread(_look, service, page)) and clock() < deadline:
+    while (held := await asyncio.to_thread(_look, service, page)) and clock() < deadline:
         await asyncio.sleep(_LOOK_S)
-    return left
+    return held
 
 
 async def engine_deaths(service: RunningService) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, describe_machine
-from reliability.results import tell
+from reliability.results import publish
 
 _PACKAGES = (
     "pip_audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip",
@@ -78,7 +78,7 @@ def main() -> int:
         "open_findings": flaws["flaws_of_packages"] + num_in_code,
         "machine": machine,
     }
-    return tell(report, violations_of(report), arguments.out)
+    return publish(report, violations_of(report), arguments.out)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from reliability.ledger import VIOLATIONS, Ledger, Record, count_fates
 from reliability.plan import ChaosPlan, Track
 from reliability.processes import ServiceProcesses
 from reliability.questions import Question, bad_questions, good_questions
-from reliability.results import tell
+from reliability.results import publish
 
 DEADLINE_S, MARGIN_S = 120.0, 30.0
 LIMIT_S = DEADLINE_S + MARGIN_S
@@ -182,7 +182,7 @@ def main() -> int:
     plan = ChaosPlan(arguments.seconds, arguments.seed)
     with suffering_service() as service:
         report, violations = asyncio.run(run_chaos(service, plan))
-    return tell(report, violations, arguments.out)
+    return publish(report, violations, arguments.out)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import httpx
 
+from app.bench.event_stream import Event
+from harness.events import async_events_of
 from reliability.attempts import Attempt
 
 EndingKind = Literal["answer", "problem", "left", "cut", "late", "broken"]
@@ -123,26 +126,25 @@ def _read_whole(status: int, body: bytes) -> Ending:
 
 
 async def _read_events(attempt: Attempt, response: httpx.Response) -> Ending:
-    """The end of a stream; it has to agree with the texts that came before it."""
-    text, name, first_at = "", "", None
+    """Return the end of a stream; it has to agree with the texts that came before it."""
+    text, first_at = "", None
     ends = list[Ending]()
-    async for line in response.aiter_lines():
-        key, _, value = line.partition(": ")
-        if key == "event":
-            name, first_at = value, first_at or asyncio.get_running_loop().time()
+    async with aclosing(async_events_of(response)) as events:
+        async for event in events:
+            first_at = first_at or asyncio.get_running_loop().time()
             if attempt.manner == "leaves_reading":
                 return Ending("left", response.status_code, first_event_at=first_at)
-        elif key == "data" and name == "token":
-            text += json.loads(value)["text"]
-        elif key == "data" and name in ("done", "error"):
-            ends.append(_read_end(name, response.status_code, json.loads(value), text))
+            if event.name == "token":
+                text += event.data["text"]
+            elif event.name in ("done", "error"):
+                ends.append(_read_end(event, response.status_code, text))
     if not ends:
         return Ending("cut", response.status_code, first_event_at=first_at)
-    last = ends[-1]
-    return Ending(last.kind, last.status, last.code, last.answer, len(ends), first_at)
+    return replace(ends[-1], num_ends=len(ends), first_event_at=first_at)
 
 
-def _read_end(name: str, status: int, data: dict[str, Any], text: str) -> Ending:
-    if name == "error":
-        return Ending("problem", status, data["code"])
-    return Ending("answer" if data["answer"] == text else "broken", status, answer=data)
+def _read_end(event: Event, status: int, text: str) -> Ending:
+    if event.name == "error":
+        return Ending("problem", status, event.data["code"])
+    kind: EndingKind = "answer" if event.data["answer"] == text else "broken"
+    return Ending(kind, status, answer=event.data)

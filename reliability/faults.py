@@ -13,10 +13,11 @@ from itertools import count
 import psutil
 
 from app.ipc.shared_state import SharedState
+from harness.processes import ENGINE, HTTP, PICTURE
 from reliability.attempts import Attempt
 from reliability.client import ChaosClient, Ending
 from reliability.ledger import Ledger
-from reliability.processes import ENGINE, HTTP, PICTURE, ServiceProcesses
+from reliability.processes import ServiceProcesses
 from reliability.questions import Question
 
 LONGEST_WAIT_S = 180.0

@@ -2,7 +2,8 @@
 
     python -m reliability.fuzz [--count 1000] [--out FOLDER]
 
-Ends with code 1 when one is answered as an error of the service, or ends a process of it.
+Ends with code 1 when one is answered as an error of the service or ends a process of it, or when
+fewer were tried than the goals say.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from harness.formats import ALL_FILES
 from harness.mutants import mutants
 from harness.service import RunningService, running_service
 from reliability.damaged_requests import ASKED, damaged_requests
-from reliability.results import tell
+from reliability.goals import FUZZ_COUNT, LEAST_BAD_INPUTS, LEAST_OVER_HTTP
+from reliability.results import publish
 
 SETTINGS = {"max_body_bytes": 200_000, "max_image_pixels": 10**6}
 _SHARE_OVER_HTTP, _SHARE_OF_REQUESTS = 0.1, 0.5
@@ -86,9 +88,9 @@ def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
         count: of each kind of request, twice.
     """
     return Counter(
-        status_of(service.url, sent)
-        for each in damaged_requests(service.url, count).values()
-        for sent in each
+        status_of(service.url, request)
+        for requests in damaged_requests(service.url, count).values()
+        for request in requests
     )
 
 
@@ -138,23 +140,37 @@ def fuzz(count: int) -> dict[str, Any]:
     }
 
 
-def violations_of(report: dict[str, Any]) -> Iterator[str]:
-    """What was not to be."""
+def violations_of(report: dict[str, Any], share: float = 1.0) -> Iterator[str]:
+    """Yield the goals that were missed.
+
+    >>> good = {"server_errors": 0, "processes_ended": 0, "bad_inputs": 22_000, "over_http": 2_000}
+    >>> list(violations_of(good))
+    []
+    >>> list(violations_of(good | {"server_errors": 1, "bad_inputs": 30}))
+    ['server errors: 1', 'bad inputs: 30']
+
+    Args:
+        report: see `fuzz`.
+        share: of a full run, whose inputs the goals count.
+    """
     for name in ("server_errors", "processes_ended"):
         if report[name]:
+            yield f"{name.replace('_', ' ')}: {report[name]}"
+    for name, least in (("bad_inputs", LEAST_BAD_INPUTS), ("over_http", LEAST_OVER_HTTP)):
+        if report[name] < share * least:
             yield f"{name.replace('_', ' ')}: {report[name]}"
 
 
 def main() -> int:
     """Run as the command line says; the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=1000, help="mutants of each of 27 files")
+    parser.add_argument("--count", type=int, default=FUZZ_COUNT, help="mutants of each of 27 files")
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
     report = fuzz(arguments.count)
     report |= {"seconds": round(time.monotonic() - began), "machine": machine}
-    return tell(report, list(violations_of(report)), arguments.out)
+    return publish(report, list(violations_of(report, arguments.count / FUZZ_COUNT)), arguments.out)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from statistics import mean
 
 from app.bench.results import Percentiles
+from reliability.goals import MAX_MEMORY_CHANGE, MAX_NEW_DESCRIPTORS, MAX_NEW_THREADS
 from reliability.processes import Usage
 
-MAX_MEMORY_CHANGE = 0.03
-MAX_NEW_DESCRIPTORS = 5
-MAX_NEW_THREADS = 1
 _MINUTE_S = 60.0
 
 

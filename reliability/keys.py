@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT, describe_machine
 from harness.service import running_service
 from harness.wire import connected, receive, request
-from reliability.results import tell
+from reliability.results import publish
 
 KEY = "opensesame-Aa1"
 OPEN = ("/livez", "/readyz", "/metrics", "/version")
@@ -132,7 +132,7 @@ def main() -> int:
         "machine": machine,
     }
     violations = [f"{num_intruders} requests got in without a key"] if num_intruders else []
-    return tell(report, violations, arguments.out)
+    return publish(report, violations, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The account of a chaos run: every request that was sent, one by one, and what became of it."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.answers import are_same
 from reliability.attempts import Attempt
 from reliability.client import Ending
 from reliability.questions import Question
@@ -19,9 +19,6 @@ VIOLATIONS: tuple[Fate, ...] = (
     "lost", "hung", "answered_twice", "answered_differently", "refused_wrongly", "broken",
 )  # fmt: skip
 """Fates that no request may meet, whatever happens."""
-
-_SCORE_TOLERANCE = 1e-3  # scores are not tokens: in another batch they round differently
-_OWN_TO_EACH_ANSWER = ("id", "timings")
 
 
 @dataclass(frozen=True)
@@ -80,29 +77,6 @@ class Ledger:
             and are_same(ending.answer, reference)
         )
         return "completed" if is_same else "answered_differently"
-
-
-def are_same(answer: Any, other: Any) -> bool:
-    """Whether two answers say the same: all but ids, times and what was cached.
-
-    >>> are_same({"id": "1", "text": "a"}, {"id": "2", "text": "a"})
-    True
-    >>> are_same({"boxes": [{"score": 0.51}]}, {"boxes": [{"score": 0.51001}]})
-    True
-    >>> are_same({"boxes": [{"score": 0.51}]}, {"boxes": [{"score": 0.6}]})
-    False
-    """
-    if isinstance(answer, dict) and isinstance(other, dict):
-        names = (answer.keys() | other.keys()) - {*_OWN_TO_EACH_ANSWER, "cached_tokens"}
-        return all(
-            name in answer and name in other and are_same(answer[name], other[name])
-            for name in names
-        )
-    if isinstance(answer, list) and isinstance(other, list):
-        return len(answer) == len(other) and all(map(are_same, answer, other))
-    if isinstance(answer, float) and isinstance(other, float):
-        return math.isclose(answer, other, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
-    return bool(answer == other)
 
 
 def count_fates(records: list[Record]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The processes of a running service, seen from outside, and what they take."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import psutil
 
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import SharedState
+from harness.processes import ENGINE, HTTP, PICTURE, find_processes
 
-ENGINE, HTTP, PICTURE = "app.engine.process", "app.http.process", "app.pictures.workers.process"
 _NAMES = {ENGINE: "engine", HTTP: "http", PICTURE: "picture"}
 
 
@@ -47,11 +46,11 @@ class ServiceProcesses:
     """
 
     def __init__(self, supervisor_pid: int) -> None:
-        self._supervisor = psutil.Process(supervisor_pid)
+        self._supervisor_pid = supervisor_pid
 
     def of(self, module: str) -> list[psutil.Process]:
         """Those that run a module: `ENGINE`, `HTTP` or `PICTURE`."""
-        return [process for process, kind in self._kinds() if kind == module]
+        return [process for process, _ in find_processes(self._supervisor_pid, module)]
 
     def open_state(self) -> SharedState:
         """The page of memory that they share; to be read."""
@@ -61,21 +60,14 @@ class ServiceProcesses:
     def usage(self) -> dict[str, Usage]:
         """What they take, by kind of process: supervisor, engine, http, picture."""
         total = {"supervisor": Usage(), **{name: Usage() for name in _NAMES.values()}}
-        for process, module in [*self._kinds(), (self._supervisor, "")]:
+        children = find_processes(self._supervisor_pid, *_NAMES)
+        for process, module in [*children, (psutil.Process(self._supervisor_pid), "")]:
             name = _NAMES.get(module, "supervisor")
             try:
                 total[name] += _usage_of(process)
             except (psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue  # it has ended meanwhile
         return total
-
-    def _kinds(self) -> Iterator[tuple[psutil.Process, str]]:
-        for process in self._supervisor.children(recursive=True):
-            try:
-                command = process.cmdline()
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue  # it has ended meanwhile
-            yield from ((process, module) for module in _NAMES if module in command)
 
 
 def _usage_of(process: psutil.Process) -> Usage:

@@ -1,4 +1,4 @@
-"""How every tool here tells what it found: a table for a person, one line of JSON for machines."""
+"""Publishes what a tool of this package found: a table for people, a line of JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 
-def tell(report: Mapping[str, Any], violations: Sequence[str], folder: Path | None) -> int:
+def publish(report: Mapping[str, Any], violations: Sequence[str], folder: Path | None) -> int:
     """Print a report as a table on standard error and as a line of JSON on standard output.
 
     Args:
         report: what was found; its `tool` names it.
-        violations: what was not to be.
-        folder: where the line is kept as `TOOL.json`; none: nowhere.
+        violations: goals that were missed.
+        folder: where the line is written as `TOOL.json`, or `None`.
 
     Returns:
-        The exit code: 1 when something was violated.
+        The exit code: 1 when a goal was missed.
     """
     console, table = Console(stderr=True), Table("", "", show_header=False)
     for name, value in report.items():

@@ -2,8 +2,8 @@
 
     python -m reliability.soak [--seconds 1800] [--out FOLDER]
 
-Ends with code 1 when resident memory moves by more than 3 % once caches are full, when descriptors
-or threads grow, or when a request fails.
+Ends with code 1 when resident memory, descriptors or threads grow by more than the goals allow once
+caches are full, or when a request fails.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
 from benchmarks.workloads import different_pictures
 from harness.service import RunningService, running_service
+from reliability.goals import SETTLED_AFTER_S
 from reliability.growth import Growth, Row, growth_of
 from reliability.processes import ServiceProcesses
-from reliability.results import tell
+from reliability.results import publish
 from reliability.soak_plot import draw_soak
 
 SETTINGS = {"http_workers": 2, "picture_cache_bytes": 16 * 2**20}
 """The cache holds some forty of the hundred pictures: it is full soon, then turns over."""
 
-SETTLED_AFTER_S = 300.0
 _SHARE_OF_CAPACITY = 0.7
 _NUM_PICTURES = 100
 _NUM_CLIENTS = 32
@@ -155,7 +155,7 @@ def main() -> int:
         draw_soak(rows, folder / "soak.png")
     failures = {code: n for code, n in result.errors.items() if code != "overloaded"}
     failed = [f"requests failed: {failures}"] if failures else []
-    return tell(report, growth.violations + failed, folder)
+    return publish(report, growth.violations + failed, folder)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from app.settings import EMBEDDED_CHECKPOINT
-from harness.clients import Clients
 from harness.deployment import Balancer, Prometheus, running_balancer, running_prometheus
 from harness.queries import panels
+from harness.repeating_clients import RepeatingClients
 from harness.replicas import Replica
 from harness.waiting import eventually
 
@@ -94,8 +94,8 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def _clients(balancer: Balancer, number: int) -> Iterator[Clients]:
-    clients = Clients(balancer.url, number, mixed)
+def _clients(balancer: Balancer, number: int) -> Iterator[RepeatingClients]:
+    clients = RepeatingClients(balancer.url, number, mixed)
     with clients.asking():
         yield clients
 

@@ -10,7 +10,6 @@ meanwhile is on standard error.
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from typing import Any
 import httpx
 import psutil
 
+from harness.deployment import free_address
+from harness.waiting import eventually
 from scripts.image_build import ROOT, build_image, buildah
 
 SCENE = ROOT / "app" / "demo" / "scenes" / "red_circle.png"
@@ -166,11 +167,10 @@ def _contents(root: Path) -> dict[str, Any]:
 
 def _behaviour(root: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     began = monotonic()
-    container = Container(root, config, _free_port())
+    container = Container(root, config, int(free_address().rpartition(":")[2]))
     try:
-        while not container.is_healthy():
-            if monotonic() - began > START_TIMEOUT_S:
-                raise TimeoutError("the image did not get ready")
+        if not eventually(container.is_healthy, START_TIMEOUT_S):
+            raise TimeoutError("the image did not become ready")
         ready_s = monotonic() - began
         text = _ask(container.url)
         stopping = monotonic()
@@ -196,12 +196,6 @@ def _ask(url: str) -> str:
     ).raise_for_status()
     text: str = response.json()["text"]
     return text
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 if __name__ == "__main__":

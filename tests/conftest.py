@@ -1,5 +1,7 @@
 """Fixtures that several folders of tests share."""
 
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,55 @@ import pytest
 from hypothesis import settings
 
 from app.settings import EMBEDDED_CHECKPOINT
+from harness.requirements import skip_locally
+from harness.service import RunningService, running_service
+
+FOLDERS_WITH_PROCESSES = {
+    "clients",
+    "commands",
+    "deploy",
+    "faults",
+    "fuzz",
+    "service",
+    "supervisor",
+}
+MARKERS_WITH_PROCESSES = ("processes", "large", "weights")
+
+
+class ProcessGuard:
+    """An audit hook that lets no process start in a test without one of the markers."""
+
+    is_on = False
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Raise `AssertionError` where the running test may not start a process."""
+        if self.is_on and event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
+            raise AssertionError("a test that starts a process needs the marker `processes`")
+
+
+guard = ProcessGuard()
+sys.addaudithook(guard)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that use processes by folder and fixture; other tests have the marker."""
+    for item in items:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        if folder in FOLDERS_WITH_PROCESSES or {"service", "hub"} & set(
+            getattr(item, "fixturenames", ())
+        ):
+            item.add_marker("processes")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold a test to its markers."""
+    guard.is_on = not any(item.get_closest_marker(name) for name in MARKERS_WITH_PROCESSES)
+    try:
+        return (yield)
+    finally:
+        guard.is_on = False
+
 
 # A busy machine is not a defect.
 settings.register_profile("project", deadline=None)
@@ -18,8 +69,17 @@ def shared_kosmos2() -> Path:
     """The real processor, the golden parses and the demo pictures, read in place."""
     directory = Path(__file__).parents[2] / "shared" / "kosmos2"
     if not directory.is_dir():
-        pytest.skip("the published processor's files are not beside this repository")
+        skip_locally("the published processor's files, in ../shared/kosmos2")
     return directory
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[RunningService]:
+    """The embedded checkpoint, with limits so small that tests reach them with little data."""
+    with running_service(
+        max_body_bytes=200_000, max_image_pixels=1_000_000, cors_origins="https://app.example"
+    ) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Two replicas behind the load balancer, watched by Prometheus, all of it on the loopback."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from harness.deployment import (
 )
 from harness.gpu_exporter import running_gpu_exporter
 from harness.replicas import Replica
+from harness.requirements import require_programs
 from harness.waiting import eventually
 
 # The shipped default, which has to be longer than the balancer takes to notice.
@@ -41,16 +41,9 @@ class Deployment:
         assert eventually(lambda: self.balancer.num_ready == len(self.replicas))
 
 
-def skip_without(*programs: str) -> None:
-    """Skip where a program is not installed, and name it."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (Debian, Ubuntu: apt install …)")
-
-
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    skip_without("haproxy", "prometheus")
+    require_programs("haproxy", "prometheus")
     folder = tmp_path_factory.mktemp("deployment")
     settings = {"drain_delay_s": DRAIN_DELAY_S, "slots": 2, "max_waiting": 6}
     with (

@@ -12,13 +12,14 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from harness.clients import SCENE, Clients
 from harness.deployment import Balancer, free_address, running_balancer
 from harness.dying_replica import dying_replica
 from harness.events import events_of
+from harness.repeating_clients import SCENE, RepeatingClients
+from harness.requirements import require_programs
 from harness.waiting import eventually
 from harness.wire import connected, receive, request
-from tests.deploy.conftest import Deployment, skip_without
+from tests.deploy.conftest import Deployment
 
 NUM_CLIENTS = 4
 # Of a body, before the balancer sends what it has to a replica: what its buffer holds.
@@ -28,7 +29,7 @@ KEPT_BYTES = 16_384
 @pytest.fixture(scope="module")
 def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
     """A balancer whose replicas are not there, and that waits a second for headers."""
-    skip_without("haproxy")
+    require_programs("haproxy")
     folder = tmp_path_factory.mktemp("lonely")
     changes = {"timeout http-request 10s": "timeout http-request 1s"}
     with running_balancer(folder, (free_address(), free_address()), changes) as balancer:
@@ -37,7 +38,7 @@ def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanc
 
 def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
     """Least connections: with more clients than one replica, both work."""
-    clients = Clients(deployment.balancer.url, NUM_CLIENTS)
+    clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
     with clients.asking():
         clients.wait_for(20)
     assert set(clients.final) == {200}
@@ -50,7 +51,7 @@ def test_replicas_are_replaced_without_a_failed_request(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An upgrade: each is told to leave, and another takes its place, while clients go on."""
-    clients = Clients(deployment.balancer.url, NUM_CLIENTS)
+    clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
     with clients.asking():
         clients.wait_for(NUM_CLIENTS)
         for replica in deployment.replicas:
@@ -80,7 +81,7 @@ def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
         return count("haproxy_server_redispatch_warnings_total")
 
     lost, redispatched = num_lost(), num_redispatched()
-    clients = Clients(balancer.url, NUM_CLIENTS)
+    clients = RepeatingClients(balancer.url, NUM_CLIENTS)
     with clients.asking():
         clients.wait_for(NUM_CLIENTS)
         assert eventually(lambda: first.service.metric("kosmos2_num_requests_running") > 0)
@@ -99,7 +100,7 @@ def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
 
 def test_a_request_that_a_replica_dies_of_is_always_answered_502(tmp_path: Path) -> None:
     """Also when its body comes after its headers, as most clients send it."""
-    skip_without("haproxy")
+    require_programs("haproxy")
     head = request("POST", "/v1/ground", "Content-Length: 10000")
     with (
         dying_replica() as replica,

@@ -6,8 +6,8 @@ import tomllib
 import pytest
 
 from harness.deployment import DEPLOY
+from harness.requirements import require_programs
 from scripts.image_check import Report, check_image
-from tests.deploy.conftest import skip_without
 
 pytestmark = pytest.mark.large
 MAX_BYTES = 2_000_000_000
@@ -16,7 +16,7 @@ EMBEDDED_WEIGHTS_BYTES = 30_000_000
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    skip_without("buildah", "debootstrap", "unshare")
+    require_programs("buildah", "debootstrap", "unshare")
     if os.geteuid() != 0:
         pytest.skip("debootstrap needs root")
     return check_image()

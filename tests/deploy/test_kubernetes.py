@@ -11,7 +11,7 @@ import yaml
 from app.settings import Settings
 from harness.deployment import DEPLOY
 from harness.queries import autoscaler_queries
-from tests.deploy.conftest import skip_without
+from harness.requirements import require_programs
 from tests.deploy.test_files import stopping_s
 
 KUBERNETES = DEPLOY / "kubernetes"
@@ -27,7 +27,7 @@ NAME = {"app.kubernetes.io/name": "kosmos2"}
 @cache
 def rendered(overlay: str) -> dict[str, Any]:
     """What `kubectl apply -k` would send, by kind."""
-    skip_without("kubectl")
+    require_programs("kubectl")
     command = ["kubectl", "kustomize", str(KUBERNETES / "overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, check=True)
     manifests = list(yaml.safe_load_all(done.stdout))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from harness.clients import SCENE, Clients
 from harness.queries import all_queries
+from harness.repeating_clients import SCENE, RepeatingClients
 from harness.waiting import eventually
 from tests.deploy.conftest import Deployment
 
@@ -31,9 +31,9 @@ def busy(deployment: Deployment) -> Iterator[Deployment]:
     assert [ask(ORDINARY), ask(SHORT), ask(WRONG)] == [200, 200, 422]
     assert ask(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
     replica = deployment.replicas[0].service
-    with Clients(url, TOO_MANY).asking():
+    with RepeatingClients(url, TOO_MANY).asking():
         assert eventually(lambda: replica.metric(REFUSED) > 0)
-    with Clients(url, 1).asking():
+    with RepeatingClients(url, 1).asking():
         yield deployment
 
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from app.telemetry.metrics import EngineMetrics, HttpMetrics, ServiceMetrics
 from harness.deployment import DEPLOY
 from harness.queries import alerts, all_queries, dashboard, panels, rules
-from tests.deploy.conftest import skip_without
+from harness.requirements import require_programs
 from tests.project.test_docs import is_broken
 
 RULES = DEPLOY / "prometheus"
@@ -37,7 +37,7 @@ def series_names() -> set[str]:
 
 def promtool(*arguments: str, folder: Path = RULES) -> subprocess.CompletedProcess[str]:
     """Run promtool among the rules."""
-    skip_without("promtool")
+    require_programs("promtool")
     return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True)
 
 

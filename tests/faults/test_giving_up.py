@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from harness.asking import ask, engine_of
+from harness.fault_requests import ask
 from harness.service import running_service
 from harness.waiting import eventually
 
@@ -23,7 +23,7 @@ def test_after_restarts_that_fail_all_are_told_and_the_service_ends(
         waiting = pool.submit(ask, service.url, max_new_tokens=400)
         assert eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
         (model / "model.safetensors").unlink()
-        engine_of(service).kill()
+        service.engine.kill()
         assert eventually(lambda: is_unavailable(service.url))
         response = waiting.result()
         assert (response.status_code, response.json()["code"]) == (503, "unavailable")

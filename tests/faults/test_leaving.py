@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from harness.asking import PICTURE, ask, child_of
+from harness.fault_requests import PICTURE, ask
+from harness.processes import HTTP
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from harness.wire import connected, receive, request
@@ -22,44 +24,65 @@ def is_running_one(service: RunningService) -> bool:
     return service.metric("kosmos2_num_requests_running") == 1
 
 
-def test_a_client_that_leaves_frees_its_place(tireless: Path) -> None:
-    """With one slot and no waiting place, nobody else could be served otherwise."""
-    with running_service(model=tireless, slots=1, max_waiting=0) as service:
-        request = httpx.Request(
-            "POST", f"{service.url}/v1/ground", files={"image": PICTURE}, data=LONG
-        )
-        address = request.url.host, request.url.port or 80
-        with socket.create_connection(address) as connection:
-            head = f"POST /v1/ground HTTP/1.1\r\nHost: {request.url.host}\r\n"
-            kept = ("content-type", "content-length")
-            head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
-            connection.sendall(head.encode() + b"\r\n" + request.read())
-            assert eventually(lambda: is_running_one(service))
-            refused = ask(service.url)
-            assert refused.status_code == 503
-            assert refused.json()["code"] == "overloaded"
-            assert int(refused.headers["Retry-After"]) >= 1
-        assert eventually(lambda: ask(service.url).status_code == 200)
-        labels = '{outcome="cancelled",task="brief_caption"}'
-        assert service.metric(f"kosmos2_requests_total{labels}") == 1
-        assert service.metric("kosmos2_kv_slots_used") == 0
+@pytest.fixture(scope="module")
+def one_slot(tireless: Path) -> Iterator[RunningService]:
+    """A service that admits one request at a time."""
+    with running_service(model=tireless, slots=1, max_waiting=0) as running:
+        yield running
 
 
-def test_a_full_service_refuses_at_the_headers(tireless: Path) -> None:
-    """Whoever would send megabytes is told before; what they send all the same does no harm."""
+def num_ended(service: RunningService, outcome: str, task: str) -> float:
+    return service.metric(f'kosmos2_requests_total{{outcome="{outcome}",task="{task}"}}')
+
+
+def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> None:
+    """With one slot and an empty queue, no other request could run."""
+    num_cancelled = num_ended(one_slot, "cancelled", "brief_caption")
+    request = httpx.Request(
+        "POST", f"{one_slot.url}/v1/ground", files={"image": PICTURE}, data=LONG
+    )
+    address = request.url.host, request.url.port or 80
+    with socket.create_connection(address) as connection:
+        head = f"POST /v1/ground HTTP/1.1\r\nHost: {request.url.host}\r\n"
+        kept = ("content-type", "content-length")
+        head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
+        connection.sendall(head.encode() + b"\r\n" + request.read())
+        assert eventually(lambda: is_running_one(one_slot))
+        refused = ask(one_slot.url)
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "overloaded"
+        assert int(refused.headers["Retry-After"]) >= 1
+    assert eventually(lambda: ask(one_slot.url).status_code == 200)
+    assert num_ended(one_slot, "cancelled", "brief_caption") == num_cancelled + 1
+    assert one_slot.metric("kosmos2_kv_slots_used") == 0
+
+
+def test_a_full_service_rejects_requests_at_their_headers(one_slot: RunningService) -> None:
+    """Before clients send megabytes; if they send them anyway, the connection survives."""
     body = b"x" * 500_000
     head = request("POST", "/v1/ground", "Content-Type: a/b", f"Content-Length: {len(body)}")
-    with running_service(model=tireless, slots=1, max_waiting=0) as service:
-        with ThreadPoolExecutor(1) as pool, connected(service.url) as connection:
-            pool.submit(ask, service.url, **LONG)
-            assert eventually(lambda: is_running_one(service))
-            connection.sendall(head)
-            refused = receive(connection)
-            assert (refused.status, refused.content["code"]) == (503, "overloaded")
-            connection.sendall(body + request("GET", "/v1/tasks"))
-            assert receive(connection).status == 200
-        rejected = '{outcome="rejected",task="unknown"}'
-        assert service.metric(f"kosmos2_requests_total{rejected}") == 1
+    num_rejected = num_ended(one_slot, "rejected", "unknown")
+    with ThreadPoolExecutor(1) as pool, connected(one_slot.url) as connection:
+        pool.submit(ask, one_slot.url, **LONG)
+        assert eventually(lambda: is_running_one(one_slot))
+        connection.sendall(head)
+        refused = receive(connection)
+        assert (refused.status, refused.content["code"]) == (503, "overloaded")
+        connection.sendall(body + request("GET", "/v1/tasks"))
+        assert receive(connection).status == 200
+    assert num_ended(one_slot, "rejected", "unknown") == num_rejected + 1
+
+
+def test_a_killed_http_process_is_replaced(one_slot: RunningService) -> None:
+    """Its requests leave the engine, its permits are freed."""
+    connection = httpx.Client()
+    thread = threading.Thread(target=_ignore_the_answer, args=(connection, one_slot.url))
+    thread.start()
+    assert eventually(lambda: is_running_one(one_slot))
+    one_slot.child(HTTP).kill()
+    thread.join()
+    connection.close()
+    assert eventually(lambda: _is_served(one_slot.url))
 
 
 def test_the_places_are_the_services_whatever_the_number_of_its_http_processes(
@@ -81,19 +104,6 @@ def test_a_request_whose_time_is_over_is_told(tireless: Path) -> None:
         response = ask(service.url, **LONG)
         assert response.status_code == 504
         assert response.json()["code"] == "deadline_exceeded"
-
-
-def test_when_an_http_process_is_killed_another_takes_its_place(tireless: Path) -> None:
-    """Its requests leave the engine, its permits come back."""
-    with running_service(model=tireless, slots=1, max_waiting=0) as service:
-        connection = httpx.Client()
-        thread = threading.Thread(target=_ignore_the_answer, args=(connection, service.url))
-        thread.start()
-        assert eventually(lambda: is_running_one(service))
-        child_of(service, "app.http.process").kill()
-        thread.join()
-        connection.close()
-        assert eventually(lambda: _is_served(service.url))
 
 
 def _ignore_the_answer(connection: httpx.Client, url: str) -> None:

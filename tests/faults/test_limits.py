@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 import psutil
 
-from harness.asking import ask, child_of, same
+from harness.answers import are_same
+from harness.fault_requests import ask
 from harness.faulty_engine import LARGE, TOO_LARGE
-from harness.service import running_service
+from harness.processes import FAULTY_ENGINE, HTTP
+from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
-FAULTY = "harness.faulty_service"
 ROOM_BYTES = 3 * 2**29  # for one large row, not for two
 FIELDS: dict[str, object] = {"max_new_tokens": 20}
 NUM_REQUESTS = 6
@@ -22,35 +23,37 @@ NUM_REQUESTS = 6
 def test_a_batch_too_large_for_the_memory_becomes_smaller_ones(tireless: Path) -> None:
     """The system's own limit, so the allocator's own error; what fits alone is answered."""
     with (
-        running_service(FAULTY, model=tireless, deadline_s=900) as service,
+        running_service(
+            "harness.service_around", FAULTY_ENGINE, model=tireless, deadline_s=900
+        ) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = same(ask(service.url, **FIELDS).json())
-        engine = child_of(service, "harness.faulty_engine")
+        undisturbed = ask(service.url, **FIELDS).json()
+        engine = service.child(FAULTY_ENGINE)
         limit = engine.memory_info().vms + ROOM_BYTES
         engine.rlimit(psutil.RLIMIT_AS, (limit, limit))
         large = [pool.submit(ask, service.url, **FIELDS, seed=LARGE) for _ in range(NUM_REQUESTS)]
         too_large = pool.submit(ask, service.url, **FIELDS, seed=TOO_LARGE)
-        assert [same(future.result().json()) for future in large] == [undisturbed] * NUM_REQUESTS
+        assert are_same([future.result().json() for future in large], [undisturbed] * NUM_REQUESTS)
         assert too_large.result().json()["code"] == "engine_failure"
         assert any("allocate memory" in line for line in service.log)
         assert service.metric("kosmos2_engine_restarts_total") == 0
 
 
-def test_without_descriptors_clients_wait_or_are_sent_away(tireless: Path) -> None:
+def test_without_descriptors_clients_wait_or_are_rejected(service: RunningService) -> None:
     """And when there are some again, the same process serves."""
-    with running_service(model=tireless) as service, ExitStack() as connections:
-        http = child_of(service, "app.http.process")
-        limits = http.rlimit(psutil.RLIMIT_NOFILE)
-        http.rlimit(psutil.RLIMIT_NOFILE, (http.num_fds() + 4, limits[1]))
-        url = httpx.URL(service.url)
+    http = service.child(HTTP)
+    limits = http.rlimit(psutil.RLIMIT_NOFILE)
+    http.rlimit(psutil.RLIMIT_NOFILE, (http.num_fds() + 4, limits[1]))
+    url = httpx.URL(service.url)
+    with ExitStack() as connections:
         for _ in range(30):
             address = url.host, url.port or 80
             connections.enter_context(socket.create_connection(address))
         assert eventually(lambda: http.num_fds() >= http.rlimit(psutil.RLIMIT_NOFILE)[0])
-        connections.close()
-        assert eventually(lambda: is_served(service.url))
-        assert http.is_running()
+    assert eventually(lambda: is_served(service.url))
+    assert http.is_running()
+    http.rlimit(psutil.RLIMIT_NOFILE, limits)
 
 
 def is_served(url: str) -> bool:

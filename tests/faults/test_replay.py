@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import psutil
-
-from harness.asking import ask, engine_of, same, streaming
+from harness.answers import are_same
 from harness.events import text_of
+from harness.fault_requests import ask, streaming
+from harness.processes import ENGINE, find_process
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
@@ -19,31 +19,37 @@ GREEDY = {"max_new_tokens": 300}
 SAMPLED = GREEDY | {"temperature": 0.8, "top_k": 4, "seed": 7}
 WITHOUT_BAN = GREEDY | {"temperature": 1, "top_k": 3, "no_repeat_ngram_size": 0, "seed": 8}
 REQUESTS = (GREEDY, SAMPLED, WITHOUT_BAN)
+REPLAYED, RESTARTS = "kosmos2_requests_replayed_total", "kosmos2_engine_restarts_total"
 
 
 def num_running(service: RunningService) -> float:
     return service.metric("kosmos2_num_requests_running")
 
 
-def is_at_work(service: RunningService, num_engines: int) -> bool:
-    """Whether the last of so many engines runs several requests."""
-    num_ready = sum('"engine ready"' in line for line in service.log)
-    return num_ready == num_engines and num_running(service) > 1
+def num_engines_ready(service: RunningService, num_lines: int) -> int:
+    """How many engines have become ready since the log had so many lines."""
+    return sum('"engine ready"' in line for line in service.log[num_lines:])
 
 
-def test_streams_go_on_token_by_token_when_the_engine_is_killed(tireless: Path) -> None:
+def is_at_work(service: RunningService, num_lines: int, num_started: int) -> bool:
+    """Whether so many engines have become ready, and the last one runs several requests."""
+    return num_engines_ready(service, num_lines) == num_started and num_running(service) > 1
+
+
+def test_streams_go_on_token_by_token_when_the_engine_is_killed(service: RunningService) -> None:
     """Greedy and sampled: no token comes twice, none is left out, none is another."""
-    with running_service(model=tireless, deadline_s=900) as service, ExitStack() as stack:
+    num_replayed, num_restarts = service.metric(REPLAYED), service.metric(RESTARTS)
+    with ExitStack() as stack:
         undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS]
         streams = [stack.enter_context(streaming(service.url, **fields)) for fields in REQUESTS]
-        engine_of(service).kill()
+        service.engine.kill()
         for events, expected in zip(streams, undisturbed, strict=True):
             *begun, done = events
             assert done.name == "done", done
-            assert same(done.data) == same(expected)
+            assert are_same(done.data, expected)
             assert text_of(begun) == expected["answer"]
-        assert service.metric("kosmos2_requests_replayed_total") == len(REQUESTS)
-        assert service.metric("kosmos2_engine_restarts_total") == 1
+    assert service.metric(REPLAYED) - num_replayed == len(REQUESTS)
+    assert service.metric(RESTARTS) - num_restarts == 1
 
 
 def test_requests_that_wait_and_those_that_come_meanwhile_are_served(tireless: Path) -> None:
@@ -52,53 +58,52 @@ def test_requests_that_wait_and_those_that_come_meanwhile_are_served(tireless: P
         running_service(model=tireless, deadline_s=900, slots=1) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = same(ask(service.url, **SAMPLED).json())
+        undisturbed = ask(service.url, **SAMPLED).json()
         before = [pool.submit(ask, service.url, **SAMPLED) for _ in range(3)]
         assert eventually(lambda: service.metric("kosmos2_num_requests_waiting") == 2)
-        engine = engine_of(service)
+        engine = service.engine
         engine.kill()
         engine.wait()
         meanwhile = [pool.submit(ask, service.url, **SAMPLED)]
-        answers = [same(future.result().json()) for future in (*before, *meanwhile)]
-        assert answers == [undisturbed] * 4
+        answers = [future.result().json() for future in (*before, *meanwhile)]
+        assert are_same(answers, [undisturbed] * 4)
 
 
-def test_the_engine_may_die_again_and_again(tireless: Path) -> None:
-    """As long as a request does not run alone in it, deaths are not laid at its door."""
-    with running_service(model=tireless, deadline_s=900) as service, ThreadPoolExecutor() as pool:
-        undisturbed = [same(ask(service.url, **fields).json()) for fields in REQUESTS * 3]
+def test_the_engine_may_die_again_and_again(service: RunningService) -> None:
+    """A request is only suspected of a death when it ran alone."""
+    num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
+    with ThreadPoolExecutor() as pool:
+        undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS] * 3
         asked = [pool.submit(ask, service.url, **fields) for fields in REQUESTS * 3]
-        for num_engines in (1, 2):
-            assert eventually(partial(is_at_work, service, num_engines))
-            engine_of(service).kill()
-        assert [same(future.result().json()) for future in asked] == undisturbed
-        assert service.metric("kosmos2_engine_restarts_total") == 2
+        for num_started in (0, 1):
+            assert eventually(partial(is_at_work, service, num_lines, num_started))
+            service.engine.kill()
+        assert are_same([future.result().json() for future in asked], undisturbed)
+    assert service.metric(RESTARTS) - num_restarts == 2
 
 
-def test_an_engine_that_dies_while_it_loads_is_followed_by_another(tireless: Path) -> None:
-    """It had no request yet, so none is suspected for it."""
-    with (
-        running_service(model=tireless, deadline_s=900) as service,
-        ThreadPoolExecutor() as pool,
-    ):
-        undisturbed = same(ask(service.url, **GREEDY).json())
+def test_an_engine_that_dies_while_it_loads_is_followed_by_another(
+    service: RunningService,
+) -> None:
+    """It had no request yet, so none is suspected."""
+    num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
+    with ThreadPoolExecutor() as pool:
+        undisturbed = ask(service.url, **GREEDY).json()
         waiting = pool.submit(ask, service.url, **GREEDY)
         assert eventually(lambda: num_running(service) == 1)
-        first = engine_of(service)
+        first = service.engine
         first.kill()
         assert eventually(lambda: has_other_engine(service, first.pid))
-        engine_of(service).kill()
-        assert same(waiting.result().json()) == undisturbed
-        assert sum('"engine ready"' in line for line in service.log) == 2
-        assert service.metric("kosmos2_engine_restarts_total") == 2
+        service.engine.kill()
+        assert are_same(waiting.result().json(), undisturbed)
+    assert num_engines_ready(service, num_lines) == 1
+    assert service.metric(RESTARTS) - num_restarts == 2
 
 
 def has_other_engine(service: RunningService, pid: int) -> bool:
     """Whether an engine of another process id runs."""
-    try:
-        return engine_of(service).pid != pid
-    except (StopIteration, psutil.NoSuchProcess):
-        return False
+    engine = find_process(service.process.pid, ENGINE)
+    return engine is not None and engine.pid != pid
 
 
 def test_all_http_processes_ask_the_next_engine(tireless: Path) -> None:
@@ -107,11 +112,11 @@ def test_all_http_processes_ask_the_next_engine(tireless: Path) -> None:
         running_service(model=tireless, deadline_s=900, http_workers=2) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = same(ask(service.url, **GREEDY).json())
+        undisturbed = ask(service.url, **GREEDY).json()
         asked = [pool.submit(ask, service.url, **GREEDY) for _ in range(8)]
         assert eventually(lambda: num_running(service) > 1)
-        engine_of(service).kill()
-        assert [same(future.result().json()) for future in asked] == [undisturbed] * 8
+        service.engine.kill()
+        assert are_same([future.result().json() for future in asked], [undisturbed] * 8)
 
 
 def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
@@ -120,11 +125,11 @@ def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
         running_service(model=tireless, deadline_s=900, grace_period_s=200) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = same(ask(service.url, **GREEDY).json())
+        undisturbed = ask(service.url, **GREEDY).json()
         waiting = pool.submit(ask, service.url, **GREEDY)
         assert eventually(lambda: num_running(service) == 1)
         service.process.send_signal(signal.SIGTERM)
-        engine_of(service).kill()
-        assert same(waiting.result().json()) == undisturbed
+        service.engine.kill()
+        assert are_same(waiting.result().json(), undisturbed)
         service.process.communicate(timeout=60)
         assert service.process.returncode == 0

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from harness.asking import PICTURE, ask
+from harness.fault_requests import PICTURE, ask
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 

@@ -1,36 +1,36 @@
-"""An engine that neither works nor ends is ended."""
+"""The supervisor kills an engine that hangs, and starts another."""
 
 import signal
-from pathlib import Path
 
 import httpx
 
-from harness.asking import ask, child_of, same, streaming
-from harness.service import running_service
+from harness.answers import are_same
+from harness.fault_requests import ask, streaming
+from harness.processes import FAULTY_ENGINE
+from harness.service import RunningService
 from harness.waiting import eventually
 
-FAULTY = "harness.faulty_service"
 FIELDS: dict[str, object] = {"max_new_tokens": 300}
+RESTARTS = "kosmos2_engine_restarts_total"
 
 
-def test_an_engine_that_stands_still_is_killed_and_its_streams_go_on(tireless: Path) -> None:
+def test_a_hung_engine_is_killed_and_its_streams_go_on(faulty_service: RunningService) -> None:
     """Stopped from outside, as a debugger or a driver might."""
-    with running_service(FAULTY, model=tireless, deadline_s=900) as service:
-        undisturbed = same(ask(service.url, **FIELDS).json())
-        with streaming(service.url, **FIELDS) as events:
-            engine = child_of(service, "harness.faulty_engine")
-            engine.send_signal(signal.SIGSTOP)
-            *_, done = events
-        assert same(done.data) == undisturbed
-        assert service.metric("kosmos2_engine_restarts_total") == 1
-        assert not engine.is_running()
-
-
-def test_an_engine_that_stands_still_at_rest_is_found_too(tireless: Path) -> None:
-    """It stamps the page while it waits for work, so the next request does not pay for it."""
-    with running_service(FAULTY, model=tireless) as service:
-        engine = child_of(service, "harness.faulty_engine")
+    undisturbed = ask(faulty_service.url, **FIELDS).json()
+    num_restarts = faulty_service.metric(RESTARTS)
+    with streaming(faulty_service.url, **FIELDS) as events:
+        engine = faulty_service.child(FAULTY_ENGINE)
         engine.send_signal(signal.SIGSTOP)
-        engine.wait(timeout=60)
-        assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 200)
-        assert ask(service.url).status_code == 200
+        *_, done = events
+    assert are_same(done.data, undisturbed)
+    assert faulty_service.metric(RESTARTS) == num_restarts + 1
+    assert not engine.is_running()
+
+
+def test_an_engine_that_hangs_while_idle_is_killed(faulty_service: RunningService) -> None:
+    """It stamps the shared state while it waits for work, so the next request finds a new one."""
+    engine = faulty_service.child(FAULTY_ENGINE)
+    engine.send_signal(signal.SIGSTOP)
+    engine.wait(timeout=60)
+    assert eventually(lambda: httpx.get(f"{faulty_service.url}/readyz").status_code == 200)
+    assert ask(faulty_service.url).status_code == 200

@@ -1,21 +1,12 @@
 """Damaged pictures and damaged requests, sent to a running service: it answers all, and lives."""
 
-from collections.abc import Iterator
-
 import httpx
-import pytest
 
 from harness.formats import ALL_FILES
-from harness.service import RunningService, running_service
-from reliability.fuzz import SETTINGS, post_mutants, processes_of, send_damaged_requests
+from harness.service import RunningService
+from reliability.fuzz import post_mutants, processes_of, send_damaged_requests
 
 COUNT = 10  # of each kind, anywhere and in the body
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[RunningService]:
-    with running_service(**SETTINGS) as running:
-        yield running
 
 
 def test_every_damaged_picture_is_answered(service: RunningService) -> None:

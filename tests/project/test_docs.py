@@ -4,7 +4,6 @@ import doctest
 import json
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,6 +16,7 @@ from typer.main import get_command
 from app.commands.cli import cli
 from app.grounding.tasks import TASKS, Use
 from app.settings import Settings
+from harness.requirements import require_programs
 from harness.service import running_service
 
 ROOT = Path(__file__).parents[2]
@@ -154,8 +154,7 @@ def test_the_tasks_in_the_readme_are_those_there_are() -> None:
 @pytest.fixture(scope="module")
 def real_answer() -> dict[str, Any]:
     """What a service answers to the README's curl."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    require_programs("curl")
     curl, _ = readme_request()
     with running_service() as service:
         command = shlex.split(curl.replace("http://127.0.0.1:8000", service.url))
@@ -170,11 +169,13 @@ def readme_request() -> tuple[str, dict[str, Any]]:
     return request[0], json.loads(request[1])
 
 
+@pytest.mark.processes
 def test_the_answer_in_the_readme_has_the_form_of_a_real_one(real_answer: dict[str, Any]) -> None:
     """Strangers write their programs after it."""
     assert structure(readme_request()[1]) == structure(real_answer)
 
 
+@pytest.mark.processes
 def test_the_answer_in_the_readme_says_what_a_real_one_says(real_answer: dict[str, Any]) -> None:
     """Another embedded checkpoint says something else; then the README has to say it too."""
     _, told = readme_request()

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from harness.pictures import picture_file
+from harness.processes import HTTP
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from reliability.attempts import Attempt
@@ -15,8 +16,10 @@ from reliability.client import ChaosClient
 from reliability.faults import Fault, Target, kill_http
 from reliability.ledger import Fate, Ledger
 from reliability.plan import ChaosPlan
-from reliability.processes import HTTP, ServiceProcesses
+from reliability.processes import ServiceProcesses
 from reliability.questions import Question
+
+pytestmark = pytest.mark.processes
 
 LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400})
 

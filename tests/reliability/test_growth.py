@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from reliability.goals import MAX_MEMORY_CHANGE, SETTLED_AFTER_S
 from reliability.growth import Row, growth_of
 from reliability.processes import Usage
 
-SETTLED_AFTER_S = 300.0
 MEGABYTE = 10**6
+LEAK = MAX_MEMORY_CHANGE + 0.01
 
 
 def rows_of(
@@ -45,8 +46,11 @@ CASES = {
     "caches that fill up until minute 5": (rows_of(lambda t: min(t, 300) / 300, few), []),
     "a picture opened now and then": (rows_of(lambda t: 1 + 0.2 * (t % 60 == 0), few), []),
     "clients that come and go": (rows_of(steady, lambda t: 40 + int(t) % 35), []),
-    "a leak of 4 %": (rows_of(lambda t: 1 + 0.04 * t / 1500, few), ["resident memory moved"]),
-    "a leap that stays": (rows_of(lambda t: 1 + 0.04 * (t > 900), few), ["resident memory moved"]),
+    "a leak": (rows_of(lambda t: 1 + LEAK * t / 1500, few), ["resident memory moved"]),
+    "a leap that stays": (
+        rows_of(lambda t: 1 + LEAK * (t > 900), few),
+        ["resident memory moved"],
+    ),
     "memory that shrinks": (rows_of(lambda t: 1 - 0.1 * (t > 900), few), ["resident memory moved"]),
     "descriptors that stay": (rows_of(steady, lambda t: 40 + int(t) // 100), ["more descriptors"]),
     "threads that stay": (rows_of(steady, few, threads=1), ["more threads"]),

@@ -1,7 +1,6 @@
 """The examples of the documentation do what they say, against a running service."""
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
+from harness.requirements import require_programs
 from harness.service import RunningService
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -50,10 +50,10 @@ def test_boxes_become_detections(service: RunningService) -> None:
     assert (detections.confidence > 0).all()
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not on this machine")
 def test_the_javascript_example_prints_what_the_python_example_prints(
     service: RunningService,
 ) -> None:
+    require_programs("node")
     printed = run("node", str(EXAMPLES / "ground.mjs"), service.url, str(EXAMPLE_SCENE))
     example = load_python_example()
     caption = example.ground(service.url, EXAMPLE_SCENE, task="brief_caption")

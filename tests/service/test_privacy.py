@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from harness.faulty_engine import DIE, RAISE
 from harness.formats import file_of
+from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from harness.wire import connected, receive, request
@@ -65,7 +66,8 @@ HEADERS = {
 def service(tireless: Path) -> Iterator[RunningService]:
     """At the level that tells most, with an engine that fails where it is asked to."""
     with running_service(
-        "harness.faulty_service",
+        "harness.service_around",
+        FAULTY_ENGINE,
         model=tireless,
         log_level="debug",
         api_keys=f"{KEY}, busy-{KEY}",

@@ -5,7 +5,6 @@ import io
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from app.contract.examples import EXAMPLE_SCENE
 from app.contract.response_models import EntityEvent, TokenEvent
 from app.grounding.tasks import TASKS
 from harness.events import Event, events_of, text_of
+from harness.requirements import require_programs
 from harness.service import RunningService
 from tests.service.test_ground import FIELDS, PICTURE
 from training.scenes import draw_scene
@@ -215,9 +215,7 @@ def test_the_python_example_prints_the_answer(service: RunningService, tmp_path:
 
 
 def test_the_javascript_example_prints_the_answer(service: RunningService, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node is not installed")
+    require_programs("node")
     example = tmp_path / "example.mjs"
     given = f"""
         import {{ readFileSync }} from "node:fs";
@@ -225,7 +223,7 @@ def test_the_javascript_example_prints_the_answer(service: RunningService, tmp_p
         const picture = new Blob([readFileSync({json.dumps(str(EXAMPLE_SCENE))})]);
     """
     example.write_text(given + example_of("js"))
-    assert re.search(r"^\[ \[ [\d., ]+ \] \]$", printed_by(node, str(example)), re.MULTILINE)
+    assert re.search(r"^\[ \[ [\d., ]+ \] \]$", printed_by("node", str(example)), re.MULTILINE)
 
 
 @pytest.mark.large

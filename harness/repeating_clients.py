@@ -1,4 +1,4 @@
-"""Clients that ask a service one request after the other, and count how they were answered."""
+"""Clients that send a service one request after the other, and count the answers by status."""
 
 import threading
 from collections import Counter
@@ -19,7 +19,7 @@ def caption(client: httpx.Client) -> httpx.Response:
     return client.post("/v1/ground", files={"image": SCENE}, data=data)
 
 
-class Clients:
+class RepeatingClients:
     """Some clients, each of which waits for its answer before it asks again.
 
     Args:

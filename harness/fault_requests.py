@@ -1,15 +1,12 @@
-"""Requests to a running service that tests of faults make, and what must be equal in answers."""
+"""Requests that tests of faults send to a running service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
-import psutil
 
 from harness.events import Event, events_of
 from harness.pictures import picture_file
-from harness.service import RunningService
 
 PICTURE = picture_file()
 TIMEOUT_S = 300
@@ -41,27 +38,3 @@ def _chain(first: Event, others: Iterator[Event]) -> Iterator[Event]:
 
 def _texts(fields: dict[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in fields.items()}
-
-
-def same(answer: dict[str, Any]) -> dict[str, Any]:
-    """What of an answer depends on its request alone, without rounding: no times, no scores."""
-    kept = {name: value for name, value in answer.items() if name not in {"id", "timings"}}
-    kept["usage"] = {**kept["usage"], "cached_tokens": None}
-    kept["entities"] = [_without_scores(entity) for entity in answer["entities"]]
-    return kept
-
-
-def _without_scores(entity: dict[str, Any]) -> dict[str, Any]:
-    boxes = [{**box, "score": box["score"] is not None} for box in entity["boxes"]]
-    return {**entity, "boxes": boxes}
-
-
-def child_of(service: RunningService, module: str) -> psutil.Process:
-    """The process of a service that runs a module."""
-    children = psutil.Process(service.process.pid).children()
-    return next(child for child in children if module in child.cmdline())
-
-
-def engine_of(service: RunningService) -> psutil.Process:
-    """The engine's process."""
-    return child_of(service, "app.engine.process")

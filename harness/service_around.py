@@ -1,6 +1,6 @@
-"""`kosmos2 serve` with an engine that has faults, which nothing in `app` can start.
+"""`kosmos2 serve` around another engine module, which nothing in `app` can start.
 
-    python -m harness.faulty_service
+    python -m harness.service_around ENGINE_MODULE
 
 The settings are those of the environment.
 """
@@ -18,9 +18,9 @@ from app.telemetry.logs import configure_logs
 
 def main() -> None:
     """Serve until a signal."""
-    settings = Settings()
+    settings, engine_module = Settings(), sys.argv[1]
     listener = listen(settings.host, settings.port)
-    checkpoint = open_checkpoint(settings.model)
+    checkpoint = open_checkpoint(settings.model, settings.revision)
     configure_logs(settings.log_level, "supervisor")
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
     ready = Ready(url, ops_url=None, example=f"curl {url}/readyz")
@@ -30,8 +30,7 @@ def main() -> None:
             Supervisor,  # counts, so the run directory has to be there
         )
 
-        engine = "harness.faulty_engine"
-        supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module=engine)
+        supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module)
         return await supervisor.run(lambda: ready.print_to(sys.stdout))
 
     with RunDirectory.create(settings, checkpoint) as run_directory:

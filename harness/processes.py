@@ -1,0 +1,23 @@
+"""Finds the processes of a running service, seen from outside, by the module that they run."""
+
+from collections.abc import Iterator
+
+import psutil
+
+ENGINE, HTTP, PICTURE = "app.engine.process", "app.http.process", "app.pictures.workers.process"
+FAULTY_ENGINE = "harness.faulty_engine"
+
+
+def find_processes(supervisor_pid: int, *modules: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Yield each process below a supervisor that runs one of the modules, with that module."""
+    for process in psutil.Process(supervisor_pid).children(recursive=True):
+        try:
+            command = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue  # it has ended meanwhile
+        yield from ((process, module) for module in modules if module in command)
+
+
+def find_process(supervisor_pid: int, module: str) -> psutil.Process | None:
+    """Return a process below a supervisor that runs a module, or `None`."""
+    return next((process for process, _ in find_processes(supervisor_pid, module)), None)

@@ -1,0 +1,26 @@
+"""Services that several tests of faults share; counters are compared with their values before."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.processes import FAULTY_ENGINE
+from harness.service import RunningService, running_service
+
+UNHURRIED_S = 900
+
+
+@pytest.fixture(scope="package")
+def service(tireless: Path) -> Iterator[RunningService]:
+    """A service whose requests outlast restarts of its engine."""
+    with running_service(model=tireless, deadline_s=UNHURRIED_S) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def faulty_service(tireless: Path) -> Iterator[RunningService]:
+    """A service whose engine fails on request; see `harness.faulty_engine`."""
+    program = ("harness.service_around", FAULTY_ENGINE)
+    with running_service(*program, model=tireless, deadline_s=UNHURRIED_S) as running:
+        yield running
