@@ -16,7 +16,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-large fuzz check format demo-model eval bench chaos overload soak \
+.PHONY: help run demo test test-fast test-clients test-large fuzz check format demo-model eval bench chaos overload soak \
 	keys reliability image-check dashboard audit sbom openapi errors hooks clean
 
 help: ## List the targets
@@ -32,16 +32,26 @@ run: $(INSTALLED) ## Serve on 127.0.0.1:8000 (PORT=, MODEL=, REVISION=)
 demo: $(INSTALLED) ## Serve, send a scene through every task, print the answers, stop
 	@$(BIN)/kosmos2 demo
 
-test: $(INSTALLED) ## Run the tests that take seconds
-	@$(BIN)/pytest -m "not large and not weights"
+# tests/clients has targets of its own: its tests need browsers and other languages.
+PYTEST := $(BIN)/pytest --ignore=tests/clients
+
+test: $(INSTALLED) ## Run all tests but the large ones; takes a quarter of an hour at most
+	@$(PYTEST) -m "not large and not weights"
+
+test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
+	@$(PYTEST) -m "not large and not weights and not processes"
+
+# pytest exits with 5 when it collects no test.
+test-clients: $(INSTALLED) ## Run the tests with foreign clients: browsers, other languages
+	@$(BIN)/pytest tests/clients || { code=$$?; [ $$code = 5 ] && echo "no tests yet" || exit $$code; }
 
 test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the published weights
-	@$(BIN)/pytest -m "large or weights"
+	@$(PYTEST) -m "large or weights"
 
 fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
 	@$(BIN)/python -m reliability.fuzz --out results/reliability
 
-check: $(INSTALLED) ## Check format, lint, types, architecture and tests, as .ci/run does
+check: $(INSTALLED) ## Check format, lint, imports and types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports

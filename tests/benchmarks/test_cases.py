@@ -15,6 +15,7 @@ CHOSEN = [*QUICK, *(pytest.param(case, marks=pytest.mark.large) for case in LARG
 
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
+@pytest.mark.processes
 def test_a_case_leaves_a_line_a_table_and_a_plot(case: Case, tmp_path: Path) -> None:
     """The figures of so short a run mean nothing; that there are some is what counts."""
     result = run(case, is_quick=True, folder=tmp_path)

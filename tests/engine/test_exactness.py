@@ -18,6 +18,8 @@ from harness.reference import Reference
 from harness.requests import random_requests
 from harness.scenes import scene_pixels
 
+pytestmark = pytest.mark.processes
+
 CONCURRENCIES = (1, 8, 32)
 
 

@@ -342,6 +342,7 @@ def test_threads_can_share_one_tokenizer(tokenizer: Kosmos2Tokenizer) -> None:
     assert together == [encode_and_decode(prompt) for prompt in prompts]
 
 
+@pytest.mark.processes
 def test_using_the_tokenizer_imports_neither_torch_nor_transformers(directory: Path) -> None:
     """An HTTP process holds neither its memory nor its threads."""
     script = (

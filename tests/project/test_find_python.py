@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "find-python"
 # What stands in for an interpreter is asked two things: its version, and whether it has venv.

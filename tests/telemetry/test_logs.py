@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 PROGRAM = """
 import asyncio, logging, sys
 from app.telemetry.logs import configure_logs, get_logger, log_unforeseen

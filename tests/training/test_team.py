@@ -2,6 +2,7 @@
 
 import multiprocessing
 
+import pytest
 import torch
 from torch import nn
 
@@ -25,6 +26,7 @@ def average_in_a_team(rank, directory):
     team.leave()
 
 
+@pytest.mark.processes
 def test_gradients_are_averaged(tmp_path):
     """Else two processes would drift apart."""
     context = multiprocessing.get_context("spawn")

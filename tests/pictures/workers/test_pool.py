@@ -28,6 +28,8 @@ from harness.mutants import mutants
 from harness.pictures import picture_file
 from harness.waiting import eventually
 
+pytestmark = pytest.mark.processes
+
 PICTURE = picture_file()
 ENDLESS = jpeg_of_many_scans(2000, 200_000)
 MARK = Mark("a disc", ((40.0, 30.0, 160.0, 120.0),), (0.5,))
