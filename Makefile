@@ -20,7 +20,7 @@ MAKEFLAGS += --no-print-directory
 	keys reliability image-check dashboard audit sbom openapi errors hooks clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables:  PORT=8000  MODEL=directory or hub id  REVISION=of a hub id"
 	@echo "            PYTHON=the interpreter that makes .venv  TORCH_INDEX_URL=another index for torch"
