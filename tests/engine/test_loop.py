@@ -19,14 +19,14 @@ from app.ipc.engine_messages import (
 )
 from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
-from harness.engine_bench import (
+from harness.engine_rig import (
     EPOCH,
     NUM_SLOTS,
-    Bench,
+    EngineRig,
     HandClock,
     UnreliableRunner,
     build_unreliable_runner,
-    open_bench,
+    open_rig,
 )
 
 
@@ -40,183 +40,183 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> UnreliableRunner:
 
 
 @pytest.fixture
-def bench(runner: UnreliableRunner, tmp_path: Path) -> Iterator[Bench]:
+def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
     runner.poisoned_keys, runner.max_batch_size = frozenset(), NUM_SLOTS
-    with open_bench(runner, tmp_path) as opened:
+    with open_rig(runner, tmp_path) as opened:
         yield opened
 
 
-def test_a_request_gets_its_first_two_tokens_from_its_first_step(bench: Bench) -> None:
+def test_a_request_gets_its_first_two_tokens_from_its_first_step(rig: EngineRig) -> None:
     """Prefill gives one, and the decode pass of the same step another."""
-    bench.ask(7)
-    bench.engine.step()
-    (message,) = bench.answers(1)
+    rig.ask(7)
+    rig.engine.step()
+    (message,) = rig.answers(1)
     assert isinstance(message, NewTokens)
     assert [token.key for token in message.tokens] == [7, 7]
     assert all(token.log_probability <= 0 for token in message.tokens)
 
 
-def test_the_last_token_says_why_it_is_the_last(bench: Bench) -> None:
-    bench.ask(7, max_new_tokens=3)
-    bench.engine.step()
-    bench.engine.step()
-    tokens = [token for message in bench.answers(2) for token in message.tokens]
+def test_the_last_token_says_why_it_is_the_last(rig: EngineRig) -> None:
+    rig.ask(7, max_new_tokens=3)
+    rig.engine.step()
+    rig.engine.step()
+    tokens = [token for message in rig.answers(2) for token in message.tokens]
     assert [token.finish_reason for token in tokens] == [None, None, "length"]
-    assert bench.scheduler.slots.num_free == NUM_SLOTS
+    assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_client_that_leaves_frees_its_slot_by_the_next_step(bench: Bench) -> None:
+def test_a_client_that_leaves_frees_its_slot_by_the_next_step(rig: EngineRig) -> None:
     """Invariant 5: what was cancelled holds nothing when the step begins."""
-    bench.ask(7)
-    bench.engine.step()
-    assert bench.scheduler.slots.num_free == NUM_SLOTS - 1
-    bench.send(encode(Cancel(EPOCH, 7)))
-    assert bench.scheduler.slots.num_free == NUM_SLOTS
-    bench.answers(1)
-    bench.engine.step()
-    assert bench.is_silent()
+    rig.ask(7)
+    rig.engine.step()
+    assert rig.scheduler.slots.num_free == NUM_SLOTS - 1
+    rig.send(encode(Cancel(EPOCH, 7)))
+    assert rig.scheduler.slots.num_free == NUM_SLOTS
+    rig.answers(1)
+    rig.engine.step()
+    assert rig.is_silent()
 
 
-def test_an_expired_request_is_told_and_leaves_by_the_next_step(bench: Bench) -> None:
-    bench.ask(7, deadline=bench.clock.now + 5)
-    bench.engine.step()
-    bench.answers(1)
-    bench.clock.now += 5
-    bench.engine.step()
-    assert bench.answers(1) == [Failure(EPOCH, 7, "deadline")]
-    assert bench.scheduler.slots.num_free == NUM_SLOTS
+def test_an_expired_request_is_told_and_leaves_by_the_next_step(rig: EngineRig) -> None:
+    rig.ask(7, deadline=rig.clock.now + 5)
+    rig.engine.step()
+    rig.answers(1)
+    rig.clock.now += 5
+    rig.engine.step()
+    assert rig.answers(1) == [Failure(EPOCH, 7, "deadline")]
+    assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_full_queue_says_so_at_once(bench: Bench) -> None:
+def test_a_full_queue_says_so_at_once(rig: EngineRig) -> None:
     """Two slots and one waiting place."""
     for key in range(4):
-        bench.ask(key)
-    assert bench.answers(1) == [Failure(EPOCH, 3, "overloaded")]
+        rig.ask(key)
+    assert rig.answers(1) == [Failure(EPOCH, 3, "overloaded")]
 
 
-def test_a_message_of_an_older_epoch_is_dropped(bench: Bench) -> None:
+def test_a_message_of_an_older_epoch_is_dropped(rig: EngineRig) -> None:
     """It was meant for an engine that is gone, and its sender has been told."""
-    bench.ask(7, epoch=EPOCH - 1)
-    assert bench.scheduler.is_idle
-    assert bench.is_silent()
+    rig.ask(7, epoch=EPOCH - 1)
+    assert rig.scheduler.is_idle
+    assert rig.is_silent()
 
 
 @pytest.mark.parametrize(
     "frames", [(b"nonsense",), (b"",), (msgspec.msgpack.encode(["generate"]),)]
 )
-def test_what_is_no_message_is_dropped(bench: Bench, frames: tuple[bytes, ...]) -> None:
-    bench.send(*frames)
-    assert bench.scheduler.is_idle
+def test_what_is_no_message_is_dropped(rig: EngineRig, frames: tuple[bytes, ...]) -> None:
+    rig.send(*frames)
+    assert rig.scheduler.is_idle
 
 
-def test_a_request_without_its_picture_fails_itself_only(bench: Bench) -> None:
+def test_a_request_without_its_picture_fails_itself_only(rig: EngineRig) -> None:
     """Invariant 4."""
-    bench.ask(6)
-    request = Generate(EPOCH, 7, bench.prompt.token_ids, b"", SamplingParameters(), 1e9)
-    bench.send(encode(request), b"too short")
-    bench.engine.step()
-    failed, tokens = bench.answers(2)
+    rig.ask(6)
+    request = Generate(EPOCH, 7, rig.prompt.token_ids, b"", SamplingParameters(), 1e9)
+    rig.send(encode(request), b"too short")
+    rig.engine.step()
+    failed, tokens = rig.answers(2)
     assert failed == Failure(EPOCH, 7, "engine_failure")
     assert isinstance(tokens, NewTokens)
     assert {token.key for token in tokens.tokens} == {6}
 
 
-def test_a_request_longer_than_a_slot_is_refused(bench: Bench) -> None:
-    bench.ask(7, max_new_tokens=1000)
-    assert bench.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
+def test_a_request_longer_than_a_slot_is_refused(rig: EngineRig) -> None:
+    rig.ask(7, max_new_tokens=1000)
+    assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
 
 
-def test_a_request_that_fails_a_pass_fails_itself_only(bench: Bench) -> None:
+def test_a_request_that_fails_a_pass_fails_itself_only(rig: EngineRig) -> None:
     """Invariant 4: those that were in the pass with it go on, token for token as without it."""
-    undisturbed = bench.tokens_of(1)
-    bench.runner.poisoned_keys = frozenset({2})
+    undisturbed = rig.tokens_of(1)
+    rig.runner.poisoned_keys = frozenset({2})
     for key in (1, 2, 3):
-        bench.ask(key, max_new_tokens=9)
-    tokens, failed = bench.run_until_idle()
+        rig.ask(key, max_new_tokens=9)
+    tokens, failed = rig.run_until_idle()
     assert failed == [Failure(EPOCH, 2, "engine_failure")]
     assert tokens.pop(2) == undisturbed[:2]
     assert tokens == {1: undisturbed, 3: undisturbed}
 
 
-def test_where_memory_is_short_batches_are_smaller(bench: Bench) -> None:
+def test_where_memory_is_short_batches_are_smaller(rig: EngineRig) -> None:
     """And the pictures kept for later go first."""
-    undisturbed = bench.tokens_of(1)
-    bench.runner.max_batch_size = 1
+    undisturbed = rig.tokens_of(1)
+    rig.runner.max_batch_size = 1
     for key in (1, 2, 3):
-        bench.ask(key, max_new_tokens=9)
-    assert bench.runner.pictures.num_bytes > 0
-    bench.engine.step()
-    assert bench.runner.pictures.num_bytes == 0
-    assert bench.run_until_idle() == (dict.fromkeys((1, 2, 3), undisturbed), [])
+        rig.ask(key, max_new_tokens=9)
+    assert rig.runner.pictures.num_bytes > 0
+    rig.engine.step()
+    assert rig.runner.pictures.num_bytes == 0
+    assert rig.run_until_idle() == (dict.fromkeys((1, 2, 3), undisturbed), [])
 
 
-def test_a_request_too_large_for_the_memory_is_refused(bench: Bench) -> None:
+def test_a_request_too_large_for_the_memory_is_refused(rig: EngineRig) -> None:
     """It is tried alone first, with nothing kept for later."""
-    bench.runner.max_batch_size = 0
-    bench.ask(7)
-    bench.engine.step()
-    assert bench.is_silent()
-    bench.engine.step()
-    assert bench.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
-    assert bench.scheduler.is_idle
+    rig.runner.max_batch_size = 0
+    rig.ask(7)
+    rig.engine.step()
+    assert rig.is_silent()
+    rig.engine.step()
+    assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
+    assert rig.scheduler.is_idle
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 @pytest.mark.parametrize("num_received", [1, 4, 8])
 def test_a_request_goes_on_where_another_engine_died(
-    bench: Bench, num_received: int, temperature: float
+    rig: EngineRig, num_received: int, temperature: float
 ) -> None:
     """Randomness and the n-gram ban go by all tokens, so the rest is as if nothing had been."""
     sampling = SamplingParameters(9, no_repeat_ngram_size=2, temperature=temperature, seed=5)
-    bench.ask(1, sampling=sampling)
-    undisturbed = bench.new_tokens_until_idle()[0][1]
+    rig.ask(1, sampling=sampling)
+    undisturbed = rig.new_tokens_until_idle()[0][1]
     received = [token.token_id for token in undisturbed[:num_received]]
-    bench.ask(2, sampling=sampling, new_token_ids=received, is_replay=True)
-    rest = bench.new_tokens_until_idle()[0][2]
+    rig.ask(2, sampling=sampling, new_token_ids=received, is_replay=True)
+    rest = rig.new_tokens_until_idle()[0][2]
     for token, expected in zip(rest, undisturbed[num_received:], strict=True):
         assert (token.token_id, token.finish_reason) == (expected.token_id, expected.finish_reason)
         assert token.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
 
 
-def test_a_request_that_was_admitted_once_is_not_refused_again(bench: Bench) -> None:
+def test_a_request_that_was_admitted_once_is_not_refused_again(rig: EngineRig) -> None:
     for key in range(4):
-        bench.ask(key, is_replay=True)
-    assert bench.is_silent()
+        rig.ask(key, is_replay=True)
+    assert rig.is_silent()
 
 
-def test_what_runs_is_named_before_each_step(bench: Bench) -> None:
+def test_what_runs_is_named_before_each_step(rig: EngineRig) -> None:
     """If the step is the engine's last, these are the suspects."""
-    bench.ask(7)
-    bench.ask(8)
-    bench.engine.step()
-    assert bench.state.running == [7, 8]
-    bench.run_until_idle()
-    bench.clock.now += 1
-    bench.ask(9, epoch=EPOCH - 1)
-    assert bench.state.running == []
+    rig.ask(7)
+    rig.ask(8)
+    rig.engine.step()
+    assert rig.state.running == [7, 8]
+    rig.run_until_idle()
+    rig.clock.now += 1
+    rig.ask(9, epoch=EPOCH - 1)
+    assert rig.state.running == []
 
 
-def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(bench: Bench) -> None:
-    bench.ask(7)
-    bench.client.close(linger=0)
-    while bench.scheduler.running or bench.scheduler.waiting:
-        bench.engine.step()
-    assert bench.scheduler.slots.num_free == NUM_SLOTS
+def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(rig: EngineRig) -> None:
+    rig.ask(7)
+    rig.client.close(linger=0)
+    while rig.scheduler.running or rig.scheduler.waiting:
+        rig.engine.step()
+    assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_second_question_about_a_picture_finds_its_prefix(bench: Bench) -> None:
+def test_a_second_question_about_a_picture_finds_its_prefix(rig: EngineRig) -> None:
     """And answers the same as the first."""
-    bench.runner.pictures.clear()
+    rig.runner.pictures.clear()
     for key in (1, 2):
-        bench.ask(key, max_new_tokens=2)
-        bench.engine.step()
-    first, second = (message.tokens for message in bench.answers(2))
+        rig.ask(key, max_new_tokens=2)
+        rig.engine.step()
+    first, second = (message.tokens for message in rig.answers(2))
     assert [token.cached_tokens for token in first] == [0, 0]
     assert [token.cached_tokens for token in second] == [67, 67]
     assert [token.token_id for token in first] == [token.token_id for token in second]
 
 
-def test_the_engine_stops_when_its_leash_goes(bench: Bench) -> None:
+def test_the_engine_stops_when_its_leash_goes(rig: EngineRig) -> None:
     """A supervisor that is killed leaves no engine behind."""
-    os.write(bench.parent_pipe, b"x")
-    assert bench.engine.receive() is False
+    os.write(rig.parent_pipe, b"x")
+    assert rig.engine.receive() is False

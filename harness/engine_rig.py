@@ -71,7 +71,7 @@ class UnreliableRunner(Runner):
 
 
 @dataclass
-class Bench:
+class EngineRig:
     """An engine between a client's socket and the test."""
 
     engine: Engine
@@ -101,7 +101,7 @@ class Bench:
             key: of the request.
             epoch: of the engine that is meant.
             max_new_tokens: of the answer, unless `sampling` says it.
-            deadline: on the bench's clock.
+            deadline: on the rig's clock.
             sampling: greedy if none.
             picture: 224×224×3 bytes; none: the one that all others have.
             replay: what another engine had made of it.
@@ -178,8 +178,8 @@ def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRu
 
 
 @contextmanager
-def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
-    """A bench around a runner, with one waiting place."""
+def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
+    """A rig around a runner, with one waiting place."""
     clock, (parent_pipe, held) = HandClock(), os.pipe()
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
@@ -196,11 +196,11 @@ def open_bench(runner: UnreliableRunner, directory: Path) -> Iterator[Bench]:
         engine = Engine(runner, scheduler, router, parent_pipe, state, phases, metrics, clock)
         tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
         prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
-        bench = Bench(engine, scheduler, runner, router, dealer, clock, state, prompt, held)
+        rig = EngineRig(engine, scheduler, runner, router, dealer, clock, state, prompt, held)
         # Blocks until the sockets know each other; a request of an older epoch is passed over.
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()
-        yield bench
+        yield rig
         scheduler.cancel([s.name for s in (*scheduler.running, *scheduler.waiting)])
         router.close(linger=0)
         dealer.close(linger=0)
