@@ -34,7 +34,7 @@ from harness.instruction_sets import INSTRUCTION_SETS
 from harness.reference import Reference
 from harness.requests import random_requests
 from harness.scenes import scene_pixels
-from reliability.results import tell
+from reliability.results import publish
 
 CONCURRENCY = 32
 TEMPERATURES = (0.7, 1.5)
@@ -274,7 +274,7 @@ def main() -> int:
         _measure(directories, arguments.requests, arguments.measure)
         return 0
     report = run(arguments.requests, arguments.instruction_sets)
-    return tell(report, violations_of(report), arguments.out)
+    return publish(report, violations_of(report), arguments.out)
 
 
 if __name__ == "__main__":
