@@ -15,7 +15,7 @@ from pathlib import Path
 import zmq
 
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.child_process import say_ready
+from app.ipc.child_process import report_ready
 from app.ipc.engine_messages import Cancel, NewToken, NewTokens, decode_to_engine, encode
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
@@ -93,7 +93,7 @@ def main() -> None:
         socket.bind(run_directory.engine_endpoint)
         state.mark_engine_ready(EngineFacts(SLOTS, MAX_WAITING, "cpu", "none"))
         state.stamp(0.0, float("inf"))
-        say_ready()
+        report_ready()
         InstantEngine(socket, token_ids, state.epoch).serve(sys.stdin.fileno())
 
 

@@ -11,7 +11,7 @@ from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
 
 from app.checkpoint import read_checkpoint
 from app.engine.sampling import SamplingRows, noise_keys, race
-from app.ipc.engine_messages import SamplingParameters
+from app.ipc.engine_messages import PICTURE_SIDE, SamplingParameters
 from app.ipc.pending_request import Prompt
 
 MAX_EXCUSED_GAP = 1e-3
@@ -131,7 +131,7 @@ class Reference:
         return of_last
 
     def _pixel_values(self, pixels: bytes) -> torch.Tensor:
-        picture = np.frombuffer(pixels, dtype=np.uint8).reshape(224, 224, 3)
+        picture = np.frombuffer(pixels, dtype=np.uint8).reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
         indices = torch.from_numpy(picture.astype(np.int64))
         channels = [values[indices[..., c]] for c, values in enumerate(self._values)]
         return torch.stack(channels)[None]

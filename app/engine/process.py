@@ -32,7 +32,7 @@ from app.engine.sizing import (
 )
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.child_process import say_ready
+from app.ipc.child_process import report_ready
 from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
@@ -171,7 +171,7 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
         )
         phases.rest()
         state.mark_engine_ready(_facts(settings, runner, limits))
-        say_ready()
+        report_ready()
         get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)
         engine.serve()
 

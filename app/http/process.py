@@ -22,7 +22,7 @@ from app.errors import Unavailable
 from app.http.app import create_app
 from app.http.protocol import protocol_factory
 from app.ipc.admission import Admission
-from app.ipc.child_process import say_ready
+from app.ipc.child_process import report_ready
 from app.ipc.engine_client import EngineClient
 from app.ipc.run_directory import RunDirectory
 from app.ipc.supervisor_messages import EngineReady, decode_line
@@ -46,7 +46,7 @@ class SupervisedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then say so."""
         await super().startup(sockets)
-        say_ready()
+        report_ready()
 
 
 async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket.socket]) -> None:

@@ -90,6 +90,6 @@ class ChildProcess:
             self._process.kill()
 
 
-def say_ready() -> None:
+def report_ready() -> None:
     """Called in a child, once, when it is ready."""
     os.write(sys.stdout.fileno(), READY)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Kosmos2ForConditionalGeneration, Kosmos2Processor
 
-MAX_NEW_TOKENS = 128
+from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 
 PROMPTS = {
     "brief_caption": "<grounding> An image of",
@@ -70,7 +70,7 @@ class Generation:
         return dict(encoded)
 
     def generate(
-        self, batch: Sequence[Inputs], max_new_tokens: int = MAX_NEW_TOKENS
+        self, batch: Sequence[Inputs], max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     ) -> list[list[int]]:
         """All tokens of each request, greedily: the prompt, and the answer up to its end."""
         longest = max(inputs["input_ids"].shape[1] for inputs in batch)
