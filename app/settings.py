@@ -28,9 +28,13 @@ class Settings(BaseSettings):
         f"which knows drawn shapes only. The published model is {PUBLISHED_MODEL}.",
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where it is.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of weights and KV. auto: bfloat16 on CUDA, float32 on the CPU."
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: CUDA if there is a device."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Of weights and KV. auto: float32 on the CPU; on CUDA bfloat16, or float16 "
+        "below compute capability 8.0.",
     )
     quantize: Literal["none", "int8"] = Field(
         "none", description="int8: the decoder's linear layers in 8 bits, on the CPU."
@@ -63,10 +67,19 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=64,
-        description="New pictures encoded together. Default: 4, or 8 where no row waits for it.",
+        description="New pictures encoded together. Default: 16 on CUDA; on the CPU 4, or 8 where "
+        "no row waits for it.",
     )
-    picture_cache_bytes: int = Field(
-        256 * 2**20, ge=0, description="For the keys and values of recent pictures; 0: none."
+    picture_cache_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="For the keys and values of recent pictures; 0: no cache. Default: 256 MiB; on "
+        "CUDA also half of what slots leave, up to 2000 pictures.",
+    )
+    recordings: bool = Field(
+        True,
+        description="On CUDA, record passes as graphs at the start. off: start faster, decode "
+        "slower; for a device where a pass cannot be recorded.",
     )
 
     deadline_s: float = Field(120.0, gt=0, le=3600, description="Of a request, all included.")

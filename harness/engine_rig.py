@@ -36,6 +36,7 @@ from app.ipc.shared_state import SharedState
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.telemetry.metrics import EngineMetrics
 from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.recordings import record_operators
 from harness.requests import prompt_of
 
 EPOCH = 3
@@ -175,6 +176,21 @@ def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRu
     runner = build_runner(settings, checkpoint, phases, UnreliableRunner)
     assert isinstance(runner, UnreliableRunner)
     return runner
+
+
+def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> UnreliableRunner:
+    """One over the same weights that works as on CUDA: passes launched early, and replayed."""
+    recorded = UnreliableRunner(
+        runner.model,
+        NUM_SLOTS,
+        2**28,
+        phases,
+        is_rounded=True,
+        in_background=False,
+        max_pictures=4,
+    )
+    recorded.record_passes(record_operators)
+    return recorded
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Fixtures that several folders of tests share."""
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from app.settings import EMBEDDED_CHECKPOINT
@@ -39,14 +41,22 @@ guard = ProcessGuard()
 sys.addaudithook(guard)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use processes by folder and fixture; other tests have the marker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests that use processes, and deselect those that need CUDA where there is none."""
     for item in items:
-        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
-        if folder in FOLDERS_WITH_PROCESSES or {"service", "hub"} & set(
-            getattr(item, "fixturenames", ())
-        ):
+        if uses_processes(item):
             item.add_marker("processes")
+    needing_cuda = [item for item in items if item.get_closest_marker("cuda")]
+    if needing_cuda and not torch.cuda.is_available():
+        items[:] = [item for item in items if item not in needing_cuda]
+        config.hook.pytest_deselected(items=needing_cuda)
+
+
+def uses_processes(item: pytest.Item) -> bool:
+    """Whether its folder or a fixture says so; other tests have the marker themselves."""
+    folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return folder in FOLDERS_WITH_PROCESSES or bool({"service", "hub"} & fixtures)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,6 +72,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 # A busy machine is not a defect.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+# Exactness is tested in float32. Services that tests start inherit it; tests of CUDA name theirs.
+os.environ["KOSMOS2_DEVICE"] = "cpu"
 
 
 @pytest.fixture(scope="session")

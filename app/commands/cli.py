@@ -38,7 +38,7 @@ Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub id. Default: its main branch.")
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
 @cli.command()

@@ -1,31 +1,124 @@
-"""The passes of a CUDA device, recorded at start-up and replayed: no kernel waits for Python.
+"""Passes recorded at start-up and replayed as CUDA graphs: no kernel waits for Python.
 
-A graph has fixed sizes, so passes are rounded up to the next of a few: rows beyond those in use are
-slots that nobody holds, places beyond a row's length are masked. On the CPU the very same rounding
-can be had without graphs, which is how it is tested where there is no CUDA device.
+A graph has fixed shapes, so passes are rounded up to the next of a few: rows beyond those in use
+are slots that no sequence holds, positions beyond a row's length are masked. The rounding runs on
+the CPU as well, and tests replay lists of operators in the place of CUDA graphs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from app.engine.decode import PassShape
+from app.errors import StartupError
+from app.settings import MAX_SLOTS
+from app.telemetry.logs import get_logger
 
-SHORTEST = 128  # tokens
-BANS = (0, 3, 8)  # none, upstream's, and the largest that a request may ask for
+LARGEST_BAN = 8  # the largest n-gram that a request may ban
+_ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MAX_SLOTS)
+_LENGTHS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)  # a prompt has more than 64 tokens
+_PICTURES = (1, 2, 4, 8, 16, 32, 64)
 
-RunStep = Callable[[PassShape], None]
+Shape = TypeVar("Shape", bound=Hashable)
+
+
+class Recording(Protocol):
+    """A pass that can be run again on the same memory."""
+
+    def replay(self) -> None:
+        """Run it."""
+
+
+Record = Callable[[Callable[[], None]], Recording]
+
+
+class CudaRecorder:
+    """Records passes as CUDA graphs; all share the memory of the largest."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], None]) -> Recording:
+        """Run a pass once, since libraries set themselves up in a first run, then record it."""
+        run()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            run()
+        return graph
+
+
+class RoundedPass(Generic[Shape]):
+    """Runs a pass in one of few shapes, by its recording if there is one.
+
+    Args:
+        run: the pass; its inputs and outputs keep their addresses.
+        shapes: all that `round_up` returns for requests, the largest first.
+        round_up: from the shape that is needed to the one that is run.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Shape], None],
+        shapes: Iterable[Shape],
+        round_up: Callable[[Shape], Shape],
+    ) -> None:
+        self.shapes = tuple(shapes)
+        self._run, self._round_up = run, round_up
+        self._recordings: dict[Shape, Recording] = {}
+
+    @classmethod
+    def exact(cls, run: Callable[[Shape], None]) -> "RoundedPass[Shape]":
+        """Runs a pass in just the shape that is needed."""
+        return cls(run, (), lambda shape: shape)
+
+    @property
+    def num_recorded(self) -> int:
+        """Shapes that are recorded."""
+        return len(self._recordings)
+
+    def __call__(self, shape: Shape) -> None:
+        """Run a pass of at least that shape."""
+        rounded = self._round_up(shape)
+        recording = self._recordings.get(rounded)
+        if recording is None:
+            self._run(rounded)
+        else:
+            recording.replay()
+
+    @torch.inference_mode()
+    def record(self, record: Record) -> bool:
+        """Record every shape; false if memory ran out: the shapes recorded so far are kept.
+
+        Raises:
+            StartupError: a pass cannot be recorded. torch does not leave a failed recording
+                cleanly: later calls fail in this process, so it must not serve.
+        """
+        for shape in self.shapes:
+            try:
+                self._recordings[shape] = record(partial(self._run, shape))
+            except torch.OutOfMemoryError:
+                get_logger().warning("no memory to record a pass", shape=str(shape), exc_info=True)
+                return False
+            except RuntimeError as error:
+                raise StartupError(
+                    f"the pass {shape} cannot be recorded: {error}. "
+                    "KOSMOS2_RECORDINGS=off starts without recordings, and decodes slower"
+                ) from error
+        return True
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """The sizes that passes are rounded up to.
+    """The numbers of rows and the lengths that decode passes are rounded up to.
 
     Attributes:
         rows: ascending; the last is the number of slots.
-        lengths: ascending; the last is the length of a slot.
+        lengths: ascending, in tokens; the last is the length of a slot.
     """
 
     rows: tuple[int, ...]
@@ -33,93 +126,62 @@ class Buckets:
 
     @classmethod
     def up_to(cls, num_rows: int, length: int) -> "Buckets":
-        """Powers of two, and the largest itself.
+        """Steps of at most one half, and the largest itself.
 
-        >>> Buckets.up_to(24, 512)
-        Buckets(rows=(1, 2, 4, 8, 16, 24), lengths=(128, 256, 512))
+        >>> Buckets.up_to(20, 300)
+        Buckets(rows=(1, 2, 4, 8, 16, 20), lengths=(128, 192, 256, 300))
         """
-        return cls(tuple(_doubling(1, num_rows)), tuple(_doubling(SHORTEST, length)))
+        return cls(_up_to(_ROWS, num_rows), _up_to(_LENGTHS, length))
 
-    def round_up(self, size: PassShape) -> PassShape:
-        """The smallest size kept that does the work of `size`.
+    def round_up(self, shape: PassShape) -> PassShape:
+        """The smallest shape kept that does the work of `shape`.
 
         >>> Buckets.up_to(24, 512).round_up(PassShape(2, 3, 130, 0, False))
-        PassShape(first_row=0, num_rows=8, length=256, max_ngram_size=0, is_sampled=False)
+        PassShape(first_row=0, num_rows=8, length=192, max_ngram_size=8, is_sampled=False)
         """
-        last = size.first_row + size.num_rows
         return PassShape(
             first_row=0,
-            num_rows=next(rows for rows in self.rows if rows >= last),
-            length=next(length for length in self.lengths if length >= size.length),
-            max_ngram_size=max(size.max_ngram_size, BANS[-1])
-            if size.is_sampled
-            else _round_up(size.max_ngram_size),
-            is_sampled=size.is_sampled,
+            num_rows=_round_up(self.rows, shape.first_row + shape.num_rows),
+            length=_round_up(self.lengths, shape.length),
+            # A checkpoint may ask for a larger ban than requests can: that pass is not recorded.
+            max_ngram_size=max(shape.max_ngram_size, LARGEST_BAN),
+            is_sampled=shape.is_sampled,
         )
 
-    def sizes(self) -> Iterator[PassShape]:
-        """All that `round_up` gives for requests, the largest first."""
-        kinds = ((BANS[-1], True), *((max_ngram_size, False) for max_ngram_size in reversed(BANS)))
+    def shapes(self) -> Iterator[PassShape]:
+        """All that `round_up` returns for requests, the largest first."""
         for rows, length in product(reversed(self.rows), reversed(self.lengths)):
-            for max_ngram_size, is_sampled in kinds:
-                yield PassShape(0, rows, length, max_ngram_size, is_sampled)
+            for is_sampled in (True, False):
+                yield PassShape(0, rows, length, LARGEST_BAN, is_sampled)
 
 
-def _doubling(first: int, last: int) -> Iterator[int]:
-    size = first
-    while size < last:
-        yield size
-        size *= 2
-    yield last
+@dataclass(frozen=True)
+class PictureBuckets:
+    """The numbers of pictures that picture passes are rounded up to, ascending."""
 
+    pictures: tuple[int, ...]
 
-def _round_up(max_ngram_size: int) -> int:
-    # A checkpoint may ask for more than requests can: that pass is right, but not recorded.
-    return next((size for size in BANS if size >= max_ngram_size), max_ngram_size)
+    @classmethod
+    def up_to(cls, max_pictures: int) -> "PictureBuckets":
+        """Powers of two, and the largest itself.
 
-
-class RoundedSteps:
-    """Runs passes of few sizes, recorded where there is a CUDA device.
-
-    Args:
-        step: the pass; what it reads and writes stays where it is.
-        buckets: its sizes.
-    """
-
-    def __init__(self, step: RunStep, buckets: Buckets) -> None:
-        self._step, self._buckets = step, buckets
-        self._graphs: dict[PassShape, torch.cuda.CUDAGraph] = {}
-
-    def __call__(self, size: PassShape) -> None:
-        """Run a pass of at least that size."""
-        rounded = self._buckets.round_up(size)
-        graph = self._graphs.get(rounded)
-        if graph is None:
-            self._step(rounded)
-        else:
-            graph.replay()
-
-    def record(self) -> bool:
-        """Record every size; false where that cannot be done: then passes run without recordings.
-
-        Answers are the same, only later: no reason to serve nobody.
+        >>> PictureBuckets.up_to(16).round_up(5)
+        8
         """
-        try:
-            self._record_all()
-        except RuntimeError:  # of CUDA or of PyTorch; they have no narrower class in common
-            self._graphs.clear()
-            return False
-        return True
+        return cls(_up_to(_PICTURES, max_pictures))
 
-    @torch.inference_mode()
-    def _record_all(self) -> None:
-        # The largest comes first, and the others live in its memory.
-        pool = torch.cuda.graph_pool_handle()
-        for size in self._buckets.sizes():
-            # Run once before: libraries set themselves up, which cannot be recorded.
-            self._step(size)
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                self._step(size)
-            self._graphs[size] = graph
+    def round_up(self, num_pictures: int) -> int:
+        """The smallest number kept that is not smaller."""
+        return _round_up(self.pictures, num_pictures)
+
+    def shapes(self) -> Iterator[int]:
+        """All that `round_up` returns, the largest first."""
+        return reversed(self.pictures)
+
+
+def _up_to(sizes: Iterable[int], largest: int) -> tuple[int, ...]:
+    return (*(size for size in sizes if size < largest), largest)
+
+
+def _round_up(sizes: Iterable[int], needed: int) -> int:
+    return next(size for size in sizes if size >= needed)

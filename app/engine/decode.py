@@ -58,14 +58,14 @@ class TokenStep:
 
     def __init__(self, model: Kosmos2Model, slots: KVSlots) -> None:
         self._decoder, self._slots = model.decoder, slots
-        is_cuda = model.device.type == "cuda"
+        device = model.device
         self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (7,)
         staged = self._idle.repeat(slots.num_slots, 1)  # (S, 7)
-        self._staged = staged.pin_memory() if is_cuda else staged
-        self._options = staged.to(model.device) if is_cuda else staged
-        self._numbers = torch.arange(slots.num_slots, device=model.device)
-        self._places = torch.arange(slots.max_length, device=model.device)
-        self._chosen = torch.zeros(2, slots.num_slots, dtype=torch.float64, device=model.device)
+        self._staged = staged.pin_memory() if device.type == "cuda" else staged
+        self._options = staged if device.type == "cpu" else staged.to(device)
+        self._numbers = torch.arange(slots.num_slots, device=device)
+        self._places = torch.arange(slots.max_length, device=device)
+        self._chosen = torch.zeros(2, slots.num_slots, dtype=torch.float64, device=device)
 
     def stage(self, first_row: int, options: Sequence[RowOptions]) -> None:
         """Write what the next pass is to do with each of its rows: one copy to the device."""

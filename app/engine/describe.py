@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from app.checkpoint import read_checkpoint
-from app.engine.sizing import choose_device, choose_threads, free_bytes, name_dtype, plan_memory
+from app.engine.device import choose_device, name_dtype, probe_cuda
+from app.engine.sizing import choose_threads, measure_free_bytes, plan_memory
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -24,8 +25,9 @@ def describe(directory: Path) -> dict[str, str | int]:
         StartupError: CUDA is asked for where there is none, or the model is of another kind.
     """
     settings, checkpoint = Settings(), read_checkpoint(directory, directory.name, None)
-    device, dtype = choose_device(settings)
-    plan = plan_memory(settings, checkpoint, device, dtype)
+    device, dtype = choose_device(settings, probe_cuda())
+    free_bytes = measure_free_bytes(device)
+    plan = plan_memory(settings, checkpoint, device, dtype, free_bytes)
     is_cuda = device.type == "cuda"
     return {
         "torch": torch.__version__,
@@ -36,8 +38,9 @@ def describe(directory: Path) -> dict[str, str | int]:
         "num_slots": plan.num_slots,
         "slot_bytes": plan.slot_bytes,
         "picture_cache_bytes": plan.picture_cache_bytes,
+        "working_bytes": plan.working_bytes,
         "total_bytes": plan.total_bytes,
-        "free_bytes": free_bytes(device),
+        "free_bytes": free_bytes,
     }
 
 

@@ -1,7 +1,8 @@
 """Where keys and values live: a fixed set of slots, allocated once, and the prefixes of pictures.
 
-Every tensor keeps its address for the life of the process. A slot holds one sequence; what it holds
-beyond the sequence's length is never looked at, and never cleared.
+Every tensor keeps its address for the life of the process. A slot holds one sequence. What it holds
+beyond the sequence's length is masked: its weight is zero, and it must be finite, since zero times
+NaN is NaN. So a sequence whose numbers became infinite leaves a slot that is cleared first.
 """
 
 import heapq
@@ -29,6 +30,10 @@ class KeyValueShape:
     def bytes_per_token(self, dtype: torch.dtype) -> int:
         """Keys and values of one token in all layers, bytes."""
         return 2 * self.num_layers * self.num_heads * self.head_width * dtype.itemsize
+
+    def prefix_size(self, num_pictures: int, num_tokens: int) -> tuple[int, ...]:
+        """The size of the prefixes of B pictures: (B, N, 2, H, P, D)."""
+        return num_pictures, self.num_layers, 2, self.num_heads, num_tokens, self.head_width
 
 
 class KVSlots:
@@ -83,6 +88,10 @@ class KVSlots:
         """Give a slot back."""
         heapq.heappush(self._free, slot)
 
+    def clear(self, slot: int) -> None:
+        """Zero the keys and values of a slot, before the next sequence gets it."""
+        self._held[:, :, slot] = 0
+
     def write_prefix(self, slot: int, prefix: Tensor) -> None:
         """Put a picture's keys and values (N, 2, H, P, D) at the beginning of a slot."""
         self._held[:, :, slot, :, : prefix.shape[3]] = prefix
@@ -119,20 +128,21 @@ class SlotRows:
 
 
 class PrefixRows:
-    """A pass over the pictures' prefixes alone: it attends to itself and keeps what it made."""
+    """A pass over the pictures' prefixes alone: it attends to itself and keeps what it made.
 
-    def __init__(self) -> None:
-        self._made: list[Tensor] = []
+    Args:
+        prefixes: where keys and values go, (B, N, 2, H, P, D).
+    """
+
+    def __init__(self, prefixes: Tensor) -> None:
+        self._prefixes = prefixes
 
     def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """See `KeyValueRows.extend`."""
-        self._made.append(new.permute(0, 2, 3, 1, 4))  # (B, 2, H, P, D)
-        keys, values = self._made[-1].unbind(1)
+        kept = self._prefixes[:, layer]  # (B, 2, H, P, D)
+        kept.copy_(new.permute(0, 2, 3, 1, 4))
+        keys, values = kept.unbind(1)
         return keys, values
-
-    def prefixes(self) -> list[Tensor]:
-        """The keys and values of each picture: (N, 2, H, P, D) each, contiguous."""
-        return [torch.stack(of_picture) for of_picture in zip(*self._made, strict=True)]
 
 
 class PictureCache:
@@ -169,6 +179,11 @@ class PictureCache:
         while self.num_bytes > self.max_bytes:
             _, evicted = self._prefixes.popitem(last=False)
             self.num_bytes -= evicted.nbytes
+
+    def discard(self, digest: bytes) -> None:
+        """Evict one prefix, if it is here."""
+        prefix = self._prefixes.pop(digest, None)
+        self.num_bytes -= 0 if prefix is None else prefix.nbytes
 
     def clear(self) -> None:
         """Forget all."""

@@ -5,6 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 import zmq
@@ -31,6 +32,7 @@ from app.telemetry.logs import get_logger
 from app.telemetry.metrics import EngineMetrics
 
 Pass = Callable[[list[Sequence]], list[ChosenToken]]
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -74,15 +76,17 @@ class Engine:
                 self.step()
 
     def step(self) -> None:
-        """Start what may start, give every running sequence one more token, let go what is done."""
+        """Read one more token of every row, launch the next pass, do the rest while it runs."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
+        further = self._run(self._runner.decode, self._decoding())
+        finished = self._scheduler.finish()
+        self._attempt(self._runner.launch, self._decoding())
+        self._send_tokens(further)
         starting = self._start(began)
         first = self._run(self._runner.prefill, starting)
-        finished = self._scheduler.finish()
-        further = self._run(self._runner.decode, self._decoding())
         finished += self._scheduler.finish()
-        self._send_tokens([*first, *further])
+        self._send_tokens(first)
         self._count_step(starting, len(further), finished, began)
 
     def _start(self, now: float) -> list[Sequence]:
@@ -108,16 +112,30 @@ class Engine:
         return [sequence for sequence in self._scheduler.running if sequence.first_token_at]
 
     def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
-        """Run a pass; when it fails, what was in it tries again, or is answered."""
+        """Run a pass, and give its sequences their tokens: the messages about them."""
+        chosen = self._attempt(run_pass, sequences) or []
+        self._fail_invalid([choice.sequence for choice in chosen if not choice.is_valid])
+        return self._take(choice for choice in chosen if choice.is_valid)
+
+    def _attempt(
+        self, run_pass: Callable[[list[Sequence]], Result], sequences: list[Sequence]
+    ) -> Result | None:
+        """Run a pass; after a failure its sequences are retried, or answered."""
         try:
-            chosen = run_pass(sequences)
+            return run_pass(sequences)
         except Exception:
             get_logger().exception("pass failed", num_sequences=len(sequences))
             if not self._runner.recover():
                 raise
             self._try_again(sequences)
-            return []
-        return self._take(chosen)
+            return None
+
+    def _fail_invalid(self, sequences: list[Sequence]) -> None:
+        """Fail the rows whose logits were not finite, and clear what they would leave."""
+        if sequences:
+            get_logger().error("logits not finite", num_sequences=len(sequences))
+            self._runner.discard(sequences)
+            self._fail(self._scheduler.cancel([s.name for s in sequences]), "engine_failure")
 
     def _try_again(self, sequences: list[Sequence]) -> None:
         """Whose fault it was cannot be told within a batch: batches are halved until one is alone.

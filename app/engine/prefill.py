@@ -1,15 +1,36 @@
-"""The pass over prompts, behind the prefixes of their pictures: the first new token of each."""
+"""The pass over prompts, after the prefixes of their pictures: the first new token of each."""
 
 from collections.abc import Sequence as Rows
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from app.engine.decode import PassShape, causal_mask
 from app.engine.kv_slots import KVSlots, SlotRows
-from app.engine.sampling import choose_next
+from app.engine.sampling import RowOptions, choose_next
 from app.engine.sequence import Sequence
 from app.model.loading import Kosmos2Model
+
+# Columns of the staged integers of a row: slot, place of the last token, options, token ids.
+_OPTIONS = slice(2, 2 + len(RowOptions()))
+_TOKENS = slice(_OPTIONS.stop, None)
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts that have been uploaded.
+
+    Attributes:
+        inputs: slot, place of the last token, options (the bits of float64) and token ids of each
+            row, (R, 2 + 7 + L).
+        in_place: the slots if they are side by side, so that they are read without a copy.
+        shape: of the choice; its length is that of the longest prompt.
+    """
+
+    inputs: Tensor
+    in_place: slice | None
+    shape: PassShape
 
 
 class PromptPass:
@@ -18,51 +39,72 @@ class PromptPass:
     Args:
         model: loaded.
         slots: with the prefixes of the pictures in their places.
+        length_multiple: prompts are filled up to a multiple of so many tokens. Of 16, attention on
+            CUDA takes the mask as it is; otherwise it copies it in every layer.
     """
 
-    def __init__(self, model: Kosmos2Model, slots: KVSlots) -> None:
-        self._decoder, self._slots, self._device = model.decoder, slots, model.device
+    def __init__(self, model: Kosmos2Model, slots: KVSlots, length_multiple: int) -> None:
+        self._decoder, self._slots = model.decoder, slots
+        device, self._multiple = model.device, length_multiple
         self._begin = len(model.prefix_token_ids)
-        self._places = torch.arange(slots.max_length, device=model.device)
+        self._places = torch.arange(slots.max_length, device=device)
+        staged = torch.zeros(slots.num_slots * (_TOKENS.start + slots.max_length), dtype=torch.long)
+        self._staged = staged.pin_memory() if device.type == "cuda" else staged
+        self._inputs = staged if device.type == "cpu" else staged.to(device)
 
-    def __call__(self, sequences: Rows[Sequence]) -> tuple[list[float], list[float]]:
-        """The token of each sequence and its logarithm; the slots of sequences ascend."""
-        slots = self._tensor([sequence.held_slot for sequence in sequences])  # (R,)
-        logits = self._decoder.logits(self._run(sequences, slots))
+    def stage(self, sequences: Rows[Sequence]) -> PromptBatch:
+        """Upload prompts in one copy, for which the host does not wait; their slots ascend.
+
+        Before anything else of the step is launched: the device has it when it needs it.
+        """
         options = [sequence.row_options for sequence in sequences]
-        size = PassShape.of(0, options)
-        rows = torch.tensor(options, dtype=torch.float64).to(self._device)  # (R, 7)
-        held = self._slots.token_ids[slots, : size.length]  # (R, L)
-        chosen = choose_next(logits, held, rows, size.max_ngram_size, size.is_sampled)
-        self._slots.token_ids[slots, rows[:, 0].long()] = chosen[0]
-        tokens, logarithms = torch.stack([each.double() for each in chosen]).tolist()  # one copy
-        return tokens, logarithms
+        shape = PassShape.of(0, options)
+        size = (len(sequences), _TOKENS.start + self._padded(shape.length))
+        staged, inputs = (t[: size[0] * size[1]].view(size) for t in (self._staged, self._inputs))
+        slots = [sequence.held_slot for sequence in sequences]
+        _fill(staged, sequences, options, self._begin)
+        if inputs.device.type != "cpu":
+            inputs.copy_(staged, non_blocking=True)
+        is_dense = slots[-1] - slots[0] + 1 == len(slots)
+        return PromptBatch(inputs, slice(slots[0], slots[-1] + 1) if is_dense else None, shape)
 
-    def _run(self, sequences: Rows[Sequence], slots: Tensor) -> Tensor:
+    def __call__(self, batch: PromptBatch) -> Tensor:
+        """The token of each prompt and its logarithm, (2, R) float64."""
+        slots, shape = batch.inputs[:, 0], batch.shape  # (R,)
+        token_ids = batch.inputs[:, _TOKENS]  # (R, L)
+        options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 7)
+        logits = self._decoder.logits(self._run(batch, token_ids))
+        held = token_ids[:, : shape.length]
+        chosen = choose_next(logits, held, options, shape.max_ngram_size, shape.is_sampled)
+        self._slots.token_ids[slots, options[:, 0].long()] = chosen[0]
+        return torch.stack([part.double() for part in chosen])
+
+    def _run(self, batch: PromptBatch, token_ids: Tensor) -> Tensor:
         """The last hidden state of each prompt, (R, d).
 
         Shorter rows are filled up on the right. What the filling leaves in a slot lies beyond the
         row's length: it is masked here, and overwritten by the tokens that come.
         """
-        length, begin = max(s.num_tokens for s in sequences), self._begin
-        filled = [s.token_ids + [0] * (length - s.num_tokens) for s in sequences]
-        token_ids = self._tensor(filled)  # (R, L)
+        length, begin = token_ids.shape[1], self._begin
+        slots, last = batch.inputs[:, :2].unbind(1)
         self._slots.token_ids[slots, :length] = token_ids
         positions = self._places[None, begin:length]  # (1, T)
-        rows = SlotRows(self._slots, _in_place(sequences, slots), slots, positions, length)
+        rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, length)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
         mask = causal_mask(self._places[:length], positions, embedded.dtype)
         hidden = self._decoder(embedded, rows, mask)  # (R, T, d)
-        last = self._tensor([s.num_tokens - 1 - begin for s in sequences])
-        of_last: Tensor = hidden[self._places[: len(sequences)], last]
+        of_last: Tensor = hidden[self._places[: len(slots)], last]
         return of_last
 
-    def _tensor(self, values: list[int] | list[list[int]]) -> Tensor:
-        return torch.tensor(values, device=self._device)
+    def _padded(self, length: int) -> int:
+        return min(-(-length // self._multiple) * self._multiple, self._slots.max_length)
 
 
-def _in_place(sequences: Rows[Sequence], slots: Tensor) -> slice | Tensor:
-    """Slots as a slice where they lie side by side, so that they are read in place."""
-    first, last = sequences[0].held_slot, sequences[-1].held_slot
-    is_dense = last - first + 1 == len(sequences)
-    return slice(first, last + 1) if is_dense else slots
+def _fill(staged: Tensor, sequences: Rows[Sequence], options: list[RowOptions], begin: int) -> None:
+    """Write the columns of `PromptBatch.inputs`; tokens beyond a prompt's length are 0."""
+    length = staged.shape[1] - _TOKENS.start
+    staged[:, 0] = torch.tensor([s.held_slot for s in sequences])
+    staged[:, 1] = torch.tensor([s.num_tokens - 1 - begin for s in sequences])
+    staged[:, _OPTIONS] = torch.tensor(options, dtype=torch.float64).view(torch.long)
+    filled = [s.token_ids + [0] * (length - s.num_tokens) for s in sequences]
+    staged[:, _TOKENS] = torch.tensor(filled)

@@ -5,19 +5,18 @@ time: what arrives meanwhile makes the next batch, and running rows keep their p
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent import futures
 from dataclasses import dataclass
+from threading import Lock
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from app.engine.kv_slots import KVSlots, PictureCache, PrefixRows
+from app.engine.kv_slots import KVSlots, PictureCache
 from app.engine.phases import PhaseTimer
+from app.engine.picture_pass import PicturePass
 from app.engine.sequence import Sequence
-from app.ipc.engine_messages import PICTURE_SIDE
-from app.model.loading import Kosmos2Model
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class EncodedPicture:
 
     Attributes:
         prefix: keys and values of the prompt's beginning, (N, 2, H, P, D).
-        took_s: seconds, with those that were encoded together with it.
+        took_s: seconds, with those that were encoded together with it; on CUDA, which computes
+            by itself, those of uploading and launching.
     """
 
     prefix: Tensor
@@ -45,7 +45,8 @@ class Prefixes:
     """Keys and values of the tokens that depend on a picture alone.
 
     Args:
-        model: loaded.
+        picture_pass: with the pass's inputs and outputs.
+        run: runs that pass over a number of staged pictures.
         slots: where they are wanted.
         cache_bytes: for those of recent pictures.
         phase: called around the encoding of pictures, with `vision`.
@@ -54,16 +55,16 @@ class Prefixes:
 
     def __init__(
         self,
-        model: Kosmos2Model,
+        picture_pass: PicturePass,
+        run: Callable[[int], None],
         slots: KVSlots,
         cache_bytes: int,
         phase: PhaseTimer,
         in_background: bool,
     ) -> None:
         self.cache = PictureCache(cache_bytes)
-        self._model, self._slots, self._phase = model, slots, phase
-        self._token_ids = torch.tensor([model.prefix_token_ids], device=model.device)  # (1, P)
-        self._positions = torch.arange(self._token_ids.shape[1], device=model.device)[None]
+        self._pass, self._run, self._slots, self._phase = picture_pass, run, slots, phase
+        self._pass_lock = Lock()  # a picture evicted meanwhile is encoded outside the thread
         self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
         self.in_background = in_background
         self._begun: _Batch | None = None
@@ -120,7 +121,7 @@ class Prefixes:
         if prefix is None:
             raise RuntimeError("a sequence to prefill has no picture")
         self._slots.write_prefix(sequence.held_slot, prefix)
-        sequence.num_cached_tokens = self._token_ids.shape[1] if encoded is None else 0
+        sequence.num_cached_tokens = self._pass.num_tokens if encoded is None else 0
         sequence.vision_s = 0.0 if encoded is None else encoded.took_s
 
     def _missing(self, sequences: Iterable[Sequence]) -> dict[bytes, bytes]:
@@ -128,31 +129,21 @@ class Prefixes:
         pictures = {s.request.picture_digest: s.pixels for s in sequences}
         return {digest: each for digest, each in pictures.items() if digest not in self.cache}
 
-    @torch.inference_mode()
     def _encode(self, pictures: Mapping[bytes, bytes]) -> Mapping[bytes, EncodedPicture]:
-        if not pictures:
-            return {}
+        """Encode pictures by digest, as many at a time as a pass takes."""
+        digests, size = list(pictures), self._pass.max_pictures
+        encoded: dict[bytes, EncodedPicture] = {}
+        for start in range(0, len(digests), size):
+            batch = digests[start : start + size]
+            encoded |= zip(batch, self._encode_batch([pictures[d] for d in batch]), strict=True)
+        return encoded
+
+    @torch.inference_mode()
+    def _encode_batch(self, pictures: list[bytes]) -> list[EncodedPicture]:
         began = time.monotonic()
-        with self._phase("vision"):
-            embeddings = self._model.vision(self._to_device(pictures.values()))  # (B, 64, d)
-            prefixes = self._run(embeddings)
+        with self._pass_lock, self._phase("vision"):
+            self._pass.stage(pictures)
+            self._run(len(pictures))
+            prefixes = self._pass.read(len(pictures))
         took_s = time.monotonic() - began
-        encoded = (EncodedPicture(prefix, took_s) for prefix in prefixes)
-        return dict(zip(pictures, encoded, strict=True))
-
-    def _to_device(self, pixels: Iterable[bytes]) -> Tensor:
-        joined = np.frombuffer(bytearray().join(pixels), dtype=np.uint8)
-        pictures = torch.from_numpy(joined.reshape(-1, PICTURE_SIDE, PICTURE_SIDE, 3))
-        if self._model.device.type == "cuda":
-            pictures = pictures.pin_memory()
-        return pictures.to(self._model.device, non_blocking=True)
-
-    def _run(self, pictures: Tensor) -> list[Tensor]:
-        """Picture embeddings (B, 64, d) → keys and values of each whole prefix."""
-        decoder = self._model.decoder
-        token_ids = self._token_ids.expand(len(pictures), -1)  # (B, P)
-        embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
-        embeddings[:, self._model.picture_places] = pictures.to(embeddings.dtype)
-        rows = PrefixRows()
-        decoder.fill_cache(decoder.add_positions(embeddings, token_ids, self._positions), rows)
-        return rows.prefixes()
+        return [EncodedPicture(prefix, took_s) for prefix in prefixes]

@@ -5,6 +5,7 @@
 Standard input is the pipe from the parent: when it closes, the process ends.
 """
 
+import gc
 import hashlib
 import os
 import sys
@@ -17,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.checkpoint import Checkpoint
+from app.engine.cuda_graphs import CudaRecorder
+from app.engine.device import choose_device, name_dtype, probe_cuda, use_exact_arithmetic
 from app.engine.loop import Engine
 from app.engine.phases import MIN_ALLOWANCE_S, PhaseClock, PhaseTimer
 from app.engine.runner import Runner
@@ -25,9 +28,10 @@ from app.engine.sequence import Sequence
 from app.engine.sizing import (
     MemoryPlan,
     check_memory,
-    choose_device,
+    choose_max_pictures,
     choose_threads,
-    name_dtype,
+    measure_free_bytes,
+    out_of_memory_reported,
     plan_memory,
 )
 from app.errors import StartupError
@@ -42,10 +46,7 @@ from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
 
-MAX_PICTURES_IN_STEP, MAX_PICTURES_IN_BACKGROUND = (
-    4,
-    8,
-)  # of a step, for which all rows wait, or beside it
+_ASKED = 4  # tokens of a short prompt after the picture's
 
 
 def load(
@@ -64,7 +65,7 @@ def load(
         return load_model(
             checkpoint,
             list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids),
-            settings.max_sequence_length,
+            plan.slot_length,
             device,
             dtype,
             lambda num_bytes: progress.advance(task, num_bytes),
@@ -72,37 +73,43 @@ def load(
         )
 
 
-def use_exact_arithmetic() -> None:
-    """Keep float32 float32: no TF32 in products or convolutions."""
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+def warm_up(runner: Runner, max_prefill_tokens: int) -> None:
+    """Run each phase in the shapes of real steps, twice: kernels load before requests wait.
 
-
-def warm_up(runner: Runner) -> None:
-    """Run each phase twice on an empty picture, as long and as wide as it gets."""
-    length = runner.slots.max_length
-    for _ in range(2):
-        sequences = [_blank(runner, key, length) for key in range(runner.slots.num_slots)]
+    One prompt as long as a slot, then as many short ones as a step may take on, greedy and sampled.
+    """
+    num_short = max_prefill_tokens // (len(runner.model.prefix_token_ids) + _ASKED)
+    most = max(1, min(runner.slots.num_slots, num_short))
+    for size in _warm_up_sizes(runner, most):
+        sequences = [_blank(runner, key, size) for key in range(size)]
         for sequence in sequences:
             sequence.slot = runner.slots.allocate()
-        for chosen in (runner.prefill(sequences[:1]), runner.prefill(sequences[1:])):
-            for choice in chosen:
-                choice.sequence.append(choice.token_id, lambda _: False)
+        for choice in runner.prefill(sequences):
+            choice.sequence.append(choice.token_id, lambda _: False)
         runner.decode(sequences)
         for sequence in sequences:
-            runner.slots.free(sequence.slot or 0)
+            runner.slots.free(sequence.held_slot)
             sequence.slot = None
     runner.pictures.clear()
 
 
-def _blank(runner: Runner, key: int, length: int) -> Sequence:
+def _warm_up_sizes(runner: Runner, most: int) -> list[int]:
+    """Numbers of prompts: kernels of a CUDA device differ by them, those of a CPU do not."""
+    between = (2, 4, 8, 16, 32, 64) if runner.device.type == "cuda" else ()
+    return [1, 1, *(size for size in between if size < most), most, most]
+
+
+def _blank(runner: Runner, key: int, size: int) -> Sequence:
+    """One of `size` sequences; on CUDA each with a new picture, so that all batch sizes run."""
     prefix = runner.model.prefix_token_ids
-    sampling = SamplingParameters(max_new_tokens=2, no_repeat_ngram_size=3)
-    longest = [*prefix, *[prefix[0]] * (length - len(prefix) - 2)]
-    prompt = longest if key == 0 else longest[: len(prefix) + 4]
-    pixels = bytes(PICTURE_BYTES)
+    sampling = SamplingParameters(
+        max_new_tokens=2, no_repeat_ngram_size=3, temperature=float(key % 2)
+    )
+    num_asked = _ASKED if size > 1 else runner.slots.max_length - len(prefix) - 2
+    grey = size + key if runner.device.type == "cuda" else 0
+    pixels = bytes([grey]) * PICTURE_BYTES
     digest = hashlib.sha256(pixels).digest()
+    prompt = [*prefix, *[prefix[0]] * num_asked]
     request = Generate(0, key, prompt, digest, sampling, deadline=float("inf"))
     return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
@@ -113,34 +120,64 @@ def build_runner(
     phase: PhaseTimer,
     runner_class: type[Runner] = Runner,
 ) -> Runner:
-    """Size, load and warm up: a runner that is ready to serve.
+    """Size, load, record and warm up: a runner that is ready to serve.
 
     Args:
         settings: of the service.
         checkpoint: to load.
         phase: times each phase.
         runner_class: tests pass one with faults.
+
+    Raises:
+        StartupError: a device that cannot be used, too little memory, a pass that cannot be
+            recorded, or a checkpoint that cannot be served.
     """
     use_exact_arithmetic()
-    device, dtype = choose_device(settings)
-    plan = plan_memory(settings, checkpoint, device, dtype)
-    check_memory(checkpoint, plan, device)
-    num_threads = choose_threads(plan, device)
-    torch.set_num_threads(num_threads)
-    model = load(settings, checkpoint, plan, device, dtype)
-    is_cuda = device.type == "cuda"
-    runner = runner_class(
+    device, dtype = choose_device(settings, probe_cuda())
+    free_bytes = measure_free_bytes(device)
+    plan = plan_memory(settings, checkpoint, device, dtype, free_bytes)
+    check_memory(checkpoint, plan, free_bytes)
+    torch.set_num_threads(choose_threads(plan, device))
+    with out_of_memory_reported(checkpoint, plan):
+        model = load(settings, checkpoint, plan, device, dtype)
+        runner = _build(settings, plan, model, phase, runner_class)
+        if settings.recordings and device.type == "cuda":
+            _record(runner)
+        warm_up(runner, settings.max_prefill_tokens)
+    return runner
+
+
+def _build(
+    settings: Settings,
+    plan: MemoryPlan,
+    model: Kosmos2Model,
+    phase: PhaseTimer,
+    runner_class: type[Runner],
+) -> Runner:
+    is_cuda = model.device.type == "cuda"
+    in_background = not is_cuda and torch.get_num_threads() == 1
+    return runner_class(
         model,
         plan.num_slots,
-        settings.picture_cache_bytes,
+        plan.picture_cache_bytes,
         phase,
         is_rounded=is_cuda,
-        in_background=not is_cuda and num_threads == 1,
+        in_background=in_background,
+        max_pictures=choose_max_pictures(settings, model.device, in_background),
     )
-    if is_cuda and not runner.record_passes():
-        get_logger().warning("passes cannot be recorded on this device: decoding is slower")
-    warm_up(runner)
-    return runner
+
+
+def _record(runner: Runner) -> None:
+    """Record the passes, and log what that took: the plan's share for it is an estimate."""
+    began, free_bytes = time.monotonic(), measure_free_bytes(runner.device)
+    runner.record_passes(CudaRecorder())
+    get_logger().info(
+        "passes recorded",
+        recorded=runner.num_recorded,
+        recordable=runner.num_recordable,
+        took_s=round(time.monotonic() - began, 3),
+        used_bytes=free_bytes - measure_free_bytes(runner.device),
+    )
 
 
 def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance_s: float) -> None:
@@ -153,10 +190,12 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
         max_prefill_tokens=settings.max_prefill_tokens,
-        max_pictures=settings.max_pictures_per_step or _max_pictures(runner),
+        max_pictures=runner.max_pictures,
     )
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics.kv_slots_total.set(runner.slots.num_slots)
+    metrics.recorded_passes.set(runner.num_recorded)
+    metrics.recordable_passes.set(runner.num_recordable)
     metrics.device_memory_bytes.labels("weights").set(runner.model.num_bytes)
     metrics.device_memory_bytes.labels("kv_slots").set(runner.slots.num_bytes)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
@@ -170,6 +209,8 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
             runner, scheduler, socket, parent_pipe, state, phases, metrics, time.monotonic
         )
         phases.rest()
+        gc.collect()
+        gc.freeze()  # later collections pass over what lives as long as the process
         state.mark_engine_ready(_facts(settings, runner, limits))
         report_ready()
         get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)
@@ -183,10 +224,6 @@ def _facts(settings: Settings, runner: Runner, limits: SchedulerLimits) -> Engin
         device=runner.device.type,
         dtype=name_dtype(settings, runner.dtype),
     )
-
-
-def _max_pictures(runner: Runner) -> int:
-    return MAX_PICTURES_IN_BACKGROUND if runner.prefixes.in_background else MAX_PICTURES_IN_STEP
 
 
 def _max_waiting(settings: Settings, runner: Runner) -> int:

@@ -1,25 +1,38 @@
-"""What the engine takes: device, dtype, memory and threads, chosen before anything is loaded."""
+"""What the engine takes: memory and threads, chosen before anything is loaded."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import torch
 
 from app.checkpoint import Checkpoint
+from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.kv_slots import KeyValueShape
-from app.errors import OutOfMemory, StartupError
+from app.errors import OutOfMemory
 from app.model.linear import LinearLayers, can_pack
-from app.model.loading import read_config, weights_bytes
+from app.model.loading import count_prefix_tokens, read_config, weights_bytes
 from app.model.quantised import check_kernels
 from app.settings import Settings
 
 SMALL_MODEL_BYTES = 2**30
 CPU_SLOTS_SMALL, CPU_SLOTS_LARGE = 32, 4
-MAX_CUDA_SLOTS = 256
-CUDA_SHARE = 0.85  # of free memory, the rest for activations
 CPU_WORKING_BYTES = 2**28  # activations and what torch itself takes
+MIN_PICTURE_CACHE_BYTES = 2**28
+# Of a step, for which all rows wait; next to the steps; and on CUDA, in one recorded pass.
+MAX_PICTURES_IN_STEP, MAX_PICTURES_IN_BACKGROUND, MAX_PICTURES_ON_CUDA = 4, 8, 16
+
+# Estimates, not measured: docs/adr/0026-memory-of-a-cuda-device.md has their sources.
+MAX_CUDA_SLOTS = 256
+CUDA_SHARE = 0.95  # of free memory; the rest is for what other programs take meanwhile
+CUDA_WORKING_BYTES = 10**9  # libraries, workspaces and the activations of prompts and pictures
+RECORDING_BYTES = 12 * 10**6
+SAMPLING_BYTES_PER_SLOT = 5 * 10**6  # a row's vocabulary, sorted in float64
+CUDA_LENGTH_MULTIPLE = 64  # tokens; attention copies a mask of any other length
+MAX_CACHED_PICTURES = 2000
 
 
 @dataclass(frozen=True)
@@ -29,72 +42,135 @@ class MemoryPlan:
     Attributes:
         weights_bytes: of the model.
         num_slots: sequences at once.
+        slot_length: tokens of each.
         slot_bytes: of each.
         picture_cache_bytes: at most.
+        working_bytes: for activations, libraries and recordings.
         linear: what the model's linear layers become.
     """
 
     weights_bytes: int
     num_slots: int
+    slot_length: int
     slot_bytes: int
     picture_cache_bytes: int
+    working_bytes: int
     linear: LinearLayers
 
     @property
     def total_bytes(self) -> int:
         """All of it together."""
         slots = self.num_slots * self.slot_bytes
-        return self.weights_bytes + slots + self.picture_cache_bytes + CPU_WORKING_BYTES
+        return self.weights_bytes + slots + self.picture_cache_bytes + self.working_bytes
 
     def __str__(self) -> str:
         return (
             f"{self.total_bytes / 1e9:.2f} GB of memory ({self.weights_bytes / 1e9:.2f} weights, "
             f"{self.num_slots} slots of {self.slot_bytes / 1e6:.1f} MB, "
-            f"pictures up to {self.picture_cache_bytes / 1e9:.2f})"
+            f"pictures up to {self.picture_cache_bytes / 1e9:.2f}, "
+            f"{self.working_bytes / 1e9:.2f} to work in)"
         )
 
 
-def choose_device(settings: Settings) -> tuple[torch.device, torch.dtype]:
-    """The device and the dtype that the settings mean on this machine.
-
-    Raises:
-        StartupError: CUDA is asked for where there is none, or for weights in 8 bits.
-    """
-    has_cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_cuda:
-        raise StartupError("device cuda: this machine has no CUDA device that torch can use")
-    is_cuda = settings.device == "cuda" or (settings.device == "auto" and has_cuda)
-    if is_cuda and settings.quantize == "int8":
-        raise StartupError("quantize int8 is for the CPU; set device cpu, or leave it out")
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    dtype = names.get(settings.dtype, torch.bfloat16 if is_cuda else torch.float32)
-    return torch.device("cuda" if is_cuda else "cpu"), dtype
-
-
-def name_dtype(settings: Settings, dtype: torch.dtype) -> str:
-    """What the weights are told to be: `float32`, or `float32 + int8`."""
-    name = str(dtype).removeprefix("torch.")
-    return name if settings.quantize == "none" else f"{name} + {settings.quantize}"
-
-
 def plan_memory(
-    settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    settings: Settings,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    free_bytes: int,
 ) -> MemoryPlan:
-    """How much the engine will take, the number of slots chosen where it is not set."""
-    text = read_config(checkpoint).text_config
-    heads = text.attention_heads
-    shape = KeyValueShape(text.layers, heads, text.embed_dim // heads)
-    slot_bytes = settings.max_sequence_length * shape.bytes_per_token(dtype)
-    linear = _choose_linear(settings, checkpoint, device, dtype)
-    weights = weights_bytes(checkpoint, dtype, linear)
-    if settings.slots is not None:
-        num_slots = settings.slots
-    elif device.type == "cuda":
-        room = int(free_bytes(device) * CUDA_SHARE) - weights - settings.picture_cache_bytes
-        num_slots = max(1, min(MAX_CUDA_SLOTS, room // slot_bytes))
-    else:
-        num_slots = CPU_SLOTS_SMALL if weights < SMALL_MODEL_BYTES else CPU_SLOTS_LARGE
-    return MemoryPlan(weights, num_slots, slot_bytes, settings.picture_cache_bytes, linear)
+    """How much the engine will take of `free_bytes`, with what the settings leave open chosen."""
+    sizes = _Sizes.of(settings, checkpoint, device, dtype)
+    if device.type == "cpu":
+        is_small = sizes.weights_bytes < SMALL_MODEL_BYTES
+        num_slots = settings.slots or (CPU_SLOTS_SMALL if is_small else CPU_SLOTS_LARGE)
+        return sizes.plan(settings, num_slots, CPU_WORKING_BYTES)
+    candidates = [settings.slots] if settings.slots else range(MAX_CUDA_SLOTS, 0, -1)
+    plans = [sizes.plan_cuda(settings, number) for number in candidates]
+    usable = int(free_bytes * CUDA_SHARE)
+    chosen = next((plan for plan in plans if plan.total_bytes <= usable), plans[-1])
+    return sizes.with_more_pictures(settings, chosen, usable)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What does not depend on the number of slots.
+
+    Attributes:
+        picture_bytes: of a picture's prefix.
+    """
+
+    weights_bytes: int
+    slot_length: int
+    slot_bytes: int
+    picture_bytes: int
+    linear: LinearLayers
+
+    @classmethod
+    def of(
+        cls, settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    ) -> "_Sizes":
+        config = read_config(checkpoint)
+        text = config.text_config
+        heads = text.attention_heads
+        shape = KeyValueShape(text.layers, heads, text.embed_dim // heads)
+        length = settings.max_sequence_length
+        if device.type == "cuda":
+            length = -(-length // CUDA_LENGTH_MULTIPLE) * CUDA_LENGTH_MULTIPLE
+        token_bytes = shape.bytes_per_token(dtype)
+        linear = _choose_linear(settings, checkpoint, device, dtype)
+        return cls(
+            weights_bytes=weights_bytes(checkpoint, dtype, linear),
+            slot_length=length,
+            slot_bytes=length * token_bytes,
+            picture_bytes=count_prefix_tokens(config) * token_bytes,
+            linear=linear,
+        )
+
+    def plan(self, settings: Settings, num_slots: int, working_bytes: int) -> MemoryPlan:
+        """A plan for so many slots."""
+        cache_bytes = settings.picture_cache_bytes
+        return MemoryPlan(
+            weights_bytes=self.weights_bytes,
+            num_slots=num_slots,
+            slot_length=self.slot_length,
+            slot_bytes=self.slot_bytes,
+            picture_cache_bytes=MIN_PICTURE_CACHE_BYTES if cache_bytes is None else cache_bytes,
+            working_bytes=working_bytes,
+            linear=self.linear,
+        )
+
+    def plan_cuda(self, settings: Settings, num_slots: int) -> MemoryPlan:
+        """A plan that sets memory aside for recordings, for sampling and for pictures."""
+        steps = Buckets.up_to(num_slots, self.slot_length).shapes()
+        max_pictures = settings.max_pictures_per_step or MAX_PICTURES_ON_CUDA
+        num_passes = len([*steps, *PictureBuckets.up_to(max_pictures).shapes()])
+        working_bytes = (
+            CUDA_WORKING_BYTES
+            + settings.recordings * num_passes * RECORDING_BYTES
+            + num_slots * SAMPLING_BYTES_PER_SLOT
+            + max_pictures * self.picture_bytes
+        )
+        return self.plan(settings, num_slots, working_bytes)
+
+    def with_more_pictures(
+        self, settings: Settings, plan: MemoryPlan, usable_bytes: int
+    ) -> MemoryPlan:
+        """The plan with half of what is left for the picture cache, unless its size is set."""
+        if settings.picture_cache_bytes is not None:
+            return plan
+        more = max(0, usable_bytes - plan.total_bytes) // 2
+        most = max(MIN_PICTURE_CACHE_BYTES, MAX_CACHED_PICTURES * self.picture_bytes)
+        return replace(plan, picture_cache_bytes=min(most, plan.picture_cache_bytes + more))
+
+
+def choose_max_pictures(settings: Settings, device: torch.device, in_background: bool) -> int:
+    """New pictures that a step may encode."""
+    if settings.max_pictures_per_step is not None:
+        return settings.max_pictures_per_step
+    if device.type == "cuda":
+        return MAX_PICTURES_ON_CUDA
+    return MAX_PICTURES_IN_BACKGROUND if in_background else MAX_PICTURES_IN_STEP
 
 
 def _choose_linear(
@@ -119,29 +195,47 @@ def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
     """Threads of torch on the CPU.
 
     The products of a small model are too small to share: threads that wait for each other cost
-    more than they bring, on a machine that does other work too several times as much.
+    more than they bring, on a machine that does other work too several times as much. With a CUDA
+    device they have nothing to do, and would compete with the HTTP and picture processes.
     """
-    is_small = device.type == "cpu" and plan.weights_bytes < SMALL_MODEL_BYTES
-    return 1 if is_small else torch.get_num_threads()
+    is_small = plan.weights_bytes < SMALL_MODEL_BYTES
+    return 1 if is_small or device.type == "cuda" else torch.get_num_threads()
 
 
-def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, device: torch.device) -> None:
-    """Tell what will be taken.
+def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, free_bytes: int) -> None:
+    """Print what will be taken.
 
     Raises:
         OutOfMemory: it is more than is free.
     """
-    free = free_bytes(device)
-    print(f"{checkpoint.name}: {plan}, {free / 1e9:.2f} GB free", file=sys.stderr, flush=True)
-    if plan.total_bytes > free:
-        raise OutOfMemory(
-            f"{checkpoint.name} needs {plan}, and {free / 1e9:.2f} GB are free; "
-            "fewer slots, bfloat16 or a larger machine would do"
-        )
+    print(f"{checkpoint.name}: {plan}, {free_bytes / 1e9:.2f} GB free", file=sys.stderr, flush=True)
+    if plan.total_bytes > free_bytes:
+        raise _out_of_memory(checkpoint, plan, f"{free_bytes / 1e9:.2f} GB are free")
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that nobody uses."""
+@contextmanager
+def out_of_memory_reported(checkpoint: Checkpoint, plan: MemoryPlan) -> Iterator[None]:
+    """Around the start: a device without memory becomes an error of one line, with advice.
+
+    Raises:
+        OutOfMemory: the device had no memory left.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        first_line = str(error).partition("\n")[0]
+        raise _out_of_memory(checkpoint, plan, f"the device says: {first_line}") from error
+
+
+def _out_of_memory(checkpoint: Checkpoint, plan: MemoryPlan, fact: str) -> OutOfMemory:
+    return OutOfMemory(
+        f"{checkpoint.name} needs {plan}, and {fact}; fewer slots (KOSMOS2_SLOTS), shorter ones "
+        "(KOSMOS2_MAX_SEQUENCE_LENGTH), a dtype of 16 bits or a larger machine would do"
+    )
+
+
+def measure_free_bytes(device: torch.device) -> int:
+    """Available memory of the device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return min(int(psutil.virtual_memory().available), _free_bytes_of_container())

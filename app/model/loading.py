@@ -85,6 +85,11 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     return config
 
 
+def count_prefix_tokens(config: Kosmos2Config) -> int:
+    """Tokens of a prompt's beginning: `<s>`, `<image>`, the picture's places, `</image>`."""
+    return int(config.latent_query_num) + 3
+
+
 def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, linear: LinearLayers) -> int:
     """Memory the weights will take once loaded, but for the scales of those in 8 bits."""
     return sum(

@@ -93,6 +93,12 @@ class EngineMetrics:
         )
         self.kv_slots_used = _gauge(registry, "kv_slots_used", "Slots in use.")
         self.kv_slots_total = _gauge(registry, "kv_slots_total", "Slots there are.")
+        self.recorded_passes = _gauge(
+            registry, "recorded_passes", "Passes recorded as CUDA graphs; 0 on the CPU."
+        )
+        self.recordable_passes = _gauge(
+            registry, "recordable_passes", "Passes that the engine would record; 0 on the CPU."
+        )
         self.device_memory_bytes = Gauge(
             "kosmos2_device_memory_bytes",
             "Memory of the device by what it is for (weights, kv_slots, picture_cache).",
@@ -120,7 +126,8 @@ class EngineMetrics:
         )
         self.engine_step_seconds = Histogram(
             "kosmos2_engine_step_seconds",
-            "One phase of one step (vision, prefill, decode).",
+            "One phase of one step (vision, prefill, decode), until the host has its result. "
+            "On CUDA, vision is its launch, and decode the wait for a pass launched before.",
             ("phase",),
             buckets=_TOKEN_BUCKETS_S + _REQUEST_BUCKETS_S[7:],
             registry=registry,

@@ -1,15 +1,19 @@
 """The engine's loop: what each step does, and what becomes of requests that cannot go on."""
 
+import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from prometheus_client import CollectorRegistry
 
 from app.engine.phases import PhaseClock
 from app.ipc.engine_messages import (
+    PICTURE_BYTES,
     Cancel,
     Failure,
     Generate,
@@ -27,16 +31,21 @@ from harness.engine_rig import (
     UnreliableRunner,
     build_unreliable_runner,
     open_rig,
+    with_recorded_passes,
 )
 
 
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> UnreliableRunner:
+@pytest.fixture(scope="module", params=["as on a CPU", "as on CUDA"])
+def runner(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> UnreliableRunner:
+    """Passes that run when they are read; or recorded ones, launched while others are sent."""
     folder = tmp_path_factory.mktemp("runner")
     phases = PhaseClock(
         SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), HandClock()
     )
-    return build_unreliable_runner(folder / "checkpoint", phases)
+    exact = build_unreliable_runner(folder / "checkpoint", phases)
+    return exact if request.param == "as on a CPU" else with_recorded_passes(exact, phases)
 
 
 @pytest.fixture
@@ -46,21 +55,60 @@ def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
         yield opened
 
 
-def test_a_request_gets_its_first_two_tokens_from_its_first_step(rig: EngineRig) -> None:
-    """Prefill gives one, and the decode pass of the same step another."""
+def test_a_request_gets_a_token_from_its_first_step_and_one_from_each_further(
+    rig: EngineRig,
+) -> None:
+    """Each is sent before the next pass is waited for."""
     rig.ask(7)
+    for _ in range(3):
+        rig.engine.step()
+        (message,) = rig.answers(1)
+        assert isinstance(message, NewTokens)
+        assert [token.key for token in message.tokens] == [7]
+        assert all(token.log_probability <= 0 for token in message.tokens)
+
+
+def test_a_row_that_leaves_while_its_pass_runs_leaves_nothing_to_the_next(rig: EngineRig) -> None:
+    """The pass still writes into its slot, which the next row fills before it reads."""
+    undisturbed = rig.tokens_of(1)
+    rig.ask(1)
     rig.engine.step()
-    (message,) = rig.answers(1)
-    assert isinstance(message, NewTokens)
-    assert [token.key for token in message.tokens] == [7, 7]
-    assert all(token.log_probability <= 0 for token in message.tokens)
+    rig.engine.step()  # a further pass is launched
+    rig.send(encode(Cancel(EPOCH, 1)))
+    rig.answers(2)
+    rig.ask(2, max_new_tokens=9)
+    assert rig.run_until_idle() == ({2: undisturbed}, [])
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 2])
+def test_numbers_that_are_not_finite_fail_their_row_only_and_do_not_outlive_it(
+    rig: EngineRig, num_steps: int
+) -> None:
+    """In a picture's prefix or in a slot; the next row in that slot is answered as ever."""
+    undisturbed = rig.tokens_of(1)
+    rig.ask(1, max_new_tokens=9)
+    rig.ask(2, max_new_tokens=9, picture=bytes([9]) * PICTURE_BYTES)
+    for _ in range(num_steps):
+        rig.engine.step()
+    if num_steps:
+        for layer in rig.runner.slots.layers:
+            layer[:, 0] = math.nan
+    else:
+        prefix = rig.runner.pictures.get(hashlib.sha256(rig.prompt.pixels).digest())
+        assert prefix is not None
+        with torch.inference_mode():
+            prefix.fill_(math.nan)
+    tokens, failed = rig.run_until_idle()
+    assert failed == [Failure(EPOCH, 1, "engine_failure")]
+    assert len(tokens[2]) == 9
+    assert rig.tokens_of(3) == undisturbed
 
 
 def test_the_last_token_says_why_it_is_the_last(rig: EngineRig) -> None:
     rig.ask(7, max_new_tokens=3)
-    rig.engine.step()
-    rig.engine.step()
-    tokens = [token for message in rig.answers(2) for token in message.tokens]
+    for _ in range(3):
+        rig.engine.step()
+    tokens = [token for message in rig.answers(3) for token in message.tokens]
     assert [token.finish_reason for token in tokens] == [None, None, "length"]
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
@@ -207,13 +255,13 @@ def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(rig: Engine
 def test_a_second_question_about_a_picture_finds_its_prefix(rig: EngineRig) -> None:
     """And answers the same as the first."""
     rig.runner.pictures.clear()
+    tokens = {}
     for key in (1, 2):
         rig.ask(key, max_new_tokens=2)
-        rig.engine.step()
-    first, second = (message.tokens for message in rig.answers(2))
-    assert [token.cached_tokens for token in first] == [0, 0]
-    assert [token.cached_tokens for token in second] == [67, 67]
-    assert [token.token_id for token in first] == [token.token_id for token in second]
+        tokens |= rig.new_tokens_until_idle()[0]
+    assert [token.cached_tokens for token in tokens[1]] == [0, 0]
+    assert [token.cached_tokens for token in tokens[2]] == [67, 67]
+    assert [token.token_id for token in tokens[1]] == [token.token_id for token in tokens[2]]
 
 
 def test_the_engine_stops_when_its_leash_goes(rig: EngineRig) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import msgspec
@@ -9,19 +10,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from app.checkpoint import open_checkpoint
-from app.engine.cuda_graphs import Buckets, RoundedSteps
+from app.engine.cuda_graphs import Buckets, PictureBuckets, Recording, RoundedPass
 from app.engine.decode import PassShape
 from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
+from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import Generate, SamplingParameters
 from app.ipc.sampling_limits import MAX_NGRAM_SIZE
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.recordings import record_operators
 from harness.requests import random_requests
 
 NUM_SLOTS = 5
@@ -60,8 +64,7 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return build_runner(settings, open_checkpoint(settings.model), lambda _: nullcontext())
 
 
-@pytest.fixture(scope="module")
-def rounded(exact: Runner) -> Runner:
+def build_rounded(exact: Runner) -> Runner:
     """A runner over the same weights whose passes are of few sizes."""
     return Runner(
         exact.model,
@@ -70,7 +73,23 @@ def rounded(exact: Runner) -> Runner:
         lambda _: nullcontext(),
         is_rounded=True,
         in_background=False,
+        max_pictures=4,
     )
+
+
+@pytest.fixture(scope="module")
+def rounded(exact: Runner) -> Runner:
+    """One whose passes are not recorded."""
+    return build_rounded(exact)
+
+
+@pytest.fixture(scope="module")
+def recorded(exact: Runner) -> Runner:
+    """One whose passes are recorded; lists of operators stand in the place of CUDA graphs."""
+    runner = build_rounded(exact)
+    runner.record_passes(record_operators)
+    assert runner.num_recorded == runner.num_recordable > 0
+    return runner
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +138,68 @@ def check_alone_on(exact: Runner, together: Answers, questions: list[Question]) 
         assert logarithms == pytest.approx(expected, abs=1e-4), question[0].sampling
 
 
+@pytest.mark.parametrize("kind", ["rounded", "recorded"])
 def test_rounded_passes_choose_what_each_row_chooses_alone(
-    exact: Runner, rounded: Runner, questions: list[Question]
+    kind: str, exact: Runner, questions: list[Question], request: pytest.FixtureRequest
 ) -> None:
-    """Rows of all kinds join and leave; free slots among them and behind them are computed too."""
-    check_alone_on(exact, answer(rounded, questions), questions)
+    """Rows of all kinds join and leave; free slots among them and behind them are computed too.
+
+    Replayed, a pass has nothing that Python computed while it was recorded.
+    """
+    check_alone_on(exact, answer(request.getfixturevalue(kind), questions), questions)
+
+
+@pytest.mark.parametrize("kind", ["exact", "recorded"])
+def test_a_pass_launched_early_is_read_for_those_that_still_run(
+    kind: str, questions: list[Question], request: pytest.FixtureRequest
+) -> None:
+    """A row that joined after the launch gets its token from the next pass."""
+    runner = request.getfixturevalue(kind)
+    first, second, third = start(runner, questions[:3])
+    runner.launch([first, second])
+    chosen = [choice.sequence for choice in runner.decode([second, third])]
+    assert chosen == [second] if kind == "recorded" else [second, third]
+    assert runner.decode([]) == []
+    for sequence in (first, second, third):
+        runner.slots.free(sequence.held_slot)
+
+
+def test_a_pass_whose_rows_have_all_left_is_forgotten(
+    recorded: Runner, questions: list[Question]
+) -> None:
+    """Otherwise the next decode would read it, and give its own rows nothing."""
+    first, second = start(recorded, questions[:2])
+    recorded.launch([first])
+    assert recorded.decode([]) == []
+    assert [choice.sequence for choice in recorded.decode([second])] == [second]
+    for sequence in (first, second):
+        recorded.slots.free(sequence.held_slot)
+
+
+def start(runner: Runner, questions: list[Question]) -> list[Sequence]:
+    """Sequences that hold slots and have their first token."""
+    sequences = [Sequence(b"test", request, pixels, 0.0) for request, pixels in questions]
+    for sequence in sequences:
+        sequence.slot = runner.slots.allocate()
+    take(runner.prefill(sequences), defaultdict(list))
+    return sequences
+
+
+@pytest.mark.parametrize("kind", ["exact", "rounded", "recorded"])
+def test_invalid_numbers_of_a_row_stay_in_its_row_and_leave_with_it(
+    kind: str, questions: list[Question], request: pytest.FixtureRequest
+) -> None:
+    """Masked NaN is still NaN: zero times NaN, in each slot that is not cleared."""
+    runner = request.getfixturevalue(kind)
+    before = answer(runner, questions)
+    sequences = start(runner, questions[:3])
+    for layer in runner.slots.layers:
+        layer[:, sequences[1].held_slot] = math.nan
+    assert [choice.is_valid for choice in runner.decode(sequences)] == [True, False, True]
+    runner.discard(sequences[1:2])
+    for sequence in sequences:
+        runner.slots.free(sequence.held_slot)
+    assert answer(runner, questions) == before
 
 
 def test_exact_passes_choose_what_each_row_chooses_alone(
@@ -168,12 +244,18 @@ sizes = st.builds(
 )
 
 
+@given(st.integers(1, 16))
+def test_every_number_of_pictures_has_a_pass_that_is_recorded(num_pictures: int) -> None:
+    buckets = PictureBuckets.up_to(16)
+    assert num_pictures <= buckets.round_up(num_pictures) in set(buckets.shapes())
+
+
 @given(sizes)
 def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: PassShape) -> None:
     """It covers the rows, the tokens, the ban and the sampling."""
     buckets = Buckets.up_to(24, 512)
     rounded = buckets.round_up(size)
-    assert rounded in set(buckets.sizes())
+    assert rounded in set(buckets.shapes())
     assert rounded.first_row == 0
     assert rounded.num_rows >= size.first_row + size.num_rows
     assert rounded.length >= size.length
@@ -181,15 +263,37 @@ def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: 
     assert rounded.is_sampled == size.is_sampled
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="passes can be recorded here")
-def test_where_passes_cannot_be_recorded_they_run_all_the_same() -> None:
-    """Slower, with the same answers."""
-    ran: list[PassShape] = []
-    steps = RoundedSteps(ran.append, Buckets.up_to(4, 512))
-    assert not steps.record()
-    ran.clear()
-    steps(PassShape(0, 3, 100, 0, is_sampled=False))
-    assert ran == [PassShape(0, 4, 128, 0, is_sampled=False)]
+class Failing:
+    """Records as many passes as it is given room for, then raises."""
+
+    def __init__(self, room: int, error: RuntimeError) -> None:
+        self._room, self._error = room, error
+
+    def __call__(self, run: Callable[[], None]) -> Recording:
+        self._room -= 1
+        if self._room < 0:
+            raise self._error
+        return record_operators(run)
+
+
+def test_where_memory_for_recordings_runs_out_the_others_stay(
+    exact: Runner, recorded: Runner, questions: list[Question]
+) -> None:
+    """The largest come first; the others run without recordings. The log has the cause."""
+    runner = build_rounded(exact)
+    with capture_logs() as logs:
+        runner.record_passes(Failing(3, torch.OutOfMemoryError("planted")))
+    assert [entry["exc_info"] for entry in logs] == [True]
+    assert runner.num_recorded == 3 < runner.num_recordable
+    assert runner.recover()
+    assert answer(runner, questions) == answer(recorded, questions)
+
+
+def test_a_pass_that_cannot_be_recorded_ends_the_start_with_its_reason() -> None:
+    """After a failed recording torch's allocator is not whole: the process must not serve."""
+    passes = RoundedPass[int](lambda _: None, (2, 1), lambda shape: shape)
+    with pytest.raises(StartupError, match="planted.*KOSMOS2_RECORDINGS=off"):
+        passes.record(Failing(1, RuntimeError("planted")))
 
 
 @pytest.mark.parametrize("is_sampled", [False, True])

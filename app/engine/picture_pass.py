@@ -1,0 +1,54 @@
+"""The pass over new pictures: from pixels to the keys and values of each prompt's beginning."""
+
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.engine.kv_slots import KeyValueShape, PrefixRows
+from app.ipc.engine_messages import PICTURE_SIDE
+from app.model.loading import Kosmos2Model
+
+
+class PicturePass:
+    """Encodes up to B pictures, from fixed inputs to fixed outputs, so that it can be recorded.
+
+    Args:
+        model: loaded.
+        shape: of the keys and values of one token.
+        max_pictures: B.
+    """
+
+    def __init__(self, model: Kosmos2Model, shape: KeyValueShape, max_pictures: int) -> None:
+        self.max_pictures = max_pictures
+        self._model, device = model, model.device
+        self._token_ids = torch.tensor([model.prefix_token_ids], device=device)  # (1, P)
+        self.num_tokens = self._token_ids.shape[1]
+        self._positions = torch.arange(self.num_tokens, device=device)[None]  # (1, P)
+        pixels = (max_pictures, PICTURE_SIDE, PICTURE_SIDE, 3)
+        self._pixels = torch.zeros(pixels, dtype=torch.uint8, device=device)
+        prefixes = shape.prefix_size(max_pictures, self.num_tokens)  # (B, N, 2, H, P, D)
+        self._prefixes = torch.zeros(prefixes, dtype=model.dtype, device=device)
+
+    def stage(self, pictures: Collection[bytes]) -> None:
+        """Upload the pixels of the next pass, in one copy."""
+        joined = np.frombuffer(bytearray().join(pictures), dtype=np.uint8)
+        pixels = torch.from_numpy(joined.reshape(-1, PICTURE_SIDE, PICTURE_SIDE, 3))
+        if self._model.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        self._pixels[: len(pictures)].copy_(pixels, non_blocking=True)
+
+    def __call__(self, num_pictures: int) -> None:
+        """Encode the first of the staged pictures."""
+        model, decoder = self._model, self._model.decoder
+        embedded = model.vision(self._pixels[:num_pictures])  # (B, 64, d)
+        token_ids = self._token_ids.expand(num_pictures, -1)  # (B, P)
+        embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
+        embeddings[:, model.picture_places] = embedded.to(embeddings.dtype)
+        rows = PrefixRows(self._prefixes[:num_pictures])
+        decoder.fill_cache(decoder.add_positions(embeddings, token_ids, self._positions), rows)
+
+    def read(self, num_pictures: int) -> list[Tensor]:
+        """Copies of the last pass's prefixes: (N, 2, H, P, D) each, contiguous."""
+        return [prefix.clone() for prefix in self._prefixes[:num_pictures]]

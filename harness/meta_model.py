@@ -1,0 +1,54 @@
+"""Models without memory: on the device `meta`, and checkpoints of nothing but shapes."""
+
+from pathlib import Path
+
+import torch
+from transformers import Kosmos2Config
+
+from app.checkpoint import Checkpoint, StoredTensor
+from app.model.decoder import TextDecoder
+from app.model.loading import Kosmos2Model, count_prefix_tokens
+from app.model.vision import VisionEncoder
+
+META = torch.device("meta")
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dtype) -> Kosmos2Model:
+    """A model whose tensors have shapes, dtypes and a device, and no numbers."""
+    with META:
+        decoder = TextDecoder(config.text_config, num_positions).to(dtype)
+        vision = VisionEncoder(config, MEAN, STD).to(dtype)
+    decoder.fill_positions(META, dtype)
+    vision.fill_buffers(META)
+    return Kosmos2Model(
+        decoder=decoder.eval().requires_grad_(False),
+        vision=vision.eval().requires_grad_(False),
+        prefix_token_ids=[0] * count_prefix_tokens(config),
+        picture_places=slice(2, 2 + config.latent_query_num),
+        end_token_id=config.text_config.eos_token_id,
+        device=META,
+        dtype=dtype,
+    )
+
+
+def describe_checkpoint(directory: Path, config: Kosmos2Config) -> Checkpoint:
+    """A checkpoint of float32 tensors of that configuration; only `config.json` is written."""
+    config.save_pretrained(directory)
+    model = build_meta_model(config, num_positions=1, dtype=torch.float32)
+    parts = {"text_model.model.": model.decoder, "": model.vision}
+    tensors = {
+        f"{prefix}{name}": StoredTensor(directory / "none", 0, "F32", tuple(parameter.shape))
+        for prefix, part in parts.items()
+        for name, parameter in part.named_parameters()
+    }
+    return Checkpoint(
+        directory=directory,
+        name="published size",
+        revision=None,
+        is_embedded=False,
+        no_repeat_ngram_size=3,
+        image_mean=MEAN,
+        image_std=STD,
+        tensors=tensors,
+    )

@@ -1,0 +1,153 @@
+"""Between its one upload and its one read, no pass needs the host: so it can run on a CUDA device.
+
+On the device `meta` there are no numbers: whatever reads one fails, and a mode refuses tensors of
+any other device. The model has the published size; where all shapes run, with two layers instead
+of 24, since each does what the first does.
+"""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from app.engine.cuda_graphs import Buckets, PictureBuckets
+from app.engine.decode import PassShape, TokenStep
+from app.engine.kv_slots import KeyValueShape, KVSlots
+from app.engine.picture_pass import PicturePass
+from app.engine.prefill import PromptBatch, PromptPass
+from app.engine.sequence import Sequence
+from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.model.loading import Kosmos2Model
+from harness.checkpoints import full_size_config
+from harness.meta_model import META, build_meta_model
+from harness.recordings import MetaOnly
+
+NUM_SLOTS, LENGTH, MAX_PICTURES = 256, 512, 16
+
+
+@pytest.fixture(scope="module")
+def model() -> Kosmos2Model:
+    config = full_size_config()
+    config.text_config.layers = config.vision_config.num_hidden_layers = 2
+    return build_meta_model(config, LENGTH, torch.bfloat16)
+
+
+def shape_of(model: Kosmos2Model) -> KeyValueShape:
+    config = model.decoder.config
+    heads = config.attention_heads
+    return KeyValueShape(config.layers, heads, config.embed_dim // heads)
+
+
+@pytest.fixture(scope="module")
+def shape(model: Kosmos2Model) -> KeyValueShape:
+    return shape_of(model)
+
+
+@pytest.fixture(scope="module")
+def slots(shape: KeyValueShape) -> KVSlots:
+    return KVSlots(shape, NUM_SLOTS, LENGTH, torch.bfloat16, META)
+
+
+@pytest.fixture(scope="module")
+def step(model: Kosmos2Model, slots: KVSlots) -> TokenStep:
+    return TokenStep(model, slots)
+
+
+def run_on_meta(run: Callable[[], object]) -> None:
+    with torch.inference_mode(), MetaOnly():
+        run()
+
+
+def test_a_step_of_any_recorded_shape_leaves_the_host_alone(step: TokenStep) -> None:
+    shapes = list(Buckets.up_to(NUM_SLOTS, LENGTH).shapes())
+    assert len(shapes) == 130
+    for size in shapes:
+        run_on_meta(lambda size=size: step(size))  # type: ignore[misc]
+
+
+def test_a_step_and_a_picture_pass_of_all_layers_leave_the_host_alone() -> None:
+    whole = build_meta_model(full_size_config(), LENGTH, torch.bfloat16)
+    shape = shape_of(whole)
+    step = TokenStep(whole, KVSlots(shape, NUM_SLOTS, LENGTH, torch.bfloat16, META))
+    run_on_meta(lambda: step(PassShape(0, NUM_SLOTS, LENGTH, 8, is_sampled=True)))
+    run_on_meta(lambda: PicturePass(whole, shape, MAX_PICTURES)(MAX_PICTURES))
+
+
+@pytest.mark.parametrize("num_pictures", list(PictureBuckets.up_to(MAX_PICTURES).shapes()))
+def test_a_pass_over_pictures_leaves_the_host_alone(
+    model: Kosmos2Model, shape: KeyValueShape, num_pictures: int
+) -> None:
+    pictures = PicturePass(model, shape, MAX_PICTURES)
+    run_on_meta(lambda: pictures(num_pictures))
+    run_on_meta(lambda: pictures.read(num_pictures))
+
+
+def prompt(model: Kosmos2Model, slot: int, num_tokens: int, temperature: float) -> Sequence:
+    sampling = SamplingParameters(no_repeat_ngram_size=3, temperature=temperature)
+    token_ids = [*model.prefix_token_ids, *[5] * num_tokens]
+    sequence = Sequence(
+        b"test", Generate(0, slot, token_ids, b"", sampling, math.inf), bytes(PICTURE_BYTES), 0.0
+    )
+    sequence.slot = slot
+    return sequence
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("taken", [(0,), (3, 4, 5), (1, 7, 255)])
+def test_a_pass_over_prompts_uploads_once_and_leaves_the_host_alone(
+    model: Kosmos2Model, slots: KVSlots, taken: tuple[int, ...], temperature: float
+) -> None:
+    """Each further upload would wait for all that was launched before it."""
+    sequences = [prompt(model, slot, 3 + slot, temperature) for slot in taken]
+    prompts = PromptPass(model, slots, length_multiple=16)
+    with CountUploads() as uploads:
+        batch = prompts.stage(sequences)
+    assert uploads.count == 1
+    run_on_meta(lambda: prompts(batch))
+    assert batch.inputs.shape[1] % 16 == 8  # slot, last token and six options before the tokens
+
+
+class CountUploads(MetaOnly):
+    """Counts the copies from the host to the device, and lets the host's own work pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def refuse(self, func: object, tensors: list[Tensor]) -> None:
+        self.count += len({tensor.device.type for tensor in tensors}) > 1
+
+
+def test_a_planted_read_and_a_planted_tensor_of_the_host_are_found(step: TokenStep) -> None:
+    """Otherwise the tests above would show nothing."""
+    size = PassShape(0, 2, 128, 8, is_sampled=True)
+    number = torch.zeros(2, device=META)
+
+    def read() -> None:
+        step(size)
+        number[0].item()
+
+    def mix() -> None:
+        step(size)
+        torch.add(number, torch.tensor([1.0, 2.0]))
+
+    def branch() -> None:
+        step(size)
+        number[number > 0]
+
+    for planted in (read, mix, branch):
+        with pytest.raises((AssertionError, RuntimeError)):
+            run_on_meta(planted)
+
+
+def test_prompts_are_filled_up_to_what_attention_takes_without_a_copy(
+    model: Kosmos2Model, slots: KVSlots
+) -> None:
+    """And never beyond a slot."""
+    prompts = PromptPass(model, slots, length_multiple=16)
+    lengths = {n: prompt(model, 0, n - 67, 0.0) for n in (68, 80, 81, 511)}
+    batches: dict[int, PromptBatch] = {n: prompts.stage([s]) for n, s in lengths.items()}
+    padded = {number: batch.inputs.shape[1] - 8 for number, batch in batches.items()}
+    assert padded == {68: 80, 80: 80, 81: 96, 511: 512}

@@ -1,0 +1,123 @@
+"""How much of a device's memory an engine plans to take, for devices that are not here."""
+
+import pytest
+import torch
+
+from app.checkpoint import Checkpoint
+from app.engine.cuda_graphs import Buckets
+from app.engine.sizing import (
+    MIN_PICTURE_CACHE_BYTES,
+    MemoryPlan,
+    check_memory,
+    choose_max_pictures,
+    choose_threads,
+    out_of_memory_reported,
+    plan_memory,
+)
+from app.errors import OutOfMemory
+from app.settings import Settings
+from harness.checkpoints import full_size_config
+from harness.meta_model import describe_checkpoint
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+GB = 10**9
+
+# Free memory that a card has once a process uses it, and what it gets.
+CARDS = {
+    "H100 80 GB": (84.0, 256),
+    "A10": (23.6, 152),
+    "T4": (15.6, 82),
+    "RTX 3060": (12.3, 54),
+    "MIG 1g.10gb": (10.0, 34),
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return describe_checkpoint(tmp_path_factory.mktemp("published"), full_size_config())
+
+
+def plan(
+    checkpoint: Checkpoint, free: float, device: torch.device = CUDA, **settings: object
+) -> MemoryPlan:
+    dtype = torch.float16 if device == CUDA else torch.float32
+    return plan_memory(Settings(**settings), checkpoint, device, dtype, int(free * GB))
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_gets_the_slots_that_leave_room_to_work_in(published: Checkpoint, card: str) -> None:
+    """Recordings, sampling, libraries and pictures have their memory set aside."""
+    free, num_slots = CARDS[card]
+    planned = plan(published, free)
+    check_memory(published, planned, int(free * GB))
+    assert planned.num_slots == num_slots
+    assert planned.weights_bytes == pytest.approx(3.33 * GB, rel=0.01)
+    assert planned.slot_bytes == 512 * 196_608
+    num_passes = len(list(Buckets.up_to(num_slots, 512).shapes()))
+    assert planned.working_bytes > GB + num_passes * 12e6 + num_slots * 5e6
+    assert planned.total_bytes <= 0.95 * free * GB
+    if num_slots < 256:
+        more = plan(published, free, slots=num_slots + 1)
+        assert more.total_bytes > 0.95 * free * GB
+
+
+def test_what_slots_leave_is_shared_with_pictures(published: Checkpoint) -> None:
+    """An H100 has 50 GB left beside 256 slots; a small card has its last bytes in slots."""
+    large, small = plan(published, 84.0), plan(published, 10.0)
+    assert large.picture_cache_bytes > 15 * GB
+    assert small.picture_cache_bytes < MIN_PICTURE_CACHE_BYTES + 0.1 * GB
+    assert plan(published, 84.0, picture_cache_bytes=7).picture_cache_bytes == 7
+
+
+def test_without_recordings_there_is_room_for_more_slots(published: Checkpoint) -> None:
+    assert plan(published, 10.0, recordings=False).num_slots > plan(published, 10.0).num_slots
+
+
+def test_slots_that_are_set_and_do_not_fit_are_refused_before_anything_is_loaded(
+    published: Checkpoint,
+) -> None:
+    """With what they need for sampling, not only with their keys and values."""
+    planned = plan(published, 12.3, slots=80)
+    assert planned.num_slots == 80
+    assert planned.weights_bytes + 80 * planned.slot_bytes < 12.3 * GB
+    with pytest.raises(OutOfMemory, match="KOSMOS2_SLOTS"):
+        check_memory(published, planned, int(12.3 * GB))
+
+
+def test_memory_that_runs_out_while_starting_is_reported_with_advice(
+    published: Checkpoint,
+) -> None:
+    """One line and exit code 71 rather than a traceback."""
+    planned = plan(published, 12.3)
+    with (
+        pytest.raises(OutOfMemory, match="planted.*KOSMOS2_SLOTS"),
+        out_of_memory_reported(published, planned),
+    ):
+        raise torch.OutOfMemoryError("planted\nand more")
+
+
+@pytest.mark.parametrize(("asked", "given"), [(512, 512), (500, 512), (80, 128)])
+def test_slots_on_cuda_have_a_length_that_attention_takes_as_it_is(
+    published: Checkpoint, asked: int, given: int
+) -> None:
+    assert plan(published, 84.0, max_sequence_length=asked).slot_length == given
+    assert plan(published, 84.0, CPU, max_sequence_length=asked).slot_length == asked
+
+
+def test_on_the_cpu_slots_follow_from_the_model_alone(published: Checkpoint) -> None:
+    assert plan(published, 84.0, CPU).num_slots == plan(published, 8.0, CPU).num_slots == 4
+
+
+def test_with_cuda_the_cores_are_left_to_the_other_processes(published: Checkpoint) -> None:
+    assert choose_threads(plan(published, 84.0), CUDA) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "in_background", "expected"), [(CUDA, False, 16), (CPU, False, 4), (CPU, True, 8)]
+)
+def test_pictures_of_a_step_follow_from_the_device(
+    device: torch.device, in_background: bool, expected: int
+) -> None:
+    assert choose_max_pictures(Settings(), device, in_background) == expected
+    three = Settings(max_pictures_per_step=3)
+    assert choose_max_pictures(three, device, in_background) == 3
