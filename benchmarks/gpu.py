@@ -9,22 +9,27 @@ the same to a tiny checkpoint on the processor.
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure as Plot
+from torch.profiler import ProfilerActivity, profile
 
 from app.checkpoint import Checkpoint, read_checkpoint
+from app.engine.cuda_graphs import CudaRecorder
 from app.engine.process import build_runner
 from app.engine.runner import Runner
+from app.engine.sizing import measure_free_bytes
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, log_progress, main
-from benchmarks.gpu_agreement import measure_agreement
+from benchmarks.device_memory import and_free
+from benchmarks.gpu_agreement import device_name, measure_agreement
 from benchmarks.gpu_captions import captions_per_second
 from benchmarks.plots import draw_lines, panels
 from benchmarks.rows import RunnerClock, noise_pictures
@@ -48,14 +53,18 @@ def measure(is_quick: bool) -> Result:
         write_random_checkpoint(directory, config, EMBEDDED_CHECKPOINT, gain=1.0)
         checkpoint = read_checkpoint(directory, "random", None)
         agreement = measure_agreement(checkpoint, num_requests=3 if is_quick else 24)
-        rows, figures = _measure_engine(
-            checkpoint, (1, 2) if is_quick else ROWS, 4 if is_quick else 64, agreement.token_s
+        rows, figures = and_free(
+            lambda: _measure_engine(
+                checkpoint, (1, 2) if is_quick else ROWS, 4 if is_quick else 64, agreement.token_s
+            )
         )
         captions = captions_per_second(directory, seconds=1.0 if is_quick else 20.0)
-    rows += [
-        _row("bfloat16 answers equal to float32's", 1, agreement.share_equal_bfloat16, "share"),
-        _row("bfloat16 equal to float32 for", 1, agreement.mean_prefix_bfloat16, "tokens of 32"),
-    ]
+    for half, compared in agreement.halves.items():
+        rows += [
+            _row(f"{half} answers equal to float32's", 1, compared.share_equal, "share"),
+            _row(f"{half} equal to float32 for", 1, compared.mean_prefix, "tokens of 32"),
+            _row(f"{half} logits not finite", 1, compared.num_invalid, "tokens"),
+        ]
     figures += [
         Figure("float32 answers equal to generate's", agreement.share_equal, at_least=0.99),
         Figure("captions of 32 tokens/s over HTTP, one megapixel", captions.rate, at_least=300),
@@ -70,14 +79,18 @@ def measure(is_quick: bool) -> Result:
 def _measure_engine(
     checkpoint: Checkpoint, numbers: Sequence[int], num_new_tokens: int, generate_token_s: float
 ) -> tuple[list[Row], list[Figure]]:
-    """Decode at each number of rows, in bfloat16."""
-    runner = build(checkpoint, "bfloat16", numbers[-1])
+    """Decode at each number of rows that the device has slots for, in its default dtype."""
+    runner = build(checkpoint)
+    numbers = [number for number in numbers if number <= runner.slots.num_slots]
     prompt = Kosmos2Tokenizer.load(checkpoint.directory).encode_prompt(PROMPT)
-    clock, bandwidth = (
-        RunnerClock(runner, checkpoint.no_repeat_ngram_size),
-        _bandwidth(runner.device),
-    )
-    rows: list[Row] = [_row("bandwidth of a copy", 1, bandwidth / 1e9, "GB/s")]
+    clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
+    operators = attention_operators(lambda: clock.run([prompt], noise_pictures(1), 2))
+    log_progress(f"gpu: {runner.dtype}, {runner.slots.num_slots} slots, attention by {operators}")
+    rows = [_row(f"calls of {name}", 1, number, "calls") for name, number in operators.items()]
+    if runner.device.type == "cuda":
+        rows += _record(runner)
+    bandwidth = _bandwidth(runner.device)
+    rows.append(_row("bandwidth of a copy", 1, bandwidth / 1e9, "GB/s"))
     step_s = {}
     for number in numbers:
         log_progress(f"gpu: {number} rows")
@@ -85,6 +98,7 @@ def _measure_engine(
         step_s[number] = times.step
         rows.append(_row("vision and prefill, rows", number, number / times.first_token, "rows/s"))
         rows.append(_row(DECODE, number, number / times.step, "tokens/s"))
+        rows.append(_row("host's time to launch a step", number, median(times.launches), "s"))
     length = len(prompt) + num_new_tokens // 2
     share = _step_bytes(runner, length) / step_s[1] / bandwidth
     many = 64 if 64 in step_s else numbers[-1]
@@ -96,10 +110,33 @@ def _measure_engine(
     ]
 
 
-def build(checkpoint: Checkpoint, dtype: Literal["float32", "bfloat16"], slots: int) -> Runner:
-    """A runner on the device, warm."""
-    settings = Settings(model=str(checkpoint.directory), dtype=dtype, slots=slots)
+def build(checkpoint: Checkpoint) -> Runner:
+    """A runner on the device, with as many slots as it has room for; nothing is recorded yet."""
+    settings = Settings(model=str(checkpoint.directory), device=device_name(), recordings=False)
     return build_runner(settings, checkpoint, lambda _: nullcontext())
+
+
+def _record(runner: Runner) -> list[Row]:
+    """Record the passes: how many, how long that takes and how much memory."""
+    began, free_bytes = time.perf_counter(), measure_free_bytes(runner.device)
+    runner.record_passes(CudaRecorder())
+    took_bytes = free_bytes - measure_free_bytes(runner.device)
+    return [
+        _row("passes recorded", runner.num_recordable, runner.num_recorded, "passes"),
+        _row("recording them", runner.num_recorded, time.perf_counter() - began, "s"),
+        _row("recording them", runner.num_recorded, took_bytes / 1e9, "GB"),
+    ]
+
+
+def attention_operators(run: Callable[[], object]) -> dict[str, int]:
+    """How often each kernel of attention is called: the operators that torch chose on the host."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        run()
+    return {
+        event.key.removeprefix("aten::"): event.count
+        for event in profiler.key_averages()
+        if event.key.startswith("aten::_scaled_dot_product_")
+    }
 
 
 def _bandwidth(device: torch.device) -> float:
@@ -133,9 +170,9 @@ def _row(what: str, number: int, value: float, unit: str) -> Row:
 
 def _notes() -> list[str]:
     return [
-        "bfloat16, prompts of 71 tokens, rows about different pictures. The roofline counts the "
-        "decoder's weights with the output head, and keys and values, over the bandwidth of a "
-        f"copy. HTTP: {os.cpu_count()} cores for the decoding of pictures and all else."
+        "The device's default dtype, prompts of 71 tokens, rows about different pictures. The "
+        "roofline counts the decoder's weights with the output head, and keys and values, over "
+        f"the bandwidth of a copy. HTTP: {os.cpu_count()} cores for decoding pictures and all else."
     ]
 
 

@@ -1,6 +1,6 @@
 """Whether answers on the device are right: the runner's rows beside `generate` on each alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,7 @@ from app.checkpoint import Checkpoint
 from app.engine.process import build_runner
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings
+from benchmarks.device_memory import and_free
 from benchmarks.full_size_times import TASKS, PictureTask
 from benchmarks.rows import RunnerClock, noise_pictures
 from benchmarks.timed_generation import TimedGeneration
@@ -18,8 +19,25 @@ from benchmarks.timed_generation import TimedGeneration
 ROWS = 8
 NEW_TOKENS = 32
 
+Half = Literal["bfloat16", "float16"]
+HALVES: tuple[Half, ...] = ("bfloat16", "float16")
 Question = tuple[bytes, PictureTask]
 Answers = list[list[int]]
+
+
+@dataclass(frozen=True)
+class HalfAgreement:
+    """How answers in 16 bits compare with those in float32.
+
+    Attributes:
+        share_equal: of the answers, those equal token for token.
+        mean_prefix: tokens until they part, of `NEW_TOKENS`, on average.
+        num_invalid: tokens whose logits were not finite: overflows.
+    """
+
+    share_equal: float
+    mean_prefix: float
+    num_invalid: int
 
 
 @dataclass(frozen=True)
@@ -28,65 +46,73 @@ class Agreement:
 
     Attributes:
         share_equal: of the float32 answers, those equal to `generate`'s, token for token.
-        share_equal_bfloat16: of the bfloat16 answers, those equal to the float32 ones.
-        mean_prefix_bfloat16: tokens until those part, of `NEW_TOKENS`, on average.
+        halves: how the answers in each dtype of 16 bits compare with the float32 ones.
         token_s: of `generate` in bfloat16, one row, seconds a token.
     """
 
     share_equal: float
-    share_equal_bfloat16: float
-    mean_prefix_bfloat16: float
+    halves: Mapping[Half, HalfAgreement]
     token_s: float
 
 
 def measure_agreement(checkpoint: Checkpoint, num_requests: int) -> Agreement:
-    """Answer the same questions four ways; only one model is in memory at a time."""
+    """Answer the same questions in several ways; only one model is in memory at a time."""
     pictures = noise_pictures(num_requests)
     questions = [(picture, TASKS[n % len(TASKS)]) for n, picture in enumerate(pictures)]
-    float32 = _answer(checkpoint, "float32", questions)
-    bfloat16 = _answer(checkpoint, "bfloat16", questions)
-    expected = _expected(checkpoint, questions)
-    prefixes = [_common_prefix(*pair) for pair in zip(bfloat16, float32, strict=True)]
+    float32, _ = and_free(lambda: _answer(checkpoint, "float32", questions))
+    expected = and_free(lambda: _expected(checkpoint, questions))
+    halves = {half: _compare(checkpoint, half, questions, float32) for half in HALVES}
     return Agreement(
         share_equal=_share_equal(float32, expected),
-        share_equal_bfloat16=_share_equal(bfloat16, float32),
-        mean_prefix_bfloat16=sum(prefixes) / len(prefixes),
-        token_s=_token_seconds(checkpoint, questions[0]),
+        halves=halves,
+        token_s=and_free(lambda: _token_seconds(checkpoint, questions[0])),
+    )
+
+
+def _compare(
+    checkpoint: Checkpoint, half: Half, questions: Sequence[Question], float32: Answers
+) -> HalfAgreement:
+    answers, num_invalid = and_free(lambda: _answer(checkpoint, half, questions))
+    prefixes = [_common_prefix(*pair) for pair in zip(answers, float32, strict=True)]
+    return HalfAgreement(
+        share_equal=_share_equal(answers, float32),
+        mean_prefix=sum(prefixes) / len(prefixes),
+        num_invalid=num_invalid,
     )
 
 
 def _answer(
-    checkpoint: Checkpoint, dtype: Literal["float32", "bfloat16"], questions: Sequence[Question]
-) -> Answers:
-    """By the runner, several rows of different lengths side by side."""
-    settings = Settings(model=str(checkpoint.directory), dtype=dtype, slots=ROWS)
+    checkpoint: Checkpoint, dtype: Half | Literal["float32"], questions: Sequence[Question]
+) -> tuple[Answers, int]:
+    """By the runner, several rows of different lengths side by side; how many were not finite."""
+    settings = Settings(
+        model=str(checkpoint.directory), dtype=dtype, slots=ROWS, device=device_name()
+    )
     runner = build_runner(settings, checkpoint, lambda _: nullcontext())
     clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     answers: Answers = []
+    num_invalid = 0
     for start in range(0, len(questions), ROWS):
         asked = questions[start : start + ROWS]
         prompts = [tokenizer.encode_prompt(task.prompt) for _, task in asked]
-        answers += clock.run(prompts, [picture for picture, _ in asked], NEW_TOKENS).token_ids
-    _forget()
-    return answers
+        passed = clock.run(prompts, [picture for picture, _ in asked], NEW_TOKENS)
+        answers += passed.token_ids
+        num_invalid += passed.num_invalid
+    return answers, num_invalid
 
 
 def _expected(checkpoint: Checkpoint, questions: Sequence[Question]) -> Answers:
     """By `generate`, each alone."""
-    generation = TimedGeneration(checkpoint.directory, "float32", 1, _device())
-    answers = [generation.generate(generation.encode(*each), NEW_TOKENS) for each in questions]
-    _forget()
-    return answers
+    generation = TimedGeneration(checkpoint.directory, "float32", 1, device_name())
+    return [generation.generate(generation.encode(*each), NEW_TOKENS) for each in questions]
 
 
 def _token_seconds(checkpoint: Checkpoint, question: Question) -> float:
-    generation = TimedGeneration(checkpoint.directory, "bfloat16", 1, _device())
+    generation = TimedGeneration(checkpoint.directory, "bfloat16", 1, device_name())
     inputs = generation.encode(*question)
     generation.seconds([inputs], 2)  # warm-up
-    seconds = generation.seconds_per_token([inputs], NEW_TOKENS)
-    _forget()
-    return seconds
+    return generation.seconds_per_token([inputs], NEW_TOKENS)
 
 
 def _share_equal(answers: Answers, expected: Answers) -> float:
@@ -99,11 +125,6 @@ def _common_prefix(answer: list[int], other: list[int]) -> int:
     return next((place for place, (one, two) in pairs if one != two), len(answer))
 
 
-def _device() -> str:
+def device_name() -> Literal["cpu", "cuda"]:
+    """What the benchmark runs on."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _forget() -> None:
-    """Give the device's memory back for what comes next."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import random
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +16,8 @@ from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
 
+RunPass = Callable[[list[Sequence]], list[ChosenToken]]
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -23,12 +26,16 @@ class Pass:
     Attributes:
         first_token: from the prompts to all first tokens: pictures, prefixes and the rest.
         steps: of each further token of all rows together.
+        launches: of these steps, until the host could do other work; on the CPU none.
         token_ids: the new ones of each row.
+        num_invalid: tokens whose logits were not finite.
     """
 
     first_token: float
     steps: list[float]
+    launches: list[float]
     token_ids: list[list[int]]
+    num_invalid: int
 
     @property
     def step(self) -> float:
@@ -60,12 +67,18 @@ class RunnerClock:
             for prompt, picture in zip(prompts, pictures, strict=True)
         ]
         try:
-            first_token = self._timed(sequences, is_first=True)
-            steps = [self._timed(sequences, is_first=False) for _ in range(num_new_tokens - 1)]
+            first = self._timed(sequences, self._runner.prefill)
+            steps = [self._step(sequences) for _ in range(num_new_tokens - 1)]
         finally:
             for sequence in sequences:
                 self._runner.slots.free(sequence.slot or 0)
-        return Pass(first_token, steps, [sequence.new_token_ids for sequence in sequences])
+        return Pass(
+            first_token=first.seconds,
+            steps=[launch + rest.seconds for launch, rest in steps],
+            launches=[launch for launch, _ in steps],
+            token_ids=[sequence.new_token_ids for sequence in sequences],
+            num_invalid=first.num_invalid + sum(rest.num_invalid for _, rest in steps),
+        )
 
     def _start(self, prompt: list[int], picture: bytes, num_new_tokens: int) -> Sequence:
         digest = hashlib.sha256(picture).digest()
@@ -75,22 +88,30 @@ class RunnerClock:
         sequence.slot = self._runner.slots.allocate()
         return sequence
 
-    def _timed(self, sequences: list[Sequence], *, is_first: bool) -> float:
+    def _step(self, sequences: list[Sequence]) -> tuple[float, "_Timed"]:
+        """Seconds of launching one pass, and what came of it."""
         began = perf_counter()
-        chosen = (self._runner.prefill if is_first else self._runner.decode)(sequences)
+        self._runner.launch(sequences)
+        return perf_counter() - began, self._timed(sequences, self._runner.decode)
+
+    def _timed(self, sequences: list[Sequence], run_pass: RunPass) -> "_Timed":
+        began = perf_counter()
+        chosen = run_pass(sequences)
         if self._runner.device.type == "cuda":
             torch.cuda.synchronize()
-        took = perf_counter() - began
-        _append(chosen)
-        return took
+        seconds = perf_counter() - began
+        for choice in chosen:
+            choice.sequence.append(choice.token_id, lambda _: False)
+        return _Timed(seconds, sum(not choice.is_valid for choice in chosen))
+
+
+@dataclass(frozen=True)
+class _Timed:
+    seconds: float
+    num_invalid: int
 
 
 def noise_pictures(count: int, seed: int = 0) -> list[bytes]:
     """Different pictures of noise, 224×224×3 bytes each."""
     rng = random.Random(seed)
     return [rng.randbytes(PICTURE_BYTES) for _ in range(count)]
-
-
-def _append(chosen: Rows[ChosenToken]) -> None:
-    for choice in chosen:
-        choice.sequence.append(choice.token_id, lambda _: False)

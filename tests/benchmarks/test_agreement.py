@@ -16,3 +16,6 @@ def test_the_runner_gives_the_tokens_of_generate_on_each_request_alone(tmp_path:
     agreement = measure_agreement(read_checkpoint(directory, "random", None), num_requests=3)
     assert agreement.share_equal == 1.0
     assert agreement.token_s > 0
+    assert agreement.halves.keys() == {"bfloat16", "float16"}
+    assert all(compared.num_invalid == 0 for compared in agreement.halves.values())
+    assert agreement.halves["float16"].share_equal >= agreement.halves["bfloat16"].share_equal
