@@ -49,7 +49,8 @@ COPY --from=application /opt/kosmos2/application /opt/kosmos2/application
 ENV PATH=/opt/kosmos2/application/bin:/opt/kosmos2/dependencies/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/kosmos2/application \
     HF_HOME=/var/cache/kosmos2 \
-    KOSMOS2_HOST=0.0.0.0
+    KOSMOS2_HOST=0.0.0.0 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
 # Published weights that are fetched; mount something that stays to fetch them once.
 VOLUME /var/cache/kosmos2

@@ -58,6 +58,7 @@ class UnreliableRunner(Runner):
     """Fails on the requests it is told to, and on batches larger than it is told."""
 
     poisoned_keys: frozenset[int] = frozenset()
+    fails_at_launch = False
     max_batch_size = NUM_SLOTS
 
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
@@ -66,9 +67,18 @@ class UnreliableRunner(Runner):
         return super().prefill(sequences)
 
     def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
+        if not self.fails_at_launch:
+            self._fail_if_poisoned(sequences)
+        return super().decode(sequences)
+
+    def launch(self, sequences: list[Sequence]) -> None:
+        if self.fails_at_launch:
+            self._fail_if_poisoned(sequences)
+        super().launch(sequences)
+
+    def _fail_if_poisoned(self, sequences: list[Sequence]) -> None:
         if any(sequence.request.key in self.poisoned_keys for sequence in sequences):
             raise RuntimeError("planted")
-        return super().decode(sequences)
 
 
 @dataclass

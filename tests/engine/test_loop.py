@@ -51,6 +51,7 @@ def runner(
 @pytest.fixture
 def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
     runner.poisoned_keys, runner.max_batch_size = frozenset(), NUM_SLOTS
+    runner.fails_at_launch = False
     with open_rig(runner, tmp_path) as opened:
         yield opened
 
@@ -66,6 +67,20 @@ def test_a_request_gets_a_token_from_its_first_step_and_one_from_each_further(
         assert isinstance(message, NewTokens)
         assert [token.key for token in message.tokens] == [7]
         assert all(token.log_probability <= 0 for token in message.tokens)
+
+
+def test_on_cuda_the_next_pass_is_under_way_when_a_token_has_been_sent(rig: EngineRig) -> None:
+    """The host's work takes none of the device's time. On the CPU a pass would hold it up."""
+    undisturbed = rig.tokens_of(1)
+    rig.runner.slots.token_ids.zero_()
+    rig.ask(2, max_new_tokens=9)
+    for _ in range(2):
+        rig.engine.step()
+        rig.answers(1)
+    num_computed = 3 if rig.runner.num_recorded else 2
+    begin = len(rig.prompt.token_ids)
+    computed = rig.runner.slots.token_ids[0, begin : begin + 4].tolist()
+    assert computed == [*undisturbed[:num_computed], *[0] * (4 - num_computed)]
 
 
 def test_a_row_that_leaves_while_its_pass_runs_leaves_nothing_to_the_next(rig: EngineRig) -> None:
@@ -174,15 +189,19 @@ def test_a_request_longer_than_a_slot_is_refused(rig: EngineRig) -> None:
     assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
 
 
-def test_a_request_that_fails_a_pass_fails_itself_only(rig: EngineRig) -> None:
+@pytest.mark.parametrize(("fails_at_launch", "num_tokens"), [(False, 2), (True, 4)])
+def test_a_request_that_fails_a_pass_fails_itself_only(
+    rig: EngineRig, fails_at_launch: bool, num_tokens: int
+) -> None:
     """Invariant 4: those that were in the pass with it go on, token for token as without it."""
     undisturbed = rig.tokens_of(1)
     rig.runner.poisoned_keys = frozenset({2})
+    rig.runner.fails_at_launch = fails_at_launch
     for key in (1, 2, 3):
         rig.ask(key, max_new_tokens=9)
     tokens, failed = rig.run_until_idle()
     assert failed == [Failure(EPOCH, 2, "engine_failure")]
-    assert tokens.pop(2) == undisturbed[:2]
+    assert tokens.pop(2) == undisturbed[:num_tokens]
     assert tokens == {1: undisturbed, 3: undisturbed}
 
 
