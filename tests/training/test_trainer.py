@@ -32,16 +32,22 @@ def make(tokenizer, state):
     return make_trainer(tokenizer, TINY, SCHEDULE, 0, state)
 
 
+@pytest.fixture(scope="module")
+def whole_run(tokenizer, tmp_path_factory):
+    """A run that never stopped."""
+    trainer = make(tokenizer, tmp_path_factory.mktemp("whole") / "state.pt")
+    trainer.run(num_workers=0)
+    return trainer
+
+
 @pytest.mark.parametrize("stop", [1, 2, 4])
-def test_a_resumed_run_ends_with_the_same_weights(tokenizer, tmp_path, stop):
+def test_a_resumed_run_ends_with_the_same_weights(whole_run, tokenizer, tmp_path, stop):
     """In stage 1, between the stages and in stage 2."""
-    whole = make(tokenizer, tmp_path / "whole.pt")
-    whole.run(num_workers=0)
     make(tokenizer, tmp_path / "parts.pt").run(until=stop, num_workers=0)
     resumed = make(tokenizer, tmp_path / "parts.pt")
     assert resumed.step == stop
     resumed.run(num_workers=0)
-    for name, weight in whole.lesson.state_dict().items():
+    for name, weight in whole_run.lesson.state_dict().items():
         torch.testing.assert_close(resumed.lesson.state_dict()[name], weight, msg=name)
 
 
