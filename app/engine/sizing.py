@@ -188,7 +188,7 @@ def _choose_linear(
         return LinearLayers.PLAIN
     if weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) < SMALL_MODEL_BYTES:
         return LinearLayers.TOUCHED
-    return LinearLayers.PACKED if can_pack() else LinearLayers.PLAIN
+    return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
 
 
 def choose_threads(plan: MemoryPlan, device: torch.device) -> int:

@@ -96,6 +96,8 @@ class Kosmos2Tokenizer:
         Raises:
             CheckpointError: a file is missing or damaged, or lacks a token of Kosmos-2.
         """
+        if not directory.is_dir():
+            raise CheckpointError(f"{directory} is not a directory")
         try:
             backend = Tokenizer.from_buffer((directory / "tokenizer.json").read_bytes())
             config = json.loads((directory / "tokenizer_config.json").read_bytes())

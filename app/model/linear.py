@@ -73,9 +73,15 @@ class PackedLinear(nn.Module):
         return outputs
 
 
-def can_pack() -> bool:
-    """Whether this build of torch has oneDNN."""
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether oneDNN can lay out weights of a dtype on this processor; 16 bits need AVX-512."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if dtype is torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype is torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return True
 
 
 def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:

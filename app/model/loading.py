@@ -12,7 +12,13 @@ from transformers import Kosmos2Config
 from app.checkpoint import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
-from app.model.linear import LinearLayers, PackedLinear, PrefetchedLinear, replace_linear_layers
+from app.model.linear import (
+    LinearLayers,
+    PackedLinear,
+    PrefetchedLinear,
+    can_pack,
+    replace_linear_layers,
+)
 from app.model.quantised import Int8Linear
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
@@ -115,6 +121,13 @@ def _bytes_of_head_weight(dtype: torch.dtype, linear: LinearLayers) -> int:
     return dtype.itemsize if linear is LinearLayers.PACKED else 0  # else it is the embedding
 
 
+def _linear_of_vision(linear: LinearLayers, dtype: torch.dtype) -> LinearLayers:
+    """What the vision tower's layers become: they keep their precision."""
+    if linear is not LinearLayers.INT8:
+        return linear
+    return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
+
+
 def load_model(
     checkpoint: Checkpoint,
     prefix_token_ids: list[int],
@@ -134,7 +147,7 @@ def load_model(
         dtype: of weights, activations and KV.
         on_progress: called with the bytes of each part that has been loaded.
         linear: what linear layers become. In 8 bits: the decoder's with its head; those of the
-            vision tower are packed.
+            vision tower are packed where that is possible.
 
     Raises:
         CheckpointError: a tensor is missing or of another shape.
@@ -146,9 +159,9 @@ def load_model(
     for prefix, part in _parts(decoder, vision):
         part.to(dtype).to_empty(device=device)
         read_tensors(_placements(checkpoint, prefix, part), on_progress)
-        if linear is not LinearLayers.PLAIN:
-            is_spared = linear is LinearLayers.INT8 and not prefix.startswith(_DECODER)
-            replace_linear_layers(part, _MAKE[LinearLayers.PACKED if is_spared else linear])
+        of_part = linear if prefix.startswith(_DECODER) else _linear_of_vision(linear, dtype)
+        if of_part is not LinearLayers.PLAIN:
+            replace_linear_layers(part, _MAKE[of_part])
     if linear is not LinearLayers.PLAIN:
         decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
     decoder.fill_positions(device, dtype)

@@ -106,7 +106,7 @@ def test_a_pass_over_prompts_uploads_once_and_leaves_the_host_alone(
         batch = prompts.stage(sequences)
     assert uploads.count == 1
     run_on_meta(lambda: prompts(batch))
-    assert batch.inputs.shape[1] % 16 == 8  # slot, last token and six options before the tokens
+    assert batch.inputs.shape[1] % 16 == 9  # slot, last token and seven options, then the tokens
 
 
 class CountUploads(MetaOnly):

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import Kosmos2Processor
 
 from app.errors import CheckpointError, InvalidRequest
@@ -363,13 +365,18 @@ def test_using_the_tokenizer_imports_neither_torch_nor_transformers(directory: P
         (None, "cannot be read"),
         ("", "cannot be read"),
         ('{"version": "1.0", "added_tokens": [', "cannot be read"),
-        ("{}", "lacks"),
+        ("{}", "cannot be read"),
+        (
+            Tokenizer(WordLevel({"word": 0}, unk_token="word")).to_str(),
+            "lacks '<patch_index_0000>'",
+        ),
     ],
 )
 def test_a_damaged_tokenizer_is_told_at_start(
     tmp_path: Path, content: str | None, message: str
 ) -> None:
     """The operator reads which directory it is."""
+    (tmp_path / "tokenizer_config.json").write_text("{}")
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=message):
