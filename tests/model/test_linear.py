@@ -8,6 +8,7 @@ from torch.nn import functional
 from app.checkpoint import open_checkpoint
 from app.engine.kv_slots import PrefixRows
 from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.ipc.engine_messages import PICTURE_SIDE
 from app.model.linear import LinearLayers, PackedLinear, can_pack, replace_linear_layers
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
 from app.model.quantised import Int8Linear
@@ -123,10 +124,11 @@ def test_the_weights_take_the_memory_that_was_planned(
 def test_a_model_of_packed_layers_computes_the_same() -> None:
     """Those of the vision tower too, which `transformers` calls."""
     plain, packed = embedded(LinearLayers.PLAIN), embedded(LinearLayers.PACKED)
-    pixels = torch.randint(256, (2, 224, 224, 3), dtype=torch.uint8)
+    pixels = torch.randint(256, (2, PICTURE_SIDE, PICTURE_SIDE, 3), dtype=torch.uint8)
     torch.testing.assert_close(packed.vision(pixels), plain.vision(pixels), rtol=0, atol=1e-5)
     embedded_rows = torch.randn(2, 9, 192)
-    hidden = [m.decoder(embedded_rows, PrefixRows(), mask=None)[:, -1] for m in (plain, packed)]
+    rows = PrefixRows(torch.empty(2, 4, 2, 3, 9, 64))  # (B, N, 2, H, P, D)
+    hidden = [m.decoder(embedded_rows, rows, mask=None)[:, -1] for m in (plain, packed)]
     torch.testing.assert_close(hidden[1], hidden[0], rtol=0, atol=1e-4)
     logits = [m.decoder.logits(h) for m, h in zip((plain, packed), hidden, strict=True)]
     torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=1e-3)
