@@ -9,6 +9,8 @@ import pytest
 
 from harness.instruction_sets import INSTRUCTION_SETS, other_instruction_sets
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,7 @@ from app.engine.decode import PassShape, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots
 from app.engine.picture_pass import PicturePass
 from app.engine.prefill import PromptBatch, PromptPass
+from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
 from app.model.loading import Kosmos2Model
@@ -25,6 +26,9 @@ from harness.meta_model import META, build_meta_model
 from harness.recordings import MetaOnly
 
 NUM_SLOTS, LENGTH, MAX_PICTURES = 256, 512, 16
+
+NUM_OTHER_COLUMNS = 2 + len(RowOptions())
+"""Of a prompt's row in the upload: slot and last token, and how it chooses."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_a_pass_over_prompts_uploads_once_and_leaves_the_host_alone(
         batch = prompts.stage(sequences)
     assert uploads.count == 1
     run_on_meta(lambda: prompts(batch))
-    assert batch.inputs.shape[1] % 16 == 9  # slot, last token and seven options, then the tokens
+    assert (batch.inputs.shape[1] - NUM_OTHER_COLUMNS) % 16 == 0
 
 
 class CountUploads(MetaOnly):
@@ -149,5 +153,7 @@ def test_prompts_are_filled_up_to_what_attention_takes_without_a_copy(
     prompts = PromptPass(model, slots, length_multiple=16)
     lengths = {n: prompt(model, 0, n - 67, 0.0) for n in (68, 80, 81, 511)}
     batches: dict[int, PromptBatch] = {n: prompts.stage([s]) for n, s in lengths.items()}
-    padded = {number: batch.inputs.shape[1] - 8 for number, batch in batches.items()}
+    padded = {
+        number: batch.inputs.shape[1] - NUM_OTHER_COLUMNS for number, batch in batches.items()
+    }
     assert padded == {68: 80, 80: 80, 81: 96, 511: 512}
