@@ -16,7 +16,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast test-clients test-large fuzz check format demo-model eval bench chaos overload soak \
+.PHONY: help run demo test test-fast test-clients test-large fuzz pictures check format demo-model eval bench chaos overload soak \
 	keys reliability image-check dashboard audit sbom openapi errors hooks clean
 
 help: ## List the targets
@@ -50,6 +50,9 @@ test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the pu
 
 fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
 	@$(BIN)/python -m reliability.fuzz --out results/reliability
+
+pictures: $(INSTALLED) ## Read files of every kind with the decoder and with independent readers; count
+	@$(BIN)/python -m reliability.pictures --out results/reliability
 
 check: $(INSTALLED) ## Check format, lint, imports and types, and run the tests
 	$(BIN)/ruff format --check .

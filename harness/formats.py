@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from harness.picture_files import other_pictures, tiff_pictures
+
 
 def file_of(image: Image.Image, image_format: str, **options: Any) -> bytes:
     """A picture as a user's program would write it."""
@@ -66,6 +68,7 @@ FILES = {
     "fax TIFF": file_of(landscape("1"), "TIFF", compression="group4"),
     "float TIFF": file_of(landscape("F"), "TIFF"),
     "big TIFF": file_of(landscape(), "TIFF", big_tiff=True),
+    "AVIF": file_of(landscape(), "AVIF", quality=90),
     "two-page TIFF": file_of(landscape(), "TIFF", save_all=True, append_images=[landscape("L")]),
 }
 """Without metadata, 60×40, by what they are called."""
@@ -81,3 +84,9 @@ FILES_WITH_METADATA = {
 
 ALL_FILES = FILES | FILES_WITH_METADATA
 """Both."""
+
+KINDS = {file.name: file.data for file in (*tiff_pictures(step=150), *list(other_pictures())[::12])}
+"""Some of the files that the decoder is compared with the oracle on, for the fuzzers."""
+
+FUZZED = ALL_FILES | KINDS
+"""What the fuzzers damage."""

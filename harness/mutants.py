@@ -5,6 +5,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 """Lengths, counts and sizes at which arithmetic goes wrong."""
@@ -38,7 +39,7 @@ def _pieces_of_format(data: bytes) -> list[bytes]:
         return [_PNG, *_chunks(data[8:], ">I4s", 4)]
     if data.startswith(b"RIFF"):
         return [data[:12], *_chunks(data[12:], "<4xI", 0)]
-    if data[:4] in (b"II*\0", b"II+\0"):
+    if data[:4] in (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+"):
         return _entries(data)
     if data.startswith(b"\xff\xd8"):
         return _JPEG_MARKER.split(data)
@@ -55,9 +56,10 @@ def _chunks(data: bytes, header: str, trailer: int) -> Iterator[bytes]:
 
 def _entries(data: bytes) -> list[bytes]:
     """A TIFF whose first directory is cut into its entries."""
-    is_big = data[2:3] == b"+"
+    is_big = b"+" in data[2:4]
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     place, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
-    start = int.from_bytes(data[place], "little")
+    start = int.from_bytes(data[place], order)
     cuts = range(start + head, len(data), size)
     parts = [data[:start], data[start : start + head], *(data[cut : cut + size] for cut in cuts)]
     return [part for part in parts if part]

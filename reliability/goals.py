@@ -12,7 +12,7 @@ MAX_MEMORY_CHANGE = 0.03
 MAX_NEW_DESCRIPTORS = 5
 MAX_NEW_THREADS = 1
 
-FUZZ_COUNT = 1000
+FUZZ_COUNT = 500
 """Damaged copies of each file in a full run of `make fuzz`."""
 
 LEAST_BAD_INPUTS = 22_000

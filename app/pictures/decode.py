@@ -7,13 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Importing the two plugins registers their formats; else Pillow imports every plugin.
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
+# Importing a plugin registers its format; otherwise Pillow imports every plugin.
+from PIL import AvifImagePlugin, Image, ImageChops, UnidentifiedImageError, WebPImagePlugin
+from PIL.TiffImagePlugin import TiffImageFile
 
-from app.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat
+from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.ipc.engine_messages import PICTURE_SIDE
-from app.pictures.formats import ACCEPTED, ACCEPTED_IN_WORDS, unaccepted_format
+from app.pictures import bmp, jpeg, png, tiff
+from app.pictures.formats import (
+    ACCEPTED_IN_WORDS,
+    OPENED_BY_PILLOW,
+    unaccepted_format,
+    unaccepted_kind,
+)
 from app.pictures.rgb import to_rgb
+
+# A picture has a processor of its own. Named here, the plugins count as used.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+_PLUGINS = (AvifImagePlugin, WebPImagePlugin)
 
 _JPEG_SIDE = 65500
 _ORIENTATION_TAG = 0x0112
@@ -90,10 +101,7 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
     (640, 480, 1, b'\xff\x00\x00')
     """
     with _decoder_errors_as_ours(data, max_pixels):
-        image = Image.open(io.BytesIO(data), formats=ACCEPTED)
-        if image.width * image.height > max_pixels:
-            raise _too_large(max_pixels)
-        orientation = _orientation(image)
+        image, orientation = _open(data, max_pixels)
         upright = to_rgb(_turned(image, orientation))
         if jpeg_round_trip:
             upright = _through_jpeg(upright)
@@ -102,23 +110,78 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
         return Picture(upright, orientation, squashed.tobytes())
 
 
+def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    """Decode a file; the picture and the orientation that it is still to be turned by."""
+    if tiff.is_tiff(data):
+        return _open_tiff(data, max_pixels)
+    if data.startswith(bmp.SIGNATURE) and (fields := bmp.find_bit_fields(data)):
+        _check_size((fields.width, fields.height), max_pixels)
+        return bmp.read_bit_fields(data, fields), 1
+    if data.startswith(png.SIGNATURE):
+        data = png.without_metadata(data)
+    image: Image.Image = Image.open(io.BytesIO(data), formats=OPENED_BY_PILLOW)
+    _check_size(image.size, max_pixels)
+    orientation = _orientation(image)
+    if image.format == "PNG":
+        image = png.with_transparent_colour(image, data)
+    return _loaded(image, data), orientation
+
+
+def _open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    page = tiff.find_page(data)
+    _check_size((page.layout.width, page.layout.height), max_pixels)
+    return tiff.read_page(data, page), _valid(page.orientation)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise _too_large(max_pixels)
+
+
+def _loaded(image: Image.Image, data: bytes) -> Image.Image:
+    try:
+        image.load()
+    except OSError:
+        if not jpeg.lacks_end_only(data):
+            raise
+        return _loaded_to_its_end(data)
+    return image
+
+
+def _loaded_to_its_end(data: bytes) -> Image.Image:
+    """Decode a JPEG without its end marker.
+
+    Raises:
+        InvalidImage: more is missing than that.
+    """
+    first, *others = (
+        Image.open(io.BytesIO(file), formats=("JPEG",)) for file in jpeg.with_endings(data)
+    )
+    if any(ImageChops.difference(first, other).getbbox(alpha_only=False) for other in others):
+        raise InvalidImage("the picture is cut short")
+    return first
+
+
 @contextmanager
 def _decoder_errors_as_ours(data: bytes, max_pixels: int) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(max_pixels) from error
-    except UnidentifiedImageError as error:
-        name = unaccepted_format(data)
-        if name is None:
-            raise InvalidImage(
-                f"the bytes are no picture that can be read; accepted are {ACCEPTED_IN_WORDS}"
-            ) from error
-        raise UnsupportedImageFormat(
-            f"{name} is not accepted; accepted are {ACCEPTED_IN_WORDS}"
-        ) from error
     except _DECODER_ERRORS as error:
-        raise InvalidImage("the picture is cut short or damaged") from error
+        raise _refusal(data, error) from error
+
+
+def _refusal(data: bytes, error: Exception) -> RequestError:
+    if kind := unaccepted_kind(data, str(error)):
+        return UnsupportedImageFormat(f"{kind} is not accepted")
+    if not isinstance(error, UnidentifiedImageError):
+        return InvalidImage("the picture is cut short or damaged")
+    if name := unaccepted_format(data):
+        return UnsupportedImageFormat(f"{name} is not accepted; accepted are {ACCEPTED_IN_WORDS}")
+    return InvalidImage(
+        f"the bytes are no picture that can be read; accepted are {ACCEPTED_IN_WORDS}"
+    )
 
 
 def _too_large(max_pixels: int) -> ImageTooLarge:
@@ -126,17 +189,21 @@ def _too_large(max_pixels: int) -> ImageTooLarge:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; to be asked before `load`, which clears it in a TIFF."""
+    """Return the EXIF orientation. That in XMP is dropped: no browser looks at it."""
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(key, None)
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return _valid(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DECODER_ERRORS:  # damaged metadata do not make a bad picture
         return 1
-    return orientation if orientation in _UPRIGHT else 1
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    image.load()
-    if orientation == 1 or image.format == "TIFF":  # Pillow turns a TIFF while loading it
+    if orientation == 1 or isinstance(image, TiffImageFile):  # Pillow turns a TIFF it loads
         return image
     return image.transpose(_UPRIGHT[orientation])
 

@@ -2,10 +2,12 @@
 
 import re
 
-ACCEPTED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Pillow's names; its JPEG includes the MPO of phones."""
+from app.pictures import jpeg
 
-ACCEPTED_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP and TIFF"
+OPENED_BY_PILLOW = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+"""Pillow's names of the accepted formats except TIFF; its JPEG includes the MPO of phones."""
+
+ACCEPTED_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
 
 _SIGNATURES = (
     (b"8BPS", "PSD"),
@@ -14,7 +16,6 @@ _SIGNATURES = (
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x01\x00", "ICO"),
-    (b"\x00\x00\x02\x00", "CUR"),
     (b"icns", "ICNS"),
     (b"%PDF-", "PDF"),
     (b"%!PS", "PostScript"),
@@ -26,11 +27,16 @@ _SIGNATURES = (
     (b"\x76\x2f\x31\x01", "OpenEXR"),
 )
 _BRANDS = {
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
     **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
 }
+_CURSOR = re.compile(rb"\x00\x00\x02\x00(?!\x00\x00)")
+_TGA = re.compile(
+    rb"(?s).(?:\x00[\x02\x03\x0a\x0b]\x00{5}|\x01[\x01\x09]....[\x0f\x10\x18\x20])"
+    rb".{8}[\x08\x0f\x10\x18\x20]"
+)
 _NETPBM = re.compile(rb"P[1-7F][ \t\r\n#]")
+_UNSUPPORTED_BMP = re.compile("Unsupported BMP (pixel depth|compression)")
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>|<!--|<!DOCTYPE\s+svg|<svg[\s>])")
 
 
@@ -43,8 +49,23 @@ def unaccepted_format(data: bytes) -> str | None:
     head = data[:1024]
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12])
-    if _NETPBM.match(head):
-        return "Netpbm"
+    for pattern, name in ((_NETPBM, "Netpbm"), (_CURSOR, "CUR")):
+        if pattern.match(head):
+            return name
     if _SVG.match(head) and b"<svg" in head:
         return "SVG"
-    return next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
+    named = next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
+    return named or ("TGA" if _TGA.match(head) else None)
+
+
+def unaccepted_kind(data: bytes, error: str) -> str | None:
+    """Return what kind of an accepted format a file is, if that kind is not accepted.
+
+    Args:
+        data: the file.
+        error: what its decoder said.
+    """
+    if data.startswith(b"\xff\xd8"):
+        return jpeg.unaccepted_kind(data)
+    found = _UNSUPPORTED_BMP.match(error)
+    return f"a BMP of this {found[1]}" if found else None

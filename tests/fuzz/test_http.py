@@ -2,7 +2,7 @@
 
 import httpx
 
-from harness.formats import ALL_FILES
+from harness.formats import FUZZED
 from harness.service import RunningService
 from reliability.fuzz import post_mutants, processes_of, send_damaged_requests
 
@@ -13,7 +13,7 @@ def test_every_damaged_picture_is_answered(service: RunningService) -> None:
     """As a client's fault or not at all; no process of the service ends. `make fuzz` sends more."""
     before = processes_of(service)
     ends = post_mutants(service, 1)
-    assert ends.total() == len(ALL_FILES)
+    assert ends.total() == len(FUZZED)
     assert {end[0] for end in ends} <= {"2", "4"}
     assert processes_of(service) == before
 

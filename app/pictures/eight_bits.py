@@ -1,0 +1,55 @@
+"""Numbers of any kind as grey or colour of 8 bits."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Return unsigned samples of 1 to 16 bits as 8 bits, rounded; the shape stays.
+
+    >>> scaled_to_eight_bits(np.array([0, 7, 15]), 4).tolist()
+    [0, 119, 255]
+    """
+    if bits == 8:
+        return values.astype(np.uint8)
+    highest = 2**bits - 1
+    table = ((np.arange(highest + 1) * 255 + highest // 2) // highest).astype(np.uint8)
+    return np.take(table, values)
+
+
+def grey_of_numbers(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return numbers that have no fixed white as grey; the shape stays.
+
+    Integers of 16 and more bits are divided by 257 if all lie within 0…65535. Floats are
+    multiplied by 255 if all lie within 0…1. Otherwise the least finite value becomes black, the
+    greatest white.
+
+    >>> grey_of_numbers(np.array([0.0, 0.5, 1.0])).tolist()
+    [0, 128, 255]
+    """
+    return _grey_of_integers(values) if values.dtype.kind in "iu" else _grey_of_floats(values)
+
+
+def _grey_of_integers(values: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535 or values.dtype.itemsize == 1:
+        return _stretched(values, float(low), float(high))
+    return scaled_to_eight_bits(values, 16)
+
+
+def _grey_of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return np.zeros(values.shape, np.uint8)
+    low, high = float(finite.min()), float(finite.max())
+    if low >= 0.0 and high <= 1.0:
+        low, high = 0.0, 1.0
+    return _stretched(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
+
+
+def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    if high == low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((values.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)

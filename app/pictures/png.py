@@ -1,0 +1,74 @@
+"""What Pillow gets wrong in PNG files: metadata that it stumbles over, and transparent colours."""
+
+import io
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_OPTIONAL = (b"tRNS", b"eXIf")
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Return a PNG without texts, profiles and all else that does not change its pixels.
+
+    Pillow refuses a whole picture for a text of over a megabyte, and for a wrong checksum of any
+    chunk; browsers look at neither.
+    """
+    return SIGNATURE + b"".join(chunk for chunk in _chunks(data) if _is_needed(chunk))
+
+
+def _chunks(data: bytes) -> Iterator[memoryview]:
+    """Length, name, content and checksum of each; the last one as it is, even if cut short."""
+    view, place = memoryview(data), len(SIGNATURE)
+    while place < len(data):
+        length = int.from_bytes(view[place : place + 4])
+        yield view[place : place + 12 + length]
+        place += 12 + length
+
+
+def _is_needed(chunk: memoryview) -> bool:
+    name = bytes(chunk[4:8])
+    if name not in _OPTIONAL:
+        # What is critical and unknown is Pillow's to refuse.
+        return name in _CRITICAL or not name or not name[0] & 0x20
+    return len(chunk) >= 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+
+
+def with_transparent_colour(image: Image.Image, data: bytes) -> Image.Image:
+    """Return a PNG's picture, in which the colour that it calls transparent is found.
+
+    Pillow hands the colour out in the file's bits, but reduces the pixels to 8.
+
+    Args:
+        image: not loaded yet.
+        data: as `without_metadata` returns it.
+    """
+    bits, colour = data[24], image.info.get("transparency")
+    if isinstance(colour, int) and bits in (2, 4):
+        highest = 2**bits - 1
+        image.info["transparency"] = (colour & highest) * (255 // highest)
+    if isinstance(colour, tuple) and bits == 16:
+        del image.info["transparency"]
+        pixels = np.asarray(image).astype(np.uint16)
+        pixels <<= 8
+        pixels |= _low_bytes(data)
+        image.putalpha(_opaque_but(colour, pixels))
+    return image
+
+
+def _low_bytes(data: bytes) -> NDArray[np.uint8]:
+    """The lower bytes of an RGB picture of 16 bits, (H, W, 3)."""
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+    return np.asarray(image)
+
+
+def _opaque_but(colour: tuple[int, ...], pixels: NDArray[np.uint16]) -> Image.Image:
+    is_colour = (pixels == np.array(colour, np.uint16)).all(axis=-1)
+    return Image.fromarray(np.where(is_colour, 0, 255).astype(np.uint8))

@@ -1,0 +1,148 @@
+"""Pictures that Pillow alone reads wrongly, refuses although they are whole, or refuses unnamed."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import InvalidImage, UnsupportedImageFormat
+from app.pictures.decode import Picture, decode_picture
+from harness.bombs import jpeg_of_many_segments
+from harness.formats import FILES, exif, file_of, landscape
+from harness.tiffs import BLACK_IS_ZERO, CFA, FLOAT, RGB, SIGNED, TiffKind, tiff_file
+
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
+
+JPEGS = ["JPEG", "progressive JPEG", "CMYK JPEG"]
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def decode(data: bytes) -> Picture:
+    return decode_picture(data, max_pixels=10**6)
+
+
+def pixels(data: bytes) -> np.ndarray[Any, Any]:
+    return np.asarray(decode(data).upright)
+
+
+def pages(*directories: dict[int, int]) -> bytes:
+    """A TIFF of pages of one tag each besides what a grey picture of 16×16 needs."""
+    data = b"II*\0" + struct.pack("<I", 8 + 256) + bytes(256)
+    for number, tags in enumerate(directories):
+        grey = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 16, 279: 256}
+        entries = sorted((grey | tags).items())
+        packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+        following = len(data) + 2 + len(packed) + 4 if number + 1 < len(directories) else 0
+        data += struct.pack("<H", len(entries)) + packed + struct.pack("<I", following)
+    return data
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_that_lacks_its_end_marker_is_whole(name: str, missing: int) -> None:
+    """Some cameras and proxies forget it; no pixel is missing."""
+    assert np.array_equal(pixels(FILES[name][:-missing]), pixels(FILES[name]))
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("missing", [6, 20, 200])
+def test_a_jpeg_that_lacks_more_is_cut_short(name: str, missing: int) -> None:
+    """Its last rows would be grey."""
+    with pytest.raises(InvalidImage, match="cut short"):
+        decode(FILES[name][:-missing])
+
+
+def test_a_progressive_jpeg_cut_between_two_scans_is_cut_short() -> None:
+    """All its pixels are there, and none is as sharp as it should be."""
+    data = FILES["progressive JPEG"]
+    for place in [at for at in range(2, len(data)) if data[at : at + 2] == b"\xff\xda"][1:]:
+        with pytest.raises(InvalidImage):
+            decode(data[:place])
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "TIFF"])
+def test_orientation_in_xmp_alone_is_not_applied(name: str) -> None:
+    """No browser looks there, and boxes are drawn by browsers."""
+    image = Image.open(io.BytesIO(FILES[name]))
+    data = file_of(image, str(image.format), **({} if name == "PNG" else {"xmp": XMP}))
+    picture = decode(data)
+    assert (picture.width, picture.height, picture.exif_orientation) == (60, 40, 1)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 3_000_000)),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b" " * 3_000_000)),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(3_000_000))),
+        chunk(b"tEXt", b"Comment\0text")[:-1] + b"?",
+        chunk(b"eXIf", exif(6)[6:])[:-1] + b"?",
+    ],
+)
+def test_metadata_do_not_make_a_png_damaged(metadata: bytes) -> None:
+    """Unpacked to megabytes or with a wrong checksum: its pixels are whole."""
+    data = FILES["PNG"]
+    assert np.array_equal(pixels(data[:33] + metadata + data[33:]), pixels(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (tiff_file(TiffKind(BLACK_IS_ZERO, 16, extras=(0, 0, 0))), "a TIFF of 4 bands of 16 bits"),
+        (tiff_file(TiffKind(RGB, 32, FLOAT)), "a TIFF of 3 bands of 32 bits as floats"),
+        (tiff_file(TiffKind(RGB, 16, SIGNED)), "a TIFF of 3 bands of 16 bits signed"),
+        (tiff_file(TiffKind(RGB, 8, extras=(0,) * 5)), "a TIFF of 8 bands of 8 bits"),
+        (tiff_file(TiffKind(CFA, 16)), "camera raw (DNG)"),
+        (pages({50706: 0x0401}), "camera raw (DNG)"),
+        (pages({254: 1, 330: 8}), "camera raw (NEF or the like)"),
+        (pages({254: 1}, {259: 34713}), "camera raw (NEF)"),
+        (pages({254: 1}, {259: 32767}), "camera raw (ARW)"),
+        (pages({259: 65535}), "camera raw (PEF)"),
+        (b"II*\0\x10\0\0\0CR\2\0" + pages({})[12:], "camera raw (CR2)"),
+        (pages({254: 1}), "a TIFF whose only page is a thumbnail"),
+        (pages({259: 34712}), "a TIFF of 1 band of 8 bits (grey, compressed by scheme 34712)"),
+        (FILES["JPEG"].replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "a JPEG of 12 bits"),
+        (FILES["JPEG"].replace(b"\xff\xc0", b"\xff\xc3"), "lossless JPEG"),
+        (b"\0\0\2" + bytes(9) + struct.pack("<HHBB", 4, 4, 24, 0) + bytes(48), "TGA"),
+        (b"\0\0\2\0\1\0" + bytes(40), "CUR"),
+        (file_of(landscape(), "BMP")[:28] + b"\2\0" + file_of(landscape(), "BMP")[30:], "a BMP"),
+    ],
+)
+def test_a_kind_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
+    """Labelers of satellite and X-ray pictures should not search for damage."""
+    with pytest.raises(
+        UnsupportedImageFormat, match=f"^{name.replace('(', '[(]').replace(')', '[)]')}"
+    ):
+        decode(data)
+
+
+def test_a_thumbnail_before_its_picture_is_passed_over() -> None:
+    """A page that calls itself a reduced copy is one."""
+    data = pages({254: 1, 256: 8, 257: 8, 278: 8, 279: 64}, {})
+    assert (decode(data).width, decode(data).height) == (16, 16)
+
+
+def test_a_palette_of_8_bits_is_brightened() -> None:
+    """Programs of old wrote colours of 0…255 where 0…65535 belong."""
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    data = file_of(image, "TIFF")
+    entry = struct.pack("<HHI", 320, 3, 768)
+    (place,) = struct.unpack_from("<I", data, data.index(entry) + 8)
+    levels = np.frombuffer(data, "<u2", 768, place) >> 8
+    old = data[:place] + levels.astype("<u2").tobytes() + data[place + 2 * 768 :]
+    assert pixels(old)[0, 0].tolist() == [200, 100, 50]
+
+
+def test_many_segments_of_a_jpeg_are_walked_once() -> None:
+    """A JPEG without its end marker is walked in time that grows with its length."""
+    data = jpeg_of_many_segments(b"\xfe", 50_000)[:-2]
+    assert decode(data).width == 4

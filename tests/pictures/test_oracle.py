@@ -1,0 +1,55 @@
+"""Files of every kind show what independent readers see in them, or are refused by their kind."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+
+from harness.picture_files import PictureFile, other_pictures, tiff_pictures
+from harness.tiffs import BLACK_IS_ZERO, CMYK, PALETTE, RGB, UNASSOCIATED, TiffKind, tiff_file
+from reliability.pictures import EQUAL, REFUSED, judge
+
+# Pillow warns of damaged metadata and large headers; numpy of what the oracle computes.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def assert_as_the_oracle(files: Iterable[PictureFile], least_equal: float) -> None:
+    verdicts = [judge(file) for file in files]
+    ends = Counter(verdict.words for verdict in verdicts)
+    assert [each.file.name for each in verdicts if each.words not in (EQUAL, REFUSED)] == []
+    assert ends[EQUAL] >= least_equal * len(verdicts)
+
+
+def test_a_tiff_of_any_layout_is_as_the_oracle_sees_it() -> None:
+    """One layout of thirteen; `make pictures` tries all."""
+    assert_as_the_oracle(tiff_pictures(step=13), 0.7)
+
+
+@pytest.mark.large
+def test_every_tiff_is_as_the_oracle_sees_it() -> None:
+    """Thousands of layouts."""
+    assert_as_the_oracle(tiff_pictures(), 0.7)
+
+
+def test_every_other_kind_is_as_the_oracle_sees_it() -> None:
+    """PNG, JPEG, GIF, BMP, WebP and AVIF."""
+    assert_as_the_oracle(other_pictures(), 0.9)
+
+
+BASELINE = [
+    *(TiffKind(BLACK_IS_ZERO, bits) for bits in range(1, 17)),
+    *(TiffKind(RGB, bits) for bits in range(1, 17)),
+    *(TiffKind(RGB, bits, extras=(UNASSOCIATED,)) for bits in (4, 8, 12, 16)),
+    *(TiffKind(PALETTE, bits) for bits in (1, 2, 4, 8, 16)),
+    *(TiffKind(CMYK, bits) for bits in (4, 8, 12, 16)),
+]
+
+
+@pytest.mark.parametrize("kind", BASELINE, ids=str)
+@pytest.mark.parametrize("is_big_endian", [False, True])
+@pytest.mark.parametrize("is_planar", [False, True])
+def test_baseline_tiffs_are_accepted(kind: TiffKind, is_big_endian: bool, is_planar: bool) -> None:
+    """Whatever else is refused."""
+    fields = vars(kind) | {"is_big_endian": is_big_endian, "is_planar": is_planar}
+    layout = TiffKind(**fields)
+    assert judge(PictureFile(str(layout), tiff_file(layout))).words == EQUAL
