@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import FieldError
 from app.grounding.answers import Answer
+from app.pictures.workers.messages import Abilities
+
+Access = Literal["denied", "not denied"]
 
 UNITS = (
     "Offsets count Unicode code points of `text`. Python slices by them; in JavaScript use "
@@ -170,6 +173,22 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(None, description="For each wrong field.")
 
 
+class PictureProcessesBody(BaseModel):
+    """What the processes that open pictures can do, and what the kernel keeps from them."""
+
+    reads_heic: bool = Field(description="Whether the extra `heic` is installed and safe.")
+    files: Access = Field(description="By Landlock or seccomp.")
+    network: Access = Field(description="By seccomp.")
+    programs: Access = Field(description="By seccomp.")
+
+    @classmethod
+    def from_abilities(cls, abilities: Abilities) -> "PictureProcessesBody":
+        """The same for the wire."""
+        by_seccomp: Access = "denied" if abilities.seccomp else "not denied"
+        files: Access = "denied" if abilities.seccomp or abilities.landlock else "not denied"
+        return cls(reads_heic=abilities.heic, files=files, network=by_seccomp, programs=by_seccomp)
+
+
 class VersionBody(BaseModel):
     """What runs, with its defaults and limits."""
 
@@ -177,3 +196,4 @@ class VersionBody(BaseModel):
     model: dict[str, Any]
     defaults: dict[str, Any]
     limits: dict[str, Any]
+    picture_processes: PictureProcessesBody

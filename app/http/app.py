@@ -76,7 +76,7 @@ def create_app(
     app.include_router(ground_router(settings, service, metrics, clock))
     app.include_router(annotate_router(settings, service, metrics, clock))
     app.include_router(tasks_router(checkpoint))
-    app.include_router(ops_router(settings, checkpoint, engine.state, clock))
+    app.include_router(ops_router(settings, checkpoint, engine.state, pictures, clock))
     add_docs(app)
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)

@@ -7,7 +7,8 @@ child ends too. This needs no signal, no thread and no process group, on Linux a
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from app.ipc.supervisor_messages import SupervisorMessage, encode_line
 
@@ -22,9 +23,20 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, module: str, arguments: Sequence[str], pass_fds: Sequence[int] = ()
+        cls,
+        module: str,
+        arguments: Sequence[str],
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "ChildProcess":
-        """Start a child, in a session of its own: a terminal's Ctrl-C reaches its parent alone."""
+        """Start a child, in a session of its own: a terminal's Ctrl-C reaches its parent alone.
+
+        Args:
+            module: that is run.
+            arguments: of its command line.
+            pass_fds: descriptors that it inherits.
+            environment: what differs in its environment from ours.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -33,6 +45,7 @@ class ChildProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=pass_fds,
+            env={**os.environ, **environment},
             start_new_session=True,
         )
         return cls(process)

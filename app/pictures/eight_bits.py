@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_SPAN = 1e-300  # 255 divided by less is infinite
+
 
 def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Return unsigned samples of 1 to 16 bits as 8 bits, rounded; the shape stays.
@@ -50,6 +52,8 @@ def _grey_of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    if high == low:
+    half_span = high / 2 - low / 2  # the whole one can be more than a float holds
+    if half_span < _LEAST_SPAN:
         return np.zeros(values.shape, np.uint8)
-    return np.rint((values.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)
+    halves = values.astype(np.float64) / 2 - low / 2
+    return np.rint(halves * (255.0 / half_span)).astype(np.uint8)

@@ -157,7 +157,7 @@ def _is_readable(layout: Layout, extras: tuple[int, ...]) -> bool:
     is_plane = layout.is_planar and num_colours == 1 and not any(extras)
     if -1 in extras or (len(extras) > _MOST_EXTRAS[num_colours] and not is_plane):
         return False
-    if layout.sample_format == _UNSIGNED and layout.bits <= 16:
+    if layout.sample_format == _UNSIGNED and 1 <= layout.bits <= 16:
         has_predictor = layout.predictor == 2 and layout.bits in (8, 16)
         return layout.predictor == 1 or has_predictor
     if layout.bands > 1 or layout.photometric > 1:

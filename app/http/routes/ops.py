@@ -8,9 +8,10 @@ from fastapi.responses import PlainTextResponse
 
 from app.checkpoint import Checkpoint
 from app.contract.request_models import GroundBody
-from app.contract.response_models import VersionBody
+from app.contract.response_models import PictureProcessesBody, VersionBody
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS
 from app.ipc.shared_state import SharedState
+from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
 from app.telemetry.metrics import render_metrics
 
@@ -27,7 +28,11 @@ TAG = {
 
 
 def ops_router(
-    settings: Settings, checkpoint: Checkpoint, state: SharedState, clock: Callable[[], float]
+    settings: Settings,
+    checkpoint: Checkpoint,
+    state: SharedState,
+    pictures: PicturePool,
+    clock: Callable[[], float],
 ) -> APIRouter:
     """The routes.
 
@@ -35,6 +40,7 @@ def ops_router(
         settings: for `/version`.
         checkpoint: likewise.
         state: tells what the engine last did.
+        pictures: whose processes `/version` describes.
         clock: monotonic, seconds.
     """
     router = APIRouter(tags=[TAG["name"]])
@@ -65,7 +71,7 @@ def ops_router(
 
     @router.get("/version", summary="What runs, with its defaults and limits.")
     async def get_version() -> VersionBody:
-        return _version(settings, checkpoint, state)
+        return _version(settings, checkpoint, state, pictures)
 
     return router
 
@@ -78,7 +84,9 @@ def _status(state: SharedState, now: float) -> str:
     return "stuck" if state.is_stuck(now) else "ready"
 
 
-def _version(settings: Settings, checkpoint: Checkpoint, state: SharedState) -> VersionBody:
+def _version(
+    settings: Settings, checkpoint: Checkpoint, state: SharedState, pictures: PicturePool
+) -> VersionBody:
     fields = GroundBody.model_fields
     defaults = {
         name: field.default
@@ -105,4 +113,5 @@ def _version(settings: Settings, checkpoint: Checkpoint, state: SharedState) -> 
             "slots": state.engine_facts.num_slots,
             "places": state.capacity,
         },
+        picture_processes=PictureProcessesBody.from_abilities(pictures.abilities),
     )

@@ -12,7 +12,7 @@ from app.pictures.marks import BoxFormat, Mark, MediaType, scale_box
 
 
 class Annotator:
-    """Draws on users' pictures; fonts are read once, when the first one is drawn.
+    """Draws on users' pictures; fonts are read when the first one is drawn, or by `load_fonts`.
 
     Args:
         max_pixels: of a picture.
@@ -39,6 +39,10 @@ class Annotator:
         if box_format == "normalized":
             marks = [_in_pixels(mark, upright.width, upright.height) for mark in marks]
         return encode_picture(draw_marks(upright, marks, self._fonts), media_type)
+
+    def load_fonts(self) -> None:
+        """Read the fonts now, for a process that cannot open files later."""
+        self._fonts.load()
 
     @cached_property
     def _fonts(self) -> Fonts:

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pymupdf_fonts  # type: ignore[import-untyped]
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
@@ -28,15 +29,15 @@ class Typeface:
     """One font, at any size.
 
     Args:
-        source: the font itself, or the path of its file; of a collection the first is meant.
+        source: the font's file; of a collection the first is meant.
     """
 
-    source: bytes | str
+    source: bytes
 
     @cached_property
     def covered(self) -> frozenset[int]:
         """The code points it has a glyph for. Reading them takes up to 0.2 s, once."""
-        with TTFont(self._file(), fontNumber=0, lazy=True) as font:
+        with TTFont(io.BytesIO(self.source), fontNumber=0, lazy=True) as font:
             return frozenset(font.getBestCmap())
 
     def covers(self, character: str) -> bool:
@@ -45,10 +46,7 @@ class Typeface:
 
     def at_size(self, size: int, layout: ImageFont.Layout) -> ImageFont.FreeTypeFont:
         """Return it at a size of 1 or more pixels per em."""
-        return ImageFont.truetype(self._file(), size, layout_engine=layout)
-
-    def _file(self) -> io.BytesIO | str:
-        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
+        return ImageFont.truetype(io.BytesIO(self.source), size, layout_engine=layout)
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,11 @@ class Fonts:
 
     typefaces: tuple[Typeface, ...]
     layout: ImageFont.Layout
+
+    def load(self) -> None:
+        """Read which characters each typeface has; the parts of fontTools are imported for it."""
+        for face in self.typefaces:
+            face.covers(" ")
 
     def covering(self, character: str) -> Typeface | None:
         """Return the first typeface that has a glyph for a character."""
@@ -88,4 +91,4 @@ def _of_the_machine() -> Iterator[Typeface]:
         except OSError:
             continue
         if isinstance(path, str):
-            yield Typeface(path)
+            yield Typeface(Path(path).read_bytes())

@@ -45,6 +45,24 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     box_format: BoxFormat
 
 
+class Describe(msgspec.Struct, frozen=True, tag=True):
+    """Describe the process itself."""
+
+
+class Abilities(msgspec.Struct, frozen=True, tag=True):
+    """What a picture process can do.
+
+    Attributes:
+        heic: whether it reads HEIC.
+        landlock: whether the kernel keeps every path from it.
+        seccomp: whether the kernel refuses it to open files and sockets and to start programs.
+    """
+
+    heic: bool = False
+    landlock: bool = False
+    seccomp: bool = False
+
+
 class DecodedPicture(msgspec.Struct, frozen=True, tag=True):
     """A picture as the model sees it.
 
@@ -84,8 +102,8 @@ REFUSALS: Mapping[str, type[RequestError]] = MappingProxyType(
 )
 """What can be said of a picture, by name."""
 
-Job = Decode | Draw
-Result = DecodedPicture | DrawnPicture | Refusal
+Job = Decode | Draw | Describe
+Result = DecodedPicture | DrawnPicture | Abilities | Refusal
 
 _ENCODER = msgspec.msgpack.Encoder()
 _JOBS = msgspec.msgpack.Decoder(Job)

@@ -13,8 +13,10 @@ from app.pictures.marks import BoxFormat, Mark, MediaType
 from app.pictures.workers.messages import (
     LENGTH_BYTES,
     REFUSALS,
+    Abilities,
     Decode,
     DecodedPicture,
+    Describe,
     Draw,
     DrawnPicture,
     Job,
@@ -26,9 +28,11 @@ from app.pictures.workers.messages import (
 from app.settings import Settings
 from app.telemetry.logs import get_logger
 
-R = TypeVar("R", DecodedPicture, DrawnPicture)
+R = TypeVar("R", Abilities, DecodedPicture, DrawnPicture)
 
 _MODULE = "app.pictures.workers.process"
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""No thread but the main one: Landlock would not hold for those that numpy starts when imported."""
 _MOST_BY_DEFAULT = 8
 _ATTEMPTS = 2
 _FAILED_ON_THE_PICTURE = frozenset(
@@ -53,11 +57,18 @@ class PicturePool:
         self._processes = [PictureProcess(settings) for _ in range(_share(settings))]
         self._idle: asyncio.LifoQueue[PictureProcess] = asyncio.LifoQueue()
         self._work = set[asyncio.Task[Result]]()
+        self._abilities = Abilities()
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its processes can do; known when the pool is entered."""
+        return self._abilities
 
     async def __aenter__(self) -> Self:
         for process in self._processes:
             await process.start()
             self._idle.put_nowait(process)
+        self._abilities = await self._perform(Describe(), Abilities)
         return self
 
     async def __aexit__(
@@ -130,7 +141,7 @@ class PictureProcess:
 
     async def start(self) -> ChildProcess:
         """Start it; it gets ready while its first job waits in the pipe."""
-        self._child = await ChildProcess.start(_MODULE, self._arguments)
+        self._child = await ChildProcess.start(_MODULE, self._arguments, environment=_ENVIRONMENT)
         return self._child
 
     async def stop(self) -> None:

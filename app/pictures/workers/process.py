@@ -12,10 +12,14 @@ import warnings
 from app.errors import InvalidImage, RequestError
 from app.pictures.decode import decode_picture
 from app.pictures.drawing.annotator import Annotator
+from app.pictures.preload import preload
+from app.pictures.workers.confinement import confine
 from app.pictures.workers.limits import limit_memory, limit_processor_time
 from app.pictures.workers.messages import (
+    Abilities,
     Decode,
     DecodedPicture,
+    Describe,
     DrawnPicture,
     Job,
     Refusal,
@@ -26,8 +30,10 @@ from app.pictures.workers.messages import (
 from app.telemetry.logs import configure_logs, log_unforeseen
 
 
-def perform(job: Job, max_pixels: int, annotator: Annotator) -> Result:
-    """What comes of a job."""
+def perform(job: Job, max_pixels: int, annotator: Annotator, abilities: Abilities) -> Result:
+    """Return the result of a job."""
+    if isinstance(job, Describe):
+        return abilities
     try:
         if isinstance(job, Decode):
             return _decode(job, max_pixels)
@@ -62,9 +68,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     limit_memory(max_pixels)
     annotator = Annotator(max_pixels)
+    preload(annotator)
+    confinement = confine()
+    abilities = Abilities(landlock=confinement.landlock, seccomp=confinement.seccomp)
     while (job := read_job(sys.stdin.buffer)) is not None:
         limit_processor_time()
-        sys.stdout.buffer.write(to_frame(perform(job, max_pixels, annotator)))
+        sys.stdout.buffer.write(to_frame(perform(job, max_pixels, annotator, abilities)))
         sys.stdout.buffer.flush()
 
 
