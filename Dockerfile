@@ -5,6 +5,7 @@
 #
 # TORCH_INDEX_URL  an index that torch is also looked for in; PyTorch keeps one for each CUDA and one
 #                  without. Empty: pip's own index, whose wheel for Linux brings CUDA along.
+# HEIC             any value adds the extra `heic`; its wheel carries x265, which is under the GPL.
 # secret `pip`     a pip.conf for those who install through a mirror: --secret id=pip,src=pip.conf
 
 FROM debian:bookworm-slim AS python
@@ -25,9 +26,12 @@ WORKDIR /build
 # Before the code, so that a change of the code installs and ships nothing of this again.
 COPY pyproject.toml constraints.txt ./
 ARG TORCH_INDEX_URL=
+ARG HEIC=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*p['dependencies'], *p['optional-dependencies']['tracing'], sep='\n')" > requirements.txt \
+extras = ['tracing'] + ['heic'] * bool('$HEIC'); \
+print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), []), sep='\n')" \
+        > requirements.txt \
     && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         --constraint constraints.txt --requirement requirements.txt \
     # Headers, compilers of protocols and tests of torch: an eighth of the image, and nothing runs them.

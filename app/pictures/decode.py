@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.ipc.engine_messages import PICTURE_SIDE
-from app.pictures import bmp, jpeg, png, tiff
+from app.pictures import bmp, heic, jpeg, png, tiff
 from app.pictures.formats import (
     ACCEPTED_IN_WORDS,
     OPENED_BY_PILLOW,
@@ -177,8 +177,14 @@ def _refusal(data: bytes, error: Exception) -> RequestError:
         return UnsupportedImageFormat(f"{kind} is not accepted")
     if not isinstance(error, UnidentifiedImageError):
         return InvalidImage("the picture is cut short or damaged")
-    if name := unaccepted_format(data):
-        return UnsupportedImageFormat(f"{name} is not accepted; accepted are {ACCEPTED_IN_WORDS}")
+    name = unaccepted_format(data)
+    if name in heic.NAMES and heic.OBSTACLE is None:
+        return InvalidImage("the picture is cut short or damaged")
+    if name is not None:
+        why = f" ({heic.OBSTACLE})" if name in heic.NAMES else ""
+        return UnsupportedImageFormat(
+            f"{name} is not accepted{why}; accepted are {ACCEPTED_IN_WORDS}"
+        )
     return InvalidImage(
         f"the bytes are no picture that can be read; accepted are {ACCEPTED_IN_WORDS}"
     )

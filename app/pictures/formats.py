@@ -2,12 +2,15 @@
 
 import re
 
-from app.pictures import jpeg
+from app.pictures import heic, jpeg
 
-OPENED_BY_PILLOW = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+_ALWAYS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+OPENED_BY_PILLOW = _ALWAYS if heic.OBSTACLE else (*_ALWAYS, "HEIF")
 """Pillow's names of the accepted formats except TIFF; its JPEG includes the MPO of phones."""
 
-ACCEPTED_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
+ACCEPTED_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF" + (
+    " and AVIF" if heic.OBSTACLE else ", AVIF and HEIC"
+)
 
 _SIGNATURES = (
     (b"8BPS", "PSD"),

@@ -10,6 +10,7 @@ import sys
 import warnings
 
 from app.errors import InvalidImage, RequestError
+from app.pictures import heic
 from app.pictures.decode import decode_picture
 from app.pictures.drawing.annotator import Annotator
 from app.pictures.preload import preload
@@ -70,7 +71,7 @@ def main() -> None:
     annotator = Annotator(max_pixels)
     preload(annotator)
     confinement = confine()
-    abilities = Abilities(landlock=confinement.landlock, seccomp=confinement.seccomp)
+    abilities = Abilities(heic.OBSTACLE is None, confinement.landlock, confinement.seccomp)
     while (job := read_job(sys.stdin.buffer)) is not None:
         limit_processor_time()
         sys.stdout.buffer.write(to_frame(perform(job, max_pixels, annotator, abilities)))
