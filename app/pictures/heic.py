@@ -1,8 +1,8 @@
 """HEIC, where the extra `heic` is installed; it is Apple's format, and its decoders are young in C.
 
 pillow-heif turns a picture by its container's own rotation while decoding, and takes the
-orientation out of its EXIF: nothing is left to turn. Its libraries are used only in versions without
-known flaws; the reasons are in `docs/adr/0032-heic-is-an-extra.md`.
+orientation out of its EXIF: nothing is left to turn. Its libraries are used only in versions
+without known flaws; the reasons are in `docs/adr/0032-heic-is-an-extra.md`.
 """
 
 import re
