@@ -12,7 +12,7 @@ import httpx
 from app.bench.workload import embedded_scenes, mixed_workload
 
 BodyKind = Literal["form", "json"]
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+JPEG_XL = b"\xff\x0a" + bytes(20)
 _RAW_PROMPTS = ("<grounding> An image of", "<grounding><phrase> a red circle</phrase>")
 
 
@@ -73,7 +73,7 @@ def bad_questions() -> Sequence[Question]:
     return (
         Question(b"no picture", caption, "invalid_image"),
         Question(scene[: len(scene) // 2], caption, "invalid_image"),
-        Question(HEIC, caption, "unsupported_image_format"),
+        Question(JPEG_XL, caption, "unsupported_image_format"),
         Question(scene, {"task": "sing"}, "invalid_request"),
         Question(scene, {"task": "phrase_grounding", "text": "a <pad>"}, "invalid_request"),
         Question(scene, caption | {"max_new_tokens": 600}, "invalid_request"),

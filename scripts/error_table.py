@@ -30,7 +30,7 @@ UNFINISHED = request(
     "POST", "/v1/ground", "Authorization: Bearer demonstration", "Content-Length: 500",
     "Content-Type: multipart/form-data; boundary=x", body=b"--x",
 )  # fmt: skip
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+JPEG_XL = b"\xff\x0a" + bytes(20)
 
 
 def post(
@@ -121,7 +121,7 @@ ROWS: tuple[Row, ...] = (
     ("1001×1000 pixels where 1,000,000 are allowed", "pixels over the limit",
      post(image=picture_file((1001, 1000), "JPEG"))),
     ("`Content-Type: text/plain`", "request type", send_raw(b"x", "text/plain")),
-    ("a HEIC picture", "picture format known but not accepted", post(image=HEIC)),
+    ("a JPEG XL picture", "picture format known but not accepted", post(image=JPEG_XL)),
     ("`task=dance`, `top_p=2`", "wrong field", post(data={"task": "dance", "top_p": "2"})),
     ("`text=a ＜pad＞`", "control token",
      post(data={"task": "phrase_grounding", "text": "a ＜pad＞"})),

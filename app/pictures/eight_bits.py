@@ -1,11 +1,14 @@
 """Numbers of any kind as grey or colour of 8 bits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LEAST_SPAN = 1e-300  # 255 divided by less is infinite
+_NUMBERS_AT_ONCE = 2**22
+"""Intermediate results have 8 bytes per number: too much for a whole large picture."""
 
 
 def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -15,10 +18,10 @@ def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     [0, 119, 255]
     """
     if bits == 8:
-        return values.astype(np.uint8)
+        return values.astype(np.uint8, copy=False)
     highest = 2**bits - 1
     table = ((np.arange(highest + 1) * 255 + highest // 2) // highest).astype(np.uint8)
-    return np.take(table, values)
+    return _by_rows(lambda rows: np.take(table, rows), values)
 
 
 def grey_of_numbers(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -42,18 +45,35 @@ def _grey_of_integers(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _grey_of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
+    is_finite = np.isfinite(values)
+    if not is_finite.any():
         return np.zeros(values.shape, np.uint8)
-    low, high = float(finite.min()), float(finite.max())
+    low = float(values.min(where=is_finite, initial=np.inf))
+    high = float(values.max(where=is_finite, initial=-np.inf))
     if low >= 0.0 and high <= 1.0:
         low, high = 0.0, 1.0
-    return _stretched(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
+    return _stretched(values, low, high)
 
 
 def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """From `low`, black, to `high`, white; what is not a number is black."""
     half_span = high / 2 - low / 2  # the whole one can be more than a float holds
     if half_span < _LEAST_SPAN:
         return np.zeros(values.shape, np.uint8)
-    halves = values.astype(np.float64) / 2 - low / 2
-    return np.rint(halves * (255.0 / half_span)).astype(np.uint8)
+
+    def stretch(rows: NDArray[Any]) -> NDArray[np.uint8]:
+        numbers = np.nan_to_num(rows.astype(np.float64), nan=low, posinf=high, neginf=low)
+        return np.rint((numbers / 2 - low / 2) * (255.0 / half_span)).astype(np.uint8)
+
+    return _by_rows(stretch, values)
+
+
+def _by_rows(
+    convert: Callable[[NDArray[Any]], NDArray[np.uint8]], values: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Convert some rows after the other."""
+    result = np.empty(values.shape, np.uint8)
+    step = max(1, _NUMBERS_AT_ONCE * len(values) // max(values.size, 1))
+    for start in range(0, len(values), step):
+        result[start : start + step] = convert(values[start : start + step])
+    return result

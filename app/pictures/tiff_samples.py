@@ -166,6 +166,7 @@ def _read_plane(data: bytes, layout: Layout, plane: int, bands: int) -> NDArray[
     else:
         values = _unpacked(rows, layout, bands)
         if layout.predictor == 2:
+            values = values if values.flags.writeable else values.copy()
             _undo_differences(values, layout.segment[0])
     return values[:, : layout.width]
 
@@ -233,7 +234,7 @@ def _unpacked(rows: NDArray[np.uint8], layout: Layout, bands: int) -> NDArray[An
     if layout.bits in (8, 16, 32, 64):
         order = ">" if layout.is_big_endian else "<"
         kind = np.dtype(f"{order}{_KINDS[layout.sample_format]}{layout.bits // 8}")
-        return rows.view(kind).reshape(shape).astype(kind.newbyteorder("="))
+        return rows.view(kind).reshape(shape).astype(kind.newbyteorder("="), copy=False)
     values = np.empty((len(rows), layout.stored_width * bands), np.uint16)
     step = max(1, _SAMPLES_AT_ONCE // values.shape[1])
     for start in range(0, len(rows), step):

@@ -172,7 +172,7 @@ CASES = (
         "a format that is not accepted",
         415,
         "unsupported_image_format",
-        image=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        image=b"\xff\x0a" + bytes(20),
     ),
 )
 

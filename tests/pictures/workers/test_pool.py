@@ -93,7 +93,7 @@ def test_a_picture_is_what_the_decoder_makes_of_it() -> None:
     [
         (b"no picture", InvalidImage),
         (PICTURE[:-100], InvalidImage),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", UnsupportedImageFormat),
+        (b"\xff\x0a" + bytes(20), UnsupportedImageFormat),
         (file_of(Image.new("1", (4000, 4000)), "PNG"), ImageTooLarge),
     ],
 )
