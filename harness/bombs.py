@@ -55,3 +55,26 @@ def tiff_of_many_tags(num_tags: int, num_bytes: int) -> bytes:
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     directory = struct.pack("<H", len(tags)) + entries + bytes(4)
     return b"II*\0" + struct.pack("<I", 8 + num_bytes) + bytes(num_bytes) + directory
+
+
+def tiff_of_many_planes(num_planes: int) -> bytes:
+    """A grey TIFF of 16×16 pixels with so many planes, each in the same bytes."""
+    data = b"II*\0" + struct.pack("<I", 8 + 256 + 12 * num_planes) + bytes(256)
+    offsets, sizes, extras = len(data), len(data) + 4 * num_planes, len(data) + 8 * num_planes
+    data += struct.pack("<I", 8) * num_planes + struct.pack("<I", 256) * num_planes
+    data += bytes(4 * num_planes)
+    tags = [(256, 1, 16), (257, 1, 16), (258, 1, 8), (259, 1, 1), (262, 1, 1)]
+    tags += [(273, num_planes, offsets), (277, 1, num_planes), (278, 1, 16)]
+    tags += [(279, num_planes, sizes), (284, 1, 2), (338, num_planes - 1, extras)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags)
+    return data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def tiff_of_many_pages(num_pages: int, num_bytes: int) -> bytes:
+    """A TIFF of so many thumbnails, each of which has the same bytes in a tag."""
+    data = b"II*\0" + struct.pack("<I", 8 + num_bytes) + bytes(num_bytes)
+    for page in range(1, num_pages + 1):
+        entries = struct.pack("<HHII", 254, 4, 1, 1) + struct.pack("<HHII", 700, 1, num_bytes, 8)
+        following = len(data) + 2 + len(entries) + 4 if page < num_pages else 0
+        data += struct.pack("<H", 2) + entries + struct.pack("<I", following)
+    return data

@@ -137,7 +137,8 @@ def read_page(data: bytes, page: TiffPage) -> Image.Image:
     extras = _extras(page)
     if not _is_readable(layout, extras) or page.tags.get(332, 1) != 1:
         raise _unsupported(layout)
-    samples = read_samples(data, layout)  # (H, W, bands)
+    num_bands = _COLOURS[layout.photometric] + len(extras[:1])  # nothing else is looked at
+    samples = read_samples(data, layout, num_bands)  # (H, W, bands)
     return _picture(samples, page, extras)
 
 

@@ -146,8 +146,8 @@ def _same_for_all(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
     return int(values.pop()) if len(values) == 1 else 0
 
 
-def read_samples(data: bytes, layout: Layout) -> NDArray[Any]:
-    """Return the samples of a page, (H, W, bands).
+def read_samples(data: bytes, layout: Layout, num_bands: int) -> NDArray[Any]:
+    """Return the samples of a page, (H, W, bands); of separate planes the first `num_bands` only.
 
     Raises:
         InvalidImage: strips or tiles are missing.
@@ -155,7 +155,7 @@ def read_samples(data: bytes, layout: Layout) -> NDArray[Any]:
     """
     if not layout.is_planar:
         return _read_plane(data, layout, 0, layout.bands)
-    planes = [_read_plane(data, layout, plane, 1) for plane in range(layout.bands)]
+    planes = [_read_plane(data, layout, plane, 1) for plane in range(num_bands)]
     return np.concatenate(planes, axis=-1)
 
 

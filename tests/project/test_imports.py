@@ -82,7 +82,8 @@ def test_every_library_is_declared_and_has_a_home() -> None:
     with_home = {name for each in contracts for name in each.get("protected_modules", ())}
     assert libraries == with_home
     project = PROJECT["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["heic"], *extras["tracing"]]
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     providers = packages_distributions()
     undeclared = {
@@ -97,7 +98,7 @@ def test_an_http_process_loads_no_model_and_no_decoder_of_pictures() -> None:
     """The contracts do not see what libraries import in turn."""
     program = (
         "import sys, app.http.process\n"
-        "heavy = {'torch', 'transformers', 'PIL', 'fontTools', 'pymupdf_fonts'}\n"
+        "heavy = {'torch', 'transformers', 'PIL', 'pillow_heif', 'fontTools', 'pymupdf_fonts'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
     )
     result = subprocess.run(

@@ -1,6 +1,9 @@
 """Health, metrics, version, and the description of the whole."""
 
+import sys
+
 import httpx
+import pytest
 
 from app.telemetry.metrics import OUTCOMES
 from harness.service import RunningService
@@ -25,6 +28,18 @@ def test_the_version_tells_what_runs_and_its_limits(client: httpx.Client) -> Non
     assert content["limits"]["max_image_pixels"] == 1_000_000
     assert content["limits"]["slots"] == 32
     assert content["limits"]["places"] == 32 + 4 * 32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system confines no process")
+def test_the_version_says_what_picture_processes_are_denied(client: httpx.Client) -> None:
+    """This kernel has seccomp, as every Linux since 3.17 that a container runs on."""
+    found = client.get("/version").json()["picture_processes"]
+    assert found == {
+        "reads_heic": True,
+        "files": "denied",
+        "network": "denied",
+        "programs": "denied",
+    }
 
 
 def test_requests_are_counted_by_task_and_outcome(

@@ -21,6 +21,8 @@ from harness.bombs import (
     jpeg_of_many_segments,
     png_of_many_chunks,
     tiff_of_a_large_tile,
+    tiff_of_many_pages,
+    tiff_of_many_planes,
     tiff_of_many_tags,
 )
 from harness.formats import ALL_FILES, file_of
@@ -199,15 +201,17 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused_within_the_limit() -> None:
         tiff_of_many_tags(1_000, 1_000_000),
         jpeg_of_many_scans(500, 10),
         tiff_of_a_large_tile(5_000),
+        tiff_of_many_planes(60_000),
+        tiff_of_many_pages(10_000, 5_000_000),
     ],
-    ids=["chunks", "comment", "EXIF", "comments", "tags", "scans", "tile"],
+    ids=["chunks", "comment", "EXIF", "comments", "tags", "scans", "tile", "planes", "pages"],
 )
 def test_a_bomb_is_answered_and_leaves_its_process_small(bomb: bytes) -> None:
     """Decoded or refused: metadata that unfold cost no more than the file could cost anyway."""
 
     async def use(pool: PicturePool) -> None:
         [before] = children()
-        with contextlib.suppress(InvalidImage):
+        with contextlib.suppress(InvalidImage, UnsupportedImageFormat):
             await pool.decode(bomb)
         assert (await pool.decode(PICTURE)).width == 320
         assert children() == [before]
