@@ -26,7 +26,7 @@ from app.errors import RequestError, UnsupportedImageFormat
 from app.pictures.decode import decode_picture
 from harness.oracle import shown_by
 from harness.picture_files import PictureFile, other_pictures, tiff_pictures
-from reliability.results import tell
+from reliability.results import publish
 
 LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 2, 8
 """Of 255, at the pixel that differs most."""
@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
     arguments = parser.parse_args()
     report = compare(arguments.step, arguments.before)
-    return tell(report, list(violations_of(report)), arguments.out)
+    return publish(report, list(violations_of(report)), arguments.out)
 
 
 if __name__ == "__main__":
