@@ -175,7 +175,7 @@ class Service:
         token_ids = encode_request(self._tokenizer, request, image)
         prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
-        reader = AnswerReader(self._tokenizer, prompt.token_ids, image)
+        reader = AnswerReader(self._tokenizer, prompt.token_ids, image, keeps_literals=True)
         generated = self._engine.generate(prompt, sampling, context.deadline)
         new_tokens, first_token_s = await self._read(generated, timeline, reader, on_event)
         grounded = reader.grounded()

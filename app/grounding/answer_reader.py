@@ -12,7 +12,14 @@ from app.grounding.answers import (
     NewEntity,
     NewText,
 )
-from app.grounding.markup import ParsedBox, ParsedEntity, parse, parse_markup, patch_tag
+from app.grounding.markup import (
+    ParsedBox,
+    ParsedEntity,
+    parse,
+    parse_markup,
+    patch_tag,
+    restore_brackets,
+)
 from app.grounding.markup_stream import AnswerText, MarkupStream, find_answer
 from app.grounding.token_decoder import TokenDecoder
 from app.grounding.tokenizer import Kosmos2Tokenizer
@@ -33,19 +40,28 @@ class AnswerReader:
         tokenizer: of the checkpoint that writes the answer.
         prompt_ids: the whole prompt, the picture's place included.
         image: gives the boxes their pixels.
+        keeps_literals: whether a `<` of the prompt that begins no control token is text. The
+            reference always takes it for the beginning of a tag.
     """
 
     def __init__(
-        self, tokenizer: Kosmos2Tokenizer, prompt_ids: Sequence[int], image: ImageFacts
+        self,
+        tokenizer: Kosmos2Tokenizer,
+        prompt_ids: Sequence[int],
+        image: ImageFacts,
+        *,
+        keeps_literals: bool = False,
     ) -> None:
         self._patch_ids, self._image = tokenizer.patch_ids, image
-        self._prompt_text = parse(tokenizer.decode(prompt_ids)).text
+        mark_literals = tokenizer.mark_literals if keeps_literals else str
+        prompt = parse(mark_literals(tokenizer.decode(prompt_ids)))
+        self._prompt_text = restore_brackets(prompt.text)
         self._decoder, self._stream = TokenDecoder(tokenizer), MarkupStream()
         self._answer_text = AnswerText(self._prompt_text)
         self._log_probabilities: dict[int, float] = {}
         self._num_entities = 0
         self._finish_reason: FinishReason = "length"
-        markup = self._decoder.push(prompt_ids[len(tokenizer.prefix_ids) :])
+        markup = mark_literals(self._decoder.push(prompt_ids[len(tokenizer.prefix_ids) :]))
         self._markup, self._markup_length = [markup], len(markup)
         self._prompt_length = len(markup)
         self._events_of_prompt = self._tell(self._stream.push(markup))
@@ -69,13 +85,14 @@ class AnswerReader:
     def grounded(self) -> GroundedText:
         """Return what all tokens say, once the last has been read."""
         parsed = parse_markup("".join(self._markup)).cleaned()
-        answer_start = find_answer(self._prompt_text, parsed.text)
+        text = restore_brackets(parsed.text)
+        answer_start = find_answer(self._prompt_text, text)
         return GroundedText(
-            text=parsed.text,
-            answer=parsed.text[answer_start:],
+            text=text,
+            answer=text[answer_start:],
             answer_start=answer_start,
             entities=tuple(self._entity(entity) for entity in parsed.entities),
-            markup=parsed.markup,
+            markup=restore_brackets(parsed.markup),
             finish_reason=self._finish_reason,
         )
 
@@ -89,7 +106,7 @@ class AnswerReader:
         text = ""
         for item in found:
             if isinstance(item, str):
-                text += self._answer_text.push(item)
+                text += self._answer_text.push(restore_brackets(item))
                 continue
             events += [NewText(text)] if text else []
             events.append(NewEntity(self._num_entities, self._entity(item)))
@@ -99,7 +116,7 @@ class AnswerReader:
 
     def _entity(self, entity: ParsedEntity) -> Entity:
         return Entity(
-            phrase=entity.phrase,
+            phrase=entity.phrase and restore_brackets(entity.phrase),
             span=entity.span,
             from_prompt=entity.boxes[0].markup_offset < self._prompt_length,
             boxes=tuple(self._box(box) for box in entity.boxes),

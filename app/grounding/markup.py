@@ -20,6 +20,12 @@ from app.pictures.marks import Box
 END_OF_IMAGE = "</image>"
 END_OF_OBJECT = "</object>"
 DELIMITER = "</delimiter_of_multi_objects/>"
+LITERAL_BRACKET = "\udc3c"
+"""Replaces, while markup is read, a `<` that a user wrote and that begins no tag.
+
+It is a lone surrogate, which neither decoded tokens nor accepted texts contain, and one code point as
+`<` is, so that offsets stay the same.
+"""
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")
 _PAIR = r"(?:<patch_index_\d{1,300}+>){2}"
@@ -158,6 +164,15 @@ def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iter
     start = markup_start + match.start("phrase") + len(phrase) - len(phrase.lstrip())
     end = markup_start + match.start("phrase") + len(phrase.rstrip())
     yield ParsedEntity(phrase.strip(), (start, end), place, boxes)
+
+
+def restore_brackets(text: str) -> str:
+    """Return the text with `<` in place of each `LITERAL_BRACKET`.
+
+    >>> restore_brackets(parse_markup(f"Is 3{LITERAL_BRACKET}5?<phrase> a cat</phrase>").text)
+    'Is 3<5? a cat'
+    """
+    return text.replace(LITERAL_BRACKET, "<")
 
 
 def write_phrase(phrase: str) -> str:

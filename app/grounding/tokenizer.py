@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from app.errors import CheckpointError, InvalidRequest
 from app.grounding.boxes import GRID
-from app.grounding.markup import DELIMITER, END_OF_IMAGE, patch_tag
+from app.grounding.markup import DELIMITER, END_OF_IMAGE, LITERAL_BRACKET, patch_tag
 from app.grounding.space_cleaner import clean_up_spaces
 
 NUM_IMAGE_TOKENS = 64
@@ -81,6 +81,7 @@ class Kosmos2Tokenizer:
         self._skipped_ids = {token_id for token_id, token in added_tokens.items() if token.special}
         self._markup_ids = {vocabulary[tag] for tag in _MARKUP_TAGS} | self.patch_ids.keys()
         self._tag = _tag_pattern(self._control_tokens.values())
+        self._literal_bracket = re.compile(f"(?!{self._tag.pattern})<")
         first = self._unk_id + 1
         self.prefix_ids: tuple[int, ...] = (
             vocabulary[special_tokens.bos],
@@ -135,6 +136,14 @@ class Kosmos2Tokenizer:
         """
         text: str = self._backend.decode([self.prefix_ids[-1], *ids], skip_special_tokens=True)
         return text.removeprefix(END_OF_IMAGE)
+
+    def mark_literals(self, prompt_markup: str) -> str:
+        """Replace every `<` of a prompt that begins no control token by `LITERAL_BRACKET`.
+
+        `refuse_control_tokens` lets no text pass that reads as a control token without being one,
+        so every other `<` is a character of the user's text.
+        """
+        return self._literal_bracket.sub(LITERAL_BRACKET, prompt_markup)
 
     def ends_character(self, token_id: int) -> bool:
         """Tell whether no later token changes how those up to this one are decoded.

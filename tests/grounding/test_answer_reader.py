@@ -14,6 +14,8 @@ from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import AnswerEvent, GroundedText, ImageFacts, NewEntity, NewText
 from app.grounding.markup import END_OF_IMAGE, parse, parse_markup
 from app.grounding.markup_stream import find_answer
+from app.grounding.space_cleaner import clean_up_spaces
+from app.grounding.tasks import TASKS, Region, write_prompt
 from app.grounding.token_decoder import TokenDecoder
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import NewToken
@@ -341,3 +343,67 @@ def test_the_right_answers_about_200_scenes_are_told_as_they_are_written(
             found = [e.entity for events in told for e in events if isinstance(e, NewEntity)]
             assert "".join(texts(told)) == grounded.answer
             assert tuple(found) == grounded.entities
+
+
+LITERAL_TEXTS = (
+    "Is 3<5? Where is the red circle?",
+    "the I <3 NY shirt",
+    "a <b> tag",
+    "x <- y -> z",
+    "<",
+    "a << b >> c <",
+    "</b>",
+    "if a<b and b>c",
+    "<patch_index_>",
+    "> <",
+)
+
+
+@pytest.mark.parametrize("task", ["grounded_vqa", "phrase_grounding", "raw"])
+@pytest.mark.parametrize("text", LITERAL_TEXTS)
+def test_a_bracket_of_the_user_stays_in_text_phrase_and_stream(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], task: str, text: str
+) -> None:
+    """The tags that the model writes after it are read as before."""
+    prompt = write_prompt(TASKS[task], text=text, regions=[], grounding=True)
+    new_ids = ids_of(vocabulary, f"{OBJECT.partition('</phrase>')[2]} ▁a {OBJECT}")
+    reader = AnswerReader(tokenizer, tokenizer.encode_prompt(prompt), IMAGE, keeps_literals=True)
+    told = [
+        reader.read(NewToken(0, token_id, -0.1, reason, 0.0, 0))
+        for number, token_id in enumerate(new_ids)
+        for reason in ["length" if number == len(new_ids) - 1 else None]
+    ]
+    grounded = reader.grounded()
+    written = clean_up_spaces(text)
+    assert written in grounded.text
+    assert written in grounded.markup
+    assert grounded.answer == "a a red dog"
+    assert "".join(texts(told)) == grounded.answer
+    assert [entity.phrase for entity in grounded.entities] == [
+        written if task == "phrase_grounding" else None,
+        "a red dog",
+    ]
+    for entity in grounded.entities:
+        assert grounded.text[slice(*entity.span)] == (entity.phrase or "")
+    found = [e.entity for events in told for e in events if isinstance(e, NewEntity)]
+    assert tuple(found) == grounded.entities
+
+
+def test_a_bracket_in_a_regions_phrase_stays(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """In a question with regions, and where a region alone is described."""
+    region = Region("a <3 shirt", ((44, 863),))
+    vqa = write_prompt(
+        TASKS["grounded_vqa"], text="Is a <3 shirt > 5?", regions=[region], grounding=True
+    )
+    alone = write_prompt(
+        TASKS["referring_expression_generation"], text=None, regions=[region], grounding=True
+    )
+    for prompt in (vqa, alone):
+        prompt_ids = tokenizer.encode_prompt(prompt)
+        reader = AnswerReader(tokenizer, prompt_ids, IMAGE, keeps_literals=True)
+        reader.read(NewToken(0, vocabulary["▁a"], -0.1, "length", 0.0, 0))
+        [entity] = reader.grounded().entities
+        assert entity.phrase == "a <3 shirt"
+        assert reader.grounded().text[slice(*entity.span)] == "a <3 shirt"

@@ -243,3 +243,11 @@ def scene_file(rng: random.Random) -> bytes:
     file = io.BytesIO()
     draw_scene(plan_scene(rng), rng).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.mark.parametrize("text", ["Is 3<5? Where is the red circle?", "a <b> c: where is it?"])
+def test_a_bracket_in_a_question_takes_no_words_away(client: httpx.Client, text: str) -> None:
+    """The question comes back as it was written, with and without a stream."""
+    events = stream(client, task="grounded_vqa", text=text)
+    check_events(events)
+    assert events[-1].data["text"].startswith(f"Question: {text} Answer:")
