@@ -23,8 +23,8 @@ DELIMITER = "</delimiter_of_multi_objects/>"
 LITERAL_BRACKET = "\udc3c"
 """Replaces, while markup is read, a `<` that a user wrote and that begins no tag.
 
-It is a lone surrogate, which neither decoded tokens nor accepted texts contain, and one code point as
-`<` is, so that offsets stay the same.
+It is a lone surrogate, which neither decoded tokens nor accepted texts contain, and one code point
+as `<` is, so that offsets stay the same.
 """
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")

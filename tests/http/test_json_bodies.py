@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
+from app.contract.json_values import MAX_VALUES
 from app.errors import InvalidRequest, PayloadTooLarge
-from app.http.json_bodies import MAX_VALUES, decode_base64, read_json, take_image
+from app.http.json_bodies import decode_base64, read_json, take_image
 
 
 @given(data=st.binary(min_size=1, max_size=60), cut=st.integers(0, 2), gap=st.sampled_from("\n \t"))
@@ -65,6 +66,35 @@ def test_no_other_picture_is_read(image: Any) -> None:
     """The service never makes an outgoing request for a user."""
     with pytest.raises(InvalidRequest, match="image"):
         take_image({"image": image})
+
+
+@pytest.mark.parametrize("kind", ["url", "base64"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "data:image/jpeg;name=my%20photo.jpg;base64,",
+        'data:image/jpeg;name="my photo; a, b.jpg";base64,',
+        'data:image/jpeg;name="a\\"b.jpg";size=5;base64,',
+        "data:image/jpeg;name=ä(1)'s.jpg;base64,",
+        "data:image/jpeg;name=a=b;base64,",
+        "data:image/jpeg;name=;base64,",
+        "data:image/jpeg;name=a%2Cb%3Bc.jpg;charset=utf-8;base64,",
+        "data:image/jpeg;name=" + "%D1%84" * 120 + ".jpg;base64,",
+        "data:image/jpeg ; charset=utf-8 ; base64 ,",
+        "data:image/jpeg;flag;base64,",
+        "DATA:IMAGE/JPEG;BASE64,",
+        " data:;base64,",
+    ],
+)
+def test_a_data_uri_may_have_any_parameters(prefix: str, kind: str) -> None:
+    """And `base64` may hold one: base64 has no colon."""
+    assert take_image({"image": {kind: prefix + "aGVsbG8="}}) == b"hello"
+    assert take_image({"image": {kind: prefix + "aGVsbG8%3D"}}) == b"hello"
+
+
+def test_base64_as_a_bare_string_is_reported_as_the_field_that_was_sent() -> None:
+    with pytest.raises(InvalidRequest, match='^image: must be {"base64"'):
+        take_image({"image": "aGVsbG8="})
 
 
 def read(body: bytes) -> tuple[bytes, dict[str, Any]]:
