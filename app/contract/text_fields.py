@@ -1,10 +1,10 @@
 """Turns the texts of a form or of a command line into the values they stand for."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from app.errors import InvalidRequest
+from app.contract.json_values import parse_json
+from app.errors import InvalidRequest, MalformedBody
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "show_scores", "stream")
@@ -29,7 +29,7 @@ def _from_text(name: str, value: str) -> Any:
         return _BOOLEANS.get(value.strip().lower(), value)
     if name in _JSON_FIELDS:
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, accepts_infinity=True)
+        except MalformedBody:
             raise InvalidRequest(name, "must be JSON: a list") from None
     return value

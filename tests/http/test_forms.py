@@ -1,6 +1,8 @@
 """Forms: a picture is kept in memory alone."""
 
 import asyncio
+import base64
+import binascii
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from app.errors import InvalidRequest, MalformedBody
 from app.http.forms import read_form
 
 PICTURE = bytes(3 * 2**20)
@@ -59,3 +62,154 @@ def test_it_makes_no_difference_where_a_body_is_cut(size: int) -> None:
     body = BODY.replace(PICTURE, b"\r\n--x\r-")
     parts = (body[start : start + size] for start in range(0, len(body), size))
     assert read(parts) == (b"\r\n--x\r-", {"task": "raw"})
+
+
+PNG = b"\x89PNG\r\n\0\xff = "
+Headers = tuple[bytes, ...]
+
+
+def part(name: str, content: bytes, *headers: bytes, disposition: bytes = b"") -> bytes:
+    first = b'Content-Disposition: form-data; name="%s"%s' % (name.encode(), disposition)
+    return b"--x\r\n" + b"\r\n".join([first, *headers]) + b"\r\n\r\n" + content + b"\r\n"
+
+
+def read_parts(*parts: bytes) -> tuple[bytes, dict[str, Any]]:
+    return read(iter([*parts, b"--x--\r\n"]))
+
+
+IMAGE = part("image", PNG, disposition=b'; filename="a.png"')
+BLOB = b'; filename="blob"'
+AS_JSON = b"Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "headers"),
+    [
+        (b"", ()),
+        (b"", (b"Content-Type: image/png",)),
+        (b"", (b"Content-Type: application/octet-stream",)),
+        (b"", (b"Content-Type: text/plain; charset=utf-16",)),
+        (b"; filename*=UTF-8''a.png", ()),
+        (b'; FILENAME="a.png"', ()),
+        (b'; filename=""', ()),
+    ],
+)
+def test_the_part_image_is_the_picture_whatever_its_parameters(
+    disposition: bytes, headers: Headers
+) -> None:
+    """RFC 7578 calls `filename` optional."""
+    assert read_parts(part("image", PNG, *headers, disposition=disposition)) == (PNG, {})
+
+
+def test_a_text_may_be_as_long_as_the_body() -> None:
+    """In JSON it may be, too."""
+    long = b"a" * (2 * 2**20)
+    assert read_parts(IMAGE, part("text", long))[1] == {"text": long.decode()}
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "text"),
+    [
+        (b"YSBj\r\nYXQ=", b"Content-Transfer-Encoding: base64", "a cat"),
+        (b"YSBjYXQ", b"content-transfer-encoding: BASE64", "a cat"),
+        (b"caf=C3=a9 =\r\nx", b"Content-Transfer-Encoding: quoted-printable", "café x"),
+        (b"a cat", b"Content-Transfer-Encoding: 8bit", "a cat"),
+        (b"a cat", b"Content-Transfer-Encoding: binary", "a cat"),
+        (b"caf\xe9", b"Content-Type: text/plain; charset=ISO-8859-1", "café"),
+        (b"caf\xe9", b'Content-Type: text/plain; charset="windows-1252"', "café"),
+        (b"c\0a\0t\0", b"Content-Type: text/plain; charset=utf-16le", "cat"),
+        (b"\xef\xbb\xbfcat", b"Content-Type: text/plain; charset=utf-8", "cat"),
+        (b'"a cat"', AS_JSON, "a cat"),
+        (b'"caf\\u00e9"', b"Content-Type: application/json; charset=UTF-8", "café"),
+        (b'"a cat"', b"Content-Type: application/vnd.api+json", "a cat"),
+    ],
+)
+def test_a_text_is_read_as_its_own_headers_say(content: bytes, header: bytes, text: str) -> None:
+    """Otherwise the code would be taken for the text, and answered with 200."""
+    assert read_parts(IMAGE, part("text", content, header))[1] == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("content", "header"),
+    [
+        (base64.encodebytes(PNG), b"Content-Transfer-Encoding: base64"),
+        (binascii.b2a_qp(PNG, istext=False), b"Content-Transfer-Encoding: quoted-printable"),
+    ],
+)
+def test_a_picture_is_read_as_its_own_headers_say(content: bytes, header: bytes) -> None:
+    assert read_parts(part("image", content, header)) == (PNG, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "message"),
+    [
+        (b"a cat", b"Content-Transfer-Encoding: x-uuencode", "Content-Transfer-Encoding"),
+        (b"*", b"Content-Transfer-Encoding: base64", "base64"),
+        (b"a=b", b"Content-Transfer-Encoding: quoted-printable", "quoted-printable"),
+        (b"a cat", b"Content-Encoding: gzip", "Content-Encoding"),
+        (b"a cat", b"Content-Type: text/plain; charset=punycode", "charset"),
+        (b"a cat", AS_JSON, "not JSON"),
+    ],
+)
+@pytest.mark.parametrize("name", ["text", "task", "regions"])
+def test_a_header_that_cannot_be_followed_is_named(
+    name: str, content: bytes, header: bytes, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name}: .*{message}"):
+        read_parts(IMAGE, part(name, content, header))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "value"),
+    [
+        ("regions", b'[{"boxes": [[1, 2, 3, 4]]}]', [{"boxes": [[1, 2, 3, 4]]}]),
+        ("regions", b'"[]"', []),
+        ("entities", b"[]", []),
+        ("task", b'"brief_caption"', "brief_caption"),
+        ("stream", b"true", True),
+        ("max_new_tokens", b"64", "64"),
+    ],
+)
+@pytest.mark.parametrize("disposition", [b"", BLOB])
+def test_a_field_may_be_sent_as_typed_json(
+    name: str, content: bytes, value: Any, disposition: bytes
+) -> None:
+    """A browser gives every typed part the file name `blob`."""
+    sent = part(name, content, AS_JSON, disposition=disposition)
+    assert read_parts(IMAGE, sent)[1] == {name: value}
+
+
+def test_null_as_typed_json_counts_as_not_sent() -> None:
+    assert read_parts(IMAGE, part("text", b"null", AS_JSON))[1] == {}
+
+
+@pytest.mark.parametrize("kind", [b"text/plain;charset=utf-8", b"application/octet-stream"])
+def test_a_field_may_be_sent_as_a_file_of_text(kind: bytes) -> None:
+    """`curl -F task=@file` sends the line's end, and editors a byte-order mark."""
+    content = b"\xef\xbb\xbfbrief_caption\r\n"
+    sent = part("task", content, b"Content-Type: " + kind, disposition=b'; filename="task.txt"')
+    assert read_parts(IMAGE, sent)[1] == {"task": "brief_caption"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((part("content", PNG, disposition=BLOB),), "content: is not a field .* goes into image"),
+        ((part("file", PNG),), "file: is not a field .* goes into image"),
+        ((IMAGE, part("mask", b"x", disposition=BLOB)), "mask: is not a field"),
+        ((part("image", b"", disposition=b'; filename="a.jpg"'),), "image: is empty"),
+        ((part("image", b""),), "image: is empty"),
+        ((part("image", b"[object Object]"),), "image: must be a file"),
+        ((part("image", base64.b64encode(PNG)),), "base64 goes into JSON"),
+        ((part("task", b"raw"),), "image: is required"),
+        ((IMAGE, part("text", PNG, disposition=BLOB)), "text: must be a text, not a file"),
+    ],
+)
+def test_an_error_names_the_part_that_is_wrong(parts: tuple[bytes, ...], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        read_parts(*parts)
+
+
+def test_bytes_that_are_no_text_are_reported_with_their_field() -> None:
+    with pytest.raises(MalformedBody, match="the field text is not UTF-8"):
+        read_parts(IMAGE, part("text", b"caf\xe9"))

@@ -1,0 +1,126 @@
+"""Splits a `multipart/form-data` body into its parts, in memory."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import MalformedBody
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MAX_PARTS = 32  # more than there are fields, so that an unknown one is reported by its name
+_HAS_FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a form.
+
+    Attributes:
+        name: of its field.
+        headers: its own, names in lower case.
+        content: as sent; its headers say how to read it.
+    """
+
+    name: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def media_type(self) -> str:
+        """The content type without parameters, in lower case; empty if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str:
+        """The charset of the content type, in lower case; UTF-8 if there is none."""
+        _, parameters = parse_options_header(self.headers.get("content-type"))
+        return parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it was sent as a file: `filename` is optional, and `filename*` counts too."""
+        has_filename = _HAS_FILENAME.search(self.headers.get("content-disposition", ""))
+        return has_filename is not None or self.media_type.startswith("image/")
+
+
+async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Part]:
+    """Return all parts of a body, in the order sent.
+
+    Raises:
+        MalformedBody: the body is no multipart body, has too many parts, or ends early.
+    """
+    _, parameters = parse_options_header(content_type)
+    if b"boundary" not in parameters:
+        raise MalformedBody("Missing boundary in multipart.")
+    collector = _Collector()
+    try:
+        parser = MultipartParser(parameters[b"boundary"], collector.callbacks())
+        async for chunk in stream:
+            parser.write(chunk)
+    except FormParserError:
+        raise MalformedBody("Invalid multipart data.") from None
+    if not collector.is_complete:
+        raise MalformedBody("the body ends before its last boundary")
+    return collector.parts
+
+
+class _Collector:
+    """Collects what the parser finds."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.is_complete = False
+        self._start_part()
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._start_part,
+            "on_header_field": self._add_header_name,
+            "on_header_value": self._add_header_value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._add_content,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def _start_part(self) -> None:
+        if len(self.parts) == MAX_PARTS:
+            raise MalformedBody(f"the form may have at most {MAX_PARTS} parts")
+        self._headers: dict[str, str] = {}
+        self._content = bytearray()
+        self._start_header()
+
+    def _start_header(self) -> None:
+        self._header_name, self._header_value = bytearray(), bytearray()
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        name = self._header_name.decode("latin-1").lower()
+        value = self._header_value.decode("latin-1").strip()
+        self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+        self._start_header()
+
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
+        self._content += memoryview(data)[start:end]
+
+    def _end_part(self) -> None:
+        _, parameters = parse_options_header(self._headers.get("content-disposition"))
+        if b"name" not in parameters:
+            message = 'The Content-Disposition header field "name" must be provided.'
+            raise MalformedBody(message)
+        name = parameters[b"name"].decode(errors="replace")
+        self.parts.append(Part(name, self._headers, bytes(self._content)))
+
+    def _end(self) -> None:
+        self.is_complete = True
