@@ -1,8 +1,15 @@
 """What a request may say: half of the HTTP contract, of which OpenAPI is made."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from app.errors import InvalidRequest
 from app.grounding.requests import GroundRequest, UserRegion
@@ -100,6 +107,12 @@ class RequestFields(BaseModel):
         False,
         description="Put the picture through JPEG first, as the model's original demo did.",
     )
+
+    @field_validator("max_new_tokens", "no_repeat_ngram_size", "top_k", "seed", mode="before")
+    @classmethod
+    def _as_integer(cls, value: Any) -> Any:
+        """Return `64` for `64.0`, which JSON Schema calls an integer too."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def request_for(self, task: Task, image: bytes) -> GroundRequest:
         """The same for the service.
