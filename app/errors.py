@@ -14,6 +14,7 @@
     │   ├── RequestTimeout           headers or body were not complete in time
     │   ├── PayloadTooLarge          more bytes than the limit
     │   ├── UnsupportedMediaType     a request of another content type
+    │   ├── UnsupportedContentEncoding  a compressed body
     │   └── NotAcceptable            no representation of the answer is what `Accept` asks for
     ├── ServiceError                 the sender can only try again
     │   ├── Overloaded               the queue is full
@@ -116,6 +117,10 @@ class PayloadTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     """The body is of a content type that the route does not read."""
+
+
+class UnsupportedContentEncoding(RequestError):
+    """The body is compressed or encoded in another way."""
 
 
 class NotAcceptable(RequestError):

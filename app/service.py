@@ -12,7 +12,7 @@ from app.checkpoint import Checkpoint
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage, marks_of
-from app.grounding.prompts import encode_request
+from app.grounding.prompts import encode_request, longest_field
 from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
@@ -206,6 +206,12 @@ class Service:
         self, request: GroundRequest, num_prompt_tokens: int
     ) -> SamplingParameters:
         limit = self._settings.max_sequence_length
+        if num_prompt_tokens >= limit:
+            raise InvalidRequest(
+                longest_field(self._tokenizer, request),
+                f"makes a prompt of {num_prompt_tokens} tokens; with at least one new token, "
+                f"that is over the limit of {limit}",
+            )
         if num_prompt_tokens + request.max_new_tokens > limit:
             raise InvalidRequest(
                 "max_new_tokens",

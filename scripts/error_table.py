@@ -121,6 +121,7 @@ ROWS: tuple[Row, ...] = (
     ("1001×1000 pixels where 1,000,000 are allowed", "pixels over the limit",
      post(image=picture_file((1001, 1000), "JPEG"))),
     ("`Content-Type: text/plain`", "request type", send_raw(b"x", "text/plain")),
+    ("`Content-Encoding: gzip`", "compressed body", post(headers={"Content-Encoding": "gzip"})),
     ("a JPEG XL picture", "picture format known but not accepted", post(image=JPEG_XL)),
     ("`task=dance`, `top_p=2`", "wrong field", post(data={"task": "dance", "top_p": "2"})),
     ("`text=a ＜pad＞`", "control token",

@@ -37,6 +37,15 @@ def encode_request(
     return tokenizer.encode_prompt(prompt)
 
 
+def longest_field(tokenizer: Kosmos2Tokenizer, request: GroundRequest) -> str:
+    """Return the field that most tokens of a prompt come from: `text` or `regions`."""
+    if request.text is None:
+        return "regions"
+    num_text_tokens = len(tokenizer.encode_prompt(request.text)) - len(tokenizer.prefix_ids)
+    num_tags = sum(3 + 3 * len(region.boxes) for region in request.regions)  # `write_object`
+    return "text" if num_text_tokens >= num_tags else "regions"
+
+
 def _refuse_control_tokens(tokenizer: Kosmos2Tokenizer, request: GroundRequest) -> None:
     if request.text is not None and request.task.name == RAW_TASK:
         tokenizer.refuse_control_tokens_in_raw("text", request.text)

@@ -7,7 +7,12 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
 from app.contract.validation import validate
-from app.errors import ClientLeft, RequestTimeout, UnsupportedMediaType
+from app.errors import (
+    ClientLeft,
+    RequestTimeout,
+    UnsupportedContentEncoding,
+    UnsupportedMediaType,
+)
 from app.http.forms import read_form
 from app.http.json_bodies import read_json
 
@@ -25,11 +30,13 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
 
     Raises:
         UnsupportedMediaType: the body is neither a form nor JSON.
+        UnsupportedContentEncoding: the body is compressed.
         MalformedBody: it is not what its type says.
         RequestTimeout: it was not complete in time.
         ClientLeft: it will never be.
         InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
     """
+    _refuse_content_encoding(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     readers = {FORM: read_form, JSON: read_json}
     if kind not in readers:
@@ -42,3 +49,11 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
     except ClientDisconnect:
         raise ClientLeft from None
     return image, validate(model, fields, strict=kind == JSON)
+
+
+def _refuse_content_encoding(request: Request) -> None:
+    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
+    if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
+        raise UnsupportedContentEncoding(
+            "the body must not be compressed: send it without Content-Encoding"
+        )

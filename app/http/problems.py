@@ -28,6 +28,7 @@ from app.errors import (
     RequestTimeout,
     Unauthorized,
     Unavailable,
+    UnsupportedContentEncoding,
     UnsupportedImageFormat,
     UnsupportedMediaType,
 )
@@ -69,6 +70,9 @@ PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
         ImageTooLarge: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "image_too_large"),
         UnsupportedMediaType: ProblemKind(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"
+        ),
+        UnsupportedContentEncoding: ProblemKind(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"
         ),
         UnsupportedImageFormat: ProblemKind(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_image_format"
@@ -115,6 +119,8 @@ def response_of(error: Kosmos2Error, request_id: str) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedContentEncoding):
+        headers["Accept-Encoding"] = "identity"
     if isinstance(error, RequestTimeout):
         headers["Connection"] = "close"
     return _response(problem_of(error, request_id), headers)

@@ -227,6 +227,64 @@ def test_a_body_of_another_type_is_told(client: httpx.Client) -> None:
     assert problem(response)["code"] == "unsupported_media_type"
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x-own"])
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_compressed_body_is_refused_by_name(client: httpx.Client, kind: str, coding: str) -> None:
+    """Otherwise the sender would read that the body is not JSON."""
+    headers = {"Content-Type": kind, "Content-Encoding": coding}
+    response = client.post("/v1/ground", content=b"\x1f\x8b", headers=headers)
+    content = problem(response)
+    assert (content["status"], content["code"]) == (415, "unsupported_content_encoding")
+    assert "Content-Encoding" in content["detail"]
+    assert response.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_identity_is_no_compression(client: httpx.Client, coding: str) -> None:
+    request = client.build_request(
+        "POST", "/v1/ground", files={"image": PICTURE}, data={"task": "brief_caption"}
+    )
+    request.headers["Content-Encoding"] = coding
+    assert client.send(request).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "wrong"),
+    [
+        ({"task": "grounded_vqa", "text": "what is this " * 800}, "text"),
+        (phrase("a cat " * 400), "text"),
+        (
+            describe(json.dumps([{"phrase": "x1y" * 333, "boxes": [[1, 1, 9, 9]]}])),
+            "regions",
+        ),
+        (
+            {
+                "task": "grounded_vqa",
+                "text": "Where is a cat " * 16,
+                "regions": json.dumps([{"phrase": "a cat", "boxes": [[1, 1, 9, 9]] * 16}] * 16),
+            },
+            "regions",
+        ),
+    ],
+)
+def test_a_prompt_that_is_too_long_by_itself_is_blamed_on_its_field(
+    client: httpx.Client, data: dict[str, str], wrong: str
+) -> None:
+    """No number of new tokens would help."""
+    content = problem(client.post("/v1/ground", files={"image": PICTURE}, data=data))
+    assert [mistake["field"] for mistake in content["errors"]] == [wrong]
+    assert "512" in content["detail"]
+
+
+def test_a_picture_under_another_name_is_told_where_it_belongs(client: httpx.Client) -> None:
+    files = {"content": ("a.png", PICTURE)}
+    content = problem(client.post("/v1/ground", files=files, data={"task": "brief_caption"}))
+    assert content["errors"][0] == {
+        "field": "content",
+        "message": "is not a field of this request; the picture goes into image",
+    }
+
+
 @pytest.mark.parametrize("boundary", ["", "; boundary=x"])
 def test_a_body_that_is_not_what_its_type_says_is_told(client: httpx.Client, boundary: str) -> None:
     headers = {"Content-Type": f"multipart/form-data{boundary}"}
