@@ -64,6 +64,9 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
         async for chunk in stream:
             parser.write(chunk)
     except FormParserError:
+        if collector.is_in_headers:
+            message = "the headers of a part are malformed; each must stand on one line"
+            raise MalformedBody(message) from None
         raise MalformedBody("Invalid multipart data.") from None
     if not collector.is_complete:
         raise MalformedBody("the body ends before its last boundary")
@@ -75,8 +78,8 @@ class _Collector:
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
-        self.is_complete = False
-        self._start_part()
+        self.is_complete = self.is_in_headers = False
+        self._clear()
 
     def callbacks(self) -> "MultipartCallbacks":
         return {
@@ -84,6 +87,7 @@ class _Collector:
             "on_header_field": self._add_header_name,
             "on_header_value": self._add_header_value,
             "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
             "on_part_data": self._add_content,
             "on_part_end": self._end_part,
             "on_end": self._end,
@@ -92,6 +96,10 @@ class _Collector:
     def _start_part(self) -> None:
         if len(self.parts) == MAX_PARTS:
             raise MalformedBody(f"the form may have at most {MAX_PARTS} parts")
+        self.is_in_headers = True
+        self._clear()
+
+    def _clear(self) -> None:
         self._headers: dict[str, str] = {}
         self._content = bytearray()
         self._start_header()
@@ -110,6 +118,9 @@ class _Collector:
         value = self._header_value.decode("latin-1").strip()
         self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
         self._start_header()
+
+    def _end_headers(self) -> None:
+        self.is_in_headers = False
 
     def _add_content(self, data: bytes, start: int, end: int) -> None:
         self._content += memoryview(data)[start:end]

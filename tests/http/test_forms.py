@@ -210,6 +210,13 @@ def test_an_error_names_the_part_that_is_wrong(parts: tuple[bytes, ...], message
         read_parts(*parts)
 
 
+def test_a_header_of_two_lines_is_refused_by_name() -> None:
+    """Python's `email` folds long headers unless its policy is that of HTTP."""
+    folded = part("image", PNG, disposition=b';\r\n filename="a.png"')
+    with pytest.raises(MalformedBody, match="headers of a part .* one line"):
+        read_parts(folded)
+
+
 def test_bytes_that_are_no_text_are_reported_with_their_field() -> None:
     with pytest.raises(MalformedBody, match="the field text is not UTF-8"):
         read_parts(IMAGE, part("text", b"caf\xe9"))

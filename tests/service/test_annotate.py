@@ -123,3 +123,15 @@ def test_each_mistake_is_told(client: httpx.Client, fields: dict[str, str], wron
     content = problem(annotate(client, **fields))
     assert content["code"] == "invalid_request"
     assert wrong in {each["field"] for each in content["errors"]}
+
+
+def test_a_label_shows_a_phrase_with_a_bracket(client: httpx.Client) -> None:
+    """What is drawn for the answer is what is drawn for its phrase as the user wrote it."""
+    text = "the I <3 NY shirt"
+    content = annotate(client, "application/json", task="phrase_grounding", text=text).json()
+    assert [entity["phrase"] for entity in content["entities"]] == [text]
+    entities = json.dumps(content["entities"])
+    drawn = annotate(client, entities=entities).content
+    assert (pixels(base64.b64decode(content["annotated"]["base64"])) == pixels(drawn)).all()
+    unlabelled = json.dumps([{**entity, "phrase": None} for entity in content["entities"]])
+    assert (pixels(annotate(client, entities=unlabelled).content) != pixels(drawn)).any()
