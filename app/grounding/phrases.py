@@ -1,7 +1,9 @@
 """Where a phrase stands in a text, as whole words."""
 
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from unicodedata import category, name, normalize
 
 _SCRIPTS_WITHOUT_SPACES = (
     "CJK ",
@@ -24,34 +26,72 @@ _SCRIPTS_WITHOUT_SPACES = (
 )
 """How the names of their characters begin."""
 
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\uff07", "'"))
 _STACKERS = "\u1039\u17d2\u1a60"  # of Burmese, Khmer, Tai Tham: the next letter is part of the same
 _VOWELS_BEHIND = "\u0e33\u0eb3"  # the am of Thai and Lao, drawn over the letter before it
 _MAI_YAMOK = "\u0e46\u0ec6"  # repeats a word in Thai and Lao; a sign of its own
 
 
-def find_whole_words(text: str, phrase: str) -> Iterator[tuple[int, int]]:
+@dataclass(frozen=True)
+class FoldedText:
+    """A text in one spelling.
+
+    Attributes:
+        letters: composed, with single blanks and straight apostrophes.
+        offsets: where each letter begins in the original; the last is the original's length.
+    """
+
+    letters: str
+    offsets: Sequence[int]
+
+
+def fold(text: str) -> FoldedText:
+    """Return a text in one spelling; a letter and its marks are composed where Unicode can.
+
+    >>> fold("a  b").letters, list(fold("a  b").offsets)
+    ('a b', [0, 1, 3, 4])
+    """
+    pairs = enumerate(pairwise(text), start=1)
+    starts = [0, *(at for at, pair in pairs if not _are_one_unit(*pair))]
+    units = [text[start:end] for start, end in pairwise([*starts, len(text)])]
+    folded = [" " if unit.isspace() else normalize("NFC", unit) for unit in units]
+    offsets = [start for start, unit in zip(starts, folded, strict=True) for _ in unit]
+    return FoldedText("".join(folded).translate(_APOSTROPHES), [*offsets, len(text)])
+
+
+def find_whole_words(text: FoldedText, phrase: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of each occurrence of a phrase that cuts no word in two.
 
     Case counts. An accent written as a character of its own belongs to what stands before it: were
     it cut off, a tokenizer that composes the two would read the text differently in parts. Scripts
-    that put no spaces between words show no border that could be cut.
+    that put no spaces between words show no border that could be cut. Spellings that look the same
+    are the same: composed or not, any number and kind of blanks, any apostrophe.
 
     Args:
-        text: where to look.
+        text: where to look; folded once for all phrases.
         phrase: what for; not empty.
 
-    >>> list(find_whole_words("the fire near the fireplace", "the fire"))
+    >>> list(find_whole_words(fold("the fire near the fireplace"), "the fire"))
     [(0, 8)]
-    >>> list(find_whole_words("红色圆圈在哪里", "圆圈"))
+    >>> list(find_whole_words(fold("红色圆圈在哪里"), "圆圈"))
     [(2, 4)]
+    >>> list(find_whole_words(fold("Is the  cat’s tail?"), "the cat's tail"))
+    [(3, 18)]
     """
-    start = text.find(phrase)
+    letters, wanted = text.letters, fold(phrase).letters
+    start = letters.find(wanted)
     while start >= 0:
-        end = start + len(phrase)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (_belong_together(before, phrase[0]) or _belong_together(phrase[-1], after)):
-            yield start, end
-        start = text.find(phrase, start + 1)
+        end = start + len(wanted)
+        before, after = letters[start - 1 : start], letters[end : end + 1]
+        if not (_belong_together(before, wanted[0]) or _belong_together(wanted[-1], after)):
+            yield text.offsets[start], text.offsets[end]
+        start = letters.find(wanted, start + 1)
+
+
+def _are_one_unit(left: str, right: str) -> bool:
+    if left.isspace():
+        return right.isspace()
+    return category(right).startswith("M")
 
 
 def _belong_together(left: str, right: str) -> bool:
@@ -70,11 +110,11 @@ def _is_of_word(character: str) -> bool:
 
 def _is_mark(character: str) -> bool:
     """Tell whether a character belongs to the one before it: an accent, a sign of length, 々."""
-    category = unicodedata.category(character)
-    is_sign = category == "Lm" and _is_without_spaces(character) and character not in _MAI_YAMOK
-    return category.startswith("M") or is_sign or character in _VOWELS_BEHIND
+    kind = category(character)
+    is_sign = kind == "Lm" and _is_without_spaces(character) and character not in _MAI_YAMOK
+    return kind.startswith("M") or is_sign or character in _VOWELS_BEHIND
 
 
 def _is_without_spaces(character: str) -> bool:
-    name = unicodedata.name(character, "")
-    return name.startswith(_SCRIPTS_WITHOUT_SPACES) and not character.isdecimal()
+    begins_so = name(character, "").startswith(_SCRIPTS_WITHOUT_SPACES)
+    return begins_so and not character.isdecimal()

@@ -13,7 +13,7 @@ from typing import Literal
 from app.errors import InvalidRequest
 from app.grounding.boxes import CellPair
 from app.grounding.markup import write_object, write_phrase
-from app.grounding.phrases import find_whole_words
+from app.grounding.phrases import FoldedText, find_whole_words, fold
 
 TaskName = Literal[
     "brief_caption",
@@ -224,13 +224,14 @@ def _write_question(template: str, text: str, regions: Sequence[Region]) -> str:
 
 def _place_all(text: str, regions: Sequence[Region]) -> list[Span]:
     taken: list[Span] = []
+    folded = fold(text)
     for number, region in enumerate(regions):
         phrase = (region.phrase or "").strip()
-        taken.append(_place(f"regions[{number}].phrase", text, phrase, taken))
+        taken.append(_place(f"regions[{number}].phrase", folded, phrase, taken))
     return taken
 
 
-def _place(field: str, text: str, phrase: str, taken: Sequence[Span]) -> Span:
+def _place(field: str, text: FoldedText, phrase: str, taken: Sequence[Span]) -> Span:
     place = next((place for place in find_whole_words(text, phrase) if place not in taken), None)
     if place is None:
         raise InvalidRequest(field, "has no occurrence left in the text: whole words, same case")

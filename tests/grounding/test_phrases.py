@@ -1,8 +1,10 @@
 """A phrase is found as whole words; scripts without spaces have no other border than the text's."""
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from app.grounding.phrases import find_whole_words
+from app.grounding.phrases import find_whole_words, fold
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ from app.grounding.phrases import find_whole_words
 )  # fmt: skip
 def test_a_phrase_is_found_where_no_spaces_are_written(text: str, phrase: str, start: int) -> None:
     """Chinese, Japanese, Thai, Khmer, Lao, Burmese, Tibetan, and Latin words among them."""
-    assert next(find_whole_words(text, phrase)) == (start, start + len(phrase))
+    assert next(find_whole_words(fold(text), phrase)) == (start, start + len(phrase))
 
 
 @pytest.mark.parametrize(
@@ -44,4 +46,36 @@ def test_a_phrase_is_found_where_no_spaces_are_written(text: str, phrase: str, s
 )
 def test_no_sign_is_cut_from_its_letter(text: str, phrase: str) -> None:
     """Nor a number or a word of a script with spaces in two."""
-    assert list(find_whole_words(text, phrase)) == []
+    assert list(find_whole_words(fold(text), phrase)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "found"),
+    [
+        ("Is the  cat here?", "the cat", "the  cat"),
+        ("Is the cat here?", "the  cat", "the cat"),
+        ("Is the\u00a0cat here?", "the cat", "the\u00a0cat"),
+        ("Is the\ncat here?", "the cat", "the\ncat"),
+        ("the cat\u2019s tail", "cat's tail", "cat\u2019s tail"),
+        ("the cat's tail", "cat\u2019s tail", "cat's tail"),
+        ("the cafe\u0301 there", "caf\u00e9", "cafe\u0301"),
+        ("the caf\u00e9 there", "cafe\u0301", "caf\u00e9"),
+        ("\u304b\u3099\u3042", "\u304c", "\u304b\u3099"),
+        ("x\u0301 y", "x\u0301", "x\u0301"),
+        ("e\u0301 e\u0301 b", "b", "b"),
+    ],
+)
+def test_spellings_that_look_the_same_are_the_same(text: str, phrase: str, found: str) -> None:
+    """The span is that of the text, in its own spelling."""
+    [(start, end)] = find_whole_words(fold(text), phrase)
+    assert text[start:end] == found
+
+
+@given(st.text("ab \u0301\u00e9\u2019'\u00a0\u7ea2", max_size=12), st.data())
+def test_a_span_cuts_a_text_that_folds_to_the_phrase(text: str, data: st.DataObject) -> None:
+    """Whatever the spelling; a mark never begins what stands behind a span."""
+    phrase = data.draw(st.text("ab \u0301\u00e9\u2019'\u00a0\u7ea2", min_size=1, max_size=3))
+    assume(phrase.strip() == phrase)
+    for start, end in find_whole_words(fold(text), phrase):
+        assert list(find_whole_words(fold(text[start:end]), phrase)) == [(0, end - start)]
+        assert text[end : end + 1] != "\u0301"
