@@ -87,7 +87,14 @@ class Settings(BaseSettings):
         10.0, gt=0, le=3600, description="For headers to be complete, from their first byte on."
     )
     body_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="For a body to be complete, from its headers on."
+        30.0,
+        gt=0,
+        le=3600,
+        description="The longest pause in a body; also how far it may fall behind 1 KiB/s. The "
+        "whole body has to arrive within the deadline.",
+    )
+    keep_alive_s: int = Field(
+        75, ge=1, le=86400, description="An idle connection is kept open for its next request."
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
     max_bodies_bytes: int = Field(

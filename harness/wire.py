@@ -62,13 +62,15 @@ def receive(connection: socket.socket) -> Reply:
     return Reply(int(head[9:12]) if head else 0, head.lower(), body)
 
 
-def dribble(connection: socket.socket, data: bytes, pause_s: float = 0.05) -> bool:
-    """Send byte after byte with pauses, until there is an answer; whether there is one."""
-    for number in range(len(data)):
+def dribble(
+    connection: socket.socket, data: bytes, pause_s: float = 0.05, num_bytes: int = 1
+) -> bool:
+    """Send `num_bytes` at a time with pauses, until there is an answer; whether there is one."""
+    for number in range(0, len(data), num_bytes):
         if select.select([connection], [], [], pause_s)[0]:
             return True
         try:
-            connection.sendall(data[number : number + 1])
+            connection.sendall(data[number : number + num_bytes])
         except ConnectionError:
             return True
     return False

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+
 
 class AnswerTransport:
     """As much of a transport as uvicorn's answer to a request uses.
@@ -31,3 +33,23 @@ class AnswerTransport:
         """Behind the last byte of the answer."""
         self._has_ended = True
         self._end()
+
+
+class UnchunkedTransport(AnswerTransport):
+    """Takes the chunks off an answer: HTTP/1.0 knows none (RFC 9112, section 6.1).
+
+    The end of the connection is then the end of the answer. uvicorn writes the headers first, and
+    after them one chunk at a time.
+    """
+
+    _has_headers = _is_chunked = False
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, without the size of a chunk before them and the line end after them."""
+        if not self._has_headers:
+            self._has_headers, self._is_chunked = True, _CHUNKED in data
+            data = data.replace(_CHUNKED, b"\r\n")
+        elif self._is_chunked:
+            size, _, rest = data.partition(b"\r\n")
+            data = rest[: int(size or b"0", 16)]
+        super().write(data)

@@ -2,14 +2,15 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
-from app.http.answer_transport import AnswerTransport
+from app.http.answer_transport import AnswerTransport, UnchunkedTransport
 from app.http.problems import response_of
 from app.http.security_headers import SECURITY_HEADERS
 from app.settings import Settings
@@ -34,6 +35,8 @@ class GuardedProtocol(HttpToolsProtocol):
       the system, and what it had not read of its answer is gone (RFC 9112, section 9.6).
     - Whoever takes nothing of an answer for a while is left.
     - What is not HTTP is answered by a problem too.
+    - An offer of another protocol is ignored (RFC 9110, section 7.8).
+    - A client of HTTP/1.0 gets neither chunks nor `100 Continue`.
 
     Args:
         settings: limits.
@@ -43,6 +46,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, settings: Settings, **protocol_kwargs: Any) -> None:
         super().__init__(**protocol_kwargs)
         self._settings = settings
+        self.timeout_keep_alive = settings.keep_alive_s
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
         self._awaits_headers = True
         self._is_parting = False
@@ -68,7 +72,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._limit_reading(self._settings.header_timeout_s)
         self._num_bytes += len(data)
         if not self._is_parting:
-            super().data_received(data)
+            self._unset_keepalive_if_required()
+            self._parse(data)
         if self._num_bytes > self._max_request_bytes:
             self.transport.abort()
         elif self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
@@ -88,15 +93,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refusal = _headers_too_large()
         elif len(self.pipeline) >= MAX_PIPELINED:
             self._refusal = MalformedRequest("too many requests wait on this connection")
+        elif self.parser.get_method() == b"CONNECT":
+            self._refusal = MalformedRequest("the service is not a proxy")
         if self._refusal is not None:
-            raise self._refusal  # the parser ends with it, and calls `send_400_response`
+            raise self._refusal  # the parser raises it again, and `_parse` refuses the request
+        if self.parser.should_upgrade():
+            return  # `_parse` parses the head again, without the offer
         self._awaits_headers, self._num_bytes = False, 0
+        is_old = self.parser.get_http_version() < "1.1"
+        self.expect_100_continue = self.expect_100_continue and not is_old
         super().on_headers_complete()
-        transport = AnswerTransport(self.transport, self._end_answer)
-        self.cycle.transport = transport  # type: ignore[assignment]
+        answer_transport = UnchunkedTransport if is_old else AnswerTransport
+        self.cycle.transport = answer_transport(self.transport, self._end_answer)  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Behind the last byte of a request."""
+        if self.parser.should_upgrade():
+            return
         self._stop_reading_timer()
         self._awaits_headers, self._num_bytes = True, 0
         super().on_message_complete()
@@ -124,12 +137,27 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._stop_writing_timer()
 
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what its parser does not take."""
-        self._refuse(self._refusal or MalformedRequest("the request is not HTTP/1.1"))
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, and ignore offers of another protocol.
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Clients may offer another protocol; they are answered in this one."""
+        httptools ends a request with an offer at its headers, and would parse its body as the next
+        request. A new parser gets the same headers without the offer, then the body.
+        """
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            head = self._head_without_offer()
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self._parse(head + data[offer.args[0] :])
+        except HttpParserError:
+            self._refuse(self._refusal or MalformedRequest("the request is not HTTP/1.1"))
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        request_line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        return request_line + _encode_headers(headers) + b"\r\n"
 
     def _refuse(self, error: RequestError) -> None:
         """Answer a request that never reached the application, and close the connection."""
@@ -144,9 +172,8 @@ class GuardedProtocol(HttpToolsProtocol):
         response.headers.update(SECURITY_HEADERS)
         response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
         headers = [*self.server_state.default_headers, *response.raw_headers]
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        content = STATUS_LINE[response.status_code] + lines + b"\r\n" + bytes(response.body)
-        self.transport.write(content)
+        head = STATUS_LINE[response.status_code] + _encode_headers(headers) + b"\r\n"
+        self.transport.write(head + bytes(response.body))
         self._part()
 
     def _end_answer(self) -> None:
@@ -219,6 +246,10 @@ def protocol_factory(settings: Settings) -> Callable[..., GuardedProtocol]:
         return GuardedProtocol(settings, **protocol_kwargs)
 
     return make
+
+
+def _encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def _headers_too_large() -> HeadersTooLarge:

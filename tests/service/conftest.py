@@ -18,6 +18,10 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 def impatient() -> Iterator[RunningService]:
     """A service that waits one second for headers and bodies, and requires a key."""
     with running_service(
-        header_timeout_s=1, body_timeout_s=1, max_body_bytes=200_000, api_keys="key"
+        header_timeout_s=1,
+        body_timeout_s=1,
+        keep_alive_s=2,
+        max_body_bytes=200_000,
+        api_keys="key",
     ) as running:
         yield running

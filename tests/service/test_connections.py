@@ -12,6 +12,7 @@ from harness.pictures import noise
 from harness.service import RunningService
 from harness.waiting import eventually
 from harness.wire import Reply, connected, dribble, is_closed, receive, request
+from tests.service.test_offers import FORM_BODY
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 HEALTH = request("GET", "/livez")
@@ -95,6 +96,26 @@ def test_a_body_that_never_ends_is_told(impatient: RunningService) -> None:
         connection.sendall(head + b"--x")
         assert is_problem(receive(connection), 408, "request_timeout")
         assert is_closed(connection)
+
+
+def test_a_slow_but_steady_body_is_read(impatient: RunningService) -> None:
+    """A phone's photo on a weak uplink takes longer than the longest pause that is allowed."""
+    headers = ("Authorization: Bearer key", FORM, f"Content-Length: {len(FORM_BODY)}")
+    began = monotonic()
+    with connected(impatient.url) as connection:
+        connection.sendall(request("POST", "/v1/ground", *headers))
+        assert not dribble(connection, FORM_BODY, num_bytes=len(FORM_BODY) // 40)
+        assert receive(connection).status == 200
+    assert monotonic() - began > 1.5
+
+
+def test_a_body_of_single_bytes_is_told(impatient: RunningService) -> None:
+    """They never pause, but hold a connection for nothing."""
+    head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 5000")
+    with connected(impatient.url) as connection:
+        connection.sendall(head)
+        assert dribble(connection, FORM_BODY.ljust(5000))
+        assert is_problem(receive(connection), 408, "request_timeout")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from app.grounding.answers import Answer
 from app.grounding.tasks import TASKS
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
+from app.http.body_pace import with_body_pace
 from app.http.call_context import context_of
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
@@ -57,7 +58,8 @@ def annotate_router(
         context = context_of(request, settings.deadline_s)
         response_type = _response_type(request)
         media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
-        image, body = await read_request(request, AnnotateBody, settings.body_timeout_s)
+        paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
+        image, body = await read_request(paced, AnnotateBody, settings.deadline_s)
         outcome.task = body.task or _ENTITIES
         answer = None
         if body.task is not None:

@@ -10,6 +10,7 @@ from app.contract.response_models import AnswerBody
 from app.errors import NotAcceptable
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
+from app.http.body_pace import with_body_pace
 from app.http.call_context import context_of
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, describe_events, respond_with_events
@@ -45,7 +46,8 @@ def ground_router(
         outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
         context = context_of(request, settings.deadline_s)
-        image, body = await read_request(request, GroundBody, settings.body_timeout_s)
+        paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
+        image, body = await read_request(paced, GroundBody, settings.deadline_s)
         outcome.task = body.task
         work = partial(service.ground, body.to_request(image), context)
         if _wants_events(request, body):

@@ -1,0 +1,72 @@
+"""Which slow bodies are read to their end: in virtual time, with no pause for real."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from app.errors import DeadlineExceeded, Kosmos2Error, RequestTimeout
+from app.http.body_pace import MIN_BYTES_PER_S, with_body_pace
+from harness.virtual_time import run_in_virtual_time
+
+TIMEOUT_S, DEADLINE_S = 30.0, 120.0
+
+
+def read(pieces: Sequence[int], pause_s: float, is_last: bool = True) -> int | type[Kosmos2Error]:
+    """Return the length of a body whose pieces arrive after a pause each, or the error."""
+
+    async def main() -> int | type[Kosmos2Error]:
+        arriving = iter(pieces)
+
+        async def receive() -> Message:
+            await asyncio.sleep(pause_s)
+            size = next(arriving, 0)
+            more = size > 0 or not is_last
+            return {"type": "http.request", "body": bytes(size), "more_body": more}
+
+        clock = asyncio.get_running_loop().time
+        request = Request({"type": "http", "headers": []}, receive)
+        paced = with_body_pace(request, TIMEOUT_S, clock() + DEADLINE_S, clock)
+        try:
+            return len(await paced.body())
+        except Kosmos2Error as error:
+            return type(error)
+
+    return run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "pause_s"),
+    [
+        ([120_000] * 41, 1.0),  # a photo of 4.9 MB at 120 kB/s
+        ([50_000] * 3, 29.0),
+        ([MIN_BYTES_PER_S] * 110, 1.0),
+        ([1] * 20, 1.0),  # few bytes, but within the time of any body
+    ],
+)
+def test_a_steady_body_is_read(pieces: list[int], pause_s: float) -> None:
+    assert read(pieces, pause_s) == sum(pieces)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "pause_s", "error"),
+    [
+        ([120_000], 31.0, RequestTimeout),
+        ([1] * 1000, 1.0, RequestTimeout),
+        ([MIN_BYTES_PER_S // 2] * 1000, 1.0, RequestTimeout),
+        ([1_000_000] + [1] * 1000, 1.0, DeadlineExceeded),
+        ([120_000] * 1000, 1.0, DeadlineExceeded),
+    ],
+)
+def test_a_body_that_holds_its_place_is_not(
+    pieces: list[int], pause_s: float, error: type[Kosmos2Error]
+) -> None:
+    assert read(pieces, pause_s) is error
+
+
+def test_a_body_that_stops_is_given_up() -> None:
+    """However much arrived before."""
+    assert read([10_000_000], 29.0, is_last=False) is DeadlineExceeded
+    assert read([10_000_000], 30.5, is_last=False) is RequestTimeout
