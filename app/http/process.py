@@ -8,9 +8,10 @@ supervisor: each line is one of `app/ipc/supervisor_messages.py`, and its end st
 """
 
 import asyncio
+import errno
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -20,6 +21,7 @@ import uvicorn
 
 from app.errors import Unavailable
 from app.http.app import create_app
+from app.http.idle_connections import max_connections_of, raise_descriptor_limit
 from app.http.protocol import protocol_factory
 from app.ipc.admission import Admission
 from app.ipc.child_process import report_ready
@@ -34,6 +36,12 @@ from app.telemetry.tracing import Tracer
 # Answers that end with the grace period need a moment to leave.
 _AFTER_GRACE_S = 2
 
+# asyncio accepts so many connections before it handles any of them, and when descriptors run out it
+# reports an error for each of the rest (python/cpython #151615).
+_ACCEPTED_AT_ONCE = 16
+
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 
 class SupervisedServer(uvicorn.Server):
     """A server that leaves signals to the supervisor, and says when it listens."""
@@ -46,6 +54,8 @@ class SupervisedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then say so."""
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(socket.SOMAXCONN)  # uvicorn has set it to `_ACCEPTED_AT_ONCE`
         report_ready()
 
 
@@ -53,7 +63,8 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
     """Serve until the supervisor sends `Drain` or is gone."""
     settings, state = run_directory.read_settings(), run_directory.open_state()
     checkpoint = run_directory.read_checkpoint()
-    asyncio.get_running_loop().set_exception_handler(_log_unhandled)
+    asyncio.get_running_loop().set_exception_handler(UnhandledErrors(monotonic).log)
+    max_connections = max_connections_of(raise_descriptor_limit())
     ops_port = listeners[1].getsockname()[1] if len(listeners) > 1 else None
     engine = EngineClient(run_directory.engine_endpoint, state)
     admission = Admission(state, worker)
@@ -63,8 +74,9 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
             create_app(
                 settings, checkpoint, admission, engine, pictures, monotonic, ops_port, tracer
             ),
-            http=protocol_factory(settings),  # type: ignore[arg-type]  # called like the class it makes
+            http=protocol_factory(settings, max_connections),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
+            backlog=_ACCEPTED_AT_ONCE,
             proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
             access_log=False,
             log_config=None,
@@ -82,9 +94,26 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
         tracer.close()
 
 
-def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Asyncio's own handler would write an exception's message, which may hold what a user sent."""
-    get_logger().error(context["message"], exc_info=context.get("exception"))
+class UnhandledErrors:
+    """Logs what asyncio reports; a lack of descriptors or memory once a second at most.
+
+    Args:
+        clock: monotonic, seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._silent_until = 0.0
+
+    def log(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log without the exception's message, which may hold what a user sent."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _NO_RESOURCES:
+            if self._clock() >= self._silent_until:
+                self._silent_until = self._clock() + 1
+                get_logger().error(context["message"], reason=errno.errorcode[error.errno])
+        else:
+            get_logger().error(context["message"], exc_info=error)
 
 
 async def _handle_supervisor_messages(

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
 from app.http.answer_transport import AnswerTransport, UnchunkedTransport
+from app.http.idle_connections import IdleConnections
 from app.http.problems import response_of
 from app.http.security_headers import SECURITY_HEADERS
 from app.settings import Settings
@@ -40,12 +41,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     Args:
         settings: limits.
+        idle: all idle connections of this process.
         protocol_kwargs: what uvicorn gives a protocol.
     """
 
-    def __init__(self, settings: Settings, **protocol_kwargs: Any) -> None:
+    def __init__(self, settings: Settings, idle: IdleConnections, **protocol_kwargs: Any) -> None:
         super().__init__(**protocol_kwargs)
-        self._settings = settings
+        self._settings, self._idle = settings, idle
         self.timeout_keep_alive = settings.keep_alive_s
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
         self._awaits_headers = True
@@ -58,11 +60,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
+        self._idle.add(transport)
+        self._idle.make_room(len(self.connections))
         self._limit_reading(self._settings.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         super().connection_lost(exc)
+        self._idle.discard(self.transport)
         self._stop_reading_timer()
         self._stop_writing_timer()
 
@@ -100,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # `_parse` parses the head again, without the offer
         self._awaits_headers, self._num_bytes = False, 0
+        self._idle.discard(self.transport)
         is_old = self.parser.get_http_version() < "1.1"
         self.expect_100_continue = self.expect_100_continue and not is_old
         super().on_headers_complete()
@@ -114,6 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._awaits_headers, self._num_bytes = True, 0
         super().on_message_complete()
         if not self._is_answering:  # the body of a request that was answered long ago
+            self._idle.add(self.transport)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -126,6 +133,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._awaits_headers:  # the connection is not idle yet
             self._unset_keepalive_if_required()
             self._limit_reading(self._settings.body_timeout_s)
+        elif not self._is_answering:
+            self._idle.add(self.transport)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered."""
@@ -188,6 +197,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._is_parting = True
+        self._idle.add(self.transport)
         with suppress(OSError):  # it has gone
             self.transport.write_eof()
         self.flow.resume_reading()
@@ -239,11 +249,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def protocol_factory(settings: Settings) -> Callable[..., GuardedProtocol]:
+def protocol_factory(settings: Settings, max_connections: int) -> Callable[..., GuardedProtocol]:
     """Return the function that uvicorn calls for the protocol of each connection."""
+    idle = IdleConnections(max_connections)
 
     def make(**protocol_kwargs: Any) -> GuardedProtocol:
-        return GuardedProtocol(settings, **protocol_kwargs)
+        return GuardedProtocol(settings, idle, **protocol_kwargs)
 
     return make
 

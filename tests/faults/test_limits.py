@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from harness.answers import are_same
 from harness.fault_requests import ask
@@ -54,6 +55,30 @@ def test_without_descriptors_clients_wait_or_are_rejected(service: RunningServic
     assert eventually(lambda: is_served(service.url))
     assert http.is_running()
     http.rlimit(psutil.RLIMIT_NOFILE, limits)
+
+
+def test_the_soft_limit_of_descriptors_is_raised() -> None:
+    """Shells, systemd and containers set it to 1024, for programs of another time."""
+    with running_service("harness.limited_descriptors", "256", "4000") as service:
+        assert service.child(HTTP).rlimit(psutil.RLIMIT_NOFILE) == (4000, 4000)
+
+
+@pytest.mark.parametrize("limit", [64, 256])
+def test_connections_that_say_nothing_keep_no_others_out(limit: int) -> None:
+    """More of them than descriptors: health is answered, and the log has no flood."""
+    with (
+        running_service(
+            "harness.limited_descriptors", str(limit), str(limit), header_timeout_s=60
+        ) as service,
+        ExitStack() as connections,
+    ):
+        url = httpx.URL(service.url)
+        for _ in range(2 * limit):
+            address = url.host, url.port or 80
+            connections.enter_context(socket.create_connection(address))
+        assert httpx.get(f"{service.url}/readyz", timeout=10).status_code == 200
+        assert is_served(service.url)
+        assert len(service.log) < 30
 
 
 def is_served(url: str) -> bool:
