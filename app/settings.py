@@ -1,7 +1,9 @@
 """Every setting of the service: `KOSMOS2_*` in the environment, or an option of `kosmos2 serve`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -10,6 +12,8 @@ EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
 MAX_HTTP_WORKERS = 64
 MAX_SLOTS = 1024
+_AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 
 
@@ -149,7 +153,34 @@ class Settings(BaseSettings):
             raise ValueError("holds none")  # meant to hold some: it must not mean all
         return tuple(value.replace(",", " ").split())
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _normalize(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_origin_of, origins))
+
     @field_serializer("api_keys", when_used="json")
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
         """For the children, by a file that this user alone may read."""
         return [key.get_secret_value() for key in keys]
+
+
+def _origin_of(text: str) -> str:
+    """Return an origin as browsers write it: lower case, no slash at the end, no default port.
+
+    >>> _origin_of("HTTPS://App.example.com:443/")
+    'https://app.example.com'
+
+    Raises:
+        ValueError: no browser sends such an origin.
+    """
+    if text in {"*", "null"}:
+        return text
+    parts = urlsplit(text.lower())
+    is_origin = (
+        parts.scheme and parts.netloc and text.isascii() and _AUTHORITY.fullmatch(parts.netloc)
+    )
+    if not is_origin or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError(
+            f"{text} is not an origin, such as https://app.example.com or http://localhost:3000"
+        )
+    return f"{parts.scheme}://{parts.netloc.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ':'))}"

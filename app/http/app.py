@@ -14,6 +14,7 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.http.middleware.admission import AdmissionCheck
 from app.http.middleware.api_keys import ApiKeys
 from app.http.middleware.body_limit import BodyLimit
+from app.http.middleware.head_requests import HeadRequests
 from app.http.middleware.ops_port import OpsPort
 from app.http.middleware.request_context import RequestContext
 from app.http.middleware.tracing import Tracing
@@ -71,6 +72,7 @@ def create_app(
         openapi_tags=[GROUNDING_TAG, TAG],
         docs_url=None,
         redoc_url=None,
+        servers=[{"url": "./"}],  # where the description lies, also behind a proxy's prefix
         redirect_slashes=False,  # it would redirect to whatever host the sender names
     )
     app.include_router(ground_router(settings, service, metrics, clock))
@@ -81,6 +83,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
+    app.add_middleware(HeadRequests)
     app.add_middleware(AdmissionCheck, admission=admission, metrics=metrics, clock=clock)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
     app.add_middleware(ApiKeys, settings=settings, state=engine.state, metrics=metrics, clock=clock)
@@ -93,8 +96,9 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],  # tools for traces and errors add their own
+            allow_private_network=True,
+            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "traceresponse"],
         )
     return app

@@ -41,6 +41,22 @@ def last_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://app.example.com/path",
+        "app.example.com",
+        '["https://a.example"]',
+        "https://*.a.example",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origins: str) -> None:
+    """It would never match, without a word."""
+    result = run("serve", "--port", "0", KOSMOS2_CORS_ORIGINS=origins)
+    assert result.returncode == 64
+    assert "is not an origin" in last_line(result)
+
+
 def test_a_port_that_is_taken_names_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,5 +1,6 @@
 """Health, metrics, version, and the description of the whole."""
 
+import json
 import sys
 
 import httpx
@@ -108,3 +109,52 @@ def test_a_browser_of_a_listed_origin_may_call_and_read_errors(client: httpx.Cli
 def test_a_browser_of_another_origin_may_not(client: httpx.Client) -> None:
     answered = client.get("/livez", headers={"Origin": "https://other.example"})
     assert "Access-Control-Allow-Origin" not in answered.headers
+
+
+@pytest.mark.parametrize("asked", ["traceparent", "baggage,sentry-trace", "X-Requested-With, A"])
+def test_a_browser_may_send_any_header(client: httpx.Client, asked: str) -> None:
+    """Tools for traces and errors add their own to every request of a page."""
+    answered = client.options(
+        "/v1/ground",
+        headers={
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": asked,
+            "Access-Control-Request-Private-Network": "true",
+        },
+    )
+    assert answered.status_code == 200
+    allowed = answered.headers["Access-Control-Allow-Headers"].lower()
+    assert {name.strip() for name in asked.lower().split(",")} <= set(
+        allowed.replace(" ", "").split(",")
+    )
+    assert answered.headers["Access-Control-Allow-Private-Network"] == "true"
+
+
+def test_a_preflight_of_another_origin_is_refused(client: httpx.Client) -> None:
+    headers = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
+    answered = client.options("/v1/ground", headers=headers)
+    assert answered.status_code == 400
+    assert "Access-Control-Allow-Origin" not in answered.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/livez", "/readyz", "/metrics", "/version", "/v1/tasks", "/docs", "/openapi.json", "/no"],
+)
+def test_head_is_answered_as_get_without_a_body(client: httpx.Client, path: str) -> None:
+    """Monitors and balancers ask so."""
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert head.content == b""
+
+
+def test_head_is_not_allowed_where_get_is_not(client: httpx.Client) -> None:
+    assert client.head("/v1/ground").status_code == 405
+
+
+def test_the_log_names_the_route_of_head(client: httpx.Client, service: RunningService) -> None:
+    client.head("/livez")
+    lines = [json.loads(line) for line in service.log if '"method": "HEAD"' in line]
+    assert "/livez" in {line["route"] for line in lines}

@@ -46,8 +46,19 @@ def test_the_page_of_the_documentation_loads_and_runs_its_own_alone(client: http
     loaded = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
     assert len(loaded) >= 3
     for address in loaded:
-        assert address.startswith("/")
+        assert address.startswith("./")
         assert client.get(urljoin("/docs", address)).status_code == 200
+
+
+def test_the_page_of_the_documentation_stays_behind_a_prefix(client: httpx.Client) -> None:
+    """A proxy that strips `/kosmos` gets every address of the page back with it."""
+    page = client.get("/docs").text
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']|url: '([^']+)'""", page)
+    seen = {urljoin("https://host/kosmos/docs", first or second) for first, second in addresses}
+    assert "https://host/kosmos/openapi.json" in seen
+    assert all(address.startswith("https://host/kosmos/") for address in seen)
+    [server] = client.get("/openapi.json").json()["servers"]
+    assert urljoin("https://host/kosmos/openapi.json", server["url"]) == "https://host/kosmos/"
 
 
 def test_nobody_learns_what_serves(client: httpx.Client) -> None:

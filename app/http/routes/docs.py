@@ -1,4 +1,8 @@
-"""The page at `/docs`: Swagger UI, with its own assets; nothing is loaded from another host."""
+"""The page at `/docs`: Swagger UI, with its own assets; nothing is loaded from another host.
+
+Its addresses are relative to the page, so that it works behind a proxy that strips a prefix. No
+`X-Forwarded-Prefix` is needed, or believed.
+"""
 
 from importlib.resources import files
 
@@ -19,11 +23,11 @@ DOCS_PATHS = (_PAGE, _SCRIPT, _STYLE, _ICON)
 def add_docs(app: FastAPI) -> None:
     """Add the page and its assets to an application that has a description."""
     page = get_swagger_ui_html(
-        openapi_url=app.openapi_url or "",
+        openapi_url=_relative(app.openapi_url or ""),
         title=app.title,
-        swagger_js_url=_SCRIPT,
-        swagger_css_url=_STYLE,
-        swagger_favicon_url=_ICON,
+        swagger_js_url=_relative(_SCRIPT),
+        swagger_css_url=_relative(_STYLE),
+        swagger_favicon_url=_relative(_ICON),
     )
     headers = {"Content-Security-Policy": policy_of_page(bytes(page.body))}
 
@@ -33,3 +37,8 @@ def add_docs(app: FastAPI) -> None:
 
     assets = files("fastapi_offline") / "static"
     app.mount(_ASSETS, StaticFiles(directory=str(assets)), name="assets")
+
+
+def _relative(path: str) -> str:
+    """Return a path as seen from the page, which lies at the root."""
+    return f".{path}"

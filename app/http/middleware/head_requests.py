@@ -1,0 +1,23 @@
+"""`HEAD` is answered wherever `GET` is (RFC 9110, section 9.1)."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class HeadRequests:
+    """Routes `HEAD` as `GET`; the server sends the headers of the answer and drops its body.
+
+    Args:
+        app: what comes next.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        as_get = {**scope, "method": "GET"}
+        await self._app(as_get, receive, send)
+        scope["route"] = as_get.get("route")  # for the log
