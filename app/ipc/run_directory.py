@@ -8,15 +8,19 @@ from pathlib import Path
 from types import TracebackType
 
 from app.checkpoint import Checkpoint, read_checkpoint
+from app.errors import StartupError
 from app.ipc.shared_state import SharedState
 from app.settings import Settings
+
+_MAX_PARENT_BYTES = 70
+"""A socket's path has at most 103 bytes on macOS, of which `/kosmos2-…/engine.sock` takes 29."""
 
 
 class RunDirectory:
     """What lies where in it.
 
     Args:
-        path: short, since a Unix socket's path holds about a hundred characters.
+        path: short, since a Unix socket's path holds about a hundred bytes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,8 +28,12 @@ class RunDirectory:
 
     @classmethod
     def create(cls, settings: Settings, checkpoint: Checkpoint) -> "RunDirectory":
-        """Make one that only this user may enter, with what the children are to know."""
-        directory = cls(Path(tempfile.mkdtemp(prefix="kosmos2-")))
+        """Make one that only this user may enter, with what the children are to know.
+
+        Raises:
+            StartupError: there is no directory for temporary files.
+        """
+        directory = cls(_make_directory())
         directory._settings.write_text(settings.model_dump_json())
         location = [str(checkpoint.directory), checkpoint.name, checkpoint.revision]
         directory._checkpoint.write_text(json.dumps(location))
@@ -71,3 +79,17 @@ class RunDirectory:
     @property
     def _settings(self) -> Path:
         return self.path / "settings.json"
+
+
+def _make_directory() -> Path:
+    """Make a directory in `TMPDIR`, or in `/tmp` where a socket's path would be too long."""
+    try:
+        parent = tempfile.gettempdir()
+        if len(os.fsencode(parent)) > _MAX_PARENT_BYTES:
+            parent = "/tmp"  # noqa: S108 - `mkdtemp` makes a directory that only this user may enter
+        return Path(tempfile.mkdtemp(prefix="kosmos2-", dir=parent))
+    except OSError as error:
+        raise StartupError(
+            f"cannot make a directory for temporary files: {error}; set TMPDIR to a directory "
+            f"that can be written, with a path of at most {_MAX_PARENT_BYTES} bytes"
+        ) from None
