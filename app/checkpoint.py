@@ -15,7 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import httpx
 
 from app.errors import CheckpointError, OutOfMemory
@@ -24,6 +29,9 @@ from app.settings import EMBEDDED_CHECKPOINT
 EMBEDDED_NAME = "kosmos2-shapes-demo"
 FETCHED_FILES = ("*.safetensors", "*.json")
 UPSTREAM_NGRAM_BAN = 3  # of the original demo, the paper's evaluation and the card's answers
+
+_NOT_OF_A_HUB = (ValueError, TypeError, KeyError, AttributeError)
+"""What the hub's client raises for an answer that is a page, or JSON of another kind."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -189,20 +197,50 @@ def _fetch(model: str, revision: str | None) -> Path:
     """The directory of a hub id's files, downloaded where they are not yet in the cache."""
     try:
         _check_disk(model, revision)
-        return Path(snapshot_download(model, revision=revision, allow_patterns=[*FETCHED_FILES]))
+        return _download(model, revision)
     except RepositoryNotFoundError:
         raise CheckpointError(f"{model}: no such model on the hub, or no access to it") from None
-    except LocalEntryNotFoundError:
-        raise CheckpointError(f"{model}: not in the cache, and the hub was not reached") from None
+    except LocalEntryNotFoundError as error:
+        reason = _failure_of(error.__cause__)
+        raise CheckpointError(f"{model}: not in the cache, and {reason}") from None
+    except HFValidationError as error:
+        raise CheckpointError(f"{model}: {error}") from None
     except (OSError, httpx.HTTPError) as error:
         raise CheckpointError(f"{model}: the hub answered {error}") from None
+    except _NOT_OF_A_HUB:
+        return _find_in_cache(model, revision)
+
+
+def _download(model: str, revision: str | None, *, local_files_only: bool = False) -> Path:
+    patterns = [*FETCHED_FILES]
+    directory = snapshot_download(
+        model, revision=revision, allow_patterns=patterns, local_files_only=local_files_only
+    )
+    return Path(directory)
+
+
+def _failure_of(cause: BaseException | None) -> str:
+    if isinstance(cause, HfHubHTTPError):
+        return f"the hub answered {cause.response.status_code} {cause.response.reason_phrase}"
+    return "the hub was not reached"
+
+
+def _find_in_cache(model: str, revision: str | None) -> Path:
+    """Return a hub id's files where another server, such as a login page, answers for the hub."""
+    try:
+        return _download(model, revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        raise CheckpointError(
+            f"{model}: not in the cache, and the answer at {constants.ENDPOINT} is not a hub's: "
+            "a proxy or a login page may have sent it"
+        ) from None
 
 
 def _check_disk(model: str, revision: str | None) -> None:
     """Tell what will be downloaded, and refuse it when it does not fit on the disk."""
     try:
         files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
-    except (OSError, httpx.HTTPError):
+    except (OSError, httpx.HTTPError, *_NOT_OF_A_HUB):
         return  # not reached: the cache may hold it all the same, and the fetch will tell
     wanted = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
     size = sum(file.size or 0 for file in wanted)

@@ -35,6 +35,7 @@ class LoopbackHub:
         asked: the files that were asked for.
         declared_size: told of each file instead of its own.
         has_model: whether it knows the model at all.
+        page: what a proxy answers to everything instead of the hub, with a status.
     """
 
     directory: Path
@@ -42,6 +43,7 @@ class LoopbackHub:
     asked: set[str] = field(default_factory=set)
     declared_size: int | None = None
     has_model: bool = True
+    page: tuple[int, bytes] | None = None
 
     def describe(self) -> bytes:
         """What the hub tells of the model."""
@@ -99,6 +101,15 @@ def hub(tireless: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
             self.answer(has_body=True)
 
         def answer(self, has_body: bool) -> None:
+            if hub.page is not None:
+                status, content = hub.page
+                self.send_response(status)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if has_body:
+                    self.wfile.write(content)
+                return
             found = hub.read(self.path.partition("?")[0])
             self.send_response(404 if found is None else 200)
             if found is None:
@@ -174,3 +185,44 @@ def test_a_hub_that_is_not_reached_is_told(hub: LoopbackHub, tmp_path: Path) -> 
     told = open_from(hub, tmp_path / "cache")
     assert told.startswith("CheckpointError owner/kosmos: ")
     assert "not reached" in told
+
+
+def refusal_of(hub: LoopbackHub, cache: Path) -> str:
+    """The one line with which `kosmos2 serve` ends."""
+    result = subprocess.run(
+        [sys.executable, "-m", "app.commands.cli", "serve", "--port", "0"],
+        env=os.environ
+        | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_TOKEN": ""}
+        | {"KOSMOS2_MODEL": "owner/kosmos"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 65
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "page", [b"<html>Please log in</html>", b"", b"[]", b"{}", b'"text"', b"null", b"\xff\xfe"]
+)
+def test_a_page_instead_of_the_hub_is_one_sentence(
+    hub: LoopbackHub, tmp_path: Path, page: bytes
+) -> None:
+    """A captive portal, a proxy's login, a mirror that is down."""
+    hub.page = 200, page
+    assert "is not a hub's" in refusal_of(hub, tmp_path / "cache")
+
+
+def test_a_hub_that_asks_to_come_back_is_told_so(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.page = 429, b"slow down"
+    assert "429" in refusal_of(hub, tmp_path / "cache")
+
+
+def test_what_is_in_the_cache_is_served_behind_a_login_page(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    first = open_from(hub, tmp_path / "cache")
+    hub.page = 200, b"<html>Please log in</html>"
+    assert open_from(hub, tmp_path / "cache") == first
