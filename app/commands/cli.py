@@ -1,7 +1,9 @@
 """The command line: `kosmos2 serve`, `ground`, `info`, `demo`, `bench`."""
 
 import asyncio
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from socket import socket
 from typing import Annotated, Any
@@ -214,8 +216,17 @@ def _url_of(settings: Settings, listener: socket) -> str:
 
 def main() -> None:
     """Run the command line; our own errors become one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # it may not be UTF-8
     try:
-        cli()
+        try:
+            cli()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # the reader has closed the pipe, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed once more at exit
+        sys.exit(1)
     except StartupError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

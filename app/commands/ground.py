@@ -76,10 +76,13 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
 def _print(question: Question, path: Path, answer: Answer) -> None:
     body = AnswerBody.from_answer(answer).model_dump(mode="json")
     if question.as_json:
-        print(json.dumps({"picture": str(path)} | body, ensure_ascii=False))
+        # An escape of JSON where the terminal cannot show a character; Python's are not JSON.
+        is_unicode = sys.stdout.encoding.lower().startswith("utf")
+        line = json.dumps({"picture": str(path)} | body, ensure_ascii=not is_unicode)
+        print(line, flush=True)
     else:
         heading = f"{path}\n" if len(question.pictures) > 1 else ""
-        print(heading + describe(body))
+        print(heading + describe(body), flush=True)
 
 
 def _save(annotator: Annotator, question: Question, path: Path, answer: Answer) -> None:

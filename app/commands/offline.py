@@ -39,6 +39,7 @@ async def ground_all(
     Raises:
         StartupError: the engine did not start.
         ServiceError: it failed.
+        Exception: whatever `on_answer` raises; no further request is answered.
     """
     async with (
         running_engine(settings, checkpoint) as engine,
@@ -63,6 +64,9 @@ async def ground_all(
                     result = error
                 on_answer(number, result)
 
-        async with asyncio.TaskGroup() as tasks:
-            for number, request in enumerate(requests):
-                tasks.create_task(answer(number, request))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number, request in enumerate(requests):
+                    tasks.create_task(answer(number, request))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None

@@ -1,18 +1,22 @@
 """`kosmos2 ground`: many pictures, without a server."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from harness.pictures import picture_file
 
+GROUND = (sys.executable, "-m", "app.commands.cli", "ground")
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app.commands.cli", "ground", *arguments],
+        [*GROUND, *arguments],
         capture_output=True,
         text=True,
         timeout=180,
@@ -49,3 +53,35 @@ def test_one_picture_is_drawn_into_the_file_that_is_named(tmp_path: Path) -> Non
     assert result.stdout.splitlines()[0].startswith("a red circle")
     with Image.open(drawn) as image:
         assert image.format == "WEBP"
+
+
+@pytest.mark.parametrize("option", ["--json", None])
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, option: str | None) -> None:
+    """As in `kosmos2 ground *.png --json | head -1`."""
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture_file())
+    pictures = [str(path) for path in tmp_path.glob("*.png")]
+    command = [*GROUND, *pictures, "--task", "brief_caption", *([option] if option else [])]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed_pipe:
+        result = subprocess.run(
+            command, stdout=closed_pipe, stderr=subprocess.PIPE, text=True, timeout=180, check=False
+        )
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_answer_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    picture = tmp_path / "\u732b\U0001f408é.png"
+    picture.write_bytes(picture_file())
+    result = subprocess.run(
+        [*GROUND, str(picture), "--task", "brief_caption", "--json"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=180,
+        check=True,
+    )
+    assert json.loads(result.stdout.decode(encoding))["picture"] == str(picture)
