@@ -62,7 +62,7 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 # The start lasts as long as a download may. Unready when it drains, too: see docs/operations.md.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30m --retries=2 CMD ["python", "-c", \
-    "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://localhost:' + (e('KOSMOS2_OPS_PORT') or e('KOSMOS2_PORT') or '8000') + '/readyz')"]
+    "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + (e('KOSMOS2_OPS_PORT') or e('KOSMOS2_PORT') or '8000') + '/readyz')"]
 ENTRYPOINT ["tini", "--", "kosmos2"]
 CMD ["serve"]
 ARG VERSION=

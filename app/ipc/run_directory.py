@@ -90,6 +90,6 @@ def _make_directory() -> Path:
         return Path(tempfile.mkdtemp(prefix="kosmos2-", dir=parent))
     except OSError as error:
         raise StartupError(
-            f"cannot make a directory for temporary files: {error}; set TMPDIR to a directory "
+            f"no usable temporary directory: {error}; set TMPDIR to a directory "
             f"that can be written, with a path of at most {_MAX_PARENT_BYTES} bytes"
         ) from None
