@@ -1,6 +1,5 @@
-"""Reads a request: its picture and its fields, from a form or from JSON, in the time it has."""
+"""Reads a request's picture and fields, from a form or from JSON."""
 
-import asyncio
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -9,7 +8,6 @@ from starlette.requests import ClientDisconnect, Request
 from app.contract.validation import validate
 from app.errors import (
     ClientLeft,
-    RequestTimeout,
     UnsupportedContentEncoding,
     UnsupportedMediaType,
 )
@@ -20,20 +18,20 @@ M = TypeVar("M", bound=BaseModel)
 FORM, JSON = "multipart/form-data", "application/json"
 
 
-async def read_request(request: Request, model: type[M], timeout_s: float) -> tuple[bytes, M]:
-    """The picture's bytes, and the fields checked against the contract.
+async def read_request(request: Request, model: type[M]) -> tuple[bytes, M]:
+    """Return the picture's bytes, and the fields checked against the contract.
 
     Args:
-        request: whose body has not been read.
+        request: whose body has not been read; see `with_body_pace` for how slowly it may arrive.
         model: the contract.
-        timeout_s: until the body has to be complete.
 
     Raises:
         UnsupportedMediaType: the body is neither a form nor JSON.
         UnsupportedContentEncoding: the body is compressed.
         MalformedBody: it is not what its type says.
-        RequestTimeout: it was not complete in time.
-        ClientLeft: it will never be.
+        RequestTimeout: it arrived too slowly.
+        DeadlineExceeded: it did not arrive before the deadline.
+        ClientLeft: the client closed the connection.
         InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
     """
     _refuse_content_encoding(request)
@@ -42,10 +40,7 @@ async def read_request(request: Request, model: type[M], timeout_s: float) -> tu
     if kind not in readers:
         raise UnsupportedMediaType(f"the body must be {FORM} or {JSON}")
     try:
-        async with asyncio.timeout(timeout_s):
-            image, fields = await readers[kind](request)
-    except TimeoutError:
-        raise RequestTimeout("the body was not complete in time") from None
+        image, fields = await readers[kind](request)
     except ClientDisconnect:
         raise ClientLeft from None
     return image, validate(model, fields, strict=kind == JSON)

@@ -126,7 +126,7 @@ def read(body: bytes, kind: str) -> Any:
 
     headers = [(b"content-type", kind.encode())]
     request = Request({"type": "http", "headers": headers}, receive)
-    return asyncio.run(read_request(request, GroundBody, 60))
+    return asyncio.run(read_request(request, GroundBody))
 
 
 pieces = st.sampled_from(

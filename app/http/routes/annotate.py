@@ -59,7 +59,7 @@ def annotate_router(
         response_type = _response_type(request)
         media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
         paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
-        image, body = await read_request(paced, AnnotateBody, settings.deadline_s)
+        image, body = await read_request(paced, AnnotateBody)
         outcome.task = body.task or _ENTITIES
         answer = None
         if body.task is not None:

@@ -47,7 +47,7 @@ def ground_router(
         request.state.outcome = outcome
         context = context_of(request, settings.deadline_s)
         paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
-        image, body = await read_request(paced, GroundBody, settings.deadline_s)
+        image, body = await read_request(paced, GroundBody)
         outcome.task = body.task
         work = partial(service.ground, body.to_request(image), context)
         if _wants_events(request, body):
