@@ -101,7 +101,8 @@ FORMS: tuple[tuple[str, bytes, dict[str, str], int], ...] = (
     ("a stream", PICTURES[0], phrase(stream="true"), 200),
     ("a region", PICTURES[0], {"task": "referring_expression_generation", "regions": REGIONS}, 200),
     ("cut short", PICTURES[1][:-40], phrase(), 422),
-    ("damaged", PICTURES[3][:8] + b"secretmark" * 20 + PICTURES[3][148:], phrase(), 422),
+    ("damaged", PICTURES[1][:-200] + b"secretmark" * 20, phrase(), 422),
+    ("damaged tags", PICTURES[3][:8] + b"secretmark" * 20 + PICTURES[3][148:], phrase(), 415),
     ("no picture", b"secretmark" * 100, phrase(), 422),
     ("SVG", b"<svg>secretmark</svg>", phrase(), 415),
     (
