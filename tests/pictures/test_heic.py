@@ -40,6 +40,7 @@ def test_a_heic_picture_is_turned_once(orientation: int) -> None:
     assert np.abs(difference).max() <= 8
 
 
+@pytest.mark.processes
 def test_a_picture_process_reads_heic() -> None:
     """It is as confined as for any other format, and libde265 works in threads."""
     file = file_of(landscape(), "HEIF")
@@ -61,6 +62,7 @@ def test_a_heic_picture_cut_short_is_damaged(kept: float) -> None:
         decode_picture(data[: int(len(data) * kept)], max_pixels=10**6)
 
 
+@pytest.mark.processes
 def test_without_the_extra_the_refusal_names_it() -> None:
     """The sender can convert, the operator install."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

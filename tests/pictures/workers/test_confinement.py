@@ -19,6 +19,7 @@ from harness.picture_files import other_pictures, tiff_pictures
 from harness.pictures import picture_file
 
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the system confines no process"),
     pytest.mark.filterwarnings("ignore:::PIL"),
 ]
