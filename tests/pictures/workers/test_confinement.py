@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:::PIL"),
 ]
 
+PICTURE_PROCESS = "app.pictures.workers.process"
+
 ATTEMPTS = """
 import json, mmap, os, resource, signal, socket, subprocess, sys
 from app.pictures.workers import confinement
@@ -98,7 +100,9 @@ def test_a_picture_process_is_confined() -> None:
     async def use() -> None:
         async with PicturePool(Settings(picture_processes=1)) as pool:
             abilities = pool.abilities
-            [child] = psutil.Process().children()
+            # Services that other tests share are children of this process, too.
+            children = psutil.Process().children()
+            [child] = [child for child in children if PICTURE_PROCESS in child.cmdline()]
             for thread in child.threads():
                 status = Path(f"/proc/{child.pid}/task/{thread.id}/status").read_text()
                 assert ("Seccomp:\t2" in status) == abilities.seccomp
