@@ -1,6 +1,6 @@
 """Answers requests alone and next to 31 others, under several instruction sets, and compares.
 
-    python -m reliability.neighbours [--requests 10000] [--out FOLDER]
+    python -m reliability.neighbours [--requests 10000] [--jobs 1] [--out FOLDER]
 
 Requests of all tasks go to the embedded checkpoint and to random weights: a quarter of `--requests`
 at each of two temperatures and two checkpoints, and half as many greedy ones. Each answer that
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,30 +126,26 @@ async def _answer(directory: Path, work: Sequence[Work]) -> dict[str, Answers]:
         }
 
 
-def _measure(directories: Mapping[str, Path], num_requests: int, file: Path) -> None:
-    """In a process of its own: answer all cases under the instruction set of the environment."""
-    answers = {}
-    for case in CASES:
-        directory = directories[case.checkpoint]
-        answers[str(case)] = asyncio.run(_answer(directory, work_of(case, directory, num_requests)))
-        print(f"  {case}", file=sys.stderr)
+def _measure(case: Case, directory: Path, num_requests: int, file: Path) -> None:
+    """In a process of its own: answer one case under the instruction set of the environment."""
+    answers = asyncio.run(_answer(directory, work_of(case, directory, num_requests)))
     file.write_text(json.dumps(answers))
 
 
 def _answers_under(
-    instruction_set: str, random_weights: Path, num_requests: int
-) -> dict[str, dict[str, Answers]]:
-    """All answers under an instruction set, by case, alone and together."""
-    print(f"== {instruction_set}", file=sys.stderr)
+    instruction_set: str, case: Case, directory: Path, num_requests: int
+) -> dict[str, Answers]:
+    """Answers of one case under an instruction set, alone and together."""
     with tempfile.NamedTemporaryFile() as file:
-        options = ("--measure", file.name, "--random-weights", str(random_weights))
+        options = ("--measure", str(CASES.index(case)), file.name, str(directory))
         command = [sys.executable, "-m", "reliability.neighbours", *options]
         subprocess.run(
             [*command, "--requests", str(num_requests)],
             env=os.environ | INSTRUCTION_SETS[instruction_set],
             check=True,
         )
-        answers: dict[str, dict[str, Answers]] = json.loads(Path(file.name).read_bytes())
+        answers: dict[str, Answers] = json.loads(Path(file.name).read_bytes())
+    print(f"  {instruction_set}: {case}", file=sys.stderr)
     return answers
 
 
@@ -197,16 +194,29 @@ def violations_of(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def run(num_requests: int, instruction_sets: Sequence[str]) -> dict[str, Any]:
-    """Measure all cases under each instruction set; the first is what others are compared with."""
+def run(num_requests: int, instruction_sets: Sequence[str], num_jobs: int) -> dict[str, Any]:
+    """Measure all cases under each instruction set; the first is what others are compared with.
+
+    Args:
+        num_requests: sampled, under each instruction set.
+        instruction_sets: names of `INSTRUCTION_SETS`.
+        num_jobs: processes at a time.
+    """
     machine, began = describe_machine(), time.monotonic()
     counts: dict[str, dict[str, int]] = {}
     found: list[Difference] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(num_jobs) as threads:
         directories = _checkpoints(Path(folder))
+        futures = {
+            (name, case): threads.submit(
+                _answers_under, name, case, directories[case.checkpoint], num_requests
+            )
+            for name in instruction_sets
+            for case in CASES
+        }
         native: dict[str, dict[str, Answers]] | None = None
         for name in instruction_sets:
-            answers = _answers_under(name, directories["random"], num_requests)
+            answers = {str(case): futures[name, case].result() for case in CASES}
             native = native or answers
             parted = list(_all_differences(name, answers, directories, num_requests))
             counts[name] = _counts(answers, native, parted)
@@ -266,14 +276,14 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="sampled, each given twice")
     parser.add_argument("--instruction-sets", nargs="+", default=list(INSTRUCTION_SETS))
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--random-weights", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        directories = {"embedded": EMBEDDED_CHECKPOINT, "random": arguments.random_weights}
-        _measure(directories, arguments.requests, arguments.measure)
+        case, file, directory = arguments.measure
+        _measure(CASES[int(case)], Path(directory), arguments.requests, Path(file))
         return 0
-    report = run(arguments.requests, arguments.instruction_sets)
+    report = run(arguments.requests, arguments.instruction_sets, arguments.jobs)
     return publish(report, violations_of(report), arguments.out)
 
 
