@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,10 @@ from harness.scenes import scene_pixels
 from reliability.results import publish
 
 CONCURRENCY = 32
-TEMPERATURES = (0.7, 1.5)
+CHECKPOINTS = ("embedded", "random")
+SHARD_REQUESTS = 625
+"""Of a case, answered by one engine."""
+
 MAX_NEW_TOKENS = 24
 NUM_PICTURES = 48
 MAX_DIFFERENT_SHARE = 2 / 10_000
@@ -89,9 +92,6 @@ class Difference:
     margin: float
 
 
-CASES = tuple(Case(name, t) for name in ("embedded", "random") for t in (0.0, *TEMPERATURES))
-
-
 def work_of(case: Case, directory: Path, num_requests: int) -> list[Work]:
     """The requests of a case: a quarter of `num_requests`, the same in every process."""
     pictures = scene_pixels(NUM_PICTURES) if case.checkpoint == "embedded" else None
@@ -126,26 +126,26 @@ async def _answer(directory: Path, work: Sequence[Work]) -> dict[str, Answers]:
         }
 
 
-def _measure(case: Case, directory: Path, num_requests: int, file: Path) -> None:
-    """In a process of its own: answer one case under the instruction set of the environment."""
-    answers = asyncio.run(_answer(directory, work_of(case, directory, num_requests)))
-    file.write_text(json.dumps(answers))
+def _measure(case: Case, directory: Path, num_requests: int, start: int, file: Path) -> None:
+    """In a process of its own: answer a shard of a case under the environment's instructions."""
+    shard = work_of(case, directory, num_requests)[start : start + SHARD_REQUESTS]
+    file.write_text(json.dumps(asyncio.run(_answer(directory, shard))))
 
 
 def _answers_under(
-    instruction_set: str, case: Case, directory: Path, num_requests: int
+    instruction_set: str, case: Case, directory: Path, num_requests: int, start: int
 ) -> dict[str, Answers]:
-    """Answers of one case under an instruction set, alone and together."""
+    """Answers of a shard of a case under an instruction set, alone and together."""
     with tempfile.NamedTemporaryFile() as file:
-        options = ("--measure", str(CASES.index(case)), file.name, str(directory))
-        command = [sys.executable, "-m", "reliability.neighbours", *options]
+        shard = (case.checkpoint, f"{case.temperature:g}", str(directory), str(start), file.name)
+        command = [sys.executable, "-m", "reliability.neighbours", "--measure", *shard]
         subprocess.run(
             [*command, "--requests", str(num_requests)],
             env=os.environ | INSTRUCTION_SETS[instruction_set],
             check=True,
         )
         answers: dict[str, Answers] = json.loads(Path(file.name).read_bytes())
-    print(f"  {instruction_set}: {case}", file=sys.stderr)
+    print(f"  {instruction_set}: {case}, from request {start}", file=sys.stderr)
     return answers
 
 
@@ -194,29 +194,39 @@ def violations_of(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def run(num_requests: int, instruction_sets: Sequence[str], num_jobs: int) -> dict[str, Any]:
-    """Measure all cases under each instruction set; the first is what others are compared with.
+def run(
+    num_requests: int,
+    temperatures: Sequence[float],
+    instruction_sets: Sequence[str],
+    num_jobs: int,
+) -> dict[str, Any]:
+    """Measure all cases under each instruction set; the first is the one others are compared with.
 
     Args:
-        num_requests: sampled, under each instruction set.
+        num_requests: at two temperatures and two checkpoints together.
+        temperatures: of the cases.
         instruction_sets: names of `INSTRUCTION_SETS`.
         num_jobs: processes at a time.
     """
     machine, began = describe_machine(), time.monotonic()
+    cases = [Case(checkpoint, t) for checkpoint in CHECKPOINTS for t in temperatures]
     counts: dict[str, dict[str, int]] = {}
     found: list[Difference] = []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(num_jobs) as threads:
         directories = _checkpoints(Path(folder))
-        futures = {
-            (name, case): threads.submit(
-                _answers_under, name, case, directories[case.checkpoint], num_requests
-            )
+        shards = {
+            (name, case): [
+                threads.submit(
+                    _answers_under, name, case, directories[case.checkpoint], num_requests, start
+                )
+                for start in range(0, num_requests // 4, SHARD_REQUESTS)
+            ]
             for name in instruction_sets
-            for case in CASES
+            for case in cases
         }
-        native: dict[str, dict[str, Answers]] | None = None
+        native: dict[Case, dict[str, Answers]] | None = None
         for name in instruction_sets:
-            answers = {str(case): futures[name, case].result() for case in CASES}
+            answers = {case: _joined(shards[name, case]) for case in cases}
             native = native or answers
             parted = list(_all_differences(name, answers, directories, num_requests))
             counts[name] = _counts(answers, native, parted)
@@ -230,6 +240,11 @@ def run(num_requests: int, instruction_sets: Sequence[str], num_jobs: int) -> di
     }
 
 
+def _joined(shards: Sequence[Future[dict[str, Answers]]]) -> dict[str, Answers]:
+    parts = [shard.result() for shard in shards]
+    return {way: [answer for part in parts for answer in part[way]] for way in parts[0]}
+
+
 def _checkpoints(folder: Path) -> dict[str, Path]:
     config = tiny_config(EMBEDDED_CHECKPOINT)
     random_weights = write_random_checkpoint(folder / "random", config, EMBEDDED_CHECKPOINT)
@@ -238,34 +253,30 @@ def _checkpoints(folder: Path) -> dict[str, Path]:
 
 def _all_differences(
     instruction_set: str,
-    answers: Mapping[str, Mapping[str, Answers]],
+    answers: Mapping[Case, Mapping[str, Answers]],
     directories: Mapping[str, Path],
     num_requests: int,
 ) -> Iterator[Difference]:
-    for case in CASES:
+    for case, both in answers.items():
         directory = directories[case.checkpoint]
         work = work_of(case, directory, num_requests)
-        yield from differences(
-            instruction_set, case, answers[str(case)], work, Reference(directory)
-        )
+        yield from differences(instruction_set, case, both, work, Reference(directory))
 
 
 def _counts(
-    answers: Mapping[str, Mapping[str, Answers]],
-    native: Mapping[str, Mapping[str, Answers]],
+    answers: Mapping[Case, Mapping[str, Answers]],
+    native: Mapping[Case, Mapping[str, Answers]],
     parted: Sequence[Difference],
 ) -> dict[str, int]:
-    greedy = [case for case in CASES if case.temperature == 0]
-    is_greedy = {str(case) for case in greedy}
-    num_sampled = sum(len(answers[str(c)]["alone"]) for c in CASES if c not in greedy)
+    greedy = {str(case) for case in answers if case.temperature == 0}
     return {
-        "sampled": num_sampled,
-        "sampled_different": sum(d.case not in is_greedy for d in parted),
-        "greedy": sum(len(answers[name]["alone"]) for name in is_greedy),
-        "greedy_different": sum(d.case in is_greedy for d in parted),
+        "sampled": sum(len(both["alone"]) for case, both in answers.items() if case.temperature),
+        "sampled_different": sum(d.case not in greedy for d in parted),
+        "greedy": sum(len(both["alone"]) for case, both in answers.items() if not case.temperature),
+        "greedy_different": sum(d.case in greedy for d in parted),
         "across": sum(len(both["alone"]) for both in answers.values()),
         "across_different": sum(
-            _num_different(answers[name]["alone"], native[name]["alone"]) for name in answers
+            _num_different(both["alone"], native[case]["alone"]) for case, both in answers.items()
         ),
     }
 
@@ -276,14 +287,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000, help="sampled, each given twice")
     parser.add_argument("--instruction-sets", nargs="+", default=list(INSTRUCTION_SETS))
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7, 1.5])
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        case, file, directory = arguments.measure
-        _measure(CASES[int(case)], Path(directory), arguments.requests, Path(file))
+        checkpoint, temperature, directory, start, file = arguments.measure
+        case = Case(checkpoint, float(temperature))
+        _measure(case, Path(directory), arguments.requests, int(start), Path(file))
         return 0
-    report = run(arguments.requests, arguments.instruction_sets, arguments.jobs)
+    report = run(
+        arguments.requests, arguments.temperatures, arguments.instruction_sets, arguments.jobs
+    )
     return publish(report, violations_of(report), arguments.out)
 
 
