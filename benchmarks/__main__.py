@@ -5,6 +5,8 @@
 The GPU has a call of its own, `python -m benchmarks.gpu`; what it left is shown too.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead, quantised
@@ -35,14 +37,26 @@ def main() -> None:
         write_page(folder, machine)
 
 
-def write_page(folder: Path, machine: dict[str, str | int | float]) -> None:
-    """The machine, then what every case has left in the folder."""
+def write_page(folder: Path, machine: Mapping[str, str | int | float]) -> None:
+    """Write the machine, then the results of every case in the folder.
+
+    A case that ran on another device has the table of its own machine in front.
+    """
     names = [*(case.name for case in CASES), "gpu"]
     folder.mkdir(parents=True, exist_ok=True)
-    files = [file for name in names if (file := folder / f"{name}.md").is_file()]
-    facts = to_table([{"machine": key, "": value} for key, value in machine.items()])
-    parts = ["# Results", "Written by `python -m benchmarks`.", facts]
-    (folder / _PAGE).write_text("\n\n".join([*parts, *(file.read_text() for file in files)]))
+    parts = ["# Results", "Written by `python -m benchmarks`.", _facts(machine)]
+    for name in names:
+        if not (page := folder / f"{name}.md").is_file():
+            continue
+        own = json.loads((folder / f"{name}.json").read_bytes())["machine"]
+        heading, _, rest = page.read_text().partition("\n\n")
+        is_elsewhere = own["device"] != machine["device"]
+        parts += [heading, _facts(own), rest] if is_elsewhere else [heading, rest]
+    (folder / _PAGE).write_text("\n\n".join(parts))
+
+
+def _facts(machine: Mapping[str, str | int | float]) -> str:
+    return to_table([{"machine": key, "": value} for key, value in machine.items()])
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def build(checkpoint: Checkpoint) -> Runner:
 
 def _record(runner: Runner) -> list[Row]:
     """Record the passes: how many, how long that takes and how much memory."""
+    and_free(lambda: None)  # else the recordings give back what earlier passes left
     began, free_bytes = time.perf_counter(), measure_free_bytes(runner.device)
     runner.record_passes(CudaRecorder())
     took_bytes = free_bytes - measure_free_bytes(runner.device)
