@@ -34,12 +34,15 @@ demo: $(INSTALLED) ## Serve, send a scene through every task, print the answers,
 
 # tests/clients has targets of its own: its tests need browsers and other languages.
 PYTEST := $(BIN)/pytest --ignore=tests/clients
+# Two processes, a file in one of them: half of the time tests wait for services. More would compete
+# for the processor, and each starts services of its own.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
 
 test: $(INSTALLED) ## Run all tests but the large ones; takes a quarter of an hour at most
-	@$(PYTEST) -m "not large and not weights"
+	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
-	@$(PYTEST) -m "not large and not weights and not processes"
+	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"
 
 # pytest exits with 5 when it collects no test.
 test-clients: $(INSTALLED) ## Run the tests with foreign clients: browsers, other languages

@@ -39,9 +39,7 @@ def test_a_socket_can_be_made_below_any_tmpdir(
         assert run_directory.path.stat().st_uid == os.getuid()
 
 
-def test_a_directory_that_cannot_be_used_is_named(
-    temporary_directory: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    temporary_directory.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+def test_a_directory_that_cannot_be_used_is_named(temporary_directory: pytest.MonkeyPatch) -> None:
+    temporary_directory.setattr(tempfile, "tempdir", "/no-such-directory")
     with pytest.raises(StartupError, match="set TMPDIR to a directory"):
         create()
