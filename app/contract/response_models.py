@@ -1,8 +1,8 @@
 """What an answer looks like: half of the HTTP contract, of which OpenAPI is made."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.errors import FieldError
 from app.grounding.answers import Answer
@@ -15,6 +15,20 @@ UNITS = (
     "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
     "`offsetByCodePoints`."
 )
+
+
+def _round_seconds(seconds: float) -> float:
+    return round(seconds, 6)
+
+
+def _round_score(score: float) -> float:
+    return round(score, 4)
+
+
+# Later digits are noise: the clock is not that exact, and probabilities vary with the batch size.
+# The types round, so that the JSON answer, the stream and the CLI cannot differ.
+Seconds = Annotated[float, AfterValidator(_round_seconds)]
+Score = Annotated[float, AfterValidator(_round_score)]
 
 
 class _FromAnswer(BaseModel):
@@ -35,7 +49,7 @@ class BoxBody(_FromAnswer):
         max_length=2,
         description="Upper-left and lower-right cell of the model's 32×32 grid.",
     )
-    score: float | None = Field(
+    score: Score | None = Field(
         description="A relative confidence: the geometric mean of the probabilities of the box's "
         "two location tokens. Null for a box that the prompt brought."
     )
@@ -71,10 +85,10 @@ class UsageBody(_FromAnswer):
 class TimingsBody(_FromAnswer):
     """Seconds."""
 
-    queue_s: float = Field(description="Waiting for a slot.")
-    preprocess_s: float = Field(description="Decoding and squashing the picture.")
-    time_to_first_token_s: float = Field(description="From the complete headers.")
-    total_s: float = Field(description="From the complete headers to the answer.")
+    queue_s: Seconds = Field(description="Waiting for a slot.")
+    preprocess_s: Seconds = Field(description="Decoding and squashing the picture.")
+    time_to_first_token_s: Seconds = Field(description="From the complete headers.")
+    total_s: Seconds = Field(description="From the complete headers to the answer.")
 
 
 class AnswerBody(BaseModel):

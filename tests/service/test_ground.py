@@ -54,7 +54,7 @@ def test_every_task_is_answered_as_the_contract_says(client: httpx.Client, task:
         assert body.text[slice(*entity.span)] == (entity.phrase or "")
         for box in entity.boxes:
             assert (box.score is None) == entity.from_prompt
-            assert box.score is None or 0 < box.score <= 1
+            assert box.score is None or 0 <= box.score <= 1
             x0, y0, x1, y1 = box.xyxy_normalized
             assert 0 <= x0 < x1 <= 1
             assert 0 <= y0 < y1 <= 1

@@ -1,0 +1,62 @@
+"""Seconds and scores are rounded in every representation of an answer."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.contract.response_models import AnswerBody, EntityEvent
+from app.grounding.answers import (
+    Answer,
+    AnswerBox,
+    Entity,
+    GroundedText,
+    ImageFacts,
+    NewEntity,
+    Timings,
+    Usage,
+)
+from harness.answers import are_same
+
+
+def answer_with(score: float | None, seconds: float) -> Answer:
+    box = AnswerBox((0.0, 0.0, 32.0, 24.0), (0.0, 0.0, 0.5, 0.5), (0, 495), score)
+    entity = Entity("a dog", (0, 5), False, (box,))
+    return Answer(
+        id="1",
+        model="m",
+        task="raw",
+        grounded=GroundedText("a dog", "a dog", 0, (entity,), "<phrase> a dog</phrase>", "stop"),
+        image=ImageFacts(64, 48, 1),
+        seed=None,
+        usage=Usage(70, 3, 0),
+        timings=Timings(seconds, seconds, seconds, seconds),
+    )
+
+
+def json_of(answer: Answer) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(AnswerBody.from_answer(answer).model_dump_json())
+    return content
+
+
+def test_an_answer_has_scores_of_4_and_seconds_of_6_decimals() -> None:
+    content = json_of(answer_with(score=0.6797713917825405, seconds=6.317500083241612e-05))
+    assert content["entities"][0]["boxes"][0]["score"] == 0.6798
+    assert set(content["timings"].values()) == {0.000063}
+
+
+def test_a_streamed_entity_has_the_same_score_as_the_whole_answer() -> None:
+    answer = answer_with(score=0.6797713917825405, seconds=1.0)
+    event = EntityEvent.model_validate(NewEntity(0, answer.grounded.entities[0]))
+    assert event.model_dump()["entity"] == json_of(answer)["entities"][0]
+
+
+def test_the_score_of_a_box_from_the_prompt_stays_null() -> None:
+    content = json_of(answer_with(score=None, seconds=1.0))
+    assert content["entities"][0]["boxes"][0]["score"] is None
+
+
+@pytest.mark.parametrize(("score", "other"), [(0.51004999, 0.51005001), (0.5, 0.50045)])
+def test_rounding_does_not_make_close_scores_differ(score: float, other: float) -> None:
+    answers = [json_of(answer_with(value, seconds=1.0)) for value in (score, other)]
+    assert are_same(*answers)
