@@ -1,34 +1,34 @@
-"""Every error this project raises on purpose; `app/http/problems.py` tells the status of each.
+"""Every error this project raises on purpose; `app/http/problems.py` maps them to statuses.
 
     Kosmos2Error
-    ├── RequestError                 the sender can mend it
-    │   ├── Unauthorized             no key, or one that is not known
-    │   ├── RateLimited              a key over its rate
-    │   ├── InvalidRequest           a field, a box, a control token, a length
+    ├── RequestError                 the sender can correct the request
+    │   ├── Unauthorized             no key, or an unknown key
+    │   ├── RateLimited              a key above its rate
+    │   ├── InvalidRequest           an invalid field, box, control token or length
     │   ├── InvalidImage             not a picture, truncated, or its decoder failed
     │   ├── ImageTooLarge            more pixels than the limit
-    │   ├── UnsupportedImageFormat   a picture, of a format that is not accepted
-    │   ├── MalformedBody            the body is not what its type says
-    │   ├── MalformedRequest         what came is not HTTP
-    │   ├── HeadersTooLarge          more bytes in front of the body than the service reads
-    │   ├── RequestTimeout           headers or body were not complete in time
-    │   ├── PayloadTooLarge          more bytes than the limit
-    │   ├── UnsupportedMediaType     a request of another content type
+    │   ├── UnsupportedImageFormat   a picture in a format that is not accepted
+    │   ├── MalformedBody            the body does not match its content type
+    │   ├── MalformedRequest         the bytes on the connection are not HTTP
+    │   ├── HeadersTooLarge          more header bytes than the service reads
+    │   ├── RequestTimeout           headers or body incomplete when the time ran out
+    │   ├── PayloadTooLarge          a body with more bytes than the limit
+    │   ├── UnsupportedMediaType     a content type that the route does not read
     │   ├── UnsupportedContentEncoding  a compressed body
-    │   └── NotAcceptable            no representation of the answer is what `Accept` asks for
-    ├── ServiceError                 the sender can only try again
+    │   └── NotAcceptable            no representation of the answer matches `Accept`
+    ├── ServiceError                 the sender can only retry
     │   ├── Overloaded               the queue is full
     │   ├── Unavailable              starting, draining, or the engine is restarting
-    │   ├── DeadlineExceeded         the request's time is over
+    │   ├── DeadlineExceeded         the request timed out
     │   └── EngineFailure            the engine failed on this request
-    ├── ClientLeft                   nobody waits for the answer any more
+    ├── ClientLeft                   the client closed its connection
     └── StartupError                 the service cannot start
-        ├── CheckpointError          missing, cut short, or a model of another kind
+        ├── CheckpointError          missing, truncated, or another kind of model
         ├── OutOfMemory              less memory or disk than the checkpoint needs
-        └── AddressInUse             the port is taken
+        └── AddressInUse             the port is in use
 
-A message states the fact and the limit. It never holds a path of the machine, a `repr` or a
-traceback, except for a `StartupError`, whose reader is the operator.
+A message states the fact and the limit. Only a `StartupError`, which the operator reads, may hold a
+path of the machine, a `repr` or a traceback.
 """
 
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field of a request.
+    """The mistake in one field of a request.
 
     Args:
         field: the field's path as the sender wrote it, such as `regions[0].boxes[1]`.
-        message: one sentence, with the limit.
+        message: one sentence that states the limit.
     """
 
     field: str
@@ -48,11 +48,11 @@ class FieldError:
 
 
 class Kosmos2Error(Exception):
-    """The root of the tree."""
+    """Base class of all errors."""
 
 
 class RequestError(Kosmos2Error):
-    """The request cannot be served as it is."""
+    """The request cannot be served unless the sender corrects it."""
 
 
 class InvalidRequest(RequestError):
@@ -68,14 +68,14 @@ class InvalidRequest(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The request carries no key, or one that is not known."""
+    """The request has no API key, or an unknown key."""
 
 
 class RateLimited(RequestError):
-    """The key has made all the requests it may make for now.
+    """The key has used up its requests of this minute.
 
     Args:
-        retry_after_s: when it may make more, whole seconds ≥ 1.
+        retry_after_s: until the next minute begins, whole seconds ≥ 1.
     """
 
     def __init__(self, message: str, retry_after_s: int) -> None:
@@ -92,23 +92,23 @@ class ImageTooLarge(RequestError):
 
 
 class UnsupportedImageFormat(RequestError):
-    """The bytes are a picture, of a format that the service does not accept."""
+    """The bytes are a picture in a format that the service does not accept."""
 
 
 class MalformedBody(RequestError):
-    """The body is not what its content type says."""
+    """The body does not match its content type."""
 
 
 class MalformedRequest(RequestError):
-    """What came over the connection is not HTTP."""
+    """The bytes on the connection are not HTTP."""
 
 
 class HeadersTooLarge(RequestError):
-    """The request has more bytes in front of its body than the service reads."""
+    """The request line and headers have more bytes than the service reads."""
 
 
 class RequestTimeout(RequestError):
-    """The headers or the body were not complete in time."""
+    """The headers or the body were incomplete when their time limit ended."""
 
 
 class PayloadTooLarge(RequestError):
@@ -116,15 +116,15 @@ class PayloadTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is of a content type that the route does not read."""
+    """The route does not read bodies of this content type."""
 
 
 class UnsupportedContentEncoding(RequestError):
-    """The body is compressed or encoded in another way."""
+    """The body has a content encoding, such as gzip."""
 
 
 class NotAcceptable(RequestError):
-    """The route gives no representation that the client takes."""
+    """The route has no representation that the client accepts."""
 
 
 class ServiceError(Kosmos2Error):
@@ -132,10 +132,10 @@ class ServiceError(Kosmos2Error):
 
 
 class Overloaded(ServiceError):
-    """All waiting places are taken.
+    """The service has as many requests, or as many bytes of bodies, as it can hold.
 
     Args:
-        retry_after_s: when a place is likely to be free, whole seconds ≥ 1.
+        retry_after_s: when capacity is likely to be free, whole seconds ≥ 1.
     """
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
@@ -147,7 +147,7 @@ class Unavailable(ServiceError):
     """The service is starting, draining, or its engine is restarting.
 
     Args:
-        retry_after_s: when to try again, whole seconds ≥ 1.
+        retry_after_s: when to retry, whole seconds ≥ 1.
     """
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
@@ -156,7 +156,7 @@ class Unavailable(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The request's time was over before its answer was complete."""
+    """The request timed out before its answer was complete."""
 
 
 class EngineFailure(ServiceError):
@@ -170,25 +170,25 @@ class ClientLeft(Kosmos2Error):
 class StartupError(Kosmos2Error):
     """The service cannot start.
 
-    `exit_code` is what the process ends with (sysexits: 65 data, 71 system, 78 configuration).
+    `exit_code` is the exit status of the process (sysexits: 65 data, 71 system, 78 configuration).
     """
 
     exit_code = 78
 
 
 class CheckpointError(StartupError):
-    """The checkpoint is missing, cut short, or of another kind of model."""
+    """The checkpoint is missing, truncated, or another kind of model."""
 
     exit_code = 65
 
 
 class OutOfMemory(StartupError):
-    """Less memory or disk is free than the checkpoint needs."""
+    """The machine has less free memory or disk space than the checkpoint needs."""
 
     exit_code = 71
 
 
 class AddressInUse(StartupError):
-    """The address to listen on is taken."""
+    """The address to listen on is in use."""
 
     exit_code = 71

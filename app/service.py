@@ -1,4 +1,4 @@
-"""The use case: a picture and a task in, grounded text with boxes out."""
+"""The use case: takes a picture and a task, returns grounded text with boxes."""
 
 import asyncio
 import hashlib
@@ -32,17 +32,17 @@ EventHandler = Callable[[AnswerEvent], None]
 
 
 def ignore_event(_: AnswerEvent) -> None:
-    """For callers that need the whole answer only."""
+    """Ignore a part of an answer; for callers that need only the whole answer."""
 
 
 @dataclass(frozen=True)
 class CallContext:
-    """What accompanies a request from its headers to its answer.
+    """The id, timeline and deadline of a request.
 
     Attributes:
-        request_id: the id of its answer and of its lines in the log.
-        timeline: records its phases.
-        deadline: when the answer has to be complete, on the service's clock, seconds.
+        request_id: also the id of the answer and of the request's log lines.
+        timeline: records the phases of the request.
+        deadline: when the answer has to be complete, in seconds on the service's clock.
     """
 
     request_id: str
@@ -54,14 +54,9 @@ class Service:
     """Answers requests with an engine.
 
     Args:
-        settings: limits.
-        checkpoint: what is served.
-        tokenizer: the checkpoint's.
-        admission: bounds the requests in work.
-        engine: runs it.
-        pictures: opens users' pictures.
-        metrics: what is counted.
-        clock: monotonic, seconds; the engine's processes share it.
+        admission: bounds the number of requests in work.
+        pictures: decodes users' pictures in separate processes.
+        clock: monotonic, seconds; has to be the clock of the engine's process.
     """
 
     def __init__(
@@ -85,15 +80,15 @@ class Service:
         context: CallContext,
         on_event: EventHandler = ignore_event,
     ) -> Answer:
-        """Answer one request; cancelling the call frees all it held by the engine's next step.
+        """Return the answer to a request.
+
+        Cancelling the call releases the permit at once, and the slot at the engine's next step.
 
         Args:
-            request: what is asked.
-            context: of the request.
-            on_event: called with each part of the answer; has to return at once.
+            on_event: called with each part of the answer; must not block.
 
         Raises:
-            RequestError: the picture or the prompt is at fault.
+            RequestError: the picture or the prompt is invalid.
             ServiceError: the service cannot answer now.
         """
         async with self._admitted(context):
@@ -107,22 +102,16 @@ class Service:
         *,
         shows_scores: bool,
     ) -> tuple[Answer, bytes]:
-        """Answer one request and draw its entities: the answer, and the picture's file.
-
-        Args:
-            request: what is asked.
-            context: of the request.
-            media_type: of the file.
-            shows_scores: whether labels show the scores.
+        """Return the answer to a request, and the picture's file with its entities drawn on it.
 
         Raises:
-            RequestError: the picture or the prompt is at fault.
+            RequestError: the picture or the prompt is invalid.
             ServiceError: the service cannot answer now.
         """
         async with self._admitted(context):
             answer = await self._ground(request, context, ignore_event)
             marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
-            # Decoded once more: kept at full size while the model runs, it would take memory.
+            # Decode the picture again: at full size it would occupy memory while the model runs.
             drawn = await self._pictures.draw(request.image, marks, media_type, "pixel")
             context.timeline.end("draw", self._clock())
             return answer, drawn
@@ -136,17 +125,14 @@ class Service:
         *,
         box_format: BoxFormat,
     ) -> bytes:
-        """Draw what is given; no model runs.
+        """Return the picture's file with `marks` drawn on it; the model does not run.
 
         Args:
-            image: the picture's file.
-            marks: what to draw.
-            context: of the request.
-            media_type: of the file to make.
+            media_type: of the returned file.
             box_format: the unit of the marks' boxes.
 
         Raises:
-            RequestError: the picture is at fault.
+            RequestError: the picture is invalid.
             ServiceError: the service cannot answer now.
         """
         async with self._admitted(context):
@@ -156,7 +142,7 @@ class Service:
 
     @asynccontextmanager
     async def _admitted(self, context: CallContext) -> AsyncIterator[None]:
-        """Hold one of the service's permits, until the deadline."""
+        """Hold one of the service's permits inside the block, which times out at the deadline."""
         try:
             async with asyncio.timeout(context.deadline - self._clock()):
                 with self._admission.permit():
@@ -237,7 +223,7 @@ class Service:
         reader: AnswerReader,
         on_event: EventHandler,
     ) -> tuple[list[NewToken], float]:
-        """All tokens of the answer, read as they come, and seconds until the first was here."""
+        """Return all tokens of the answer and the time to the first token, in seconds."""
         new_tokens: list[NewToken] = []
         sent_at = previous_at = self._clock()
         async with aclosing(generated):

@@ -12,13 +12,14 @@ EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
 MAX_HTTP_WORKERS = 64
 MAX_SLOTS = 1024
+# A host name or a bracketed IPv6 address, and an optional port.
 _AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 
 
 class Settings(BaseSettings):
-    """What an operator may choose; a unit stands in the name, a limit in the type.
+    """The settings of a service; names carry the unit, types the limits.
 
     >>> Settings(port=9000).port
     9000
@@ -28,129 +29,169 @@ class Settings(BaseSettings):
 
     model: str = Field(
         str(EMBEDDED_CHECKPOINT),
-        description="A checkpoint's directory or hub id. Default: the embedded checkpoint, "
-        f"which knows drawn shapes only. The published model is {PUBLISHED_MODEL}.",
+        description="Directory or Hugging Face hub id of a checkpoint. Default: the embedded "
+        "checkpoint, which recognizes drawn shapes only. The published model is "
+        f"{PUBLISHED_MODEL}.",
     )
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of the hub id. Default: the main branch."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: CUDA if there is a device."
+        "auto", description="auto: CUDA if a CUDA device is present, otherwise the CPU."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Of weights and KV. auto: float32 on the CPU; on CUDA bfloat16, or float16 "
-        "below compute capability 8.0.",
+        description="Data type of weights and of the key-value cache. auto: float32 on the CPU; on "
+        "CUDA bfloat16, or float16 below compute capability 8.0.",
     )
     quantize: Literal["none", "int8"] = Field(
-        "none", description="int8: the decoder's linear layers in 8 bits, on the CPU."
+        "none", description="int8: run the decoder's linear layers in 8 bits; CPU only."
     )
 
-    host: str = Field("127.0.0.1", description="The address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="0 takes any free port.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0: any free port.")
     ops_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="For /livez, /readyz and /metrics, which are then nowhere else; 0 takes any.",
+        description="Separate port for /livez, /readyz and /metrics; the main port then does not "
+        "serve them. 0: any free port. Default: the main port serves them.",
     )
-    http_workers: int = Field(1, ge=1, le=MAX_HTTP_WORKERS, description="HTTP processes.")
+    http_workers: int = Field(1, ge=1, le=MAX_HTTP_WORKERS, description="Number of HTTP processes.")
 
     slots: int | None = Field(
         None,
         ge=1,
         le=MAX_SLOTS,
-        description="Sequences decoded at once. Default: by device and size.",
+        description="Sequences decoded at once. Default: chosen for the device and the model.",
     )
     max_sequence_length: int = Field(
-        512, ge=80, le=2048, description="Tokens of a slot: picture, prompt and answer together."
+        512,
+        ge=80,
+        le=2048,
+        description="Tokens per slot: picture, prompt and answer together.",
     )
     max_waiting: int | None = Field(
-        None, ge=0, description="Waiting places of the whole service. Default: 4 x slots."
+        None,
+        ge=0,
+        description="Requests that may wait for a slot, in the whole service. Default: 4 x slots.",
     )
-    max_prefill_tokens: int = Field(2048, ge=512, description="Prompt tokens in one step.")
+    max_prefill_tokens: int = Field(
+        2048, ge=512, description="Prompt tokens per engine step, at most."
+    )
     max_pictures_per_step: int | None = Field(
         None,
         ge=1,
         le=64,
-        description="New pictures encoded together. Default: 16 on CUDA; on the CPU 4, or 8 where "
-        "no row waits for it.",
+        description="New pictures encoded per engine step, at most. Default: 16 on CUDA; on the "
+        "CPU 4, or 8 where encoding runs in the background.",
     )
     picture_cache_bytes: int | None = Field(
         None,
         ge=0,
-        description="For the keys and values of recent pictures; 0: no cache. Default: 256 MiB; on "
-        "CUDA also half of what slots leave, up to 2000 pictures.",
+        description="Memory for the keys and values of recent pictures. 0: no cache. Default: 256 "
+        "MiB; on CUDA also half of the memory that remains after the slots, up to 2000 pictures.",
     )
     recordings: bool = Field(
         True,
-        description="On CUDA, record passes as graphs at the start. off: start faster, decode "
-        "slower; for a device where a pass cannot be recorded.",
+        description="Record CUDA graphs at the start; no effect on the CPU. Turn it off where "
+        "recording fails: the service then starts faster and decodes more slowly.",
     )
 
-    deadline_s: float = Field(120.0, gt=0, le=3600, description="Of a request, all included.")
+    deadline_s: float = Field(
+        120.0, gt=0, le=3600, description="Time limit of a request, from its headers to its answer."
+    )
     header_timeout_s: float = Field(
-        10.0, gt=0, le=3600, description="For headers to be complete, from their first byte on."
+        10.0,
+        gt=0,
+        le=3600,
+        description="Time limit for the headers of a request, from their first byte.",
     )
     body_timeout_s: float = Field(
         30.0,
         gt=0,
         le=3600,
-        description="The longest pause in a body; also how far it may fall behind 1 KiB/s. The "
-        "whole body has to arrive within the deadline.",
+        description="Longest pause in a body, and the delay that a body may accumulate against 1 "
+        "KiB/s. The whole body has to arrive before the deadline.",
     )
     keep_alive_s: int = Field(
-        75, ge=1, le=86400, description="An idle connection is kept open for its next request."
+        75,
+        ge=1,
+        le=86400,
+        description="How long an idle connection stays open for its next request.",
     )
-    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Of a request's body.")
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest body of a request.")
     max_bodies_bytes: int = Field(
         512 * 2**20,
         ge=1024,
-        description="Of the bodies of all requests together, until they are answered; beyond, "
-        "requests are told to come back. For each HTTP process at least one whole body.",
+        description="Memory for the bodies of all unanswered requests, shared equally by the HTTP "
+        "processes, each of which can hold at least one whole body. Further requests get 503 "
+        "with Retry-After.",
     )
-    max_image_pixels: int = Field(50_000_000, ge=1, description="Of a picture, width x height.")
+    max_image_pixels: int = Field(
+        50_000_000, ge=1, description="Largest picture, width x height in pixels."
+    )
     picture_processes: int | None = Field(
         None,
         ge=1,
         le=64,
-        description="Pictures decoded at once by the whole service, each in a process of its own; "
-        "at least one for each HTTP process. Default: as many as processors, at most 8.",
+        description="Processes that decode pictures, over the whole service; at least one per HTTP "
+        "process. Default: one per processor, at most 8.",
     )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), max_length=MAX_API_KEYS, description="Who may call, separated by commas; none: all."
+        (),
+        max_length=MAX_API_KEYS,
+        description="Accepted API keys, separated by commas. Default: no key is required.",
     )
     api_keys_file: Path | None = Field(
-        None, description="More keys, one a line; read again whenever the file changes."
+        None, description="File with more API keys, one per line; reread after every change."
     )
     requests_per_minute: int | None = Field(
-        None, ge=1, description="Of each key, all HTTP processes together; none: no limit."
+        None,
+        ge=1,
+        description="Requests per key and minute, over all HTTP processes. Default: no limit.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Browser origins that may call, separated by commas; none by default."
+        (),
+        description="Browser origins that may call the service (CORS), separated by commas. "
+        "Default: none.",
     )
 
     drain_delay_s: float = Field(
-        5.0, ge=0, description="After SIGTERM: not ready, but still serving new requests."
+        5.0,
+        ge=0,
+        description="Time after SIGTERM in which /readyz reports `draining` and new requests are "
+        "still served.",
     )
     grace_period_s: float = Field(
-        30.0, ge=0, description="After the drain delay: for finishing what runs."
+        30.0,
+        ge=0,
+        description="Time after the drain delay in which running requests may finish.",
     )
     max_engine_restarts: int = Field(
-        5, ge=0, description="Restarts in a row that did not get ready, before giving up."
+        5,
+        ge=0,
+        description="Engine restarts in a row that may fail before the service stops.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level of the log lines that are written."
+    )
     tracing: bool = Field(
-        False, description="Send a trace of each request, by OpenTelemetry: where, OTEL_… say."
+        False,
+        description="Send an OpenTelemetry trace of each request; the OTEL_* variables configure "
+        "the exporter.",
     )
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """An environment has texts only."""
+        """Split the text of an environment variable into its items."""
         if not isinstance(value, str):
             return value
         if value and not value.replace(",", " ").split():
-            raise ValueError("holds none")  # meant to hold some: it must not mean all
+            # An operator who sets the variable wants to restrict access, not to open the service.
+            raise ValueError("has no value between its separators; unset it instead")
         return tuple(value.replace(",", " ").split())
 
     @field_validator("cors_origins")
@@ -160,12 +201,12 @@ class Settings(BaseSettings):
 
     @field_serializer("api_keys", when_used="json")
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
-        """For the children, by a file that this user alone may read."""
+        """Return keys in clear text: child processes read them from the private run directory."""
         return [key.get_secret_value() for key in keys]
 
 
 def _origin_of(text: str) -> str:
-    """Return an origin as browsers write it: lower case, no slash at the end, no default port.
+    """Return an origin as browsers send it: lower case, no trailing slash, no default port.
 
     >>> _origin_of("HTTPS://App.example.com:443/")
     'https://app.example.com'

@@ -1,1 +1,1 @@
-"""The public contract of a request and its answer, shared by HTTP and the command line."""
+"""The public contract of requests and answers, shared by HTTP and the command line."""

@@ -1,4 +1,4 @@
-"""For each task, a request that a checkpoint answers well: for the demo, the docs and the tests."""
+"""Example requests for every task and checkpoint, used by the demo, the docs and the tests."""
 
 import json
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ EXAMPLE_SCENE = EMBEDDED_CHECKPOINT / "scenes" / "two_red_circles_and_blue_squar
 
 @dataclass(frozen=True)
 class Example:
-    """A request, its picture apart.
+    """The fields of a request, without its picture.
 
     Attributes:
-        task: of `app.grounding.tasks.TASKS`.
-        text: as in `POST /v1/ground`.
-        regions: likewise, as JSON.
+        task: a name in `app.grounding.tasks.TASKS`.
+        text: the field of `POST /v1/ground`.
+        regions: the field of `POST /v1/ground`, as a JSON string.
     """
 
     task: str
@@ -26,20 +26,20 @@ class Example:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The form's fields."""
+        """The fields as a form sends them: all are strings."""
         fields = {"task": self.task, "text": self.text, "regions": self.regions}
         return {name: value for name, value in fields.items() if value is not None}
 
     @property
     def json_fields(self) -> dict[str, Any]:
-        """The fields of a JSON body."""
+        """The fields as a JSON body sends them."""
         fields: dict[str, Any] = dict(self.fields)
         if self.regions is not None:
             fields["regions"] = json.loads(self.regions)
         return fields
 
     def curl(self, url: str, picture: Path) -> str:
-        """The request as a command.
+        """Return the request as a shell command.
 
         >>> Example("brief_caption").curl("http://127.0.0.1:8000", Path("scene.png"))
         'curl -F image=@scene.png -F task=brief_caption http://127.0.0.1:8000/v1/ground'
@@ -49,6 +49,7 @@ class Example:
 
 
 def _quoted(text: str) -> str:
+    # Quote only where a shell needs it, so that simple commands stay readable.
     return f"'{text}'" if set(text) & set(" '\"[]{}<>?") else text
 
 
@@ -69,7 +70,7 @@ EMBEDDED_EXAMPLES = (
     Example("grounded_vqa", "What color is the square?", _regions("the square", _SQUARE)),
     Example("raw", "<grounding><phrase> a blue square</phrase>"),
 )
-"""About `EXAMPLE_SCENE`; every task, and both kinds of question."""
+"""For `EXAMPLE_SCENE`: every task, and `grounded_vqa` both without and with a region."""
 
 PUBLISHED_EXAMPLES = (
     Example("brief_caption"),
@@ -85,4 +86,4 @@ PUBLISHED_EXAMPLES = (
     ),
     Example("raw", "<grounding> An image of"),
 )
-"""Those of the published model's card, about its picture of a snowman (1024×1024 pixels)."""
+"""From the published model's card, for its picture of a snowman (1024×1024 pixels)."""

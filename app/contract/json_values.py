@@ -1,4 +1,4 @@
-"""Parses JSON that a stranger sent, within limits."""
+"""Parses untrusted JSON within limits."""
 
 import json
 import re
@@ -7,29 +7,30 @@ from typing import Any
 from app.errors import InvalidRequest, MalformedBody, PayloadTooLarge
 
 MAX_VALUES = 300_000
-"""In one text. As many entities as can be drawn, each as an answer has it, are 250,000."""
+"""Per JSON text. The largest valid request, with every entity that can be drawn, has 250,000."""
 
-_MAX_NAMES = 64  # in one object; more than there are, so that an unknown one is reported
+# Per object. Larger than the number of fields, so that an unknown field is reported by its name.
+_MAX_NAMES = 64
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_json(text: bytes | str, *, accepts_infinity: bool = False) -> Any:
-    """Return the value that JSON stands for.
+    """Return the parsed value of a JSON text.
 
     Args:
         text: bytes are UTF-8, UTF-16 or UTF-32.
-        accepts_infinity: whether `NaN` and `Infinity` are numbers; JSON has none.
+        accepts_infinity: whether `NaN` and `Infinity`, which are not JSON, count as numbers.
 
     Raises:
-        MalformedBody: it is not JSON.
-        PayloadTooLarge: it holds more values than any request needs.
-        InvalidRequest: a name is twice in one object.
+        MalformedBody: `text` is not JSON.
+        PayloadTooLarge: `text` has more values than any request needs.
+        InvalidRequest: an object has the same name twice.
     """
     body = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    # To find out by parsing would take seconds, and memory many times the body's length.
+    # Count before parsing: parsing millions of values takes seconds and many times the memory.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise PayloadTooLarge(f"the body may hold at most {MAX_VALUES:,} values")
-    parse_constant = None if accepts_infinity else _refuse
+    parse_constant = None if accepts_infinity else _reject
     try:
         return json.loads(body, object_pairs_hook=_as_object, parse_constant=parse_constant)
     except (ValueError, RecursionError):
@@ -38,16 +39,17 @@ def parse_json(text: bytes | str, *, accepts_infinity: bool = False) -> Any:
 
 def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > _MAX_NAMES:
-        raise MalformedBody(f"an object of the body has more than {_MAX_NAMES} names")
+        raise MalformedBody(f"an object in the body has more than {_MAX_NAMES} names")
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if _LONE_SURROGATE.search(name):
-            raise MalformedBody("a name in the body holds half a character (a lone surrogate)")
+            # Such a name could not be encoded into the error response that repeats it.
+            raise MalformedBody("a name in the body has half a character (a lone surrogate)")
         if name in fields:
             raise InvalidRequest(name, "is sent twice")
         fields[name] = value
     return fields
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")

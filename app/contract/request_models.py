@@ -1,4 +1,4 @@
-"""What a request may say: half of the HTTP contract, of which OpenAPI is made."""
+"""The fields of requests: half of the HTTP contract. OpenAPI is generated from them."""
 
 from typing import Annotated, Any, Self
 
@@ -26,22 +26,22 @@ from app.ipc.sampling_limits import (
 from app.pictures.marks import BoxFormat
 
 MAX_DRAWN_ENTITIES = 256
-MAX_DRAWN_BOXES = 64  # of one entity
+MAX_DRAWN_BOXES = 64  # per entity
 
-# What is no finite number is told by the box it stands in, not by the parser.
+# NaN and infinity pass here: the check of the box reports them together with the box's path.
 Number = Annotated[float, Field(allow_inf_nan=True)]
 
 
 class RegionBody(BaseModel):
-    """A place in the picture that the prompt speaks of."""
+    """A region of the picture that the prompt refers to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phrase: str | None = Field(
-        None, max_length=1000, description="What it is called; `It` if left out."
+        None, max_length=1000, description="The phrase for the region. Default: `It`."
     )
     boxes: list[Annotated[list[Number], Field(max_length=4)]] = Field(
-        description="Each x0, y0, x1, y1, in the unit of `box_format`.",
+        description="Boxes as x0, y0, x1, y1, in the unit of `box_format`.",
         min_length=1,
         max_length=MAX_BOXES_PER_REGION,
     )
@@ -52,75 +52,87 @@ _TASKS_IN_WORDS = "; ".join(f"`{task.name}`: {task.description}" for task in TAS
 
 
 class RequestFields(BaseModel):
-    """What both routes take, but for the picture itself and the task."""
+    """The fields that both routes accept, except the picture and the task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str | None = Field(
-        None, description="The phrase, the expression, the question, or the raw prompt."
+        None,
+        description="The phrase, the referring expression, the question or the raw prompt, "
+        "depending on the task.",
     )
     regions: list[RegionBody] = Field(
         default_factory=list,
         max_length=MAX_REGIONS,
-        description="Places in the picture that the prompt speaks of. Exactly one for "
-        "`referring_expression_generation`; allowed for `grounded_vqa`, where each takes the "
-        "first occurrence of its phrase in `text`: whole words, same case, in this order.",
+        description="Regions of the picture that the prompt refers to. "
+        "`referring_expression_generation` requires exactly one. `grounded_vqa` allows several: "
+        "each is attached to the first occurrence of its phrase in `text` (whole words, same "
+        "case, in the order of the list).",
     )
     box_format: BoxFormat = Field(
         _DEFAULT_BOX_FORMAT,
-        description="Of the boxes sent; pixels are those of the upright picture.",
+        description="Unit of the boxes in the request. `pixel` counts pixels of the upright "
+        "picture.",
     )
     grounding: StrictBool = Field(
-        True, description="`false` asks for plain text without boxes: captions and VQA only."
+        True, description="`false` returns plain text without boxes; for captions and VQA only."
     )
     max_new_tokens: int = Field(
         DEFAULT_MAX_NEW_TOKENS,
         ge=1,
         le=MAX_NEW_TOKENS,
-        description="Tokens of the answer at most.",
+        description="Longest answer, in tokens.",
     )
     no_repeat_ngram_size: int | None = Field(
         None,
         ge=0,
         le=MAX_NGRAM_SIZE,
-        description="No n-gram occurs twice, prompt included; 0: off. Default: the checkpoint's.",
+        description="Forbids repeating an n-gram of this size, prompt included. 0: off. Default: "
+        "the checkpoint's value.",
     )
     temperature: float = Field(
         0.0,
         ge=0,
         le=MAX_TEMPERATURE,
         allow_inf_nan=False,
-        description="0: the most probable token, always.",
+        description="Sampling temperature. 0: always the most probable token.",
     )
     top_p: float = Field(
         1.0,
         gt=0,
         le=MAX_TOP_P,
         allow_inf_nan=False,
-        description="Tokens that together reach p; 1: all.",
+        description="Samples from the most probable tokens whose probabilities add up to p. 1: "
+        "from all.",
     )
-    top_k: int = Field(0, ge=0, le=MAX_TOP_K, description="The k most probable; 0: all.")
+    top_k: int = Field(
+        0, ge=0, le=MAX_TOP_K, description="Samples from the k most probable tokens. 0: from all."
+    )
     seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="Of the randomness; chosen and returned if left out."
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="Seed of the sampling. Default: the service chooses one and returns it.",
     )
     jpeg_round_trip: StrictBool = Field(
         False,
-        description="Put the picture through JPEG first, as the model's original demo did.",
+        description="Encode and decode the picture as JPEG first, as the model's original demo "
+        "does.",
     )
 
     @field_validator("max_new_tokens", "no_repeat_ngram_size", "top_k", "seed", mode="before")
     @classmethod
     def _as_integer(cls, value: Any) -> Any:
-        """Return `64` for `64.0`, which JSON Schema calls an integer too."""
+        """Return `64` for `64.0`, which is an integer in JSON Schema as well."""
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def request_for(self, task: Task, image: bytes) -> GroundRequest:
-        """The same for the service.
+        """Return the request for the service.
 
         Raises:
-            InvalidRequest: `box_format` is sent to a task that takes no boxes.
+            InvalidRequest: `box_format` is sent to a task that accepts no boxes.
         """
-        # Clients that generators make send every default, so only what differs is a mistake.
+        # Generated clients send every default, so only a value that differs is a mistake.
         if task.regions is Use.REFUSED and self.box_format != _DEFAULT_BOX_FORMAT:
             raise InvalidRequest("box_format", f"is not used by the task {task.name}")
         return GroundRequest(
@@ -139,57 +151,57 @@ _PASSED_ON = set(RequestFields.model_fields) - {"text", "regions"}
 
 
 class GroundBody(RequestFields):
-    """What is asked for, but for the picture itself."""
+    """The fields of a request to `POST /v1/ground`."""
 
     task: TaskName = Field(description=_TASKS_IN_WORDS)
     stream: StrictBool = Field(
         False,
-        description="`true` answers with Server-Sent Events. If left out, the `Accept` header "
-        "decides between `application/json` and `text/event-stream`.",
+        description="`true` returns the answer as Server-Sent Events. Default: the `Accept` header "
+        "chooses between `application/json` and `text/event-stream`.",
     )
 
     def to_request(self, image: bytes) -> GroundRequest:
-        """The same for the service."""
+        """Return the request for the service."""
         return self.request_for(TASKS[self.task], image)
 
 
 class DrawnBox(BaseModel):
-    """A box to draw; what else an answer's box has is passed over."""
+    """A box to draw; the other fields of an answer's box are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
     xyxy: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
         min_length=4, max_length=4, description="x0, y0, x1, y1, in the unit of `box_format`."
     )
-    score: float | None = Field(None, allow_inf_nan=False, description="Shown behind the phrase.")
+    score: float | None = Field(None, allow_inf_nan=False, description="Shown after the phrase.")
 
 
 class DrawnEntity(BaseModel):
-    """An entity to draw; what else an answer's entity has is passed over."""
+    """An entity to draw; the other fields of an answer's entity are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
-    phrase: str | None = Field(None, max_length=1000, description="The label; else a number.")
+    phrase: str | None = Field(None, max_length=1000, description="The label. Default: a number.")
     boxes: list[DrawnBox] = Field(max_length=MAX_DRAWN_BOXES)
 
 
 class AnnotateBody(RequestFields):
-    """What is drawn on the picture: the answer to a task, or entities that are given."""
+    """The fields of a request to `POST /v1/annotate`: a task to answer, or entities to draw."""
 
-    task: TaskName | None = Field(None, description="What is asked; its answer is drawn.")
+    task: TaskName | None = Field(None, description="Draw the answer to this task.")
     entities: list[DrawnEntity] | None = Field(
         None,
         max_length=MAX_DRAWN_ENTITIES,
-        description="As in an answer; drawn instead of asking the model.",
+        description="Draw these entities, in the form of an answer's, without running the model.",
     )
-    show_scores: StrictBool = Field(True, description="Whether labels tell the scores.")
+    show_scores: StrictBool = Field(True, description="Whether labels show the scores.")
 
     @model_validator(mode="after")
-    def _asks_for_one_thing(self) -> Self:
+    def _check_task_or_entities(self) -> Self:
         if (self.task is None) == (self.entities is None):
-            raise InvalidRequest("task", "or entities is required, and not both")
-        kept = self.model_dump(exclude_defaults=True).keys()
-        useless = kept - {"entities", "box_format", "show_scores"}
+            raise InvalidRequest("task", "either task or entities is required, but not both")
+        changed = self.model_dump(exclude_defaults=True).keys()
+        useless = changed - {"entities", "box_format", "show_scores"}
         if self.entities is not None and useless:
-            raise InvalidRequest(min(useless), "is not used where entities are given")
+            raise InvalidRequest(min(useless), "is not used when entities are sent")
         return self

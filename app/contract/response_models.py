@@ -1,4 +1,4 @@
-"""What an answer looks like: half of the HTTP contract, of which OpenAPI is made."""
+"""The fields of responses: half of the HTTP contract. OpenAPI is generated from them."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from app.pictures.workers.messages import Abilities
 Access = Literal["denied", "not denied"]
 
 UNITS = (
-    "Offsets count Unicode code points of `text`. Python slices by them; in JavaScript use "
+    "Offsets count Unicode code points of `text`. Python slices by code points; in JavaScript use "
     "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
     "`offsetByCodePoints`."
 )
@@ -36,13 +36,13 @@ class _FromAnswer(BaseModel):
 
 
 class BoxBody(_FromAnswer):
-    """A place in the picture."""
+    """A bounding box."""
 
     xyxy: list[float] = Field(
         min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the upright picture."
     )
     xyxy_normalized: list[float] = Field(
-        min_length=4, max_length=4, description="The same, 0…1 of width and height."
+        min_length=4, max_length=4, description="The same box in units of width and height, 0…1."
     )
     patch_indices: list[int] = Field(
         min_length=2,
@@ -51,12 +51,12 @@ class BoxBody(_FromAnswer):
     )
     score: Score | None = Field(
         description="A relative confidence: the geometric mean of the probabilities of the box's "
-        "two location tokens. Null for a box that the prompt brought."
+        "two location tokens. Null for a box that was sent with the request."
     )
 
 
 class EntityBody(_FromAnswer):
-    """A phrase of the text, and where it is."""
+    """A phrase of the text and its boxes."""
 
     phrase: str | None = Field(description="Null for a box without a phrase.")
     span: list[int] = Field(
@@ -71,28 +71,30 @@ class ImageBody(_FromAnswer):
 
     width: int
     height: int
-    exif_orientation: int = Field(description="What the file asked for, 1…8; already applied.")
+    exif_orientation: int = Field(description="Orientation tag of the file, 1…8; already applied.")
 
 
 class UsageBody(_FromAnswer):
-    """Tokens."""
+    """Numbers of tokens."""
 
-    prompt_tokens: int = Field(description="Those of the picture included.")
-    completion_tokens: int = Field(description="Generated, the end token included.")
-    cached_tokens: int = Field(description="Prompt tokens that a recent request had computed.")
+    prompt_tokens: int = Field(description="Includes the tokens of the picture.")
+    completion_tokens: int = Field(description="Generated tokens, including the end token.")
+    cached_tokens: int = Field(description="Prompt tokens that were reused from a recent request.")
 
 
 class TimingsBody(_FromAnswer):
-    """Seconds."""
+    """Durations in seconds."""
 
-    queue_s: Seconds = Field(description="Waiting for a slot.")
-    preprocess_s: Seconds = Field(description="Decoding and squashing the picture.")
-    time_to_first_token_s: Seconds = Field(description="From the complete headers.")
+    queue_s: Seconds = Field(description="Wait for a slot.")
+    preprocess_s: Seconds = Field(description="Decoding and resizing of the picture.")
+    time_to_first_token_s: Seconds = Field(
+        description="From the complete headers to the first token."
+    )
     total_s: Seconds = Field(description="From the complete headers to the answer.")
 
 
 class AnswerBody(BaseModel):
-    """Grounded text."""
+    """The answer to a request: text and boxes."""
 
     id: str = Field(description="Equal to the `X-Request-ID` header.")
     model: str
@@ -112,7 +114,7 @@ class AnswerBody(BaseModel):
 
     @classmethod
     def from_answer(cls, answer: Answer) -> "AnswerBody":
-        """The answer as it goes out."""
+        """Return the answer in its JSON form."""
         grounded = answer.grounded
         return cls(
             id=answer.id,
@@ -132,79 +134,81 @@ class AnswerBody(BaseModel):
 
 
 class AnnotatedBody(BaseModel):
-    """An annotated picture inside JSON."""
+    """An annotated picture inside a JSON answer."""
 
     media_type: str
-    base64: str = Field(description="The picture's file, standard alphabet, padded.")
+    base64: str = Field(description="The picture's file in base64: standard alphabet, padded.")
 
 
 class AnnotatedAnswerBody(AnswerBody):
-    """An answer with the picture it is drawn on."""
+    """An answer, and the picture with the answer drawn on it."""
 
     annotated: AnnotatedBody
 
 
 class DrawingBody(BaseModel):
-    """A picture with given entities drawn on it."""
+    """A picture with the requested entities drawn on it."""
 
     annotated: AnnotatedBody
 
 
 class TokenEvent(_FromAnswer):
-    """The event `token`: more of the answer's text."""
+    """The event `token`: the next part of the answer's text."""
 
-    text: str = Field(description="Final; joined, all of them are `answer`.")
+    text: str = Field(description="Never changes later; all texts joined are `answer`.")
 
 
 class EntityEvent(_FromAnswer):
-    """The event `entity`: it is complete, while the answer may still go on."""
+    """The event `entity`: one complete entity, while the answer may still continue."""
 
-    index: int = Field(description="In `entities` of the whole answer.")
+    index: int = Field(description="Index in `entities` of the whole answer.")
     entity: EntityBody
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """The mistake in one field."""
 
     field: str
     message: str
 
     @classmethod
     def from_error(cls, error: FieldError) -> "FieldProblem":
-        """The same for the wire."""
+        """Return the error in its JSON form."""
         return cls(field=error.field, message=error.message)
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error in the format of RFC 9457."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    code: str = Field(description="Names the kind of error; stable.")
+    code: str = Field(description="Stable name of the kind of error.")
     request_id: str
-    errors: list[FieldProblem] | None = Field(None, description="For each wrong field.")
+    errors: list[FieldProblem] | None = Field(None, description="One entry per wrong field.")
 
 
 class PictureProcessesBody(BaseModel):
-    """What the processes that open pictures can do, and what the kernel keeps from them."""
+    """Abilities of the processes that decode pictures, and what the kernel denies them."""
 
-    reads_heic: bool = Field(description="Whether the extra `heic` is installed and safe.")
-    files: Access = Field(description="By Landlock or seccomp.")
-    network: Access = Field(description="By seccomp.")
-    programs: Access = Field(description="By seccomp.")
+    reads_heic: bool = Field(
+        description="Whether HEIC is accepted: the extra `heic` is installed and safe."
+    )
+    files: Access = Field(description="Opening files; denied by Landlock or seccomp.")
+    network: Access = Field(description="Opening connections; denied by seccomp.")
+    programs: Access = Field(description="Starting programs; denied by seccomp.")
 
     @classmethod
     def from_abilities(cls, abilities: Abilities) -> "PictureProcessesBody":
-        """The same for the wire."""
+        """Return the abilities in their JSON form."""
         by_seccomp: Access = "denied" if abilities.seccomp else "not denied"
         files: Access = "denied" if abilities.seccomp or abilities.landlock else "not denied"
         return cls(reads_heic=abilities.heic, files=files, network=by_seccomp, programs=by_seccomp)
 
 
 class VersionBody(BaseModel):
-    """What runs, with its defaults and limits."""
+    """Version, model, defaults and limits of the running service."""
 
     version: str
     model: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Turns the texts of a form or of a command line into the values they stand for."""
+"""Converts the texts of a form or a command line into field values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,19 +12,19 @@ _JSON_FIELDS = ("entities", "regions")
 
 
 def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
-    """What texts stand for: those of a form, or of a command line; an empty one is not sent.
+    """Return the values of the fields of a form or a command line; empty texts are dropped.
 
     >>> fields_of_texts({"grounding": "0", "regions": "[]", "text": ""})
     {'grounding': False, 'regions': []}
 
     Raises:
-        InvalidRequest: a field that is JSON is not.
+        InvalidRequest: a JSON field does not hold JSON.
     """
     return {name: _from_text(name, text) for name, text in texts.items() if text != ""}
 
 
 def _from_text(name: str, value: str) -> Any:
-    """A form's text as the value it stands for; what stands for none is left to the validation."""
+    """Return the value of a text; an invalid text stays as it is, for the validation to report."""
     if name in _BOOLEAN_FIELDS:
         return _BOOLEANS.get(value.strip().lower(), value)
     if name in _JSON_FIELDS:

@@ -1,4 +1,4 @@
-"""Holds fields against the contract; what pydantic finds wrong becomes our own error."""
+"""Checks fields against the contract and turns pydantic's errors into `InvalidRequest`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -9,24 +9,23 @@ from app.errors import FieldError, InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 100
-"""Told of one request."""
+"""Reported per request: a small request must not cause a huge response."""
 
-_NOT_A_FIELD = "extra_forbidden"  # pydantic's name
+_UNKNOWN_FIELD = "extra_forbidden"  # pydantic's name
 
 
 def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
-    """Check fields.
+    """Return the fields as an instance of `model`.
 
     Args:
-        model: the contract.
-        fields: by name.
-        strict: whether a text is no number; in a form, everything is a text.
+        strict: reject a text where a number is expected; `False` for forms, whose values are all
+            texts.
 
     Raises:
-        InvalidRequest: with every field that is wrong, or the first hundred of them.
+        InvalidRequest: with all wrong fields, at most `MAX_ERRORS`.
     """
     try:
-        # None leaves it to each field: a boolean is strict in a form too.
+        # `None`, not `False`: it keeps fields strict that declare it, such as booleans.
         return model.model_validate(fields, strict=strict or None)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
@@ -38,7 +37,7 @@ def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    """Pydantic's location as one would write it: `regions[0].boxes[1]`.
+    """Return pydantic's location in the notation of Python: `regions[0].boxes[1]`.
 
     >>> _path(("regions", 0, "boxes", 1))
     'regions[0].boxes[1]'
@@ -48,6 +47,6 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _message(kind: str, message: str) -> str:
-    if kind == _NOT_A_FIELD:
+    if kind == _UNKNOWN_FIELD:
         return "is not a field of this request"
     return message[:1].lower() + message[1:]
