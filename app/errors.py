@@ -21,7 +21,7 @@
     │   ├── Unavailable              starting, draining, or the engine is restarting
     │   ├── DeadlineExceeded         the request timed out
     │   └── EngineFailure            the engine failed on this request
-    ├── ClientLeft                   the client closed its connection
+    ├── ClientDisconnected           the client closed its connection
     └── StartupError                 the service cannot start
         ├── CheckpointError          missing, truncated, or another kind of model
         ├── OutOfMemory              less memory or disk than the checkpoint needs
@@ -163,7 +163,7 @@ class EngineFailure(ServiceError):
     """The engine failed on this request."""
 
 
-class ClientLeft(Kosmos2Error):
+class ClientDisconnected(Kosmos2Error):
     """The client has closed its connection."""
 
 

@@ -159,6 +159,7 @@ class Service:
         timeline.end("picture", self._clock())
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
         token_ids = encode_request(self._tokenizer, request, image)
+        # The digest is the key of the cache of pictures: equal pixels share their prefix.
         prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image, keeps_literals=True)
@@ -195,14 +196,14 @@ class Service:
         if num_prompt_tokens >= limit:
             raise InvalidRequest(
                 longest_field(self._tokenizer, request),
-                f"makes a prompt of {num_prompt_tokens} tokens; with at least one new token, "
-                f"that is over the limit of {limit}",
+                f"makes the prompt {num_prompt_tokens} tokens long; with at least one new token it "
+                f"exceeds the limit of {limit} tokens",
             )
         if num_prompt_tokens + request.max_new_tokens > limit:
             raise InvalidRequest(
                 "max_new_tokens",
-                f"the prompt has {num_prompt_tokens} tokens, with {request.max_new_tokens} new "
-                f"ones that is over the limit of {limit}",
+                f"the prompt has {num_prompt_tokens} tokens; with {request.max_new_tokens} new "
+                f"tokens it exceeds the limit of {limit}: send at most {limit - num_prompt_tokens}",
             )
         ngram_size = request.no_repeat_ngram_size
         return SamplingParameters(
@@ -213,6 +214,7 @@ class Service:
             temperature=request.temperature,
             top_k=request.top_k,
             top_p=request.top_p,
+            # The answer returns the chosen seed, so that the client can repeat the request.
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
         )
 

@@ -31,5 +31,5 @@ def _from_text(name: str, value: str) -> Any:
         try:
             return parse_json(value, accepts_infinity=True)
         except MalformedBody:
-            raise InvalidRequest(name, "must be JSON: a list") from None
+            raise InvalidRequest(name, "must be a JSON list") from None
     return value

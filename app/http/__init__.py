@@ -1,1 +1,1 @@
-"""The wire: the only place that knows FastAPI."""
+"""The HTTP layer: the only package that imports FastAPI."""

@@ -1,17 +1,14 @@
-"""What a client would like to get: the `Accept` header."""
+"""Content negotiation by the `Accept` header."""
 
 from collections.abc import Sequence
 
 
 def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
-    """Return the media type that a client likes best, by RFC 9110.
+    """Return the offered media type that a client prefers (RFC 9110), or `None` if it accepts none.
 
     Args:
-        accept: the header; empty: anything.
-        offered: what there is, the best first; it decides where the client has no preference.
-
-    Returns:
-        One of `offered`, or none if the client takes none of them.
+        accept: the header; empty accepts everything.
+        offered: the best first; the order decides where the client has no preference.
 
     >>> preferred_type("image/*;q=0.8, image/webp", ["image/png", "image/webp"])
     'image/webp'
@@ -25,7 +22,7 @@ def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
 
 
 def _range(part: str) -> tuple[str, float]:
-    """A media range and its weight; a weight that is no number is none."""
+    """Return a media range and its weight; an invalid weight counts as 1."""
     name, *parameters = (piece.strip().lower() for piece in part.split(";"))
     weights = [text[2:] for text in parameters if text.startswith("q=")]
     try:
@@ -35,7 +32,7 @@ def _range(part: str) -> tuple[str, float]:
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """The weight of the narrowest range that the media type lies in."""
+    """Return the weight of the most specific range that matches, or 0."""
     kind = media_type.partition("/")[0]
     for name in (media_type, f"{kind}/*", "*/*"):
         for range_name, weight in ranges:

@@ -1,4 +1,4 @@
-"""Puts the HTTP side together: routes, middleware, error handlers."""
+"""Builds the FastAPI application: routes, middleware, error handlers."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -35,8 +35,8 @@ from app.telemetry.tracing import Tracer
 
 GROUNDING_TAG = {
     "name": "grounding",
-    "description": "Pictures and tasks in, text and boxes out. Where the operator has set keys, "
-    "each request needs one.",
+    "description": "Send a picture and a task, receive text and boxes. If the operator has set API "
+    "keys, every request needs one.",
 }
 
 
@@ -50,17 +50,13 @@ def create_app(
     ops_port: int | None = None,
     tracer: Tracer | None = None,
 ) -> FastAPI:
-    """The application of one HTTP process.
+    """Return the application of one HTTP process.
 
     Args:
-        settings: limits.
-        checkpoint: what is served.
-        admission: of the service.
-        engine: answers; its `receive` has to run beside the application.
-        pictures: opens users' pictures.
+        engine: its `receive` has to run in parallel with the application.
         clock: monotonic, seconds.
-        ops_port: where health and metrics are; none: where all else is.
-        tracer: sends traces; none: there are none.
+        ops_port: separate port for health and metrics; `None`: the main port serves them.
+        tracer: sends traces; `None` disables tracing.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
@@ -68,12 +64,14 @@ def create_app(
     app = FastAPI(
         title="Kosmos-2",
         version=version("kosmos2-server"),
-        description="A picture and a task in, grounded text with boxes out.",
+        description="Takes a picture and a task, returns grounded text with boxes.",
         openapi_tags=[GROUNDING_TAG, TAG],
         docs_url=None,
         redoc_url=None,
-        servers=[{"url": "./"}],  # where the description lies, also behind a proxy's prefix
-        redirect_slashes=False,  # it would redirect to whatever host the sender names
+        servers=[
+            {"url": "./"}
+        ],  # relative, so that it also works behind a proxy that strips a prefix
+        redirect_slashes=False,  # redirects would trust the Host header of the request
     )
     app.include_router(ground_router(settings, service, metrics, clock))
     app.include_router(annotate_router(settings, service, metrics, clock))
@@ -83,6 +81,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
+    # Each call wraps the ones before: the last middleware sees a request first.
     app.add_middleware(HeadRequests)
     app.add_middleware(AdmissionCheck, admission=admission, metrics=metrics, clock=clock)
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
@@ -92,12 +91,14 @@ def create_app(
     if tracer is not None:
         app.add_middleware(Tracing, tracer=tracer)
     app.add_middleware(RequestContext, state=engine.state, clock=clock)
-    if settings.cors_origins:  # the last one is outermost, so that errors carry its headers too
+    if settings.cors_origins:  # outermost, so that error responses have the CORS headers too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["*"],  # tools for traces and errors add their own
+            allow_headers=[
+                "*"
+            ],  # browser tools for tracing and error reports add their own headers
             allow_private_network=True,
             expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "traceresponse"],
         )

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.contract.validation import validate
 from app.errors import (
-    ClientLeft,
+    ClientDisconnected,
     UnsupportedContentEncoding,
     UnsupportedMediaType,
 )
@@ -19,22 +19,21 @@ FORM, JSON = "multipart/form-data", "application/json"
 
 
 async def read_request(request: Request, model: type[M]) -> tuple[bytes, M]:
-    """Return the picture's bytes, and the fields checked against the contract.
+    """Return the picture's bytes, and the other fields as an instance of `model`.
 
     Args:
-        request: whose body has not been read; see `with_body_pace` for how slowly it may arrive.
-        model: the contract.
+        request: its body must not have been read; `with_body_pace` limits how slowly it may arrive.
 
     Raises:
         UnsupportedMediaType: the body is neither a form nor JSON.
         UnsupportedContentEncoding: the body is compressed.
-        MalformedBody: it is not what its type says.
-        RequestTimeout: it arrived too slowly.
-        DeadlineExceeded: it did not arrive before the deadline.
-        ClientLeft: the client closed the connection.
-        InvalidRequest: a field is missing, unknown, sent twice or out of its limits.
+        MalformedBody: the body does not match its content type.
+        RequestTimeout: the body arrived too slowly.
+        DeadlineExceeded: the deadline passed before the body was complete.
+        ClientDisconnected: the client closed the connection.
+        InvalidRequest: a field is missing, unknown, sent twice or outside its limits.
     """
-    _refuse_content_encoding(request)
+    _reject_content_encoding(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     readers = {FORM: read_form, JSON: read_json}
     if kind not in readers:
@@ -42,11 +41,11 @@ async def read_request(request: Request, model: type[M]) -> tuple[bytes, M]:
     try:
         image, fields = await readers[kind](request)
     except ClientDisconnect:
-        raise ClientLeft from None
+        raise ClientDisconnected from None
     return image, validate(model, fields, strict=kind == JSON)
 
 
-def _refuse_content_encoding(request: Request) -> None:
+def _reject_content_encoding(request: Request) -> None:
     codings = ",".join(request.headers.getlist("content-encoding")).split(",")
     if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
         raise UnsupportedContentEncoding(

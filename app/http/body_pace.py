@@ -1,4 +1,4 @@
-"""How slowly a body may arrive: without long pauses, and at a least rate on average."""
+"""Limits how slowly a body may arrive: no long pauses, and a minimum average rate."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from starlette.types import Message, Receive
 from app.errors import DeadlineExceeded, RequestTimeout
 
 MIN_BYTES_PER_S = 1024
-"""Less than the slowest mobile networks send, much more than a client that only holds a place."""
+"""Below the rate of the slowest mobile networks, far above a client that stalls on purpose."""
 
 
 def with_body_pace(
     request: Request, timeout_s: float, deadline: float, clock: Callable[[], float]
 ) -> Request:
-    """Return the request with a body that raises an error when it arrives too slowly.
+    """Return the request; reading its body raises an error when the body arrives too slowly.
 
     A slow but steady sender is served until the deadline: before that, only a pause of `timeout_s`,
-    or falling `timeout_s` behind `MIN_BYTES_PER_S`, raises `RequestTimeout`.
+    or a delay of `timeout_s` against `MIN_BYTES_PER_S`, raises `RequestTimeout`.
 
     Args:
-        request: whose body has not been read.
-        timeout_s: also the time to the first byte, seconds.
-        deadline: of the request, by the clock.
+        request: its body must not have been read.
+        timeout_s: also limits the time to the first byte, seconds.
+        deadline: of the request, in seconds on `clock`.
         clock: monotonic, seconds.
     """
     return Request(request.scope, _PacedBody(request.receive, timeout_s, deadline, clock).receive)
@@ -41,8 +41,8 @@ class _PacedBody:
         """Return the next message of the client.
 
         Raises:
-            RequestTimeout: it did not arrive in time.
-            DeadlineExceeded: it did not arrive before the deadline.
+            RequestTimeout: the client paused too long or sends too slowly.
+            DeadlineExceeded: the deadline passed before the message arrived.
         """
         ends_at = min(self._ends_at, self._deadline)
         try:
@@ -51,6 +51,10 @@ class _PacedBody:
         except TimeoutError:
             if self._clock() >= self._deadline:
                 raise DeadlineExceeded("the answer was not complete in time") from None
-            raise RequestTimeout("the body was not complete in time") from None
+            raise RequestTimeout(
+                f"the body arrived too slowly: send at least {MIN_BYTES_PER_S:,} bytes per second, "
+                f"without pauses of {self._timeout_s:g} s"
+            ) from None
+        # Every byte earns time, so a steady sender never runs out of it.
         self._ends_at += len(message.get("body", b"")) / MIN_BYTES_PER_S
         return message

@@ -1,4 +1,4 @@
-"""A request's id, timeline and deadline, read from what the middleware and the client set."""
+"""Reads a request's id and timeline from its state, and its deadline from a header."""
 
 from fastapi import Request
 
@@ -10,8 +10,8 @@ def context_of(request: Request, limit_s: float) -> CallContext:
     """Return the request's context; its deadline counts from the complete headers.
 
     Args:
-        request: with the id and the timeline that `RequestContext` has set.
-        limit_s: the longest that any request may take, seconds.
+        request: `RequestContext` must have set its id and timeline.
+        limit_s: time limit of every request, seconds.
 
     Raises:
         InvalidRequest: `X-Request-Timeout` is not a number above 0.
@@ -22,7 +22,7 @@ def context_of(request: Request, limit_s: float) -> CallContext:
 
 
 def timeout_of(request: Request, limit_s: float) -> float:
-    """Return how many seconds a request may take: `X-Request-Timeout`, but at most the limit.
+    """Return the time limit of a request in seconds: `X-Request-Timeout`, at most `limit_s`.
 
     Raises:
         InvalidRequest: the header is not a number above 0.
@@ -34,6 +34,6 @@ def timeout_of(request: Request, limit_s: float) -> float:
         seconds = float(header)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:  # true for NaN too
+    if not seconds > 0:  # unlike `seconds <= 0`, this also rejects NaN
         raise InvalidRequest("X-Request-Timeout", "must be a number of seconds above 0")
     return min(seconds, limit_s)

@@ -1,4 +1,4 @@
-"""The connection of a request: what lasts as long as it, and what ends with it."""
+"""Ties work and resources to the connection of a request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
-from app.errors import ClientLeft
+from app.errors import ClientDisconnected
 
 T = TypeVar("T")
 
@@ -18,26 +18,27 @@ async def _lifetime() -> AsyncIterator[AsyncExitStack]:
 
 
 Lifetime = Annotated[AsyncExitStack, Depends(_lifetime, scope="request")]
-"""Left when the last byte of the response has been sent, or with the error that prevented it."""
+"""A stack that closes after the last byte of the response, or with the error that prevented it."""
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`; cancel it as soon as the client has left.
+    """Return the result of `work`; cancel `work` as soon as the client disconnects.
 
     Raises:
-        ClientLeft: it has.
+        ClientDisconnected: the client disconnected before `work` was done.
     """
     task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_until_disconnected(request))
+    disconnected = asyncio.ensure_future(_until_disconnected(request))
     try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ClientLeft
+            raise ClientDisconnected
         return task.result()
     finally:
         task.cancel()
-        leaving.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
+        disconnected.cancel()
+        # Wait until both have ended, so that nothing of the work outlives the request.
+        await asyncio.gather(task, disconnected, return_exceptions=True)
 
 
 async def _until_disconnected(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Answers as Server-Sent Events: each part of an answer as soon as it is final."""
+"""Sends answers as Server-Sent Events: each part of an answer as soon as it is final."""
 
 import asyncio
 import json
@@ -24,13 +24,14 @@ from app.service import EventHandler
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_S = 15.0
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the latter for nginx
+# `X-Accel-Buffering` keeps nginx from collecting events before it forwards them.
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Work = Callable[[EventHandler], Coroutine[Any, Any, Answer]]
-"""Makes an answer and hands its parts to the handler."""
+"""Produces an answer and passes its parts to the handler."""
 
 Item = AnswerEvent | asyncio.Task[Answer]
-"""A part of an answer, or, behind the last of them, the work that is done."""
+"""A part of an answer; after the last part, the finished task."""
 
 
 async def respond_with_events(
@@ -40,21 +41,18 @@ async def respond_with_events(
     lifetime: AsyncExitStack,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> Response:
-    """Start to work, and respond once there is a first event.
+    """Start `work`, and return the response once the first event is ready.
 
-    Until then a failure is an ordinary error. The work does not wait for the client to read, so a
-    slow one holds none of the service's places; it ends when the client leaves.
+    A failure before the first event is an ordinary error. `work` does not wait for the client to
+    read, so a slow client occupies no capacity; `work` is cancelled when the client disconnects.
 
     Args:
-        request: what is answered.
-        work: makes the answer.
-        outcome: is told how it ends.
-        lifetime: of the request.
-        keep_alive_s: after so long without an event a comment is sent.
+        outcome: set when the stream ends.
+        keep_alive_s: after this time without an event, a comment is sent.
 
     Raises:
-        Kosmos2Error: the work failed before its first event.
-        ClientLeft: the client has closed the connection.
+        Kosmos2Error: `work` failed before its first event.
+        ClientDisconnected: the client closed the connection before the first event.
     """
     items = await lifetime.enter_async_context(_run_in_background(work))
     first = await while_connected(request, items.get())
@@ -65,17 +63,17 @@ async def respond_with_events(
 
 
 def internal_error_frame(request_id: str) -> bytes:
-    """The last event of a stream that ends with what nobody foresaw."""
+    """Return the last event of a stream that ends with an unexpected exception."""
     problem = problem_of_kind(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, request_id)
     return _frame("error", problem.model_dump(exclude_none=True))
 
 
 def describe_events() -> dict[str, Any]:
-    """The stream as OpenAPI's `content` has it; OpenAPI 3.1 has no words for single events."""
+    """Return the stream for OpenAPI's `content`; `x-events`, since 3.1 cannot describe events."""
     components = "#/components/schemas/{model}"
     token = TokenEvent.model_json_schema(ref_template=components)
     entity = EntityEvent.model_json_schema(ref_template=components)
-    del entity["$defs"]  # part of the answer too, so among the components
+    del entity["$defs"]  # the answer uses the same schemas, so the components have them
     events = {
         "token": token,
         "entity": entity,
@@ -83,9 +81,10 @@ def describe_events() -> dict[str, Any]:
         "error": {"$ref": components.format(model="Problem")},
     }
     description = (
-        "Server-Sent Events, the `data` of each one line of JSON: `entity`, those of the prompt "
-        "first; `token`, whose texts joined are `answer`; `done`, the whole answer, or `error`. "
-        "`x-events` has the schema of each."
+        "Server-Sent Events; the `data` of each event is one line of JSON. `entity` events start "
+        "with those of the prompt; the texts of all `token` events joined are `answer`; the last "
+        "event is `done` with the whole answer, or `error`. `x-events` has the schema of each "
+        "event."
     )
     return {
         EVENT_STREAM: {"schema": {"type": "string", "description": description, "x-events": events}}
@@ -94,7 +93,7 @@ def describe_events() -> dict[str, Any]:
 
 @asynccontextmanager
 async def _run_in_background(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
-    """Run the work while the block lasts; its events, then its task, go into the queue."""
+    """Run `work` during the block; yield a queue of its events, followed by its task."""
     items: asyncio.Queue[Item] = asyncio.Queue()
     task = asyncio.create_task(work(items.put_nowait))
     task.add_done_callback(items.put_nowait)
@@ -112,7 +111,7 @@ async def _frames(
     request_id: str,
     keep_alive_s: float,
 ) -> AsyncGenerator[bytes]:
-    outcome.name = "cancelled"  # unless it comes to its end
+    outcome.name = "cancelled"  # overwritten below, unless the client disconnects first
     item: Item | None = first
     while not isinstance(item, asyncio.Task):
         yield KEEPALIVE_COMMENT if item is None else _frame_of(item)
@@ -128,7 +127,7 @@ async def _frames(
 
 
 async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
-    """The next item; none if it is so long in coming that the connection might be thought dead."""
+    """Return the next item, or `None` after `keep_alive_s`, before proxies drop the connection."""
     try:
         async with asyncio.timeout(keep_alive_s):
             return await items.get()
@@ -143,5 +142,5 @@ def _frame_of(event: AnswerEvent) -> bytes:
 
 
 def _frame(name: str, data: dict[str, Any]) -> bytes:
-    # ASCII, for readers to whom U+2028 and its like end a line too, such as Python's `splitlines`.
+    # ASCII: some readers, such as Python's `splitlines`, also end a line at U+2028 and the like.
     return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=True))

@@ -1,4 +1,4 @@
-"""Limits the connections of an HTTP process: the one that has been idle longest makes room."""
+"""Limits the connections of an HTTP process by closing the one that has been idle longest."""
 
 import asyncio
 import resource
@@ -7,7 +7,7 @@ _RESERVED_DESCRIPTORS = 128
 """For the engine's socket, pipes to picture processes, and files."""
 
 _MAX_DESCRIPTORS = 65_536
-"""More is never needed, and some systems allow a billion, for which programs reserve tables."""
+"""Enough for any load. Some systems allow a billion, and programs allocate tables of that size."""
 
 
 def raise_descriptor_limit() -> int:
@@ -20,7 +20,7 @@ def raise_descriptor_limit() -> int:
 
 
 def max_connections_of(num_descriptors: int) -> int:
-    """Return how many connections a process with so many descriptors may hold.
+    """Return how many connections a process with `num_descriptors` may hold.
 
     >>> max_connections_of(1024), max_connections_of(64)
     (896, 16)
@@ -29,10 +29,10 @@ def max_connections_of(num_descriptors: int) -> int:
 
 
 class IdleConnections:
-    """The connections that can be closed without harm to a request.
+    """The connections without a request in work, in the order in which they became idle.
 
-    Without descriptors a process accepts nothing, health checks included. So the connection that
-    has been idle longest makes room for a new one.
+    A process without free descriptors accepts no connection, not even for health checks. Therefore
+    the connection that has been idle longest is closed when a new one exceeds the limit.
 
     Args:
         max_connections: of the process, idle or not.
@@ -40,19 +40,19 @@ class IdleConnections:
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
-        self._idle: dict[asyncio.Transport, None] = {}  # in the order in which they became idle
+        self._idle: dict[asyncio.Transport, None] = {}  # an ordered set
 
     def add(self, transport: asyncio.Transport) -> None:
-        """Note that a connection waits for a request, from now on."""
+        """Mark a connection as idle from now on."""
         self.discard(transport)
         self._idle[transport] = None
 
     def discard(self, transport: asyncio.Transport) -> None:
-        """Note that a connection is not idle."""
+        """Mark a connection as busy or closed."""
         self._idle.pop(transport, None)
 
     def make_room(self, num_connections: int) -> None:
-        """Close the connection that has been idle longest, if there are too many connections."""
+        """Close the connection that has been idle longest if there are too many connections."""
         if num_connections > self._max_connections and self._idle:
             oldest = next(iter(self._idle))
             self.discard(oldest)

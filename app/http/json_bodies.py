@@ -1,4 +1,4 @@
-"""Reads an `application/json` body: the picture as base64 or a data URI, the fields as they are."""
+"""Reads an `application/json` body, whose picture is base64 or a data URI."""
 
 import base64
 import binascii
@@ -11,20 +11,23 @@ from starlette.requests import Request
 from app.contract.json_values import parse_json
 from app.errors import InvalidRequest, MalformedBody
 
-_MAX_MEDIA_TYPE = 4096  # characters of a data URI before the data; file names stand there
+_MAX_MEDIA_TYPE = (
+    4096  # characters of a data URI before the data; some clients put a file name there
+)
 _IS_DATA_URI = re.compile(r"\s*data:", re.IGNORECASE)
+# Possessive quantifiers (`*+`): without them, a hostile URI would cause quadratic backtracking.
 _PARAMETER = r""";\s*+(?!base64\s*,)[^,;="]+(?:=(?:"(?:[^"\\]|\\.)*+"\s*|[^,;"]*+))?+"""
 _DATA_URI = re.compile(rf"\s*data:[^,;\"]*+(?:{_PARAMETER})*+;\s*base64\s*,", re.IGNORECASE)
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n\f\v")
 
 
 async def read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
-    """The picture's bytes and the other fields; `null` counts as not sent.
+    """Return the picture's bytes and the other fields; `null` counts as not sent.
 
     Raises:
-        MalformedBody: it is no JSON object.
-        PayloadTooLarge: it holds more values than any request needs.
-        InvalidRequest: a field is sent twice, or the picture is missing or none.
+        MalformedBody: the body is not a JSON object.
+        PayloadTooLarge: the body has more values than any request needs.
+        InvalidRequest: a field is sent twice, or the picture is missing or invalid.
     """
     content = parse_json(await request.body())
     if not isinstance(content, dict):
@@ -34,10 +37,10 @@ async def read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
 
 
 def take_image(fields: dict[str, Any]) -> bytes:
-    """The picture's bytes; takes `image` out of the fields.
+    """Remove `image` from the fields and return the picture's bytes.
 
     Raises:
-        InvalidRequest: it is missing, or neither base64 nor a data URI.
+        InvalidRequest: `image` is missing, or is neither base64 nor a data URI.
     """
     image = fields.pop("image", None)
     if isinstance(image, str):
@@ -56,13 +59,13 @@ def take_image(fields: dict[str, Any]) -> bytes:
 
 
 def decode_base64(field: str, text: str) -> bytes:
-    """The bytes of base64 in the standard alphabet; padding is optional, white space is ignored.
+    """Decode base64 in the standard alphabet; padding is optional, white space is ignored.
 
     >>> decode_base64("image.base64", "aGVs bG8")
     b'hello'
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: `text` is not base64.
     """
     bare = text.translate(_WHITE_SPACE).rstrip("=")
     try:
@@ -72,14 +75,14 @@ def decode_base64(field: str, text: str) -> bytes:
 
 
 def _decode(kind: str, text: str) -> bytes:
-    """Decode base64 or a data URI; base64 has no colon, so one stands for the other's name too."""
+    """Decode base64 or a data URI; `base64` may hold a data URI too, as base64 has no colon."""
     if kind == "url" or _IS_DATA_URI.match(text):
         text = _base64_of_data_uri(f"image.{kind}", text)
     return decode_base64(f"image.{kind}", text)
 
 
 def _base64_of_data_uri(field: str, uri: str) -> str:
-    """Return what follows `data:…;base64,`, percent-decoded: no other URL is ever followed."""
+    """Return the percent-decoded data after `data:…;base64,`; the service never fetches a URL."""
     found = _DATA_URI.match(uri[:_MAX_MEDIA_TYPE])
     if found is None:
         raise InvalidRequest(field, "must be a data URI: data:image/…;base64,…")

@@ -13,7 +13,7 @@ from app.errors import MalformedBody
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-MAX_PARTS = 32  # more than there are fields, so that an unknown one is reported by its name
+MAX_PARTS = 32  # larger than the number of fields, so that an unknown field is reported by name
 _HAS_FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
 
 
@@ -22,9 +22,8 @@ class Part:
     """One part of a form.
 
     Attributes:
-        name: of its field.
-        headers: its own, names in lower case.
-        content: as sent; its headers say how to read it.
+        headers: names are in lower case.
+        content: still in the part's transfer encoding and charset.
     """
 
     name: str
@@ -33,18 +32,18 @@ class Part:
 
     @property
     def media_type(self) -> str:
-        """The content type without parameters, in lower case; empty if there is none."""
+        """The content type without parameters, in lower case; empty if the header is missing."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def charset(self) -> str:
-        """The charset of the content type, in lower case; UTF-8 if there is none."""
+        """The charset of the content type, in lower case; UTF-8 by default."""
         _, parameters = parse_options_header(self.headers.get("content-type"))
         return parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
 
     @property
     def is_file(self) -> bool:
-        """Whether it was sent as a file: `filename` is optional, and `filename*` counts too."""
+        """Whether the part has a file name (`filename*` counts) or the type of an image."""
         has_filename = _HAS_FILENAME.search(self.headers.get("content-disposition", ""))
         return has_filename is not None or self.media_type.startswith("image/")
 
@@ -53,11 +52,11 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
     """Return all parts of a body, in the order sent.
 
     Raises:
-        MalformedBody: the body is no multipart body, has too many parts, or ends early.
+        MalformedBody: the body is not a valid multipart form, has too many parts, or is truncated.
     """
     _, parameters = parse_options_header(content_type)
     if b"boundary" not in parameters:
-        raise MalformedBody("Missing boundary in multipart.")
+        raise MalformedBody("the Content-Type of the form lacks a boundary")
     collector = _Collector()
     try:
         parser = MultipartParser(parameters[b"boundary"], collector.callbacks())
@@ -65,16 +64,16 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
             parser.write(chunk)
     except FormParserError:
         if collector.is_in_headers:
-            message = "the headers of a part are malformed; each must stand on one line"
+            message = "the headers of a part are malformed; each must be on one line"
             raise MalformedBody(message) from None
-        raise MalformedBody("Invalid multipart data.") from None
+        raise MalformedBody("the body is not a valid multipart form") from None
     if not collector.is_complete:
         raise MalformedBody("the body ends before its last boundary")
     return collector.parts
 
 
 class _Collector:
-    """Collects what the parser finds."""
+    """Collects the parts that the parser finds."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -128,7 +127,7 @@ class _Collector:
     def _end_part(self) -> None:
         _, parameters = parse_options_header(self._headers.get("content-disposition"))
         if b"name" not in parameters:
-            message = 'The Content-Disposition header field "name" must be provided.'
+            message = "a part of the form lacks a name in its Content-Disposition"
             raise MalformedBody(message)
         name = parameters[b"name"].decode(errors="replace")
         self.parts.append(Part(name, self._headers, bytes(self._content)))

@@ -1,4 +1,4 @@
-"""What FastAPI cannot tell of our routes by itself: their bodies and their problems."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: request bodies and problems."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,20 +16,20 @@ _PROBLEM: dict[str, Any] = {
     "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 KEY_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys((401, 429), _PROBLEM)
-"""Every problem that a route can answer with where there are keys."""
+"""Every problem that any route returns when the service requires keys."""
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
     (400, 401, 406, 408, 413, 415, 422, 429, 431, 500, 503, 504), _PROBLEM
 )
-"""Every problem that a route with a body can answer with."""
+"""Every problem that a route with a body returns."""
 
 _KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "Needed where the operator has set keys.",
+    "description": "Required if the operator has set API keys.",
 }
 SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}]
-"""Of the routes that a key opens, where there are keys."""
+"""For routes that require a key if the operator has set keys: no key, or a key."""
 
 _FILE = {"type": "string", "format": "binary", "description": "The picture's file."}
 _BASE64 = {
@@ -50,11 +50,10 @@ _URL = {
 def request_body(
     model: type[BaseModel], examples: Sequence[Example] = EMBEDDED_EXAMPLES
 ) -> dict[str, Any]:
-    """A request body, as a form with a file and as JSON with the picture inside.
+    """Return OpenAPI's description of a body, as a form with a file and as JSON.
 
     Args:
-        model: all fields but the picture.
-        examples: of requests.
+        model: all fields except the picture.
     """
     schema = inline_schema(model)
     picture = {"oneOf": [_BASE64, _URL, _DATA_URI], "description": "The picture."}
@@ -68,7 +67,7 @@ def request_body(
 
 
 def complete_description(app: FastAPI) -> None:
-    """Describe the keys, and problems as problem+json alone: FastAPI adds the answers' type."""
+    """Add the security scheme, and describe problems only as problem+json: FastAPI adds JSON."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -93,7 +92,7 @@ def _as_json(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a model that refers to nothing outside itself."""
+    """Return the schema of a model with all references replaced by their definitions."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -118,7 +117,7 @@ def _with_image(schema: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]
 
 
 def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
-    """In a form everything is a text; lists are JSON inside one."""
+    """Return the schema of the form: all values are texts, lists are texts that hold JSON."""
     properties = {name: _as_text(field) for name, field in schema["properties"].items()}
     return schema | {"properties": properties}
 
@@ -131,5 +130,5 @@ def _as_text(field: dict[str, Any]) -> dict[str, Any]:
         "type": "string",
         "contentMediaType": JSON,
         "contentSchema": {name: value for name, value in field.items() if name != "description"},
-        "description": f"{field['description']} One JSON string.",
+        "description": f"{field['description']} Sent as one JSON string.",
     }

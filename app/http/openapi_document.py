@@ -1,4 +1,4 @@
-"""Prints the service's OpenAPI description: `make openapi` keeps it in `docs/openapi.json`.
+"""Prints the service's OpenAPI document; `make openapi` writes it to `docs/openapi.json`.
 
 python -m app.http.openapi_document
 """
@@ -18,14 +18,14 @@ from app.settings import EMBEDDED_CHECKPOINT, Settings
 
 
 def describe() -> dict[str, Any]:
-    """The description, as `/openapi.json` gives it; no engine runs."""
+    """Return the document that `/openapi.json` serves, without starting an engine."""
     with tempfile.TemporaryDirectory() as directory:
         state = SharedState(Path(directory) / "state")
         engine = EngineClient(f"ipc://{directory}/no-engine.sock", state)
         try:
             checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
             settings = Settings()
-            pictures = PicturePool(settings)  # not entered: none of its processes is started
+            pictures = PicturePool(settings)  # not entered, so it starts no processes
             return create_app(
                 settings, checkpoint, Admission(state, worker=0), engine, pictures
             ).openapi()
@@ -34,7 +34,7 @@ def describe() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print it as it is committed."""
+    """Print the document in the format of the committed file."""
     print(json.dumps(describe(), indent=2, ensure_ascii=False))
 
 

@@ -1,4 +1,4 @@
-"""Counts each request once, by how it ended."""
+"""Counts each request once, by its outcome."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from app.errors import (
-    ClientLeft,
+    ClientDisconnected,
     DeadlineExceeded,
     Kosmos2Error,
     Overloaded,
@@ -34,22 +34,22 @@ REASONS: Mapping[type[Rejection], RejectionReason] = MappingProxyType(
 
 @dataclass
 class Outcome:
-    """How a request ended, filled in while it is served.
+    """The labels under which a request is counted, set while it is served.
 
     Attributes:
-        task: of `app.grounding.tasks.TASKS`, or `unknown` for a request that named none of them.
-        name: how it ended.
+        task: a name in `app.grounding.tasks.TASKS`, or `unknown` if the request was rejected before
+            its task was read.
     """
 
     task: str = "unknown"
     name: OutcomeName = "completed"
 
     def complete(self, finish_reason: FinishReason) -> None:
-        """The answer is whole, or as long as it may be."""
+        """Record that the answer is complete, or ended at the limit of its length."""
         self.name = "completed" if finish_reason == "stop" else "length"
 
     def fail_midway(self, error: Kosmos2Error) -> None:
-        """The answer ended with an error after its beginning had been sent."""
+        """Record an error that ended the answer after its first part had been sent."""
         self.name = "deadline" if isinstance(error, DeadlineExceeded) else "failed"
 
 
@@ -57,11 +57,10 @@ class Outcome:
 def count_request(
     metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
 ) -> Iterator[Outcome]:
-    """Count one request when the block ends, with an exception or without.
+    """Count one request when the block ends, normally or with an exception.
 
     Args:
-        metrics: where.
-        received_at: when the request's headers were complete, on `clock`.
+        received_at: when the request's headers were complete, in seconds on `clock`.
         clock: monotonic, seconds.
     """
     outcome = Outcome()
@@ -76,7 +75,7 @@ def count_request(
 def record_outcome(
     metrics: HttpMetrics, outcome: Outcome, latency_s: float, error: BaseException | None = None
 ) -> None:
-    """Count a request that has ended, by the error that ended it if one did, and its latency."""
+    """Count a finished request by its outcome, or by the error that ended it, and its latency."""
     if error is not None:
         outcome.name = _name(error)
     if isinstance(error, Overloaded | Unavailable):
@@ -86,7 +85,7 @@ def record_outcome(
 
 
 def count_rejection(metrics: HttpMetrics, error: Rejection) -> None:
-    """Count a request that was refused before any work."""
+    """Count a request that was rejected before any work on it."""
     metrics.admission_rejections_total.labels(REASONS[type(error)]).inc()
 
 
@@ -97,6 +96,6 @@ def _name(error: BaseException) -> OutcomeName:
         return "rejected"
     if isinstance(error, DeadlineExceeded):
         return "deadline"
-    if isinstance(error, ClientLeft):
+    if isinstance(error, ClientDisconnected):
         return "cancelled"
     return "failed"

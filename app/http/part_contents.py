@@ -1,4 +1,4 @@
-"""Reads the content of a form's part as its own headers say: transfer encoding, charset, JSON."""
+"""Decodes a part of a form by its own headers: transfer encoding, charset, JSON."""
 
 import binascii
 import re
@@ -14,7 +14,7 @@ _PLAIN_TRANSFER_ENCODINGS = {"", "7bit", "8bit", "binary"}
 _NO_QUOTED_PRINTABLE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*(?:\r?\n|\Z))")
 _JSON_TYPE = re.compile(r"(?:application|text)/(?:[\w.+-]+\+)?json")
 
-# Only these: Python knows encodings that take minutes for a megabyte, and some that are no charset.
+# Python has codecs that need minutes for a megabyte, and codecs that are not charsets.
 _CODECS = MappingProxyType(
     {
         "utf-8": "utf-8",
@@ -43,7 +43,7 @@ def bytes_of(part: Part) -> bytes:
     b'a cat'
 
     Raises:
-        InvalidRequest: the encoding is unknown, or the content is not encoded so.
+        InvalidRequest: the encoding is unknown, or the content does not match it.
     """
     if part.headers.get("content-encoding", "identity").lower() != "identity":
         raise InvalidRequest(part.name, "has a Content-Encoding; send the part uncompressed")
@@ -53,15 +53,16 @@ def bytes_of(part: Part) -> bytes:
     if encoding == "base64":
         return decode_base64(part.name, part.content.decode("latin-1"))
     if encoding != "quoted-printable":
-        message = "has an unknown Content-Transfer-Encoding; known are base64, quoted-printable"
-        raise InvalidRequest(part.name, f"{message}, 7bit, 8bit and binary")
+        message = "has an unknown Content-Transfer-Encoding; use base64, quoted-printable, 7bit, "
+        "8bit"
+        raise InvalidRequest(part.name, f"{message} or binary")
     if _NO_QUOTED_PRINTABLE.search(part.content):
-        raise InvalidRequest(part.name, "is not quoted-printable, as its headers say")
+        raise InvalidRequest(part.name, "is not quoted-printable, although its headers declare it")
     return binascii.a2b_qp(part.content)
 
 
 def is_text(content: bytes) -> bool:
-    """Tell whether bytes are a text; no accepted picture format is UTF-8 without a zero byte."""
+    """Return whether bytes are text; no accepted picture format is UTF-8 without a zero byte."""
     try:
         return b"\0" not in content and content.decode() is not None
     except UnicodeDecodeError:
@@ -72,8 +73,8 @@ def text_of(part: Part) -> str:
     """Return the text of a part, without a byte-order mark.
 
     Raises:
-        InvalidRequest: its charset is not accepted, or it is a file of other bytes.
-        MalformedBody: its bytes are not of its charset.
+        InvalidRequest: the charset is not accepted, or the part is a file of binary data.
+        MalformedBody: the bytes do not match the charset.
     """
     codec = _CODECS.get(part.charset)
     if codec is None:
@@ -85,20 +86,21 @@ def text_of(part: Part) -> str:
         if part.is_file:
             raise InvalidRequest(part.name, "must be a text, not a file") from None
         raise MalformedBody(f"the field {part.name} is not {codec.upper()}") from None
+    # Files of text end with a line break that the user did not type; fields do not.
     return text.strip() if part.is_file else text
 
 
 def value_of(part: Part) -> Any:
-    """Return the text of a part, or the string, list or object that a part of type JSON stands for.
+    """Return the text of a part, or the string, list or object of a part with a JSON type.
 
-    Other JSON values are returned as text: a form's `64` and `true` are written the same way.
+    Other JSON values are returned as text, because a form's `64` and `true` look the same in JSON.
 
     >>> value_of(Part("text", {"content-type": "application/json"}, b'"a cat"'))
     'a cat'
 
     Raises:
-        InvalidRequest: a header of the part is not accepted, or its JSON is not JSON.
-        MalformedBody: its bytes are not of its charset.
+        InvalidRequest: a header of the part is not accepted, or its content is not JSON.
+        MalformedBody: the bytes do not match the charset.
     """
     text = text_of(part)
     if not _JSON_TYPE.fullmatch(part.media_type) or not text.strip():
@@ -106,7 +108,9 @@ def value_of(part: Part) -> Any:
     try:
         value = parse_json(text, accepts_infinity=True)
     except MalformedBody:
-        raise InvalidRequest(part.name, "is not JSON, as its Content-Type says") from None
+        raise InvalidRequest(
+            part.name, "is not JSON, although its Content-Type declares it"
+        ) from None
     if value is None:
         return ""
     return value if isinstance(value, str | list | dict) else text.strip()

@@ -1,4 +1,4 @@
-"""The one table: which error is which status, and the problem+json that says so (RFC 9457)."""
+"""Maps errors to HTTP statuses and to problem+json responses (RFC 9457)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.contract.response_models import FieldProblem, Problem
 from app.errors import (
-    ClientLeft,
+    ClientDisconnected,
     DeadlineExceeded,
     EngineFailure,
     HeadersTooLarge,
@@ -33,26 +33,22 @@ from app.errors import (
     UnsupportedMediaType,
 )
 
-CLIENT_LEFT = 499
-"""Nginx's name for an answer that nobody waits for; seen in the log alone."""
+CLIENT_CLOSED_REQUEST = 499
+"""Nginx's status for a client that closed its connection; appears only in the log."""
 PROBLEM_JSON = "application/problem+json"
 
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """What an error is called on the wire.
-
-    Attributes:
-        status: of HTTP.
-        code: names it for programs.
-    """
+    """The HTTP status of a kind of error, and its code for programs."""
 
     status: HTTPStatus
     code: str
 
 
 INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
-INTERNAL_ERROR_DETAIL = "the service failed on this request"
+INTERNAL_ERROR_DETAIL = "the service failed on this request; its log has the cause under the "
+"request id"
 NOT_FOUND = ProblemKind(HTTPStatus.NOT_FOUND, "not_found")
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
@@ -86,7 +82,7 @@ PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
     }
 )
 
-# What the framework itself raises.
+# Codes of the errors that FastAPI and Starlette raise.
 _FRAMEWORK_CODES = MappingProxyType(
     {
         HTTPStatus.BAD_REQUEST: "malformed_body",
@@ -97,7 +93,7 @@ _FRAMEWORK_CODES = MappingProxyType(
 
 
 def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
-    """What one of our errors is on the wire."""
+    """Return the problem of one of our errors."""
     errors = None
     if isinstance(error, InvalidRequest):
         errors = [FieldProblem.from_error(field_error) for field_error in error.errors]
@@ -108,12 +104,12 @@ def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
 def problem_response(
     kind: ProblemKind, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An error that is none of ours, as it goes out."""
+    """Return the response for an error that is not in `app.errors`."""
     return _response(problem_of_kind(kind, detail, request_id), headers)
 
 
 def response_of(error: Kosmos2Error, request_id: str) -> Response:
-    """The response that one of our errors becomes."""
+    """Return the response for one of our errors, with the headers that its kind requires."""
     headers = {}
     if isinstance(error, Overloaded | RateLimited | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -122,14 +118,14 @@ def response_of(error: Kosmos2Error, request_id: str) -> Response:
     if isinstance(error, UnsupportedContentEncoding):
         headers["Accept-Encoding"] = "identity"
     if isinstance(error, RequestTimeout):
-        headers["Connection"] = "close"
+        headers["Connection"] = "close"  # the rest of the request may still arrive
     return _response(problem_of(error, request_id), headers)
 
 
 def problem_of_kind(
     kind: ProblemKind, detail: str, request_id: str, errors: list[FieldProblem] | None = None
 ) -> Problem:
-    """What an error that is none of ours is on the wire."""
+    """Return the problem of an error that is not in `app.errors`."""
     return Problem(
         title=kind.status.phrase,
         status=kind.status,
@@ -146,16 +142,16 @@ def _response(problem: Problem, headers: Mapping[str, str] | None) -> Response:
 
 
 async def handle_our_error(request: Request, error: Exception) -> Response:
-    """FastAPI's handler for everything in `app.errors`."""
+    """Return the response for an error in `app.errors`; registered with FastAPI."""
     if not isinstance(error, Kosmos2Error):
         raise error
-    if isinstance(error, ClientLeft):
-        return Response(status_code=CLIENT_LEFT)
+    if isinstance(error, ClientDisconnected):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     return response_of(error, request.state.request_id)
 
 
 async def handle_framework_error(request: Request, error: Exception) -> Response:
-    """FastAPI's handler for what the framework raises: no such path or method, a broken body."""
+    """Return the response for the framework's errors: unknown path, wrong method, broken body."""
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)

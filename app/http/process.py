@@ -1,10 +1,11 @@
-"""An HTTP process: uvicorn with the application, told by the supervisor when to stop.
+"""An HTTP process: uvicorn with the application, started and stopped by the supervisor.
 
     python -m app.http.process RUN_DIRECTORY WORKER SOCKET [OPS_SOCKET]
 
-`WORKER` is its number from 0, `SOCKET` the file descriptor it listens on, `OPS_SOCKET` that for
-health and metrics alone, where they have a port of their own. Standard input is the pipe from the
-supervisor: each line is one of `app/ipc/supervisor_messages.py`, and its end stops the process.
+`WORKER` is the number of the process, from 0. `SOCKET` is the file descriptor of the listening
+socket, `OPS_SOCKET` that of the separate port for health and metrics, if there is one. Standard
+input is the pipe from the supervisor: each line is a message of `app/ipc/supervisor_messages.py`,
+and the process stops when the pipe ends.
 """
 
 import asyncio
@@ -33,34 +34,34 @@ from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.tracing import Tracer
 
-# Answers that end with the grace period need a moment to leave.
+# Requests that the end of the grace period rejects need a moment to send their answers.
 _AFTER_GRACE_S = 2
 
-# asyncio accepts so many connections before it handles any of them, and when descriptors run out it
-# reports an error for each of the rest (python/cpython #151615).
+# asyncio accepts up to this many connections before it handles any of them; when descriptors run
+# out, it reports an error for each remaining one (python/cpython #151615).
 _ACCEPTED_AT_ONCE = 16
 
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class SupervisedServer(uvicorn.Server):
-    """A server that leaves signals to the supervisor, and says when it listens."""
+    """A server that ignores signals and reports to the supervisor when it listens."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals: the supervisor handles them."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then say so."""
+        """Start to listen, then report it to the supervisor."""
         await super().startup(sockets)
         for listener in sockets or ():
-            listener.listen(socket.SOMAXCONN)  # uvicorn has set it to `_ACCEPTED_AT_ONCE`
+            listener.listen(socket.SOMAXCONN)  # uvicorn set the backlog to `_ACCEPTED_AT_ONCE`
         report_ready()
 
 
 async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket.socket]) -> None:
-    """Serve until the supervisor sends `Drain` or is gone."""
+    """Serve until the supervisor sends `Drain` or exits."""
     settings, state = run_directory.read_settings(), run_directory.open_state()
     checkpoint = run_directory.read_checkpoint()
     asyncio.get_running_loop().set_exception_handler(UnhandledErrors(monotonic).log)
@@ -77,7 +78,7 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
             http=protocol_factory(settings, max_connections),  # type: ignore[arg-type]  # called like the class it makes
             ws="none",
             backlog=_ACCEPTED_AT_ONCE,
-            proxy_headers=False,  # who calls is nowhere asked for, so nobody has to be believed
+            proxy_headers=False,  # the client's address is not used, so no proxy has to be trusted
             access_log=False,
             log_config=None,
             server_header=False,
@@ -95,7 +96,7 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
 
 
 class UnhandledErrors:
-    """Logs what asyncio reports; a lack of descriptors or memory once a second at most.
+    """Logs the errors that asyncio reports; out-of-resource errors at most once per second.
 
     Args:
         clock: monotonic, seconds.
@@ -106,7 +107,10 @@ class UnhandledErrors:
         self._silent_until = 0.0
 
     def log(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log without the exception's message, which may hold what a user sent."""
+        """Log an error that no task has handled.
+
+        An `OSError` is logged without its message, which may hold user input.
+        """
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _NO_RESOURCES:
             if self._clock() >= self._silent_until:
@@ -119,7 +123,7 @@ class UnhandledErrors:
 async def _handle_supervisor_messages(
     server: uvicorn.Server, engine: EngineClient, settings: Settings
 ) -> None:
-    """Handle each line of standard input, and stop when it ends: the supervisor is gone."""
+    """Handle each line of standard input; stop when it ends, because the supervisor has exited."""
     loop, lines = asyncio.get_running_loop(), asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
     await loop.connect_read_pipe(lambda: protocol, sys.stdin)
@@ -136,7 +140,7 @@ async def _handle_supervisor_messages(
 
 
 def main() -> None:
-    """Serve with the arguments of the command line."""
+    """Run the process with the arguments of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
     configure_logs(run_directory.read_settings().log_level, "http")
     listeners = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[3:]]

@@ -1,4 +1,8 @@
-"""HTTP/1.1 on one connection, with limits of time and size that uvicorn leaves open."""
+"""HTTP/1.1 on one connection, with limits of time and size that uvicorn does not enforce.
+
+`GuardedProtocol` uses names of uvicorn that are not part of its documented interface;
+`tests/http/test_uvicorn_names.py` lists them and fails when a new uvicorn lacks one.
+"""
 
 import asyncio
 import uuid
@@ -21,28 +25,28 @@ MAX_HEADER_BYTES = 32 * 2**10
 """Request line and headers together."""
 
 MAX_PIPELINED = 8
-"""Requests of one connection that wait for the answer to another."""
+"""Requests that may wait on one connection for the answer to an earlier request."""
 
 _FRAMING_BYTES = 2**20
-"""What chunks may cost beside what they hold, at most as much again as a body."""
+"""Allowance for the framing of chunks, in addition to twice the largest body."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; it parts with clients that hold a connection for nothing.
+    """uvicorn's protocol; it closes connections that clients hold without using them.
 
-    - Headers have to be complete in time, and may be so large and no larger.
-    - What is left of a body once it is answered is read and thrown away, for a while; so it is
-      where the answer ends the connection. A client that still writes to a closed one is reset by
-      the system, and what it had not read of its answer is gone (RFC 9112, section 9.6).
-    - Whoever takes nothing of an answer for a while is left.
-    - What is not HTTP is answered by a problem too.
-    - An offer of another protocol is ignored (RFC 9110, section 7.8).
-    - A client of HTTP/1.0 gets neither chunks nor `100 Continue`.
+    - The headers of a request have limits of time and size.
+    - After an answer, the rest of the request's body is read and discarded for a limited time, also
+      before the connection is closed (nginx calls this lingering close). If the service closed the
+      connection while the client still writes, the client's system would reset the connection and
+      discard the answer that the client has not read yet (RFC 9112, section 9.6).
+    - A connection is aborted when its client reads nothing of an answer for a limited time.
+    - Bytes that are not HTTP are answered with a problem.
+    - Requests to upgrade to another protocol are ignored (RFC 9110, section 7.8).
+    - HTTP/1.0 clients get neither chunks nor `100 Continue`.
 
     Args:
-        settings: limits.
         idle: all idle connections of this process.
-        protocol_kwargs: what uvicorn gives a protocol.
+        protocol_kwargs: the arguments that uvicorn passes to a protocol.
     """
 
     def __init__(self, settings: Settings, idle: IdleConnections, **protocol_kwargs: Any) -> None:
@@ -51,206 +55,213 @@ class GuardedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = settings.keep_alive_s
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
         self._awaits_headers = True
-        self._is_parting = False
-        self._num_bytes = 0  # of the headers, or of the body, that are being read
-        self._refusal: RequestError | None = None
-        self._reading: asyncio.TimerHandle | None = None
-        self._writing: asyncio.TimerHandle | None = None
+        self._is_lingering = False
+        self._num_bytes = 0  # of the headers or the body that are being read
+        self._rejection: RequestError | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._writing_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Start the time limit of the first request's headers."""
         super().connection_made(transport)
         self._idle.add(transport)
         self._idle.make_room(len(self.connections))
-        self._limit_reading(self._settings.header_timeout_s)
+        self._start_reading_timer(self._settings.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop all timers."""
         super().connection_lost(exc)
         self._idle.discard(self.transport)
         self._stop_reading_timer()
         self._stop_writing_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and count it."""
-        if self._awaits_headers and self._reading is None:
-            self._limit_reading(self._settings.header_timeout_s)
+        """Parse the bytes, and enforce the limits of size."""
+        if self._awaits_headers and self._reading_timer is None:
+            self._start_reading_timer(self._settings.header_timeout_s)
         self._num_bytes += len(data)
-        if not self._is_parting:
+        if not self._is_lingering:
             self._unset_keepalive_if_required()
             self._parse(data)
+        # The application enforces the limit of a body; this one stops endless chunk framing, and
+        # clients that keep sending after their request has been rejected.
         if self._num_bytes > self._max_request_bytes:
             self.transport.abort()
         elif self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
-            self._refuse(_headers_too_large())
+            self._reject(_headers_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers come behind the body, when nobody looks for them."""
+        """Keep a header; ignore trailers, which follow the body and must not change the request."""
         if self._awaits_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start to serve the request."""
+        """Check the headers and start to serve the request."""
         self._stop_reading_timer()
         self._unset_keepalive_if_required()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEADER_BYTES:
-            self._refusal = _headers_too_large()
+            self._rejection = _headers_too_large()
         elif len(self.pipeline) >= MAX_PIPELINED:
-            self._refusal = MalformedRequest("too many requests wait on this connection")
+            self._rejection = MalformedRequest(
+                f"more than {MAX_PIPELINED} requests wait on one connection; read the answers first"
+            )
         elif self.parser.get_method() == b"CONNECT":
-            self._refusal = MalformedRequest("the service is not a proxy")
-        if self._refusal is not None:
-            raise self._refusal  # the parser raises it again, and `_parse` refuses the request
+            self._rejection = MalformedRequest("CONNECT is not supported; the service is no proxy")
+        if self._rejection is not None:
+            raise self._rejection  # the parser raises it again, and `_parse` refuses the request
         if self.parser.should_upgrade():
-            return  # `_parse` parses the head again, without the offer
+            return  # `_parse` parses the head again, without the upgrade
         self._awaits_headers, self._num_bytes = False, 0
         self._idle.discard(self.transport)
-        is_old = self.parser.get_http_version() < "1.1"
-        self.expect_100_continue = self.expect_100_continue and not is_old
+        is_http_1_0 = self.parser.get_http_version() < "1.1"
+        self.expect_100_continue = self.expect_100_continue and not is_http_1_0
         super().on_headers_complete()
-        answer_transport = UnchunkedTransport if is_old else AnswerTransport
-        self.cycle.transport = answer_transport(self.transport, self._end_answer)  # type: ignore[assignment]
+        answer_transport = UnchunkedTransport if is_http_1_0 else AnswerTransport
+        self.cycle.transport = answer_transport(self.transport, self._on_answer_end)  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
-        """Behind the last byte of a request."""
+        """After the last byte of a request, wait for the next one."""
         if self.parser.should_upgrade():
             return
         self._stop_reading_timer()
         self._awaits_headers, self._num_bytes = True, 0
         super().on_message_complete()
-        if not self._is_answering:  # the body of a request that was answered long ago
+        if not self._is_answering:  # the answer was complete before the body
             self._idle.add(self.transport)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def on_response_complete(self) -> None:
-        """Behind the last byte of an answer."""
-        if self._is_parting:
+        """After an answer, wait for the rest of the request's body or for the next request."""
+        if self._is_lingering:
             return
         super().on_response_complete()
-        if not self._awaits_headers:  # the connection is not idle yet
+        if not self._awaits_headers:  # the body still arrives, so the connection is not idle
             self._unset_keepalive_if_required()
-            self._limit_reading(self._settings.body_timeout_s)
+            self._start_reading_timer(self._settings.body_timeout_s)
         elif not self._is_answering:
             self._idle.add(self.transport)
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than it is answered."""
+        """Start the time limit of writing: the client reads more slowly than the service writes."""
         super().pause_writing()
-        self._limit_writing()
+        self._start_writing_timer()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Stop the time limit of writing: the client has caught up."""
         super().resume_writing()
         self._stop_writing_timer()
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser, and ignore offers of another protocol.
+        """Feed the parser, and ignore requests to upgrade to another protocol.
 
-        httptools ends a request with an offer at its headers, and would parse its body as the next
-        request. A new parser gets the same headers without the offer, then the body.
+        httptools ends a request with an `Upgrade` header after its headers, and would parse its
+        body as the next request, which allows request smuggling. Therefore a new parser gets the
+        same headers without `Upgrade`, then the body.
         """
         try:
             self.parser.feed_data(data)
-        except HttpParserUpgrade as offer:
-            head = self._head_without_offer()
+        except HttpParserUpgrade as upgrade:
+            head = self._head_without_upgrade()
             self.parser = HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-            self._parse(head + data[offer.args[0] :])
+            end_of_headers = upgrade.args[0]  # as an index of `data`
+            self._parse(head + data[end_of_headers:])
         except HttpParserError:
-            self._refuse(self._refusal or MalformedRequest("the request is not HTTP/1.1"))
+            self._reject(self._rejection or MalformedRequest("the request is not HTTP/1.1"))
 
-    def _head_without_offer(self) -> bytes:
+    def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
         request_line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
         return request_line + _encode_headers(headers) + b"\r\n"
 
-    def _refuse(self, error: RequestError) -> None:
-        """Answer a request that never reached the application, and close the connection."""
-        if self._is_parting:
+    def _reject(self, error: RequestError) -> None:
+        """Answer a request that did not reach the application, and close the connection."""
+        if self._is_lingering:
             return
         if self._is_answering and self.cycle.response_started:
-            self.transport.abort()
+            self.transport.abort()  # a second response would become part of the first one's body
             return
         request_id = uuid.uuid4().hex
         response = response_of(error, request_id)
-        get_logger().info("request refused", request_id=request_id, status=response.status_code)
+        get_logger().info("request rejected", request_id=request_id, status=response.status_code)
         response.headers.update(SECURITY_HEADERS)
         response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
         headers = [*self.server_state.default_headers, *response.raw_headers]
         head = STATUS_LINE[response.status_code] + _encode_headers(headers) + b"\r\n"
         self.transport.write(head + bytes(response.body))
-        self._part()
+        self._linger()
 
-    def _end_answer(self) -> None:
+    def _on_answer_end(self) -> None:
         if self._awaits_headers:
             self.transport.close()
         else:
-            self._part()
+            self._linger()
 
-    def _part(self) -> None:
-        """Say no more, but read on for a while: the client may not have read its answer yet."""
+    def _linger(self) -> None:
+        """Send nothing more, but read for a limited time: the client may still send."""
         if self._is_answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._is_parting = True
+        self._is_lingering = True
         self._idle.add(self.transport)
-        with suppress(OSError):  # it has gone
+        with suppress(OSError):  # the client has disconnected
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._limit_reading(self._settings.body_timeout_s)
+        self._start_reading_timer(self._settings.body_timeout_s)
 
     @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _limit_reading(self, timeout_s: float) -> None:
+    def _start_reading_timer(self, timeout_s: float) -> None:
         self._stop_reading_timer()
-        self._reading = self.loop.call_later(timeout_s, self._end_reading)
+        self._reading_timer = self.loop.call_later(timeout_s, self._on_reading_timeout)
 
     def _stop_reading_timer(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
 
-    def _end_reading(self) -> None:
+    def _on_reading_timeout(self) -> None:
         if self.transport.is_closing():
             return
-        if self._is_parting:
+        if self._is_lingering:
             self.transport.abort()
-        elif self._is_answering:  # a later request of the same connection has to wait anyway
-            self._limit_reading(self._settings.header_timeout_s)
+        elif self._is_answering:  # the next request of this connection has to wait anyway
+            self._start_reading_timer(self._settings.header_timeout_s)
         elif self._awaits_headers and self._num_bytes > 0:
-            self._refuse(RequestTimeout("the headers were not complete in time"))
-        elif self._awaits_headers:
+            timeout_s = self._settings.header_timeout_s
+            self._reject(RequestTimeout(f"the headers were not complete within {timeout_s:g} s"))
+        elif self._awaits_headers:  # without an answer: the client could take it for the next one
             self.transport.abort()
-        else:  # its request is answered, and it may not have read that yet
-            self._part()
+        else:  # the request is answered, but the client may not have read the answer yet
+            self._linger()
 
-    def _limit_writing(self) -> None:
+    def _start_writing_timer(self) -> None:
         self._stop_writing_timer()
         before = self.transport.get_write_buffer_size()
         timeout_s = self._settings.body_timeout_s
-        self._writing = self.loop.call_later(timeout_s, self._end_writing, before)
+        self._writing_timer = self.loop.call_later(timeout_s, self._on_writing_timeout, before)
 
     def _stop_writing_timer(self) -> None:
-        if self._writing is not None:
-            self._writing.cancel()
-            self._writing = None
+        if self._writing_timer is not None:
+            self._writing_timer.cancel()
+            self._writing_timer = None
 
-    def _end_writing(self, num_bytes_before: int) -> None:
-        """Leave a client that took nothing; wait on for one that took something."""
+    def _on_writing_timeout(self, num_bytes_before: int) -> None:
+        """Abort the connection if the client has read nothing; otherwise start the timer again."""
         if self.transport.get_write_buffer_size() < num_bytes_before:
-            self._limit_writing()
+            self._start_writing_timer()
         else:
             self.transport.abort()
 
 
 def protocol_factory(settings: Settings, max_connections: int) -> Callable[..., GuardedProtocol]:
-    """Return the function that uvicorn calls for the protocol of each connection."""
+    """Return the function that uvicorn calls to create the protocol of a connection."""
     idle = IdleConnections(max_connections)
 
     def make(**protocol_kwargs: Any) -> GuardedProtocol:

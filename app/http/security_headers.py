@@ -1,4 +1,4 @@
-"""What every response tells browsers not to do with it."""
+"""Headers that forbid browsers to cache, frame or execute responses."""
 
 import base64
 import hashlib
@@ -17,11 +17,11 @@ SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
     }
 )
-"""Unless a route says otherwise."""
+"""Defaults of every response; a route can replace them."""
 
 
 def policy_of_page(page: bytes) -> str:
-    """A policy that lets a page load what this service gives, and run the scripts it holds.
+    """Return a policy that allows a page its inline scripts and resources of this service only.
 
     >>> policy_of_page(b"<script>run()</script>").split("; ")[-1]
     "script-src 'self' 'sha256-AvyuiL0SD1mVY3NNxR+V2uo+lhk6RMFrytWmRt6CrJQ='"

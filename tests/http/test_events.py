@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.errors import ClientLeft, DeadlineExceeded, EngineFailure, Kosmos2Error, Unavailable
+from app.errors import ClientDisconnected, DeadlineExceeded, EngineFailure, Kosmos2Error, Unavailable
 from app.grounding.answers import (
     Answer,
     AnswerBox,
@@ -232,7 +232,7 @@ def test_when_the_client_leaves_the_work_stops(parts: int) -> None:
 
 def test_when_the_client_leaves_before_the_first_event_the_work_stops() -> None:
     endless = Endless(num_texts=0)
-    with pytest.raises(ClientLeft):
+    with pytest.raises(ClientDisconnected):
         asyncio.run(converse(endless.work, Client(leaves_after=0)))
     assert endless.is_stopped
 

@@ -194,13 +194,13 @@ def test_a_field_may_be_sent_as_a_file_of_text(kind: bytes) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((part("content", PNG, disposition=BLOB),), "content: is not a field .* goes into image"),
-        ((part("file", PNG),), "file: is not a field .* goes into image"),
+        ((part("content", PNG, disposition=BLOB),), "content: is not a field .* in the field image"),
+        ((part("file", PNG),), "file: is not a field .* in the field image"),
         ((IMAGE, part("mask", b"x", disposition=BLOB)), "mask: is not a field"),
         ((part("image", b"", disposition=b'; filename="a.jpg"'),), "image: is empty"),
         ((part("image", b""),), "image: is empty"),
-        ((part("image", b"[object Object]"),), "image: must be a file"),
-        ((part("image", base64.b64encode(PNG)),), "base64 goes into JSON"),
+        ((part("image", b"[object Object]"),), "image: must be the bytes of a file"),
+        ((part("image", base64.b64encode(PNG)),), "send base64 in a JSON body"),
         ((part("task", b"raw"),), "image: is required"),
         ((IMAGE, part("text", PNG, disposition=BLOB)), "text: must be a text, not a file"),
     ],

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.errors import ClientLeft, DeadlineExceeded, InvalidRequest, Overloaded, RateLimited
+from app.errors import ClientDisconnected, DeadlineExceeded, InvalidRequest, Overloaded, RateLimited
 from app.http.outcomes import REASONS, count_rejection, count_request
 from app.http.problems import PROBLEMS
 from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
@@ -23,7 +23,7 @@ def test_every_reason_is_the_code_of_its_problem() -> None:
         (InvalidRequest("text", "is required"), "invalid"),
         (Overloaded("all places are taken"), "rejected"),
         (DeadlineExceeded(), "deadline"),
-        (ClientLeft(), "cancelled"),
+        (ClientDisconnected(), "cancelled"),
         (KeyError(), "failed"),
     ],
 )

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app import errors
-from app.errors import ClientLeft, Kosmos2Error, RequestError, ServiceError, StartupError
+from app.errors import ClientDisconnected, Kosmos2Error, RequestError, ServiceError, StartupError
 from app.http.problems import PROBLEM_JSON, PROBLEMS
 from harness.pictures import picture_file
 
@@ -281,7 +281,7 @@ def test_a_picture_under_another_name_is_told_where_it_belongs(client: httpx.Cli
     content = problem(client.post("/v1/ground", files=files, data={"task": "brief_caption"}))
     assert content["errors"][0] == {
         "field": "content",
-        "message": "is not a field of this request; the picture goes into image",
+        "message": "is not a field of this request; send the picture in the field image",
     }
 
 
@@ -330,7 +330,7 @@ def test_every_error_that_a_request_can_meet_has_its_status() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type)
         and issubclass(kind, Kosmos2Error)
-        and not issubclass(kind, StartupError | ClientLeft)
+        and not issubclass(kind, StartupError | ClientDisconnected)
         and kind not in {Kosmos2Error, RequestError, ServiceError}
     }
     assert not any(isabstract(leaf) for leaf in leaves)

@@ -1,1 +1,1 @@
-"""What runs around every request, one module for each concern."""
+"""ASGI middleware, one module per concern."""

@@ -1,4 +1,4 @@
-"""Refuses a request at its headers while the service is full: nothing of its body is read."""
+"""Rejects requests before their bodies are read while the service is full."""
 
 from collections.abc import Callable
 
@@ -12,26 +12,20 @@ from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
 ADMITTED_PATHS = ("/v1/ground", "/v1/annotate")
-"""A POST to one of them needs one of the service's permits."""
+"""A POST to one of these paths needs one of the service's permits."""
 
 
 def needs_admission(scope: Scope) -> bool:
-    """Whether a request is one that the service has to do work for."""
+    """Return whether a request needs one of the service's permits."""
     is_http = scope["type"] == "http"
     return is_http and scope["method"] == "POST" and scope["path"] in ADMITTED_PATHS
 
 
 class AdmissionCheck:
-    """Refuses at once, and cheaply, what a full service would refuse after the body.
+    """Rejects requests at their headers while no permit is free.
 
-    The check takes no permit. The service takes one when the body is complete, so that a slow
-    sender holds none; the last permit may be gone by then.
-
-    Args:
-        app: what comes next.
-        admission: of the service.
-        metrics: counts refusals.
-        clock: monotonic, seconds.
+    The check acquires no permit: the service acquires one after the body is complete, so that a
+    slow sender holds none. Another request may have acquired the last permit by then.
     """
 
     def __init__(
@@ -45,7 +39,7 @@ class AdmissionCheck:
         self._metrics, self._clock = metrics, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; one that needs no permit passes."""
+        """Serve or reject one request; a request that needs no permit passes."""
         refusal = self._admission.refusal() if needs_admission(scope) else None
         if refusal is None:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Who may call, and how often: asked at the headers, before anything of a body is read."""
+"""Checks API keys and their rate limit at the headers, before the body is read."""
 
 import hashlib
 import hmac
@@ -21,41 +21,33 @@ from app.telemetry.metrics import HttpMetrics
 
 WINDOW_S = 60
 OPEN_PATHS = (*OPS_PATHS, *DOCS_PATHS, "/version", "/openapi.json")
-"""Health, metrics and descriptions: nobody needs a key for them. All else needs one."""
+"""Health, metrics and documentation need no key; all other paths do."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key, known by its hash alone.
+    """An API key, of which the service keeps only a hash."""
 
-    Attributes:
-        digest: SHA-256.
-    """
-
-    digest: bytes
+    digest: bytes  # SHA-256
 
     @classmethod
     def of(cls, text: str) -> "ApiKey":
-        """The key that a text is."""
+        """Return the key with this text."""
         return cls(hashlib.sha256(text.encode()).digest())
 
     @property
     def name(self) -> str:
-        """What logs call it."""
+        """The name of the key in logs."""
         return self.digest.hex()[:8]
 
     @property
     def number(self) -> int:
-        """Its number in the shared state; never 0."""
+        """The number of the key in the shared state; never 0, which marks a free cell."""
         return int.from_bytes(self.digest[:8]) | 1
 
 
 class KeyRing:
-    """The keys of the settings and of a file, which may change while the service runs.
-
-    Args:
-        settings: `api_keys` and `api_keys_file`.
-    """
+    """The keys in the settings and in a file, which may change while the service runs."""
 
     def __init__(self, settings: Settings) -> None:
         self._fixed = [ApiKey.of(key.get_secret_value()) for key in settings.api_keys]
@@ -65,13 +57,14 @@ class KeyRing:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody may call: no key was ever set."""
+        """Whether no key is required: the operator set neither keys nor a file."""
         return not self._fixed and self._file is None
 
     def find(self, text: str) -> ApiKey | None:
-        """The known key that a text is; each is compared, in constant time."""
+        """Return the known key with this text, or `None`."""
         self._read_again()
         sent, found = ApiKey.of(text), None
+        # No early exit and a constant-time comparison, so that the time reveals nothing about keys.
         for key in (*self._fixed, *self._of_file):
             if hmac.compare_digest(key.digest, sent.digest):
                 found = key
@@ -87,14 +80,11 @@ class KeyRing:
 
 
 class ApiKeys:
-    """Lets requests pass whose key is known and within its rate, and those to open paths.
+    """Rejects requests whose key is unknown or over its rate, except to `OPEN_PATHS`.
 
     Args:
-        app: what comes next.
-        settings: the keys and the rate.
-        state: counts the calls of all HTTP processes.
-        metrics: counts refusals.
-        clock: monotonic, seconds.
+        state: counts the calls over all HTTP processes.
+        clock: monotonic, seconds; shared by all HTTP processes.
     """
 
     def __init__(
@@ -109,7 +99,7 @@ class ApiKeys:
         self._keys, self._limit = KeyRing(settings), settings.requests_per_minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; what needs no key passes."""
+        """Serve or reject one request; a request that needs no key passes."""
         if scope["type"] != "http" or self._keys.is_open or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
@@ -123,36 +113,38 @@ class ApiKeys:
         await self._app(scope, receive, send)
 
     def _admit(self, authorizations: list[str]) -> ApiKey:
-        # Of two, a server in front of this one may have looked at the other.
+        # With two headers, a proxy in front of the service may have checked the other one.
         authorization = authorizations[0] if len(authorizations) == 1 else ""
         scheme, _, text = authorization.partition(" ")
         key = self._keys.find(text.strip(" ")) if scheme.lower() == "bearer" else None
         if key is None:
-            raise Unauthorized("a known key is needed: Authorization: Bearer …")
+            raise Unauthorized("send a valid API key: Authorization: Bearer <key>")
         if self._limit is not None:
             window, elapsed_s = divmod(self._clock(), WINDOW_S)
             if self._state.count_call(key.number, int(window)) > self._limit:
                 wait_s = max(1, round(WINDOW_S - elapsed_s))
-                raise RateLimited(f"the key may make {self._limit} requests a minute", wait_s)
+                message = f"the key may make at most {self._limit} requests per minute"
+                raise RateLimited(message, wait_s)
         return key
 
 
 def _version_of(file: Path) -> tuple[int, ...] | None:
-    """What changes when a file does; none when it is gone."""
+    """Return a value that changes with the file, or `None` if the file does not exist."""
     try:
         status = file.stat()
     except OSError:
         return None
+    # The time alone is not enough: tools that mount secrets may set a fixed one.
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _lines_of(file: Path) -> list[str]:
-    """The keys in a file; without a file that can be read, none: then nobody is let in."""
+    """Return the keys in a file; an unreadable file has none, so that every request is rejected."""
     try:
         lines = file.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
-        get_logger().error("keys cannot be read", reason=type(error).__name__)
+        get_logger().error("API key file cannot be read", reason=type(error).__name__)
         return []
     if len(lines) > MAX_API_KEYS:
-        get_logger().error("keys left out", num_left_out=len(lines) - MAX_API_KEYS)
+        get_logger().error("API key file has too many keys", num_left_out=len(lines) - MAX_API_KEYS)
     return lines[:MAX_API_KEYS]

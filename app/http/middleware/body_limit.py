@@ -1,4 +1,4 @@
-"""How much of bodies is taken: of each, and of all together."""
+"""Limits the size of each body, and the memory for the bodies of all requests together."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,15 +11,11 @@ from app.telemetry.metrics import HttpMetrics
 
 
 class BodyLimit:
-    """Refuses a body over the limit: by its declared length, else as soon as it is longer.
+    """Rejects a body over the limit: by its declared length, or as soon as too many bytes arrived.
 
-    The bodies of requests that are not answered yet have a limit too. What has arrived counts, not
-    what is declared: else whoever declares much and sends nothing would keep others out.
-
-    Args:
-        app: what comes next.
-        settings: the limits; each HTTP process has its share of the second.
-        metrics: counts refusals.
+    The bodies of all unanswered requests share a second limit, divided among the HTTP processes. It
+    counts the bytes that arrived, not the declared lengths: otherwise a client that declares much
+    and sends nothing could block the others.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: HttpMetrics) -> None:
@@ -29,7 +25,7 @@ class BodyLimit:
         self._num_bytes_together = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; other scopes pass."""
+        """Serve or reject one request; other scopes pass."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -56,12 +52,17 @@ class BodyLimit:
         finally:
             self._num_bytes_together -= num_bytes
 
-    def _check(self, num_bytes: int, num_more: int) -> None:
-        """Refuse a body of so many bytes, of which so many are not counted among all bodies'."""
+    def _check(self, num_bytes: int, num_new: int) -> None:
+        """Raise an error if a body is too long, or if its new bytes exceed the shared limit.
+
+        Args:
+            num_bytes: length of the body so far.
+            num_new: the part of `num_bytes` that the shared count does not include yet.
+        """
         if num_bytes > self._max_bytes:
             raise PayloadTooLarge(f"the body may have at most {self._max_bytes:,} bytes")
-        if self._num_bytes_together + num_more > self._max_bytes_together:
-            raise Overloaded("the bodies of other requests fill the memory that is there for them")
+        if self._num_bytes_together + num_new > self._max_bytes_together:
+            raise Overloaded("the memory for request bodies is full; retry later")
 
 
 def _declared_length(scope: Scope) -> int:

@@ -1,14 +1,10 @@
-"""`HEAD` is answered wherever `GET` is (RFC 9110, section 9.1)."""
+"""Answers `HEAD` on every route that answers `GET` (RFC 9110, section 9.1)."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class HeadRequests:
-    """Routes `HEAD` as `GET`; the server sends the headers of the answer and drops its body.
-
-    Args:
-        app: what comes next.
-    """
+    """Routes `HEAD` as `GET`; uvicorn sends the headers of the answer and drops its body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,4 +16,4 @@ class HeadRequests:
             return
         as_get = {**scope, "method": "GET"}
         await self._app(as_get, receive, send)
-        scope["route"] = as_get.get("route")  # for the log
+        scope["route"] = as_get.get("route")  # the log line reads it from the original scope

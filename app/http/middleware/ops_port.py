@@ -1,4 +1,4 @@
-"""Health and metrics on a port of their own, where the operator has set one."""
+"""Serves health and metrics on a separate port, if the operator has set one."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -7,21 +7,22 @@ from app.http.routes.ops import OPS_PATHS
 
 
 class OpsPort:
-    """Lets each port answer what it is for; the port is the one that the client connected to.
+    """Answers 404 to operations paths on the main port, and to other paths on the operations port.
+
+    The port is the one that the client connected to, not the one in the `Host` header.
 
     Args:
-        app: what comes next.
-        port: of health and metrics.
+        port: serves health and metrics.
     """
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app, self._port = app, port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; other scopes pass."""
+        """Serve or reject one request; other scopes pass."""
         if scope["type"] == "http":
-            is_of_ops = scope["server"][1] == self._port
-            if is_of_ops != (scope["path"] in OPS_PATHS):
+            is_ops_port = scope["server"][1] == self._port
+            if is_ops_port != (scope["path"] in OPS_PATHS):
                 detail = NOT_FOUND.status.phrase
                 response = problem_response(NOT_FOUND, detail, scope["state"]["request_id"])
                 await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Around every request, before any of its body is read: its id, and its line in the log."""
+"""Gives every request an id and a timeline, and writes its line in the log."""
 
 import re
 import uuid
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.http.events import EVENT_STREAM, internal_error_frame
 from app.http.middleware.admission import ADMITTED_PATHS
 from app.http.problems import (
-    CLIENT_LEFT,
+    CLIENT_CLOSED_REQUEST,
     INTERNAL_ERROR,
     INTERNAL_ERROR_DETAIL,
     problem_response,
@@ -26,14 +26,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestContext:
-    """Names each request, logs it, and answers what nobody foresaw.
+    """Assigns the request id, logs each request, and answers unexpected exceptions with 500.
 
-    It puts `request_id` and a `timeline` that begins now into the request's state, sets
-    `X-Request-ID` and the security headers, and asks clients to leave while the service drains.
+    It puts `request_id` and a new `timeline` into the request's state, and sets `X-Request-ID` and
+    the security headers. While the service drains, it sets `Connection: close`, so that clients
+    reconnect to another instance.
 
     Args:
-        app: what comes next.
-        state: tells whether the service drains.
+        state: has the flag of the drain.
         clock: monotonic, seconds.
     """
 
@@ -53,7 +53,7 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, exchange.receive, exchange.send)
-            except Exception:
+            except Exception:  # the last handler: expected errors have become responses before
                 get_logger().exception("request failed")
                 await exchange.fail(scope)
             get_logger().info(
@@ -67,7 +67,7 @@ class RequestContext:
 
 
 class _Exchange:
-    """One request and its response as they go by."""
+    """Observes the messages of one request and its response."""
 
     def __init__(self, state: SharedState, request_id: str, receive: Receive, send: Send) -> None:
         self._state, self._request_id = state, request_id
@@ -77,18 +77,20 @@ class _Exchange:
 
     @property
     def status(self) -> int:
-        """For the log: a client that left has not been answered, whatever was sent to it."""
-        return CLIENT_LEFT if self._has_client_left or self._status is None else self._status
+        """The status to log: 499 if the client disconnected before the answer was complete."""
+        return (
+            CLIENT_CLOSED_REQUEST if self._has_client_left or self._status is None else self._status
+        )
 
     async def receive(self) -> Message:
-        """The next message of the client."""
+        """Return the next message of the client."""
         message = await self._receive()
         if message["type"] == "http.disconnect" and not self._is_complete:
             self._has_client_left = True
         return message
 
     async def send(self, message: Message) -> None:
-        """Send on, with headers that all responses have."""
+        """Forward a message, with the headers that all responses have."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -103,7 +105,7 @@ class _Exchange:
         await self._send(message)
 
     async def fail(self, scope: Scope) -> None:
-        """Say that the service failed, as far as that can still be said."""
+        """Report the failure: as a response, or as the last event of a stream that has begun."""
         if self._status is None:
             response = problem_response(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, self._request_id)
             await response(scope, self.receive, self.send)
@@ -112,12 +114,13 @@ class _Exchange:
             await self.send({"type": "http.response.body", "body": frame})
 
 
-def _choose_id(asked: str) -> str:
-    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+def _choose_id(requested: str) -> str:
+    return requested if _REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
 
 
 def _route(scope: Scope) -> str:
-    """The route's pattern, also when it was refused before; another path may hold anything."""
+    """Return the route's pattern for the log; an unknown path is user input and is not logged."""
+    # A request that a middleware rejected has no route yet.
     path: str = scope["path"] if scope["path"] in ADMITTED_PATHS else HTTPStatus.NOT_FOUND.phrase
     route = scope.get("route")
     return path if route is None else str(route.path)

@@ -1,4 +1,4 @@
-"""Around requests that the model answers: their trace, where the operator has asked for traces."""
+"""Traces the requests that need the model, if the operator has enabled tracing."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,19 +14,17 @@ FAILURES: tuple[OutcomeName, ...] = ("deadline", "failed")
 class Tracing:
     """Traces each request from its headers to the last byte of its answer.
 
-    The trace goes on where the sender's `traceparent` says, and its name is in the response's
-    `traceresponse`.
+    The trace continues the sender's `traceparent`; the response names it in `traceresponse`.
 
     Args:
-        app: what comes next; puts its `outcome` into the request's state.
-        tracer: sends the spans.
+        app: has to put its `outcome` into the request's state.
     """
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app, self._tracer = app, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; those that cost nothing are not traced."""
+        """Serve one request; only requests that need admission are traced."""
         if not needs_admission(scope):
             await self._app(scope, receive, send)
             return
@@ -46,6 +44,7 @@ class Tracing:
         try:
             await self._app(scope, receive, send_marked)
         finally:
+            # Without an outcome, a middleware rejected the request before its route began.
             outcome = scope["state"].get("outcome", Outcome(name="invalid"))
             is_failure = status >= 500 or outcome.name in FAILURES
             trace.end(timeline, _attributes(scope, outcome, status), is_failure=is_failure)

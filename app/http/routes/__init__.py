@@ -1,1 +1,1 @@
-"""One module for each route."""
+"""HTTP routes, one module per route."""

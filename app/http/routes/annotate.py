@@ -1,4 +1,4 @@
-"""The route that draws: `POST /v1/annotate`."""
+"""The route that returns an annotated picture: `POST /v1/annotate`."""
 
 import base64
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from app.telemetry.metrics import HttpMetrics
 
 PICTURES: tuple[MediaType, ...] = get_args(MediaType)
 _ENTITIES = "entities"
-"""Stands for the task in metrics where none is asked."""
+"""Label of the task in metrics for requests that bring their own entities."""
 
 _PICTURE_RESPONSES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
 
@@ -34,19 +34,12 @@ _PICTURE_RESPONSES = {kind: {"schema": {"type": "string", "format": "binary"}} f
 def annotate_router(
     settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
 ) -> APIRouter:
-    """The route.
-
-    Args:
-        settings: how long a request may take.
-        service: answers and draws.
-        metrics: what is counted.
-        clock: monotonic, seconds.
-    """
+    """Return a router with `POST /v1/annotate`."""
     router = APIRouter(prefix="/v1", tags=["grounding"])
 
     @router.post(
         "/annotate",
-        summary="The picture with boxes and phrases drawn on it.",
+        summary="Return the picture with boxes and phrases drawn on it.",
         response_model=AnnotatedAnswerBody | DrawingBody,
         responses={200: {"content": _PICTURE_RESPONSES}, **PROBLEM_RESPONSES},
         openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
@@ -57,6 +50,7 @@ def annotate_router(
         request.state.outcome = outcome
         context = context_of(request, settings.deadline_s)
         response_type = _response_type(request)
+        # JSON contains the picture in the default format.
         media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
         paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
         image, body = await read_request(paced, AnnotateBody)
@@ -86,7 +80,7 @@ def _response_type(request: Request) -> str:
     accept = ", ".join(request.headers.getlist("accept"))
     response_type = preferred_type(accept, (*PICTURES, JSON))
     if response_type is None:
-        raise NotAcceptable(f"the picture comes as {', '.join(PICTURES)}, or inside {JSON}")
+        raise NotAcceptable(f"Accept must allow {', '.join(PICTURES)} or {JSON}")
     return response_type
 
 

@@ -1,7 +1,7 @@
-"""The page at `/docs`: Swagger UI, with its own assets; nothing is loaded from another host.
+"""The page at `/docs`: Swagger UI with local assets; it loads nothing from another host.
 
-Its addresses are relative to the page, so that it works behind a proxy that strips a prefix. No
-`X-Forwarded-Prefix` is needed, or believed.
+Its links are relative to the page, so that it works behind a proxy that strips a prefix. The
+service neither needs nor trusts `X-Forwarded-Prefix`.
 """
 
 from importlib.resources import files
@@ -17,11 +17,11 @@ _PAGE, _ASSETS = "/docs", "/docs/assets"
 _SCRIPT, _STYLE = f"{_ASSETS}/swagger-ui-bundle.js", f"{_ASSETS}/swagger-ui.css"
 _ICON = f"{_ASSETS}/favicon.png"
 DOCS_PATHS = (_PAGE, _SCRIPT, _STYLE, _ICON)
-"""The page and all it loads but the description."""
+"""The page and its assets, without the OpenAPI document."""
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add the page and its assets to an application that has a description."""
+    """Add the page and its assets to an application."""
     page = get_swagger_ui_html(
         openapi_url=_relative(app.openapi_url or ""),
         title=app.title,
@@ -40,5 +40,5 @@ def add_docs(app: FastAPI) -> None:
 
 
 def _relative(path: str) -> str:
-    """Return a path as seen from the page, which lies at the root."""
+    """Return a path relative to the page, which is at the root."""
     return f".{path}"

@@ -1,4 +1,4 @@
-"""The native route: `POST /v1/ground`."""
+"""The route that returns answers: `POST /v1/ground`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,19 +24,12 @@ from app.telemetry.metrics import HttpMetrics
 def ground_router(
     settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
 ) -> APIRouter:
-    """The route.
-
-    Args:
-        settings: how long a body may take.
-        service: answers.
-        metrics: what is counted.
-        clock: monotonic, seconds.
-    """
+    """Return a router with `POST /v1/ground`."""
     router = APIRouter(prefix="/v1", tags=["grounding"])
 
     @router.post(
         "/ground",
-        summary="A picture and a task in, grounded text with boxes out.",
+        summary="Return grounded text with boxes for a picture and a task.",
         response_model=AnswerBody,
         responses={200: {"content": describe_events()}, **PROBLEM_RESPONSES},
         openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
@@ -61,10 +54,10 @@ def ground_router(
 
 
 def _wants_events(request: Request, body: GroundBody) -> bool:
-    if "stream" in body.model_fields_set:
+    if "stream" in body.model_fields_set:  # an explicit field wins over the header
         return body.stream
     accept = ", ".join(request.headers.getlist("accept"))
     response_type = preferred_type(accept, (JSON, EVENT_STREAM))
     if response_type is None:
-        raise NotAcceptable(f"the answer comes as {JSON} or {EVENT_STREAM}")
+        raise NotAcceptable(f"Accept must allow {JSON} or {EVENT_STREAM}")
     return response_type == EVENT_STREAM

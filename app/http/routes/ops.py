@@ -1,4 +1,4 @@
-"""Routes for operators and machines: health, metrics, version. None waits for the engine."""
+"""Routes for operations: health, metrics, version. They never wait for the engine."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,13 +17,12 @@ from app.telemetry.metrics import render_metrics
 
 LIVENESS, READINESS, METRICS = "/livez", "/readyz", "/metrics"
 OPS_PATHS = (LIVENESS, READINESS, METRICS)
-"""What can have a port of its own."""
+"""The paths that move to `ops_port` if the operator sets it."""
 
 TAG = {
     "name": "operations",
-    "description": "Open to all, also where keys are needed. Where the operator has set "
-    f"`KOSMOS2_OPS_PORT`, {', '.join(f'`{path}`' for path in OPS_PATHS)} are there and nowhere "
-    "else.",
+    "description": "These routes never need a key. If the operator has set `KOSMOS2_OPS_PORT`, "
+    f"only that port serves {', '.join(f'`{path}`' for path in OPS_PATHS)}.",
 }
 
 
@@ -34,25 +33,22 @@ def ops_router(
     pictures: PicturePool,
     clock: Callable[[], float],
 ) -> APIRouter:
-    """The routes.
+    """Return a router with the routes for operations.
 
     Args:
-        settings: for `/version`.
-        checkpoint: likewise.
-        state: tells what the engine last did.
-        pictures: whose processes `/version` describes.
-        clock: monotonic, seconds.
+        state: has the status of the engine and of the drain.
+        clock: monotonic, seconds; shared with the engine's process.
     """
     router = APIRouter(tags=[TAG["name"]])
 
-    @router.get(LIVENESS, summary="Is this process alive?")
+    @router.get(LIVENESS, summary="Report that this process is alive.")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
     @router.get(
         READINESS,
-        summary="Would a request be served now?",
-        responses={503: {"description": "Starting, draining, restarting or stuck."}},
+        summary="Report whether a request would be served now.",
+        responses={503: {"description": "The service is starting, draining, restarting or stuck."}},
     )
     async def readyz(response: Response) -> dict[str, str]:
         status = _status(state, clock())
@@ -60,16 +56,17 @@ def ops_router(
             response.status_code = 503
         return {"status": status}
 
+    # A sync function, so that FastAPI runs it in a thread: it reads the files of all processes.
     @router.get(
         METRICS,
-        summary="Prometheus metrics of all processes.",
+        summary="Return the Prometheus metrics of all processes.",
         response_class=PlainTextResponse,
     )
     def metrics() -> Response:
         content, content_type = render_metrics()
         return Response(content, headers={"Content-Type": content_type})
 
-    @router.get("/version", summary="What runs, with its defaults and limits.")
+    @router.get("/version", summary="Return version, model, defaults and limits.")
     async def get_version() -> VersionBody:
         return _version(settings, checkpoint, state, pictures)
 

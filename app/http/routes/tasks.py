@@ -1,4 +1,4 @@
-"""`GET /v1/tasks`: what can be asked, with an example for the checkpoint served."""
+"""The route that lists the tasks, with an example for each: `GET /v1/tasks`."""
 
 from typing import Any
 
@@ -12,31 +12,32 @@ from app.http.openapi import KEY_RESPONSES, SECURITY
 
 
 class TaskBody(BaseModel):
-    """A task and what it needs."""
+    """A task, its prompt and its fields."""
 
-    task: str = Field(description="As it stands in a request.")
+    task: str = Field(description="The value of the field `task`.")
     description: str
-    prompt: str = Field(description="What the model is asked; a request's own words in braces.")
-    text: Use = Field(description="Whether the task takes `text`.")
-    regions: Use = Field(description="Whether the task takes `regions`.")
+    prompt: str = Field(
+        description="The prompt; the words of a request replace the names in braces."
+    )
+    text: Use = Field(description="Whether the task requires, allows or rejects `text`.")
+    regions: Use = Field(description="Whether the task requires, allows or rejects `regions`.")
     can_be_plain: bool = Field(description="Whether `grounding=false` is allowed.")
-    example: dict[str, Any] = Field(description="The fields of a request, its picture apart.")
+    example: dict[str, Any] = Field(
+        description="The fields of an example request, without the picture."
+    )
 
 
 def tasks_router(checkpoint: Checkpoint) -> APIRouter:
-    """The route.
-
-    Args:
-        checkpoint: what is served; the embedded one knows other things than the published one.
-    """
+    """Return a router with `GET /v1/tasks`; the examples depend on the checkpoint."""
     router = APIRouter(prefix="/v1", tags=["grounding"])
     examples = EMBEDDED_EXAMPLES if checkpoint.is_embedded else PUBLISHED_EXAMPLES
+    # Reversed, so that the first example of a task wins.
     fields = {example.task: example.fields for example in reversed(examples)}
     bodies = [_body(task, fields[task.name]) for task in TASKS.values()]
 
     @router.get(
         "/tasks",
-        summary="What can be asked, with examples.",
+        summary="List the tasks, with examples.",
         responses=KEY_RESPONSES,
         openapi_extra={"security": SECURITY},
     )
