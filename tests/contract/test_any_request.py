@@ -1,4 +1,4 @@
-"""Whatever is sent becomes a prompt or one of our own errors, which can be told."""
+"""Any input becomes a prompt or one of our own errors, which become valid problems."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ from app.settings import EMBEDDED_CHECKPOINT
 
 TOKENIZER = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
 
-# Half characters included, which JSON can spell and UTF-8 cannot.
+# Includes lone surrogates, which JSON can express and UTF-8 cannot.
 words = st.text(st.characters(), max_size=12) | st.sampled_from(
     ["a cat", "</object>", "<patch_index_0001>", "＜pad＞", "\0", "\ud800", "It", " "]
 )
 numbers = st.floats() | st.integers() | st.integers(-(10**400), 10**400)
 values = st.recursive(
     st.none() | st.booleans() | numbers | words,
-    lambda each: st.lists(each, max_size=4) | st.dictionaries(words, each, max_size=4),
+    lambda nested: st.lists(nested, max_size=4) | st.dictionaries(words, nested, max_size=4),
     max_leaves=12,
 )
 boxes = st.lists(numbers, min_size=3, max_size=5)
@@ -48,7 +48,7 @@ NAMES = [*GroundBody.model_fields, *AnnotateBody.model_fields]
 
 
 def fields() -> st.SearchStrategy[dict[str, Any]]:
-    """Fields that mostly are what they should be, and others."""
+    """Fields that are mostly valid, and arbitrary ones."""
     likely = st.fixed_dictionaries(
         {},
         optional={
@@ -64,28 +64,28 @@ def fields() -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda a, b: a | b, likely, st.dictionaries(st.sampled_from(NAMES), values))
 
 
-def tell(error: Kosmos2Error) -> dict[str, Any]:
-    """The problem that an error becomes, which has to be its sender's."""
+def check_problem(error: Kosmos2Error) -> dict[str, Any]:
+    """Return the problem of an error, which has to be the client's fault."""
     content: dict[str, Any] = json.loads(bytes(response_of(error, "id").body))
     assert 400 <= content["status"] < 500
     return content
 
 
-def tell_of_fields(error: InvalidRequest) -> None:
-    """The same for an error that names what is wrong."""
-    assert tell(error)["errors"]
+def check_field_errors(error: InvalidRequest) -> None:
+    """Check the problem of an error that names the wrong fields."""
+    assert check_problem(error)["errors"]
 
 
 @pytest.mark.parametrize("model", [GroundBody, AnnotateBody])
 @pytest.mark.parametrize("strict", [True, False])
 @given(sent=fields())
-def test_any_fields_are_accepted_or_told(
+def test_any_fields_are_accepted_or_reported(
     model: type[GroundBody] | type[AnnotateBody], strict: bool, sent: dict[str, Any]
 ) -> None:
     try:
         body = validate(model, sent, strict=strict)
     except InvalidRequest as error:
-        tell_of_fields(error)
+        check_field_errors(error)
     else:
         assert body.model_dump_json()
 
@@ -102,21 +102,21 @@ def test_any_fields_are_accepted_or_told(
     size=st.tuples(st.integers(1, 70_000), st.integers(1, 70_000)),
 )
 @example(TASKS["raw"], "<grounding>\ud800", [], "pixel", True, (1, 1))
-def test_any_request_becomes_a_prompt_or_is_told(
+def test_any_request_becomes_a_prompt_or_a_field_error(
     task: Any, text: Any, sent: Any, box_format: Any, grounding: bool, size: tuple[int, int]
 ) -> None:
     request = GroundRequest(b"", task, text, tuple(sent), box_format, grounding)
     try:
         ids = encode_request(TOKENIZER, request, ImageFacts(*size, exif_orientation=1))
     except InvalidRequest as error:
-        tell_of_fields(error)
+        check_field_errors(error)
     else:
         assert tuple(ids[: len(TOKENIZER.prefix_ids)]) == TOKENIZER.prefix_ids
         assert TOKENIZER.pad_id not in ids
 
 
 def read(body: bytes, kind: str) -> Any:
-    """A whole request, in two parts."""
+    """Read a request whose body arrives in two parts."""
     half = len(body) // 2
     parts = iter([(body[:half], True), (body[half:], False)])
 
@@ -138,28 +138,28 @@ pieces = st.sampled_from(
 
 @pytest.mark.parametrize("kind", [JSON, f"{FORM}; boundary=x"])
 @given(body=st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join))
-def test_any_body_is_read_or_told(kind: str, body: bytes) -> None:
+def test_any_body_is_read_or_rejected(kind: str, body: bytes) -> None:
     try:
         image, _ = read(body, kind)
     except RequestError as error:
-        tell(error)
+        check_problem(error)
     else:
         assert image
 
 
 @given(parts=st.lists(st.text("ab*/;q=,. 019") | st.sampled_from(["q=nan", "q=inf"]), max_size=8))
-def test_any_accept_header_has_an_answer(parts: list[str]) -> None:
+def test_any_accept_header_selects_an_offered_type_or_none(parts: list[str]) -> None:
     offered = ["application/json", "text/event-stream"]
     assert preferred_type(",".join(parts), offered) in {*offered, None}
 
 
-@given(asked=st.text("0123456789.eE+-_ naifNI", max_size=8))
-def test_any_timeout_is_within_the_limit_or_told(asked: str) -> None:
-    headers = [(b"x-request-timeout", asked.encode())]
+@given(header=st.text("0123456789.eE+-_ naifNI", max_size=8))
+def test_any_timeout_header_is_within_the_limit_or_rejected(header: str) -> None:
+    headers = [(b"x-request-timeout", header.encode())]
     try:
         seconds = timeout_of(Request({"type": "http", "headers": headers}), 120.0)
     except InvalidRequest as error:
-        tell_of_fields(error)
+        check_field_errors(error)
     else:
         assert 0 < seconds <= 120
         assert math.isfinite(seconds)

@@ -1,4 +1,4 @@
-"""Which slow bodies are read to their end: in virtual time, with no pause for real."""
+"""Slow bodies are read to their end or rejected; the tests run in virtual time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ TIMEOUT_S, DEADLINE_S = 30.0, 120.0
 
 
 def read(pieces: Sequence[int], pause_s: float, is_last: bool = True) -> int | type[Kosmos2Error]:
-    """Return the length of a body whose pieces arrive after a pause each, or the error."""
+    """Return the length of a body with a pause before each piece, or the type of the error."""
 
     async def main() -> int | type[Kosmos2Error]:
         arriving = iter(pieces)
@@ -43,10 +43,10 @@ def read(pieces: Sequence[int], pause_s: float, is_last: bool = True) -> int | t
         ([120_000] * 41, 1.0),  # a photo of 4.9 MB at 120 kB/s
         ([50_000] * 3, 29.0),
         ([MIN_BYTES_PER_S] * 110, 1.0),
-        ([1] * 20, 1.0),  # few bytes, but within the time of any body
+        ([1] * 20, 1.0),  # slower than the minimum rate, but complete within the timeout
     ],
 )
-def test_a_steady_body_is_read(pieces: list[int], pause_s: float) -> None:
+def test_a_steady_body_is_read_to_its_end(pieces: list[int], pause_s: float) -> None:
     assert read(pieces, pause_s) == sum(pieces)
 
 
@@ -60,13 +60,12 @@ def test_a_steady_body_is_read(pieces: list[int], pause_s: float) -> None:
         ([120_000] * 1000, 1.0, DeadlineExceeded),
     ],
 )
-def test_a_body_that_holds_its_place_is_not(
+def test_a_body_that_is_too_slow_is_rejected(
     pieces: list[int], pause_s: float, error: type[Kosmos2Error]
 ) -> None:
     assert read(pieces, pause_s) is error
 
 
-def test_a_body_that_stops_is_given_up() -> None:
-    """However much arrived before."""
+def test_a_body_that_stops_is_rejected_however_much_arrived_before() -> None:
     assert read([10_000_000], 29.0, is_last=False) is DeadlineExceeded
     assert read([10_000_000], 30.5, is_last=False) is RequestTimeout

@@ -1,4 +1,4 @@
-"""How a stream of events goes on, stops and fails, whatever makes the answer."""
+"""Streams of events: their order, their end and their failures, without an engine."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,13 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.errors import ClientDisconnected, DeadlineExceeded, EngineFailure, Kosmos2Error, Unavailable
+from app.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    EngineFailure,
+    Kosmos2Error,
+    Unavailable,
+)
 from app.grounding.answers import (
     Answer,
     AnswerBox,
@@ -42,59 +48,59 @@ ANSWER = Answer(
 
 @dataclass
 class Client:
-    """The other end of a connection.
+    """The client's end of a connection.
 
     Attributes:
-        received: the body so far.
-        leaves_after: how many parts of a body it waits for; none: it stays.
-        on_part: is told each part.
+        received: the parts of the body so far.
+        disconnects_after: number of parts after which the client disconnects; `None`: never.
+        on_part: called with each part.
     """
 
-    leaves_after: int | None = None
+    disconnects_after: int | None = None
     on_part: Callable[[bytes], None] = lambda part: None
     received: list[bytes] = field(default_factory=list)
-    has_left: asyncio.Event = field(default_factory=asyncio.Event)
+    has_disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def take(self, message: Message) -> None:
-        """What the server sends."""
+    async def send(self, message: Message) -> None:
+        """Receive a message from the server."""
         if part := message.get("body", b""):
             self.received.append(part)
             self.on_part(part)
-        if len(self.received) == self.leaves_after:
-            self.has_left.set()
+        if len(self.received) == self.disconnects_after:
+            self.has_disconnected.set()
 
-    async def leave(self) -> Message:
-        """What the server receives once the body has been read."""
-        if self.leaves_after != 0:
-            await self.has_left.wait()
+    async def receive(self) -> Message:
+        """Return the message that the server receives when the client disconnects."""
+        if self.disconnects_after != 0:
+            await self.has_disconnected.wait()
         return {"type": "http.disconnect"}
 
     def events(self) -> list[Event]:
-        """What it has understood."""
+        """Return the events received so far."""
         return list(read_events(b"".join(self.received).decode().split("\n")[:-1]))
 
 
-async def converse(work: Work, client: Client, keep_alive_s: float = 60) -> Outcome:
-    """Respond to one request, from the first event to the last byte."""
+async def run_response(work: Work, client: Client, keep_alive_s: float = 60) -> Outcome:
+    """Respond to one request, from its first event to its last byte, and return the outcome."""
     scope = {"type": "http", "headers": [], "state": {"request_id": "1"}}
     outcome = Outcome()
     async with AsyncExitStack() as lifetime:
-        request = Request(scope, client.leave, client.take)
+        request = Request(scope, client.receive, client.send)
         response = await respond_with_events(request, work, outcome, lifetime, keep_alive_s)
-        await response(scope, client.leave, client.take)
+        await response(scope, client.receive, client.send)
     return outcome
 
 
-async def answers(on_event: EventHandler) -> Answer:
-    """Tells an entity and two texts, then the answer."""
+async def answer_in_parts(on_event: EventHandler) -> Answer:
+    """Report two texts and an entity, then return the answer."""
     on_event(NewText("a "))
     on_event(NewText("dog"))
     on_event(NewEntity(0, ENTITY))
     return ANSWER
 
 
-def fails(error: Exception, *, midway: bool) -> Work:
-    """Fails, at once or after a text."""
+def failing(error: Exception, *, midway: bool) -> Work:
+    """Return work that raises `error` at once or after a text."""
 
     async def work(on_event: EventHandler) -> Answer:
         if midway:
@@ -104,34 +110,34 @@ def fails(error: Exception, *, midway: bool) -> Work:
     return work
 
 
-def test_events_come_in_the_order_they_are_told() -> None:
+def test_events_are_sent_in_the_order_of_the_work() -> None:
     client = Client()
-    outcome = asyncio.run(converse(answers, client))
+    outcome = asyncio.run(run_response(answer_in_parts, client))
     assert [event.name for event in client.events()] == ["token", "token", "entity", "done"]
     assert client.events()[2].data["entity"]["boxes"][0]["patch_indices"] == [0, 495]
     assert client.events()[-1].data["usage"]["completion_tokens"] == 3
     assert outcome.name == "completed"
 
 
-def test_every_frame_is_two_lines_and_an_empty_one() -> None:
-    """Whatever a reader takes for the end of a line is escaped."""
+def test_every_frame_is_two_lines_and_an_empty_line() -> None:
+    """Every character that a reader may treat as the end of a line is escaped."""
 
     async def work(on_event: EventHandler) -> Answer:
         on_event(NewText("a\nb\r\u2028\x85é"))
         return ANSWER
 
     client = Client()
-    asyncio.run(converse(work, client))
+    asyncio.run(run_response(work, client))
     frame = 'event: token\ndata: {"text": "a\\nb\\r\\u2028\\u0085\\u00e9"}\n\n'
     assert client.received[0].decode() == frame
 
 
-def test_an_answer_without_words_is_told_all_the_same() -> None:
+def test_an_answer_without_text_ends_with_done() -> None:
     async def work(on_event: EventHandler) -> Answer:
         return ANSWER
 
     client = Client()
-    asyncio.run(converse(work, client))
+    asyncio.run(run_response(work, client))
     assert [event.name for event in client.events()] == ["done"]
 
 
@@ -140,46 +146,48 @@ def test_an_answer_without_words_is_told_all_the_same() -> None:
     [
         (DeadlineExceeded("too late"), 504, "deadline_exceeded", "deadline"),
         (EngineFailure("it failed"), 500, "engine_failure", "failed"),
-        (Unavailable("it is gone", 5), 503, "unavailable", "failed"),
+        (Unavailable("the engine is restarting", 5), 503, "unavailable", "failed"),
     ],
 )
 def test_a_failure_after_the_first_event_is_the_last_event(
     error: Kosmos2Error, status: int, code: str, outcome: str
 ) -> None:
-    """The problem object, as the response would have had it."""
+    """The event holds the same problem as an error response."""
     client = Client()
-    told = asyncio.run(converse(fails(error, midway=True), client))
+    counted = asyncio.run(run_response(failing(error, midway=True), client))
     first, last = client.events()
     assert (first.name, last.name) == ("token", "error")
     assert (last.data["status"], last.data["code"]) == (status, code)
     assert last.data["detail"] == str(error)
     assert last.data["request_id"] == "1"
     assert "errors" not in last.data
-    assert told.name == outcome
+    assert counted.name == outcome
 
 
-@pytest.mark.parametrize("error", [DeadlineExceeded("too late"), Unavailable("it is gone")])
+@pytest.mark.parametrize(
+    "error", [DeadlineExceeded("too late"), Unavailable("the engine is restarting")]
+)
 def test_a_failure_before_the_first_event_is_raised(error: Kosmos2Error) -> None:
-    """So it becomes an ordinary response."""
+    """The HTTP handlers turn it into an ordinary response."""
     client = Client()
     with pytest.raises(type(error)):
-        asyncio.run(converse(fails(error, midway=False), client))
+        asyncio.run(run_response(failing(error, midway=False), client))
     assert client.received == []
 
 
 @pytest.mark.parametrize("midway", [True, False])
-def test_what_nobody_foresaw_is_raised(midway: bool) -> None:
-    """The last HTTP handler logs it, and ends a stream that has begun with an error."""
+def test_an_unexpected_exception_is_raised(midway: bool) -> None:
+    """The last HTTP handler logs it, and sends an error as the last event of a started stream."""
     client = Client()
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(converse(fails(ZeroDivisionError(), midway=midway), client))
+        asyncio.run(run_response(failing(ZeroDivisionError(), midway=midway), client))
     assert [event.name for event in client.events()] == ["token"] * midway
 
 
-def test_a_pause_is_filled_with_comments() -> None:
-    """Proxies take a silent connection for dead. Before the first event nothing is sent at all."""
+def test_comments_are_sent_during_a_pause() -> None:
+    """Proxies close silent connections. Before the first event, nothing is sent."""
 
-    async def pauses_twice() -> Client:
+    async def run_with_two_pauses() -> Client:
         first_pause, second_pause = asyncio.Event(), asyncio.Event()
 
         def on_part(part: bytes) -> None:
@@ -194,24 +202,24 @@ def test_a_pause_is_filled_with_comments() -> None:
             return ANSWER
 
         client = Client(on_part=on_part)
-        await converse(work, client, keep_alive_s=0.01)
+        await run_response(work, client, keep_alive_s=0.01)
         return client
 
-    client = asyncio.run(pauses_twice())
+    client = asyncio.run(run_with_two_pauses())
     assert client.received[0].startswith(b"event: token")
     assert client.received[1] == b": ping\n\n"
     assert [event.name for event in client.events()] == ["token", "done"]
 
 
 @dataclass
-class Endless:
-    """Tells a text and never comes to an end; knows whether it was stopped."""
+class EndlessWork:
+    """Reports texts and then waits without end; records whether it was cancelled."""
 
     num_texts: int
     is_stopped: bool = False
 
     async def work(self, on_event: EventHandler) -> Answer:
-        """Until it is cancelled."""
+        """Run until cancelled."""
         try:
             for _ in range(self.num_texts):
                 on_event(NewText("a"))
@@ -222,40 +230,40 @@ class Endless:
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_when_the_client_leaves_the_work_stops(parts: int) -> None:
-    """Before the response is over, so that nothing of it outlives the request."""
-    endless = Endless(num_texts=2)
-    outcome = asyncio.run(converse(endless.work, Client(leaves_after=parts)))
+def test_the_work_is_cancelled_when_the_client_disconnects(parts: int) -> None:
+    """It has ended before the response ends, so that no work outlives its request."""
+    endless = EndlessWork(num_texts=2)
+    outcome = asyncio.run(run_response(endless.work, Client(disconnects_after=parts)))
     assert endless.is_stopped
     assert outcome.name == "cancelled"
 
 
-def test_when_the_client_leaves_before_the_first_event_the_work_stops() -> None:
-    endless = Endless(num_texts=0)
+def test_the_work_is_cancelled_when_the_client_disconnects_before_the_first_event() -> None:
+    endless = EndlessWork(num_texts=0)
     with pytest.raises(ClientDisconnected):
-        asyncio.run(converse(endless.work, Client(leaves_after=0)))
+        asyncio.run(run_response(endless.work, Client(disconnects_after=0)))
     assert endless.is_stopped
 
 
-def test_the_work_does_not_wait_for_a_client_that_reads_slowly() -> None:
-    """Or slow clients could take all places of the service."""
+def test_the_work_does_not_wait_for_a_slow_client() -> None:
+    """Otherwise slow clients could occupy the whole capacity of the service."""
 
-    async def reads_nothing() -> None:
+    async def run_with_slow_client() -> None:
         is_done = asyncio.Event()
 
         async def work(on_event: EventHandler) -> Answer:
             try:
-                return await answers(on_event)
+                return await answer_in_parts(on_event)
             finally:
                 is_done.set()
 
         class SlowClient(Client):
-            async def take(self, message: Message) -> None:
+            async def send(self, message: Message) -> None:
                 await is_done.wait()
-                await super().take(message)
+                await super().send(message)
 
         client = SlowClient()
-        await asyncio.wait_for(converse(work, client), 60)
+        await asyncio.wait_for(run_response(work, client), 60)
         assert client.events()[-1].name == "done"
 
-    asyncio.run(reads_nothing())
+    asyncio.run(run_with_slow_client())

@@ -1,4 +1,4 @@
-"""Forms: a picture is kept in memory alone."""
+"""Forms are read in memory, part by part, as the headers of each part declare."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def read(parts: Iterator[bytes]) -> tuple[bytes, dict[str, Any]]:
 
 @contextmanager
 def no_file_growing() -> Iterator[None]:
-    """Let the system refuse every write to a file."""
+    """Make the system reject every write to a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -51,14 +51,14 @@ def test_no_picture_is_written_to_a_file() -> None:
         assert read(parts) == (PICTURE, {"task": "raw"})
 
 
-def test_a_written_file_would_be_noticed() -> None:
+def test_the_limit_detects_a_write_to_a_file() -> None:
     with no_file_growing(), TemporaryFile(buffering=0) as file, pytest.raises(OSError):
         file.write(b"x")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_it_makes_no_difference_where_a_body_is_cut(size: int) -> None:
-    """A network cuts where it likes, through boundaries too."""
+def test_a_body_may_arrive_in_pieces_of_any_size(size: int) -> None:
+    """The network may split a body anywhere, even inside a boundary."""
     body = BODY.replace(PICTURE, b"\r\n--x\r-")
     parts = (body[start : start + size] for start in range(0, len(body), size))
     assert read(parts) == (b"\r\n--x\r-", {"task": "raw"})
@@ -94,7 +94,7 @@ AS_JSON = b"Content-Type: application/json"
         (b'; filename=""', ()),
     ],
 )
-def test_the_part_image_is_the_picture_whatever_its_parameters(
+def test_the_part_named_image_is_the_picture_with_any_parameters(
     disposition: bytes, headers: Headers
 ) -> None:
     """RFC 7578 calls `filename` optional."""
@@ -102,7 +102,7 @@ def test_the_part_image_is_the_picture_whatever_its_parameters(
 
 
 def test_a_text_may_be_as_long_as_the_body() -> None:
-    """In JSON it may be, too."""
+    """JSON bodies allow it as well."""
     long = b"a" * (2 * 2**20)
     assert read_parts(IMAGE, part("text", long))[1] == {"text": long.decode()}
 
@@ -124,8 +124,10 @@ def test_a_text_may_be_as_long_as_the_body() -> None:
         (b'"a cat"', b"Content-Type: application/vnd.api+json", "a cat"),
     ],
 )
-def test_a_text_is_read_as_its_own_headers_say(content: bytes, header: bytes, text: str) -> None:
-    """Otherwise the code would be taken for the text, and answered with 200."""
+def test_a_text_is_decoded_by_the_headers_of_its_part(
+    content: bytes, header: bytes, text: str
+) -> None:
+    """Otherwise the model would receive the encoded text, and the answer would be a 200."""
     assert read_parts(IMAGE, part("text", content, header))[1] == {"text": text}
 
 
@@ -136,7 +138,7 @@ def test_a_text_is_read_as_its_own_headers_say(content: bytes, header: bytes, te
         (binascii.b2a_qp(PNG, istext=False), b"Content-Transfer-Encoding: quoted-printable"),
     ],
 )
-def test_a_picture_is_read_as_its_own_headers_say(content: bytes, header: bytes) -> None:
+def test_a_picture_is_decoded_by_the_headers_of_its_part(content: bytes, header: bytes) -> None:
     assert read_parts(part("image", content, header)) == (PNG, {})
 
 
@@ -152,7 +154,7 @@ def test_a_picture_is_read_as_its_own_headers_say(content: bytes, header: bytes)
     ],
 )
 @pytest.mark.parametrize("name", ["text", "task", "regions"])
-def test_a_header_that_cannot_be_followed_is_named(
+def test_an_unsupported_header_of_a_part_is_reported(
     name: str, content: bytes, header: bytes, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"{name}: .*{message}"):
@@ -194,7 +196,10 @@ def test_a_field_may_be_sent_as_a_file_of_text(kind: bytes) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((part("content", PNG, disposition=BLOB),), "content: is not a field .* in the field image"),
+        (
+            (part("content", PNG, disposition=BLOB),),
+            "content: is not a field .* in the field image",
+        ),
         ((part("file", PNG),), "file: is not a field .* in the field image"),
         ((IMAGE, part("mask", b"x", disposition=BLOB)), "mask: is not a field"),
         ((part("image", b"", disposition=b'; filename="a.jpg"'),), "image: is empty"),
@@ -205,18 +210,18 @@ def test_a_field_may_be_sent_as_a_file_of_text(kind: bytes) -> None:
         ((IMAGE, part("text", PNG, disposition=BLOB)), "text: must be a text, not a file"),
     ],
 )
-def test_an_error_names_the_part_that_is_wrong(parts: tuple[bytes, ...], message: str) -> None:
+def test_an_error_names_the_wrong_part(parts: tuple[bytes, ...], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         read_parts(*parts)
 
 
-def test_a_header_of_two_lines_is_refused_by_name() -> None:
-    """Python's `email` folds long headers unless its policy is that of HTTP."""
+def test_a_folded_header_is_reported() -> None:
+    """Python's `email` package folds long headers unless its policy is `HTTP`."""
     folded = part("image", PNG, disposition=b';\r\n filename="a.png"')
     with pytest.raises(MalformedBody, match="headers of a part .* one line"):
         read_parts(folded)
 
 
-def test_bytes_that_are_no_text_are_reported_with_their_field() -> None:
+def test_bytes_that_are_not_text_are_reported_with_their_field() -> None:
     with pytest.raises(MalformedBody, match="the field text is not UTF-8"):
         read_parts(IMAGE, part("text", b"caf\xe9"))

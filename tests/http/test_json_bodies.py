@@ -1,4 +1,4 @@
-"""Pictures inside JSON: base64 as it is found in the wild, data URIs, and no other URL."""
+"""Pictures in JSON bodies: base64 in every common spelling, data URIs, and no other URL."""
 
 import asyncio
 import base64
@@ -17,14 +17,14 @@ from app.http.json_bodies import decode_base64, read_json, take_image
 
 @given(data=st.binary(min_size=1, max_size=60), cut=st.integers(0, 2), gap=st.sampled_from("\n \t"))
 def test_padding_is_optional_and_white_space_is_ignored(data: bytes, cut: int, gap: str) -> None:
-    """Encoders wrap lines, and some leave the padding out."""
+    """Encoders wrap lines, and some omit the padding."""
     text = base64.b64encode(data).decode()
     wrapped = gap.join(text[i : i + 7] for i in range(0, len(text), 7))
     assert decode_base64("image", wrapped.rstrip("=") + "=" * cut) == data
 
 
 @pytest.mark.parametrize("text", ["a", "ab_-", "ab*d", "abcde", "ä"])
-def test_what_is_not_base64_is_told(text: str) -> None:
+def test_invalid_base64_is_rejected(text: str) -> None:
     with pytest.raises(InvalidRequest, match="standard alphabet"):
         decode_base64("image", text)
 
@@ -39,7 +39,7 @@ def test_what_is_not_base64_is_told(text: str) -> None:
         "data:image/jpeg;base64,aGVsbG8=",
     ],
 )
-def test_a_picture_is_given_as_base64_or_as_a_data_uri(image: Any) -> None:
+def test_a_picture_may_be_base64_or_a_data_uri(image: Any) -> None:
     fields = {"image": image, "task": "raw"}
     assert take_image(fields) == b"hello"
     assert fields == {"task": "raw"}
@@ -62,8 +62,8 @@ def test_a_picture_is_given_as_base64_or_as_a_data_uri(image: Any) -> None:
         None,
     ],
 )
-def test_no_other_picture_is_read(image: Any) -> None:
-    """The service never makes an outgoing request for a user."""
+def test_any_other_picture_is_rejected(image: Any) -> None:
+    """The service never fetches a URL for a client."""
     with pytest.raises(InvalidRequest, match="image"):
         take_image({"image": image})
 
@@ -87,12 +87,12 @@ def test_no_other_picture_is_read(image: Any) -> None:
     ],
 )
 def test_a_data_uri_may_have_any_parameters(prefix: str, kind: str) -> None:
-    """And `base64` may hold one: base64 has no colon."""
+    """The field `base64` accepts a data URI as well."""
     assert take_image({"image": {kind: prefix + "aGVsbG8="}}) == b"hello"
     assert take_image({"image": {kind: prefix + "aGVsbG8%3D"}}) == b"hello"
 
 
-def test_base64_as_a_bare_string_is_reported_as_the_field_that_was_sent() -> None:
+def test_bare_base64_is_reported_under_the_field_that_was_sent() -> None:
     with pytest.raises(InvalidRequest, match='^image: must be {"base64"'):
         take_image({"image": "aGVsbG8="})
 
@@ -105,13 +105,13 @@ def read(body: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("value", [b"{}", b"[]", b"1"])
-def test_more_values_than_any_request_has_are_refused_unread(value: bytes) -> None:
-    """Millions of them are read for seconds, and nobody else is served meanwhile."""
+def test_too_many_values_are_rejected_before_parsing(value: bytes) -> None:
+    """Parsing millions of values takes seconds, in which the process serves no other request."""
     body = b'{"image": {"base64": "aGk="}, "more": [' + value + (b"," + value) * MAX_VALUES + b"]}"
     with pytest.raises(PayloadTooLarge, match="300,000 values"):
         read(body)
 
 
-def test_commas_in_a_picture_count_for_nothing() -> None:
-    """Base64 has none."""
+def test_a_large_picture_does_not_count_as_many_values() -> None:
+    """Values are counted by their commas and brackets, which base64 does not contain."""
     assert read(b'{"image": {"base64": "' + b"aGk+" * 200_000 + b'"}}')[0][:2] == b"hi"

@@ -1,4 +1,4 @@
-"""The description of the service: committed, complete, and kind to generators of clients."""
+"""The OpenAPI document is committed, complete, and usable by generators of clients."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def description() -> dict[str, Any]:
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a description."""
+    """Yield every object of an OpenAPI document."""
     if isinstance(node, dict):
         yield node
     for child in (
@@ -28,12 +28,12 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def test_the_committed_description_is_the_services(description: dict[str, Any]) -> None:
-    """A change of the contract is seen in a diff; `make openapi` writes the file."""
+def test_the_committed_document_is_up_to_date(description: dict[str, Any]) -> None:
+    """A change of the contract appears in a diff; `make openapi` writes the file."""
     assert json.loads(COMMITTED.read_text()) == json.loads(json.dumps(description))
 
 
-def test_both_bodies_are_described_with_every_field(description: dict[str, Any]) -> None:
+def test_every_field_of_both_bodies_has_a_description(description: dict[str, Any]) -> None:
     for path in ("/v1/ground", "/v1/annotate"):
         content = description["paths"][path]["post"]["requestBody"]["content"]
         form, body = (
@@ -44,8 +44,8 @@ def test_both_bodies_are_described_with_every_field(description: dict[str, Any])
             assert field.get("description")
 
 
-def test_lists_of_a_fixed_length_say_so_without_prefix_items(description: dict[str, Any]) -> None:
-    """Generators of mobile clients choke on `prefixItems`."""
+def test_fixed_length_lists_are_described_without_prefix_items(description: dict[str, Any]) -> None:
+    """Generators of mobile clients fail on `prefixItems`."""
     assert not any("prefixItems" in node for node in nodes(description))
     box = description["components"]["schemas"]["BoxBody"]["properties"]
     assert (box["xyxy"]["minItems"], box["xyxy"]["maxItems"]) == (4, 4)
@@ -60,14 +60,14 @@ def test_every_problem_is_described(description: dict[str, Any]) -> None:
             assert "application/json" not in responses[str(int(kind.status))]["content"]
 
 
-def test_there_is_an_example_of_every_task(description: dict[str, Any]) -> None:
+def test_every_task_has_an_example(description: dict[str, Any]) -> None:
     content = description["paths"]["/v1/ground"]["post"]["requestBody"]["content"]
     examples = content["application/json"]["examples"]
     tasks = {example["value"]["task"] for example in examples.values()}
     assert tasks == set(content["application/json"]["schema"]["properties"]["task"]["enum"])
 
 
-def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(description: dict[str, Any]) -> None:
     schemas = description["components"]["schemas"]
     for node in nodes(description):
         if isinstance(node.get("$ref"), str):

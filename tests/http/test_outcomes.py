@@ -1,4 +1,4 @@
-"""Requests counted by outcome, and refusals by reason."""
+"""Requests are counted by outcome, and rejections by reason."""
 
 from typing import get_args
 
@@ -11,8 +11,8 @@ from app.http.problems import PROBLEMS
 from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
 
 
-def test_every_reason_is_the_code_of_its_problem() -> None:
-    """A client and a dashboard name the same refusal alike."""
+def test_every_rejection_reason_is_the_code_of_its_problem() -> None:
+    """Clients and dashboards use the same name for the same rejection."""
     assert {kind: PROBLEMS[kind].code for kind in REASONS} == REASONS
     assert set(REASONS.values()) == set(get_args(RejectionReason))
 

@@ -15,7 +15,7 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="package")
-def impatient() -> Iterator[RunningService]:
+def short_timeouts() -> Iterator[RunningService]:
     """A service that waits one second for headers and bodies, and requires a key."""
     with running_service(
         header_timeout_s=1,

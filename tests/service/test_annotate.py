@@ -1,4 +1,4 @@
-"""`POST /v1/annotate`: the picture comes back with boxes and phrases drawn on it."""
+"""`POST /v1/annotate` returns the picture with boxes and phrases drawn on it."""
 
 import base64
 import io
@@ -39,7 +39,7 @@ def pixels(content: bytes) -> np.ndarray:
         ("image/webp;q=0.9, image/png;q=0.1", "image/webp", "WEBP"),
     ],
 )
-def test_the_picture_comes_as_the_client_likes_it(
+def test_the_picture_has_the_format_that_accept_prefers(
     client: httpx.Client, accept: str | None, media_type: str, kind: str
 ) -> None:
     response = annotate(client, accept, task="brief_caption")
@@ -50,12 +50,12 @@ def test_the_picture_comes_as_the_client_likes_it(
     assert (pixels(response.content) != pixels(PICTURE)).any()
 
 
-def test_what_nobody_can_draw_is_not_acceptable(client: httpx.Client) -> None:
+def test_an_unsupported_format_is_not_acceptable(client: httpx.Client) -> None:
     content = problem(annotate(client, "image/avif", task="brief_caption"))
     assert (content["status"], content["code"]) == (406, "not_acceptable")
 
 
-def test_json_gives_the_answer_and_the_picture_in_one_run(client: httpx.Client) -> None:
+def test_json_has_both_the_answer_and_the_picture(client: httpx.Client) -> None:
     content: dict[str, Any] = annotate(client, "application/json", task="brief_caption").json()
     annotated = content.pop("annotated")
     AnswerBody.model_validate(content, strict=True)
@@ -63,10 +63,10 @@ def test_json_gives_the_answer_and_the_picture_in_one_run(client: httpx.Client) 
     assert pixels(base64.b64decode(annotated["base64"])).shape == (300, 400, 3)
 
 
-def test_given_entities_are_drawn_and_no_model_runs(
+def test_sent_entities_are_drawn_without_running_the_model(
     client: httpx.Client, service: RunningService
 ) -> None:
-    """The edges of the box change, its inside does not."""
+    """The edges of the box change, the pixels inside it do not."""
     before = service.metric("kosmos2_generation_tokens_total")
     drawn = pixels(annotate(client, entities=ENTITIES).content)
     changed = np.argwhere((drawn != pixels(PICTURE)).any(axis=-1))
@@ -76,7 +76,7 @@ def test_given_entities_are_drawn_and_no_model_runs(
     assert (drawn[90:100, 120:130] == pixels(PICTURE)[90:100, 120:130]).all()
 
 
-def test_entities_of_an_answer_can_be_sent_as_they_are(client: httpx.Client) -> None:
+def test_entities_of_an_answer_can_be_sent_unchanged(client: httpx.Client) -> None:
     answer = annotate(client, "application/json", task="brief_caption").json()
     again = annotate(client, entities=json.dumps(answer["entities"]))
     assert (pixels(again.content) == pixels(base64.b64decode(answer["annotated"]["base64"]))).all()
@@ -88,15 +88,15 @@ def test_scores_are_optional(client: httpx.Client) -> None:
     assert (pixels(with_scores) != pixels(without)).any()
 
 
-def test_normalised_boxes_are_those_of_the_picture(client: httpx.Client) -> None:
+def test_normalized_and_pixel_boxes_are_drawn_alike(client: httpx.Client) -> None:
     boxes = [{"xyxy": [50 / 400, 40 / 300, 200 / 400, 150 / 300], "score": 0.5}]
     normalised = json.dumps([{"phrase": "a disc", "boxes": boxes}])
     in_parts = annotate(client, entities=normalised, box_format="normalized").content
     assert (pixels(in_parts) == pixels(annotate(client, entities=ENTITIES).content)).all()
 
 
-def test_no_metadata_is_kept(client: httpx.Client) -> None:
-    """Where a picture was taken is nobody's business but its owner's."""
+def test_the_annotated_picture_has_no_metadata(client: httpx.Client) -> None:
+    """Metadata can reveal where a picture was taken."""
     exif = Image.Exif()
     exif[0x010E] = "a planted marker"
     file = io.BytesIO()
@@ -119,14 +119,16 @@ def test_no_metadata_is_kept(client: httpx.Client) -> None:
         ({"entities": '[{"boxes": [{"xyxy": [1, 2, 3, NaN]}]}]'}, "entities[0].boxes[0].xyxy[3]"),
     ],
 )
-def test_each_mistake_is_told(client: httpx.Client, fields: dict[str, str], wrong: str) -> None:
+def test_each_wrong_field_is_reported(
+    client: httpx.Client, fields: dict[str, str], wrong: str
+) -> None:
     content = problem(annotate(client, **fields))
     assert content["code"] == "invalid_request"
-    assert wrong in {each["field"] for each in content["errors"]}
+    assert wrong in {error["field"] for error in content["errors"]}
 
 
 def test_a_label_shows_a_phrase_with_a_bracket(client: httpx.Client) -> None:
-    """What is drawn for the answer is what is drawn for its phrase as the user wrote it."""
+    """The drawn answer equals the drawing of its phrase as the user wrote it."""
     text = "the I <3 NY shirt"
     content = annotate(client, "application/json", task="phrase_grounding", text=text).json()
     assert [entity["phrase"] for entity in content["entities"]] == [text]

@@ -1,4 +1,4 @@
-"""Connections that are held for nothing are closed; what is not HTTP is told so."""
+"""Stalled connections are closed, and bytes that are not HTTP are answered with a problem."""
 
 import socket
 from time import monotonic
@@ -12,14 +12,14 @@ from harness.pictures import noise
 from harness.service import RunningService
 from harness.waiting import eventually
 from harness.wire import Reply, connected, dribble, is_closed, receive, request
-from tests.service.test_offers import FORM_BODY
+from tests.service.test_upgrades import FORM_BODY
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 HEALTH = request("GET", "/livez")
 
 
 def answer_to(service: RunningService, *parts: bytes) -> Reply:
-    """What comes back for parts that are sent at once, one after the other."""
+    """Send parts without pauses and return the first reply."""
     with connected(service.url) as connection:
         for part in parts:
             connection.sendall(part)
@@ -27,7 +27,7 @@ def answer_to(service: RunningService, *parts: bytes) -> Reply:
 
 
 def is_problem(reply: Reply, status: int, code: str) -> bool:
-    """Whether a response is a problem, as the application's own are, and ends the connection."""
+    """Return whether a reply is a problem like the application's, and closes the connection."""
     return (
         reply.status == status
         and b"content-type: application/problem+json" in reply.head
@@ -37,24 +37,25 @@ def is_problem(reply: Reply, status: int, code: str) -> bool:
     )
 
 
-def test_headers_that_never_end_are_told(impatient: RunningService) -> None:
-    with connected(impatient.url) as connection:
+def test_headers_that_never_end_time_out(short_timeouts: RunningService) -> None:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         assert is_problem(receive(connection), 408, "request_timeout")
         assert is_closed(connection)
 
 
-def test_headers_are_timed_as_a_whole(impatient: RunningService) -> None:
-    """One byte now and then buys no time."""
+def test_single_bytes_do_not_extend_the_time_limit_of_headers(
+    short_timeouts: RunningService,
+) -> None:
     began = monotonic()
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
         assert is_problem(receive(connection), 408, "request_timeout")
     assert monotonic() - began < 30
 
 
-def test_later_headers_of_a_connection_are_timed_too(impatient: RunningService) -> None:
-    with connected(impatient.url) as connection:
+def test_the_headers_of_later_requests_time_out_too(short_timeouts: RunningService) -> None:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(HEALTH)
         assert receive(connection).status == 200
         assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
@@ -62,57 +63,57 @@ def test_later_headers_of_a_connection_are_timed_too(impatient: RunningService) 
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
-def test_a_connection_without_a_request_is_closed(impatient: RunningService, sent: bytes) -> None:
-    with connected(impatient.url) as connection:
+def test_a_connection_without_a_request_is_closed(
+    short_timeouts: RunningService, sent: bytes
+) -> None:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status in {0, 408}
 
 
-def test_empty_lines_buy_no_time(impatient: RunningService) -> None:
-    with connected(impatient.url) as connection:
+def test_empty_lines_do_not_extend_the_time_limit(short_timeouts: RunningService) -> None:
+    with connected(short_timeouts.url) as connection:
         assert dribble(connection, b"\r\n" * 500)
 
 
-def test_a_connection_that_is_kept_alive_is_closed_without_a_word(
-    impatient: RunningService,
-) -> None:
-    """A late answer would be taken for that to the next request."""
-    with connected(impatient.url) as connection:
+def test_an_idle_connection_is_closed_without_an_answer(short_timeouts: RunningService) -> None:
+    """The client could mistake a late answer for the answer to its next request."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(HEALTH)
         assert receive(connection).status == 200
         assert is_closed(connection)
 
 
-def test_a_connection_is_kept_for_the_next_request(impatient: RunningService) -> None:
-    with connected(impatient.url) as connection:
+def test_a_connection_serves_several_requests(short_timeouts: RunningService) -> None:
+    with connected(short_timeouts.url) as connection:
         for _ in range(5):
             connection.sendall(HEALTH)
             assert receive(connection).status == 200
 
 
-def test_a_body_that_never_ends_is_told(impatient: RunningService) -> None:
+def test_a_body_that_never_ends_times_out(short_timeouts: RunningService) -> None:
     head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 500")
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head + b"--x")
         assert is_problem(receive(connection), 408, "request_timeout")
         assert is_closed(connection)
 
 
-def test_a_slow_but_steady_body_is_read(impatient: RunningService) -> None:
-    """A phone's photo on a weak uplink takes longer than the longest pause that is allowed."""
+def test_a_slow_but_steady_body_is_read(short_timeouts: RunningService) -> None:
+    """On a weak uplink, a photo takes longer than the longest pause that is allowed."""
     headers = ("Authorization: Bearer key", FORM, f"Content-Length: {len(FORM_BODY)}")
     began = monotonic()
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(request("POST", "/v1/ground", *headers))
         assert not dribble(connection, FORM_BODY, num_bytes=len(FORM_BODY) // 40)
         assert receive(connection).status == 200
     assert monotonic() - began > 1.5
 
 
-def test_a_body_of_single_bytes_is_told(impatient: RunningService) -> None:
-    """They never pause, but hold a connection for nothing."""
+def test_a_body_of_single_bytes_times_out(short_timeouts: RunningService) -> None:
+    """It never pauses, but is below the minimum rate."""
     head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 5000")
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head)
         assert dribble(connection, FORM_BODY.ljust(5000))
         assert is_problem(receive(connection), 408, "request_timeout")
@@ -128,13 +129,13 @@ def test_a_body_of_single_bytes_is_told(impatient: RunningService) -> None:
         request("GET", "/livez?" + "a" * MAX_HEADER_BYTES),
     ],
 )
-def test_headers_over_the_limit_are_told(impatient: RunningService, sent: bytes) -> None:
-    assert is_problem(answer_to(impatient, sent), 431, "headers_too_large")
+def test_headers_over_the_limit_are_rejected(short_timeouts: RunningService, sent: bytes) -> None:
+    assert is_problem(answer_to(short_timeouts, sent), 431, "headers_too_large")
 
 
-def test_headers_within_the_limit_pass(impatient: RunningService) -> None:
+def test_headers_within_the_limit_are_accepted(short_timeouts: RunningService) -> None:
     sent = request("GET", "/livez", "X: " + "a" * (MAX_HEADER_BYTES - 100))
-    assert answer_to(impatient, sent).status == 200
+    assert answer_to(short_timeouts, sent).status == 200
 
 
 @pytest.mark.parametrize(
@@ -166,44 +167,48 @@ def test_headers_within_the_limit_pass(impatient: RunningService) -> None:
         ),
     ],
 )
-def test_what_is_not_http_is_told(impatient: RunningService, sent: bytes) -> None:
-    """Two lengths above all: what one server takes for a body, another takes for a request."""
-    assert is_problem(answer_to(impatient, sent), 400, "malformed_request")
+def test_bytes_that_are_not_http_are_rejected(short_timeouts: RunningService, sent: bytes) -> None:
+    """Above all two lengths: one server would read as a request what another reads as a body."""
+    assert is_problem(answer_to(short_timeouts, sent), 400, "malformed_request")
 
 
-def test_a_few_requests_may_be_sent_at_once_but_not_thousands(impatient: RunningService) -> None:
-    """Each that waits takes memory, a hundred times its own length."""
-    with connected(impatient.url) as connection:
+def test_the_number_of_pipelined_requests_is_limited(short_timeouts: RunningService) -> None:
+    """A waiting request occupies a hundred times the memory of its bytes."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(HEALTH * MAX_PIPELINED)
         replies = b""
         while replies.count(b"HTTP/1.1 200") < MAX_PIPELINED:
             replies += connection.recv(65536)
-    assert is_problem(answer_to(impatient, HEALTH * 5000), 400, "malformed_request")
+    assert is_problem(answer_to(short_timeouts, HEALTH * 5000), 400, "malformed_request")
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c", "nothing"])
-def test_other_protocols_are_not_spoken(impatient: RunningService, protocol: str) -> None:
-    """Nobody gets past the keys by another door."""
+def test_requests_to_upgrade_are_answered_in_http(
+    short_timeouts: RunningService, protocol: str
+) -> None:
+    """Another protocol must not bypass the API keys."""
     upgrade = ("Connection: Upgrade", f"Upgrade: {protocol}", "Sec-WebSocket-Version: 13")
-    assert answer_to(impatient, request("GET", "/livez", *upgrade)).status == 200
-    assert answer_to(impatient, request("GET", "/v1/tasks", *upgrade)).status == 401
+    assert answer_to(short_timeouts, request("GET", "/livez", *upgrade)).status == 200
+    assert answer_to(short_timeouts, request("GET", "/v1/tasks", *upgrade)).status == 401
 
 
-def test_a_client_that_takes_nothing_of_its_answer_is_left(impatient: RunningService) -> None:
-    """The answer waits in memory for as long."""
+def test_the_connection_of_a_client_that_reads_nothing_is_closed(
+    short_timeouts: RunningService,
+) -> None:
+    """Its answer occupies memory until then."""
     picture = file_of(noise((400, 300)), "JPEG", quality=95)
     body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture
     body += b'\r\n--x\r\nContent-Disposition: form-data; name="entities"\r\n\r\n[]\r\n--x--\r\n'
     headers = ("Authorization: Bearer key", FORM, f"Content-Length: {len(body)}")
 
     def is_held(port: int) -> bool:
-        processes = psutil.Process(impatient.process.pid).children(recursive=True)
+        processes = psutil.Process(short_timeouts.process.pid).children(recursive=True)
         ends = [end for process in processes for end in process.net_connections("tcp4")]
         return any(end.raddr and end.raddr.port == port for end in ends)
 
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(MAX_PIPELINED):  # more than the system keeps for it
+        for _ in range(MAX_PIPELINED):  # more answers than the system buffers for it
             connection.sendall(request("POST", "/v1/annotate", *headers, body=body))
         port = connection.getsockname()[1]
         assert is_held(port)

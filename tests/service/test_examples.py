@@ -1,4 +1,4 @@
-"""The examples of the documentation do what they say, against a running service."""
+"""The examples of the documentation run against a service and print the documented output."""
 
 import importlib.util
 import subprocess
@@ -28,21 +28,20 @@ def load_python_example() -> ModuleType:
     return module
 
 
-def test_the_python_example_prints_a_caption_and_finds_a_thing(service: RunningService) -> None:
+def test_the_python_example_prints_a_caption_and_a_found_object(service: RunningService) -> None:
     printed = run(sys.executable, str(EXAMPLES / "ground.py"), service.url, str(EXAMPLE_SCENE))
     assert "a " in printed.splitlines()[0]
     assert "found a " in printed
 
 
-def test_the_python_example_tells_what_is_wrong(service: RunningService) -> None:
+def test_the_python_example_raises_an_error_with_the_wrong_field(service: RunningService) -> None:
     example = load_python_example()
     with pytest.raises(RuntimeError, match="invalid_request: task"):
         example.ground(service.url, EXAMPLE_SCENE, task="dance")
 
 
-def test_boxes_become_detections(service: RunningService) -> None:
-    """In three lines of the reader's own."""
-    pytest.importorskip("supervision", reason="supervision is the reader's own library")
+def test_boxes_become_detections_of_supervision(service: RunningService) -> None:
+    pytest.importorskip("supervision", reason="supervision is not a dependency of this project")
     example = load_python_example()
     answer = example.ground(service.url, EXAMPLE_SCENE, task="brief_caption")
     detections = example.to_detections(answer)

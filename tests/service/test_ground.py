@@ -1,4 +1,4 @@
-"""`POST /v1/ground` as multipart: what is asked, what is answered."""
+"""`POST /v1/ground` with a multipart form: requests and answers."""
 
 import json
 from typing import Any
@@ -34,13 +34,13 @@ def answer(client: httpx.Client, image: bytes = PICTURE, **fields: str) -> dict[
     return content
 
 
-def test_every_task_has_an_example_here() -> None:
+def test_every_task_has_fields_here() -> None:
     assert FIELDS.keys() == TASKS.keys()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_is_answered_as_the_contract_says(client: httpx.Client, task: str) -> None:
-    """And the parts of the answer fit each other."""
+def test_the_answer_to_every_task_keeps_the_contract(client: httpx.Client, task: str) -> None:
+    """The parts of the answer are also consistent with each other."""
     content = answer(client, task=task, **FIELDS[task])
     body = AnswerBody.model_validate(content, strict=True)
     assert content.keys() == AnswerBody.model_fields.keys()
@@ -61,8 +61,8 @@ def test_every_task_is_answered_as_the_contract_says(client: httpx.Client, task:
             assert box.xyxy == [x0 * 320, y0 * 240, x1 * 320, y1 * 240]
 
 
-def test_boxes_that_were_sent_come_back_as_the_prompts(client: httpx.Client) -> None:
-    """In the answer's grid, without a score."""
+def test_sent_boxes_are_returned_as_boxes_from_the_prompt(client: httpx.Client) -> None:
+    """They are aligned to the grid of the answer and have no score."""
     content = answer(client, task="referring_expression_generation", regions=json.dumps(REGION))
     first = content["entities"][0]
     assert first["phrase"] == "It"
@@ -74,16 +74,14 @@ def test_boxes_that_were_sent_come_back_as_the_prompts(client: httpx.Client) -> 
     )
 
 
-def test_a_phrase_of_the_prompt_whose_box_was_generated_is_not_from_the_prompt(
-    client: httpx.Client,
-) -> None:
-    """`from_prompt` tells of boxes."""
+def test_a_generated_box_of_a_sent_phrase_is_not_from_the_prompt(client: httpx.Client) -> None:
+    """`from_prompt` describes boxes, not phrases."""
     content = answer(client, task="phrase_grounding", text="a red circle")
     assert content["entities"][0]["phrase"] == "a red circle"
     assert content["entities"][0]["from_prompt"] is False
 
 
-def test_a_region_of_a_question_is_written_into_it(client: httpx.Client) -> None:
+def test_a_region_is_inserted_into_the_question(client: httpx.Client) -> None:
     regions = [{"phrase": "the circle", "boxes": [[0.1, 0.1, 0.5, 0.5]]}]
     content = answer(
         client,
@@ -109,7 +107,7 @@ def test_the_limit_of_new_tokens_ends_an_answer(client: httpx.Client) -> None:
     assert content["usage"]["completion_tokens"] == 2
 
 
-def test_a_sampled_answer_names_its_seed_and_comes_again_with_it(client: httpx.Client) -> None:
+def test_a_sampled_answer_can_be_repeated_with_its_seed(client: httpx.Client) -> None:
     first = answer(client, task="detailed_caption", temperature="1.5")
     again = answer(client, task="detailed_caption", temperature="1.5", seed=str(first["seed"]))
     assert again["markup"] == first["markup"]
@@ -123,7 +121,7 @@ def test_a_second_question_about_a_picture_reuses_its_prefix(client: httpx.Clien
 
 
 def test_boxes_refer_to_the_upright_picture(client: httpx.Client) -> None:
-    """A phone's portrait picture is stored lying on its side."""
+    """Phones store portrait pictures rotated, with an orientation tag."""
     import io
 
     from PIL import Image
@@ -142,13 +140,13 @@ def test_an_empty_field_counts_as_not_sent(client: httpx.Client) -> None:
 
 
 def test_defaults_may_be_sent(client: httpx.Client) -> None:
-    """Clients that generators make send all of them."""
+    """Generated clients send all of them."""
     sent = {"box_format": "pixel", "grounding": "true", "max_new_tokens": "128", "top_p": "1"}
     assert answer(client, task="brief_caption", **sent)["entities"] != []
 
 
-def test_the_type_of_a_part_is_ignored(client: httpx.Client) -> None:
-    """A picture's type is decided by its bytes."""
+def test_the_declared_type_of_a_picture_is_ignored(client: httpx.Client) -> None:
+    """The bytes of a picture decide its format."""
     response = client.post(
         "/v1/ground",
         files={"image": ("malware.exe", PICTURE, "text/plain")},
@@ -157,7 +155,7 @@ def test_the_type_of_a_part_is_ignored(client: httpx.Client) -> None:
     assert response.status_code == 200
 
 
-def test_an_answer_carries_the_id_that_was_asked_for(client: httpx.Client) -> None:
+def test_an_answer_has_the_request_id_that_the_client_sent(client: httpx.Client) -> None:
     response = client.post(
         "/v1/ground",
         files={"image": PICTURE},
@@ -167,8 +165,8 @@ def test_an_answer_carries_the_id_that_was_asked_for(client: httpx.Client) -> No
     assert response.headers["X-Request-ID"] == response.json()["id"] == "trace-1.A_b"
 
 
-@pytest.mark.parametrize("asked", ["", "a b", "x" * 129, "ä".encode()])
-def test_an_id_that_is_none_is_replaced(client: httpx.Client, asked: Any) -> None:
-    response = client.get("/livez", headers={"X-Request-ID": asked})
-    assert response.headers["X-Request-ID"] != asked
+@pytest.mark.parametrize("requested", ["", "a b", "x" * 129, "ä".encode()])
+def test_an_invalid_request_id_is_replaced(client: httpx.Client, requested: Any) -> None:
+    response = client.get("/livez", headers={"X-Request-ID": requested})
+    assert response.headers["X-Request-ID"] != requested
     assert len(response.headers["X-Request-ID"]) == 32

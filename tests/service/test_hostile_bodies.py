@@ -1,4 +1,4 @@
-"""Bodies made to harm: each is told what is wrong with it, at once, and never gets a 5xx."""
+"""Hostile bodies are rejected quickly, with the mistake named, and never cause a 5xx."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ IMAGE = (b'form-data; name="image"; filename="a"', PICTURE)
 
 
 def form(*parts: tuple[bytes, bytes], end: bytes = b"--x--\r\n") -> bytes:
-    """A body of parts, each a disposition and a content."""
+    """Return a form whose parts have the given dispositions and contents."""
     written = (
         b"--x\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + content + b"\r\n"
         for disposition, content in parts
@@ -63,23 +63,23 @@ def post(client: httpx.Client, body: bytes, kind: str) -> httpx.Response:
         (form(IMAGE, TASK), f"{FORM}; charset=utf-7", "unsupported_media_type"),
     ],
 )
-def test_a_form_that_is_none_is_told(
+def test_an_invalid_form_is_rejected(
     client: httpx.Client, body: bytes, kind: str, code: str
 ) -> None:
-    """Python knows encodings that take minutes for a megabyte; only UTF-8 is read."""
-    told = problem(post(client, body, kind))
-    assert told["code"] == code
-    assert told["status"] < 500
+    """Only UTF-8 is accepted: some of Python's codecs need minutes for a megabyte."""
+    content = problem(post(client, body, kind))
+    assert content["code"] == code
+    assert content["status"] < 500
 
 
 def test_a_form_whose_pictures_hold_boundaries_is_read(client: httpx.Client) -> None:
-    """What looks like a boundary at every second byte is slow to search, but no more than that."""
+    """Half a boundary every few bytes makes the search slow, but changes nothing else."""
     disposition, _ = IMAGE
-    told = problem(post(client, form((disposition, b"\r\n--" * 40_000), TASK), FORM))
-    assert told["code"] == "invalid_image"
+    content = problem(post(client, form((disposition, b"\r\n--" * 40_000), TASK), FORM))
+    assert content["code"] == "invalid_image"
 
 
-def test_the_charset_that_every_form_has_may_be_told(client: httpx.Client) -> None:
+def test_a_form_may_declare_utf8(client: httpx.Client) -> None:
     limit = (b'form-data; name="max_new_tokens"', b"1")
     response = post(client, form(IMAGE, TASK, limit), f'{FORM}; charset="UTF-8"')
     assert response.status_code == 200
@@ -124,13 +124,13 @@ def as_json(**fields: Any) -> bytes:
         (b"\0" * 1000, "malformed_body", None),
     ],
 )
-def test_json_that_is_no_request_is_told(
+def test_invalid_json_is_rejected(
     client: httpx.Client, body: bytes, code: str, wrong: str | None
 ) -> None:
-    told = problem(post(client, body, "application/json"))
-    assert told["code"] == code
-    assert told["status"] < 500
-    assert wrong is None or wrong in {each["field"] for each in told["errors"]}
+    content = problem(post(client, body, "application/json"))
+    assert content["code"] == code
+    assert content["status"] < 500
+    assert wrong is None or wrong in {error["field"] for error in content["errors"]}
 
 
 @pytest.mark.parametrize(
@@ -159,20 +159,20 @@ def test_json_that_is_no_request_is_told(
         ([7], "regions[0]"),
     ],
 )
-def test_boxes_that_are_none_are_told(client: httpx.Client, regions: Any, wrong: str) -> None:
+def test_invalid_boxes_are_reported(client: httpx.Client, regions: Any, wrong: str) -> None:
     body = as_json(task="referring_expression_generation", regions=regions)
-    told = problem(post(client, body, "application/json"))
-    assert told["code"] == "invalid_request"
-    assert wrong in {each["field"] for each in told["errors"]}
+    content = problem(post(client, body, "application/json"))
+    assert content["code"] == "invalid_request"
+    assert wrong in {error["field"] for error in content["errors"]}
 
 
-def test_of_thousands_of_mistakes_a_hundred_are_told(client: httpx.Client) -> None:
-    """Or a small request would have a large answer."""
+def test_at_most_a_hundred_mistakes_are_reported(client: httpx.Client) -> None:
+    """Otherwise a small request would cause a large response."""
     entity = {"boxes": [{"xyxy": ["a"] * 4}] * 16}
     body = json.loads(as_json(entities=[entity] * 64))
     del body["task"]
-    told = problem(client.post("/v1/annotate", json=body))
-    assert len(told["errors"]) == MAX_ERRORS
+    content = problem(client.post("/v1/annotate", json=body))
+    assert len(content["errors"]) == MAX_ERRORS
 
 
 @pytest.mark.parametrize("score", [1e308, -1e308, 0.0, None])
@@ -181,7 +181,7 @@ def test_of_thousands_of_mistakes_a_hundred_are_told(client: httpx.Client) -> No
 def test_any_finite_box_can_be_drawn(
     client: httpx.Client, edge: float, score: float | None, box_format: str
 ) -> None:
-    """As far as it lies in the picture."""
+    """The part of it inside the picture is drawn."""
     boxes = [{"xyxy": [edge, -edge, -edge, edge], "score": score}]
     body = json.loads(as_json(entities=[{"phrase": "a", "boxes": boxes}], box_format=box_format))
     del body["task"]
@@ -212,8 +212,8 @@ def test_any_finite_box_can_be_drawn(
     ],
 )
 @pytest.mark.parametrize("task", ["phrase_grounding", "grounded_vqa", "raw"])
-def test_any_text_is_answered_or_told(client: httpx.Client, task: str, text: str) -> None:
-    """Every script, what no font shows, and what reads like a tag."""
+def test_any_text_is_answered_or_rejected(client: httpx.Client, task: str, text: str) -> None:
+    """Texts of several scripts, invisible characters, and texts that look like tags."""
     body = as_json(task=task, text=text, max_new_tokens=1)
     response = post(client, body, "application/json")
     assert response.status_code in {200, 413, 422}, response.text

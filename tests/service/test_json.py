@@ -1,4 +1,4 @@
-"""The same requests as JSON, and what the headers may say."""
+"""`POST /v1/ground` with a JSON body, and the effect of request headers."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def test_json_and_a_form_get_the_same_answer(client: httpx.Client, task: str) ->
     assert without_times(response.json()) == without_times(form)
 
 
-def test_a_data_uri_is_read_as_well(client: httpx.Client) -> None:
+def test_a_data_uri_is_accepted(client: httpx.Client) -> None:
     url = f"data:image/png;base64,{IMAGE['base64']}"
     for image in (url, {"url": url}):
         body = {"image": image, "task": "brief_caption"}
@@ -56,39 +56,39 @@ def test_a_data_uri_is_read_as_well(client: httpx.Client) -> None:
         ),
     ],
 )
-def test_each_mistake_is_told(
+def test_each_mistake_is_reported(
     client: httpx.Client, content: bytes, code: str, wrong: str | None
 ) -> None:
     headers = {"Content-Type": "application/json"}
-    told = problem(client.post("/v1/ground", content=content, headers=headers))
-    assert told["code"] == code
-    assert wrong is None or wrong in {each["field"] for each in told["errors"]}
+    content = problem(client.post("/v1/ground", content=content, headers=headers))
+    assert content["code"] == code
+    assert wrong is None or wrong in {error["field"] for error in content["errors"]}
 
 
-def test_half_a_character_is_told(client: httpx.Client) -> None:
-    """JSON can spell a lone surrogate, which no tokenizer reads."""
+def test_a_lone_surrogate_is_rejected(client: httpx.Client) -> None:
+    """JSON can express half a character, which no tokenizer accepts."""
     body = json.dumps({"image": IMAGE, "task": "phrase_grounding", "text": "a \ud800 cat"})
     headers = {"Content-Type": "application/json"}
-    told = problem(client.post("/v1/ground", content=body, headers=headers))
-    assert told["errors"][0]["field"] == "text"
+    content = problem(client.post("/v1/ground", content=body, headers=headers))
+    assert content["errors"][0]["field"] == "text"
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "soon", "nan", ""])
-def test_a_timeout_that_is_none_is_told(client: httpx.Client, asked: str) -> None:
-    headers = {"X-Request-Timeout": asked}
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", ""])
+def test_an_invalid_timeout_is_rejected(client: httpx.Client, seconds: str) -> None:
+    headers = {"X-Request-Timeout": seconds}
     response = client.post("/v1/ground", files={"image": PICTURE}, headers=headers)
     assert problem(response)["errors"][0]["field"] == "X-Request-Timeout"
 
 
-def test_a_client_may_lower_the_deadline(client: httpx.Client) -> None:
-    """Nobody decodes for somebody who has given up."""
+def test_a_client_may_shorten_the_deadline(client: httpx.Client) -> None:
+    """The engine does not decode for clients that no longer wait."""
     headers = {"X-Request-Timeout": "0.000001"}
     body = {"image": IMAGE, "task": "brief_caption"}
-    told = problem(client.post("/v1/ground", json=body, headers=headers))
-    assert (told["status"], told["code"]) == (504, "deadline_exceeded")
+    content = problem(client.post("/v1/ground", json=body, headers=headers))
+    assert (content["status"], content["code"]) == (504, "deadline_exceeded")
 
 
-def test_an_answer_that_nobody_can_read_is_not_acceptable(client: httpx.Client) -> None:
+def test_an_unsupported_accept_header_is_not_acceptable(client: httpx.Client) -> None:
     body = {"image": IMAGE, "task": "brief_caption"}
-    told = problem(client.post("/v1/ground", json=body, headers={"Accept": "text/html"}))
-    assert (told["status"], told["code"]) == (406, "not_acceptable")
+    content = problem(client.post("/v1/ground", json=body, headers={"Accept": "text/html"}))
+    assert (content["status"], content["code"]) == (406, "not_acceptable")

@@ -1,4 +1,4 @@
-"""An idle connection is kept open for longer than a load balancer keeps it."""
+"""Idle connections stay open for longer than load balancers keep them."""
 
 from collections.abc import Iterator
 from time import monotonic
@@ -21,7 +21,7 @@ def lasting() -> Iterator[RunningService]:
 
 
 def test_the_default_exceeds_the_usual_idle_timeout() -> None:
-    """60 s, of nginx' upstreams and of AWS' balancer for applications."""
+    """60 s is the default of nginx upstreams and of AWS application load balancers."""
     assert Settings().keep_alive_s > 60
 
 

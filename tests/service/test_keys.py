@@ -1,4 +1,4 @@
-"""Where keys are set, nobody calls without one, and nobody calls too often."""
+"""With API keys set, every request needs a key, and the rate per key is limited."""
 
 import json
 from collections.abc import Iterator
@@ -32,29 +32,30 @@ def ask(service: RunningService, authorization: str | None) -> httpx.Response:
 
 
 def ask_tasks(service: RunningService, key: str) -> int:
-    """The status of a request that costs nothing."""
+    """Return the status of a request that needs no permit."""
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.get(f"{service.url}/v1/tasks", headers=headers).status_code
 
 
-def test_no_request_gets_in_without_a_key(guarded: RunningService) -> None:
-    """Every path in every spelling, with every header that nearly is one; `make keys` also by every
-    method. What is not HTTP is refused as such before anybody looks for a key.
+def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> None:
+    """Paths in many spellings, with headers that almost are a key; `make keys` tries every method.
+
+    Invalid HTTP is rejected with 400 before the key is checked.
     """
     statuses = statuses_without_a_key(guarded.url, ("GET", "POST"))
     assert statuses.keys() <= {400, 401}
     assert statuses[401] > 0.9 * statuses.total()
 
 
-def test_a_trailer_is_no_key(guarded: RunningService) -> None:
-    """It comes when the question has been decided."""
+def test_a_key_in_a_trailer_is_ignored(guarded: RunningService) -> None:
+    """A trailer arrives after the key has been checked."""
     sent = request("POST", "/v1/tasks", "Transfer-Encoding: chunked", "Trailer: Authorization")
     with connected(guarded.url) as connection:
         connection.sendall(sent + f"0\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
         assert receive(connection).status == 401
 
 
-def test_every_request_of_a_connection_needs_its_key(guarded: RunningService) -> None:
+def test_every_request_of_a_connection_needs_a_key(guarded: RunningService) -> None:
     right, wrong = (
         request("GET", "/v1/tasks", f"Authorization: Bearer {key}") for key in (KEY, "wrong")
     )
@@ -66,14 +67,16 @@ def test_every_request_of_a_connection_needs_its_key(guarded: RunningService) ->
 
 @pytest.mark.parametrize("key", [KEY, "other-key"])
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
-def test_with_a_known_key_everybody_gets_in(guarded: RunningService, scheme: str, key: str) -> None:
+def test_a_known_key_is_accepted_in_every_spelling_of_bearer(
+    guarded: RunningService, scheme: str, key: str
+) -> None:
     sent = request("GET", "/v1/tasks", f"Authorization: {scheme}{key} ")
     with connected(guarded.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status == 200
 
 
-def test_who_is_not_let_in_is_told_how(guarded: RunningService) -> None:
+def test_a_rejected_request_learns_the_authentication_scheme(guarded: RunningService) -> None:
     response = ask(guarded, None)
     assert problem(response)["code"] == "unauthorized"
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -84,8 +87,8 @@ def test_health_metrics_and_descriptions_need_no_key(guarded: RunningService, pa
     assert httpx.get(guarded.url + path).status_code == 200
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_back() -> None:
-    """Whatever HTTP process it meets; a minute may end among the calls, so there are five."""
+def test_a_key_over_its_rate_gets_429_with_retry_after() -> None:
+    """In any HTTP process. Five calls, because a minute may end between them."""
     with running_service(
         api_keys=f"{KEY}, other-key", http_workers=2, requests_per_minute=2
     ) as service:
@@ -99,14 +102,14 @@ def test_a_key_over_its_rate_is_told_when_to_come_back() -> None:
 
 
 def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
-    """In every HTTP process, at the next request; a file that is gone lets nobody in."""
+    """The change applies to the next request in every HTTP process; a missing file rejects all."""
     file, renewed = tmp_path / "keys", tmp_path / "renewed"
     file.write_text("first-key\n")
     with running_service(api_keys_file=file, http_workers=2) as service:
         assert ask_tasks(service, "first-key") == 200
         renewed.write_text("second-key\nthird-key\n")
         renewed.replace(file)
-        for _ in range(20):  # both processes are met
+        for _ in range(20):  # enough to reach both processes
             assert ask_tasks(service, "first-key") == 401
             assert ask_tasks(service, "second-key") == 200
         file.unlink()
@@ -119,7 +122,7 @@ def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
 
 
 def test_no_key_is_logged(guarded: RunningService) -> None:
-    """A key is named by a short hash of it."""
+    """The log names a key by a short hash."""
     num_lines = len(guarded.log)
     assert ask(guarded, f"Bearer {KEY}").status_code == 200
     assert ask(guarded, f"Bearer {KEY}-too").status_code == 401
@@ -130,6 +133,6 @@ def test_no_key_is_logged(guarded: RunningService) -> None:
 
 
 def statuses_logged(service: RunningService, num_lines: int) -> set[int]:
-    """The statuses of requests logged since the log had so many lines."""
+    """Return the statuses of the requests that were logged after the first `num_lines` lines."""
     lines = (json.loads(line) for line in service.log[num_lines:] if line.endswith("}"))
     return {line["status"] for line in lines if line["event"] == "request"}

@@ -1,4 +1,4 @@
-"""Health, metrics, version, and the description of the whole."""
+"""Health, metrics, version, CORS and the OpenAPI document."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ from harness.service import RunningService
 from tests.service.test_ground import ask
 
 
-def test_a_service_that_serves_is_alive_and_ready(client: httpx.Client) -> None:
+def test_a_running_service_is_alive_and_ready(client: httpx.Client) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_the_version_tells_what_runs_and_its_limits(client: httpx.Client) -> None:
+def test_the_version_reports_model_defaults_and_limits(client: httpx.Client) -> None:
     content = client.get("/version").json()
     assert content["model"] == {
         "name": "kosmos2-shapes-demo",
@@ -31,9 +31,9 @@ def test_the_version_tells_what_runs_and_its_limits(client: httpx.Client) -> Non
     assert content["limits"]["places"] == 32 + 4 * 32
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system confines no process")
-def test_the_version_says_what_picture_processes_are_denied(client: httpx.Client) -> None:
-    """This kernel has seccomp, as every Linux since 3.17 that a container runs on."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines picture processes")
+def test_the_version_reports_what_picture_processes_are_denied(client: httpx.Client) -> None:
+    """This kernel supports seccomp, as every Linux since 3.17 that runs containers."""
     found = client.get("/version").json()["picture_processes"]
     assert found == {
         "reads_heic": True,
@@ -46,7 +46,7 @@ def test_the_version_says_what_picture_processes_are_denied(client: httpx.Client
 def test_requests_are_counted_by_task_and_outcome(
     client: httpx.Client, service: RunningService
 ) -> None:
-    """One request, one count, however it ends."""
+    """Each request is counted once, for every outcome."""
 
     def count(task: str, outcome: str) -> float:
         assert outcome in OUTCOMES
@@ -61,7 +61,7 @@ def test_requests_are_counted_by_task_and_outcome(
     assert [count(*kind) for kind in kinds] == [number + 1 for number in before]
 
 
-def test_the_series_of_all_processes_are_told_by_one(
+def test_one_process_reports_the_metrics_of_all_processes(
     client: httpx.Client, service: RunningService
 ) -> None:
     ask(client, task="brief_caption")
@@ -72,7 +72,7 @@ def test_the_series_of_all_processes_are_told_by_one(
     assert service.metric('kosmos2_device_memory_bytes{kind="weights"}') > 0
 
 
-def test_no_route_of_the_description_is_without_a_summary(client: httpx.Client) -> None:
+def test_every_documented_route_has_a_summary(client: httpx.Client) -> None:
     content = client.get("/openapi.json").json()
     operations = [(p, m, op) for p, ms in content["paths"].items() for m, op in ms.items()]
     assert {path for path, _, _ in operations} >= {
@@ -85,53 +85,55 @@ def test_no_route_of_the_description_is_without_a_summary(client: httpx.Client) 
     assert all(operation.get("summary") for _, _, operation in operations)
 
 
-def test_the_description_names_every_field_of_the_form(client: httpx.Client) -> None:
+def test_every_field_of_the_form_is_documented(client: httpx.Client) -> None:
     content = client.get("/openapi.json").json()
     body = content["paths"]["/v1/ground"]["post"]["requestBody"]
     properties = body["content"]["multipart/form-data"]["schema"]["properties"]
     assert {"image", "task", "text", "regions", "temperature", "seed"} <= properties.keys()
-    assert all("description" in each for each in properties.values())
+    assert all("description" in field for field in properties.values())
 
 
 def test_fixed_length_lists_are_described_without_prefix_items(client: httpx.Client) -> None:
-    """Generators of mobile clients choke on `prefixItems`."""
+    """Generators of mobile clients fail on `prefixItems`."""
     assert "prefixItems" not in client.get("/openapi.json").text
 
 
 def test_a_browser_of_a_listed_origin_may_call_and_read_errors(client: httpx.Client) -> None:
-    """Errors carry the headers too, else a web page could not tell why it failed."""
+    """Errors have the CORS headers too: otherwise a web page could not read the cause."""
     for path in ("/livez", "/nowhere"):
         answered = client.get(path, headers={"Origin": "https://app.example"})
         assert answered.headers["Access-Control-Allow-Origin"] == "https://app.example"
         assert "X-Request-ID" in answered.headers["Access-Control-Expose-Headers"]
 
 
-def test_a_browser_of_another_origin_may_not(client: httpx.Client) -> None:
+def test_a_browser_of_another_origin_may_not_call(client: httpx.Client) -> None:
     answered = client.get("/livez", headers={"Origin": "https://other.example"})
     assert "Access-Control-Allow-Origin" not in answered.headers
 
 
-@pytest.mark.parametrize("asked", ["traceparent", "baggage,sentry-trace", "X-Requested-With, A"])
-def test_a_browser_may_send_any_header(client: httpx.Client, asked: str) -> None:
-    """Tools for traces and errors add their own to every request of a page."""
+@pytest.mark.parametrize(
+    "requested", ["traceparent", "baggage,sentry-trace", "X-Requested-With, A"]
+)
+def test_a_browser_may_send_any_header(client: httpx.Client, requested: str) -> None:
+    """Browser tools for tracing and error reports add headers to every request of a page."""
     answered = client.options(
         "/v1/ground",
         headers={
             "Origin": "https://app.example",
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": asked,
+            "Access-Control-Request-Headers": requested,
             "Access-Control-Request-Private-Network": "true",
         },
     )
     assert answered.status_code == 200
     allowed = answered.headers["Access-Control-Allow-Headers"].lower()
-    assert {name.strip() for name in asked.lower().split(",")} <= set(
+    assert {name.strip() for name in requested.lower().split(",")} <= set(
         allowed.replace(" ", "").split(",")
     )
     assert answered.headers["Access-Control-Allow-Private-Network"] == "true"
 
 
-def test_a_preflight_of_another_origin_is_refused(client: httpx.Client) -> None:
+def test_a_preflight_of_another_origin_is_rejected(client: httpx.Client) -> None:
     headers = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
     answered = client.options("/v1/ground", headers=headers)
     assert answered.status_code == 400
@@ -143,7 +145,7 @@ def test_a_preflight_of_another_origin_is_refused(client: httpx.Client) -> None:
     ["/livez", "/readyz", "/metrics", "/version", "/v1/tasks", "/docs", "/openapi.json", "/no"],
 )
 def test_head_is_answered_as_get_without_a_body(client: httpx.Client, path: str) -> None:
-    """Monitors and balancers ask so."""
+    """Monitors and load balancers use `HEAD`."""
     head, get = client.head(path), client.get(path)
     assert head.status_code == get.status_code
     assert head.headers["Content-Type"] == get.headers["Content-Type"]

@@ -1,4 +1,4 @@
-"""Health and metrics on a port of their own are there and nowhere else."""
+"""With `ops_port`, only that port serves health and metrics, and it serves nothing else."""
 
 import socket
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ KEY = {"Authorization": "Bearer key"}
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[tuple[RunningService, str]]:
-    """A service, and where its health and metrics are."""
+    """Yield a service and the URL of its operations port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with running_service(ops_port=port, api_keys="key", http_workers=2) as running:
@@ -22,7 +22,7 @@ def ports() -> Iterator[tuple[RunningService, str]]:
 
 
 @pytest.mark.parametrize("path", OPS_PATHS)
-def test_health_and_metrics_are_on_their_port_alone(
+def test_only_the_ops_port_serves_health_and_metrics(
     ports: tuple[RunningService, str], path: str
 ) -> None:
     service, ops = ports
@@ -34,23 +34,23 @@ def test_health_and_metrics_are_on_their_port_alone(
 @pytest.mark.parametrize(
     "path", ["/v1/tasks", "/version", "/docs", "/openapi.json", "/livez/", "//livez", "/nowhere"]
 )
-def test_nothing_else_is_on_their_port(ports: tuple[RunningService, str], path: str) -> None:
-    """An operator may open it to other networks."""
+def test_the_ops_port_serves_nothing_else(ports: tuple[RunningService, str], path: str) -> None:
+    """An operator may open this port to other networks."""
     _, ops = ports
     hidden = httpx.get(ops + path, headers=KEY)
     assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
 
 
-def test_the_port_is_the_one_connected_to_and_not_the_one_named(
+def test_headers_cannot_select_the_ops_port(
     ports: tuple[RunningService, str],
 ) -> None:
-    """Anybody can write a header."""
+    """Any client can write a `Host` header."""
     service, ops = ports
     host = {"Host": ops.removeprefix("http://"), "X-Forwarded-Port": ops.rpartition(":")[2]}
     assert httpx.get(f"{service.url}/metrics", headers=KEY | host).status_code == 404
 
 
-def test_all_else_is_where_it_was(ports: tuple[RunningService, str]) -> None:
+def test_the_main_port_serves_everything_else(ports: tuple[RunningService, str]) -> None:
     service, _ = ports
     assert httpx.get(f"{service.url}/v1/tasks", headers=KEY).status_code == 200
     assert httpx.get(f"{service.url}/v1/tasks").status_code == 401

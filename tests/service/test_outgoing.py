@@ -1,4 +1,4 @@
-"""The service calls nobody: not for a picture, not for a model, not for its documentation."""
+"""The service opens no outgoing connections: not for pictures, models or documentation."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from app.http.middleware.api_keys import OPEN_PATHS
 from harness.formats import file_of, landscape
 from harness.service import RunningService, running_service
 
-# Python imports a module of this name before anything else, in every process of the service.
+# Every Python process imports `sitecustomize` first; this one records outgoing calls.
 SITE_CUSTOMIZE = """
 import os, sys
 
@@ -36,7 +36,7 @@ XMP = f'<x:xmpmeta xmlns:x="{ADDRESS}"><image xlink:href="{ADDRESS}"/></x:xmpmet
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where every process that is started meanwhile writes whom it calls."""
+    """Return the file in which every process started by this module records its calls."""
     directory = tmp_path_factory.mktemp("watched")
     file = directory / "calls"
     (directory / "sitecustomize.py").write_text(SITE_CUSTOMIZE.format(file=str(file)))
@@ -51,19 +51,19 @@ def watched(calls: Path) -> Iterator[RunningService]:
         yield running
 
 
-def made(calls: Path) -> list[str]:
-    """The calls made so far."""
+def recorded(calls: Path) -> list[str]:
+    """Return the calls recorded so far."""
     return [line for line in calls.read_text().splitlines() if not line.startswith("watched")]
 
 
-def test_a_call_would_be_seen(calls: Path) -> None:
+def test_an_outgoing_call_is_recorded(calls: Path) -> None:
     program = "import socket; socket.create_connection(('127.0.0.1', 9), 1)"
     subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    assert any("socket.connect (('127.0.0.1', 9),)" in line for line in made(calls))
+    assert any("socket.connect (('127.0.0.1', 9),)" in line for line in recorded(calls))
     calls.write_text("")
 
 
-def test_every_process_of_the_service_is_watched(watched: RunningService, calls: Path) -> None:
+def test_calls_of_every_process_are_recorded(watched: RunningService, calls: Path) -> None:
     text = calls.read_text()
     for module in (
         "app.commands.cli",
@@ -92,7 +92,7 @@ def test_no_address_of_a_picture_is_called(
 ) -> None:
     body = {"image": image, "task": "brief_caption"}
     assert httpx.post(f"{watched.url}/v1/ground", json=body).status_code == 422
-    assert made(calls) == []
+    assert recorded(calls) == []
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_no_address_in_a_picture_is_called(
         f"{watched.url}/v1/ground", files={"image": picture}, data=data, headers=headers, timeout=60
     )
     assert response.status_code == status
-    assert made(calls) == []
+    assert recorded(calls) == []
 
 
 @pytest.mark.parametrize("path", [*OPEN_PATHS, "/v1/tasks"])
-def test_no_page_is_fetched_from_elsewhere(watched: RunningService, calls: Path, path: str) -> None:
+def test_no_page_causes_an_outgoing_call(watched: RunningService, calls: Path, path: str) -> None:
     assert httpx.get(watched.url + path).status_code == 200
-    assert made(calls) == []
+    assert recorded(calls) == []

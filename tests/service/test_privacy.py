@@ -1,4 +1,4 @@
-"""Nothing that a user sends is kept: it is in no log, no metric and no error, however it ends."""
+"""No log, metric or error contains anything that a client sent, for any outcome."""
 
 import base64
 import io
@@ -22,13 +22,13 @@ from harness.wire import connected, receive, request
 
 KEY = "secretmark-key"
 MARKS = ("secretmark", base64.b64encode(b"secretmark").decode()[:12])
-"""In all that is sent, as it is or as base64."""
+"""Part of everything that the tests send, as plain text or as base64."""
 
 RATE = 1000
 
 
 def marked(image_format: str, **options: Any) -> bytes:
-    """A picture whose metadata hold the marker wherever they can."""
+    """Return a picture with the marker in every kind of metadata."""
     comments = PngImagePlugin.PngInfo()
     comments.add_text("secretmark-name", "secretmark-text")
     comments.add_itxt("secretmark-name", "secretmark-text", "secretmark", "secretmark", zip=True)
@@ -64,7 +64,7 @@ HEADERS = {
 
 @pytest.fixture(scope="module")
 def service(tireless: Path) -> Iterator[RunningService]:
-    """At the level that tells most, with an engine that fails where it is asked to."""
+    """A service with the most detailed log, and an engine that fails on request."""
     with running_service(
         "harness.service_around",
         FAULTY_ENGINE,
@@ -127,7 +127,7 @@ FORMS: tuple[tuple[str, bytes, dict[str, str], int], ...] = (
     ("image", "fields", "status"),
     [pytest.param(*form[1:], id=f"{form[0]} {number}") for number, form in enumerate(FORMS)],
 )
-def test_what_was_sent_is_in_no_error_and_no_log(
+def test_a_form_is_in_no_error_and_no_log(
     service: RunningService,
     client: httpx.Client,
     image: bytes,
@@ -153,7 +153,7 @@ def test_what_was_sent_is_in_no_error_and_no_log(
         (b"secretmark", "json; charset=secretmark", 400),
     ],
 )
-def test_what_was_sent_as_json_is_in_no_error_and_no_log(
+def test_a_json_body_is_in_no_error_and_no_log(
     service: RunningService, client: httpx.Client, content: bytes, kind: str, status: int
 ) -> None:
     headers = {"Content-Type": f"application/{kind}"}
@@ -190,7 +190,7 @@ def test_paths_and_headers_are_in_no_error_and_no_log(
 
 @contextmanager
 def begun(service: RunningService, *sent: bytes) -> Iterator[socket.socket]:
-    """A connection on which that much has been sent."""
+    """Open a connection and send the given parts."""
     with connected(service.url) as connection:
         for part in sent:
             connection.sendall(part)
@@ -211,7 +211,7 @@ def begun(service: RunningService, *sent: bytes) -> Iterator[socket.socket]:
         ),
     ],
 )  # fmt: skip
-def test_what_was_not_sent_to_its_end_is_in_no_error_and_no_log(
+def test_an_invalid_or_incomplete_request_is_in_no_error_and_no_log(
     service: RunningService, sent: bytes, status: int
 ) -> None:
     with begun(service, sent) as connection:
@@ -221,7 +221,9 @@ def test_what_was_not_sent_to_its_end_is_in_no_error_and_no_log(
     assert_nothing_is_kept(service)
 
 
-def test_a_client_that_leaves_is_in_no_log(service: RunningService, client: httpx.Client) -> None:
+def test_the_request_of_a_disconnected_client_is_in_no_log(
+    service: RunningService, client: httpx.Client
+) -> None:
     fields = phrase(stream="true", max_new_tokens="100")
     with client.stream("POST", "/v1/ground", files={"image": PICTURES[0]}, data=fields) as response:
         next(response.iter_lines())
@@ -238,7 +240,7 @@ def test_a_key_over_its_rate_is_in_no_error_and_no_log(service: RunningService) 
     assert_nothing_is_kept(service)
 
 
-def test_no_annotated_picture_holds_what_its_original_held(client: httpx.Client) -> None:
+def test_no_annotated_picture_has_metadata_of_its_original(client: httpx.Client) -> None:
     for picture in PICTURES:
         files, data = {"image": picture}, {"entities": "[]"}
         drawn = client.post("/v1/annotate", files=files, data=data)
@@ -247,8 +249,8 @@ def test_no_annotated_picture_holds_what_its_original_held(client: httpx.Client)
         assert Image.open(io.BytesIO(drawn.content)).info == {}
 
 
-def test_the_markers_would_be_found(service: RunningService) -> None:
-    """The log is not empty, and the pictures hold what they should."""
+def test_the_log_and_the_pictures_are_not_empty(service: RunningService) -> None:
+    """Otherwise the other tests would pass without checking anything."""
     assert len(service.log) > 10
     assert any('"status": 200' in line for line in service.log)
     assert all(b"secretmark" in picture for picture in PICTURES)

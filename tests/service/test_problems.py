@@ -1,4 +1,4 @@
-"""What can go wrong on `POST /v1/ground`: the status, the code, the field that is at fault."""
+"""Invalid requests to `POST /v1/ground`: the status, the code and the wrong field."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PICTURE = picture_file()
 
 @dataclass(frozen=True)
 class Case:
-    """A request and what it is told."""
+    """A request and its expected problem."""
 
     name: str
     status: int
@@ -78,7 +78,7 @@ CASES = (
         wrong="max_new_tokens",
     ),
     Case(
-        "two many new tokens",
+        "too many new tokens",
         422,
         "invalid_request",
         {"task": "brief_caption", "max_new_tokens": "1025"},
@@ -157,7 +157,7 @@ CASES = (
         "invalid_request",
         {
             "task": "grounded_vqa",
-            "text": "Where is it?",
+            "text": "Where is that?",
             "regions": json.dumps([{"phrase": "the fire", "boxes": [[1, 1, 9, 9]]}]),
         },
         wrong="regions[0].phrase",
@@ -178,7 +178,7 @@ CASES = (
 
 
 def problem(response: httpx.Response) -> dict[str, Any]:
-    """The problem of a response, which has to be one."""
+    """Check that a response is a problem, and return its content."""
     assert response.headers["content-type"] == PROBLEM_JSON
     content: dict[str, Any] = response.json()
     assert content["status"] == response.status_code
@@ -188,49 +188,49 @@ def problem(response: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_mistake_is_told(client: httpx.Client, case: Case) -> None:
+def test_each_mistake_is_reported(client: httpx.Client, case: Case) -> None:
     files = None if case.image is None else {"image": case.image}
-    if files is None:  # still multipart
+    if files is None:  # without a file, httpx sends multipart only for fields passed as `files`
         fields = {name: (None, value) for name, value in case.data.items()}
         response = client.post("/v1/ground", files=fields)
     else:
         response = client.post("/v1/ground", files=files, data=case.data)
     content = problem(response)
     assert (content["status"], content["code"]) == (case.status, case.code)
-    assert [each["field"] for each in content.get("errors", ())][:1] == [case.wrong][
+    assert [error["field"] for error in content.get("errors", ())][:1] == [case.wrong][
         : case.wrong is not None
     ]
 
 
-def test_a_field_that_is_sent_twice_is_told(client: httpx.Client) -> None:
+def test_a_field_that_is_sent_twice_is_reported(client: httpx.Client) -> None:
     files = [("image", PICTURE), ("task", (None, "brief_caption")), ("task", (None, "raw"))]
     content = problem(client.post("/v1/ground", files=files))
     assert content["errors"] == [{"field": "task", "message": "is sent twice"}]
 
 
-def test_every_wrong_field_is_told_at_once(client: httpx.Client) -> None:
+def test_all_wrong_fields_are_reported_together(client: httpx.Client) -> None:
     data = {"task": "dance", "top_p": "2", "seed": "-1"}
     content = problem(client.post("/v1/ground", files={"image": PICTURE}, data=data))
-    assert {each["field"] for each in content["errors"]} == {"task", "top_p", "seed"}
+    assert {error["field"] for error in content["errors"]} == {"task", "top_p", "seed"}
 
 
-def test_both_numbers_of_a_length_are_told(client: httpx.Client) -> None:
-    """Nothing is shortened silently."""
+def test_an_error_of_length_states_the_length_and_the_limit(client: httpx.Client) -> None:
+    """Nothing is truncated silently."""
     data = {"task": "brief_caption", "max_new_tokens": "600"}
     detail = problem(client.post("/v1/ground", files={"image": PICTURE}, data=data))["detail"]
     assert "600" in detail
     assert "512" in detail
 
 
-def test_a_body_of_another_type_is_told(client: httpx.Client) -> None:
+def test_a_body_of_another_type_is_rejected(client: httpx.Client) -> None:
     response = client.post("/v1/ground", content=b"a=1", headers={"Content-Type": "text/plain"})
     assert problem(response)["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x-own"])
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
-def test_a_compressed_body_is_refused_by_name(client: httpx.Client, kind: str, coding: str) -> None:
-    """Otherwise the sender would read that the body is not JSON."""
+def test_a_compressed_body_has_its_own_error(client: httpx.Client, kind: str, coding: str) -> None:
+    """Otherwise the error would state that the body is not JSON."""
     headers = {"Content-Type": kind, "Content-Encoding": coding}
     response = client.post("/v1/ground", content=b"\x1f\x8b", headers=headers)
     content = problem(response)
@@ -240,7 +240,7 @@ def test_a_compressed_body_is_refused_by_name(client: httpx.Client, kind: str, c
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_identity_is_no_compression(client: httpx.Client, coding: str) -> None:
+def test_the_content_encoding_identity_is_accepted(client: httpx.Client, coding: str) -> None:
     request = client.build_request(
         "POST", "/v1/ground", files={"image": PICTURE}, data={"task": "brief_caption"}
     )
@@ -267,16 +267,16 @@ def test_identity_is_no_compression(client: httpx.Client, coding: str) -> None:
         ),
     ],
 )
-def test_a_prompt_that_is_too_long_by_itself_is_blamed_on_its_field(
+def test_a_prompt_over_the_limit_is_reported_under_its_longest_field(
     client: httpx.Client, data: dict[str, str], wrong: str
 ) -> None:
-    """No number of new tokens would help."""
+    """A smaller `max_new_tokens` would not help."""
     content = problem(client.post("/v1/ground", files={"image": PICTURE}, data=data))
     assert [mistake["field"] for mistake in content["errors"]] == [wrong]
     assert "512" in content["detail"]
 
 
-def test_a_picture_under_another_name_is_told_where_it_belongs(client: httpx.Client) -> None:
+def test_a_picture_under_another_name_is_reported_with_the_right_name(client: httpx.Client) -> None:
     files = {"content": ("a.png", PICTURE)}
     content = problem(client.post("/v1/ground", files=files, data={"task": "brief_caption"}))
     assert content["errors"][0] == {
@@ -286,14 +286,16 @@ def test_a_picture_under_another_name_is_told_where_it_belongs(client: httpx.Cli
 
 
 @pytest.mark.parametrize("boundary", ["", "; boundary=x"])
-def test_a_body_that_is_not_what_its_type_says_is_told(client: httpx.Client, boundary: str) -> None:
+def test_a_body_that_does_not_match_its_type_is_rejected(
+    client: httpx.Client, boundary: str
+) -> None:
     headers = {"Content-Type": f"multipart/form-data{boundary}"}
     response = client.post("/v1/ground", content=b"no parts here", headers=headers)
     assert problem(response)["code"] == "malformed_body"
 
 
-def test_a_body_without_a_length_is_cut_off_at_the_limit(client: httpx.Client) -> None:
-    """A sender that declares nothing is counted while it sends."""
+def test_a_body_without_a_length_is_rejected_at_the_limit(client: httpx.Client) -> None:
+    """Its bytes are counted while they arrive."""
 
     def endless() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
@@ -309,22 +311,22 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client: httpx.Client) -
     ("method", "path", "status", "code"),
     [("GET", "/nowhere", 404, "not_found"), ("GET", "/v1/ground", 405, "method_not_allowed")],
 )
-def test_a_wrong_path_or_method_is_told(
+def test_a_wrong_path_or_method_is_a_problem(
     client: httpx.Client, method: str, path: str, status: int, code: str
 ) -> None:
     content = problem(client.request(method, path))
     assert (content["status"], content["code"]) == (status, code)
 
 
-def test_no_message_holds_a_path_or_a_repr(client: httpx.Client) -> None:
+def test_no_message_has_a_path_or_a_repr(client: httpx.Client) -> None:
     for case in CASES:
         if case.image:
             detail = client.post("/v1/ground", files={"image": case.image}, data=case.data).text
             assert not any(mark in detail for mark in ("Traceback", "/app/", "object at 0x", ".py"))
 
 
-def test_every_error_that_a_request_can_meet_has_its_status() -> None:
-    """The table is complete, and holds nothing that does not exist."""
+def test_every_error_of_a_request_has_a_status() -> None:
+    """The table is complete and has no obsolete entries."""
     leaves = {
         kind
         for kind in vars(errors).values()

@@ -1,4 +1,4 @@
-"""The service keeps to its own description, whatever is sent: no 5xx, no undocumented answer."""
+"""The service follows its OpenAPI document for any input: no 5xx, no undocumented response."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from harness.service import RunningService
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
-# A schema cannot say which fields go together, nor that bytes have to be a picture.
+# A schema cannot express which fields exclude each other, or that bytes have to be a picture.
 _BEYOND_A_SCHEMA = [positive_data_acceptance]
 _BODY = "requestBody"
 
@@ -19,20 +19,20 @@ OPERATIONS = [
 ]
 
 
-def test_every_operation_is_tried() -> None:
+def test_the_document_has_the_main_operations() -> None:
     assert {operation.path for operation in OPERATIONS} >= {"/v1/ground", "/v1/annotate"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_every_answer_is_a_documented_one(
+def test_every_response_is_documented(
     service: RunningService, operation: schemathesis.schemas.APIOperation
 ) -> None:
-    """All of schemathesis' checks, but for one where there is a body."""
+    """All checks of schemathesis, except one for operations with a body."""
     excluded = _BEYOND_A_SCHEMA if _BODY in operation.definition.raw else []
 
     @given(case=operation.as_strategy())
     @settings(max_examples=25, suppress_health_check=list(HealthCheck), derandomize=True)
-    def try_one(case: schemathesis.Case) -> None:
+    def check_case(case: schemathesis.Case) -> None:
         case.call_and_validate(base_url=service.url, excluded_checks=excluded)
 
-    try_one()
+    check_case()

@@ -1,4 +1,4 @@
-"""What every response tells browsers: keep nothing, guess nothing, frame nothing, load nothing."""
+"""Headers of every response that forbid browsers to cache, sniff, frame and load resources."""
 
 import re
 from urllib.parse import urljoin
@@ -14,8 +14,8 @@ PATHS = ("/v1/tasks", "/v1/ground", "/livez", "/metrics", "/docs", "/openapi.jso
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_response_carries_them(client: httpx.Client, path: str) -> None:
-    """Errors too."""
+def test_every_response_has_the_headers(client: httpx.Client, path: str) -> None:
+    """Errors have them too."""
     headers = client.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
@@ -24,20 +24,20 @@ def test_every_response_carries_them(client: httpx.Client, path: str) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
-def test_answers_are_kept_by_nobody(client: httpx.Client) -> None:
-    """They tell of somebody's picture."""
+def test_answers_are_not_cached(client: httpx.Client) -> None:
+    """They describe a user's picture."""
     for stream in ("true", "false"):
         response = ask(client, task="brief_caption", max_new_tokens="1", stream=stream)
         assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_what_is_no_request_is_answered_with_them_too(service: RunningService) -> None:
+def test_the_response_to_invalid_http_has_the_headers(service: RunningService) -> None:
     with connected(service.url) as connection:
         connection.sendall(b"hello\r\n\r\n")
         assert b"\r\nx-content-type-options: nosniff" in receive(connection).head
 
 
-def test_the_page_of_the_documentation_loads_and_runs_its_own_alone(client: httpx.Client) -> None:
+def test_the_documentation_page_loads_and_runs_only_its_own_resources(client: httpx.Client) -> None:
     page = client.get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "unsafe-inline" not in policy.partition("script-src")[2]
@@ -50,8 +50,8 @@ def test_the_page_of_the_documentation_loads_and_runs_its_own_alone(client: http
         assert client.get(urljoin("/docs", address)).status_code == 200
 
 
-def test_the_page_of_the_documentation_stays_behind_a_prefix(client: httpx.Client) -> None:
-    """A proxy that strips `/kosmos` gets every address of the page back with it."""
+def test_the_documentation_page_works_behind_a_prefix(client: httpx.Client) -> None:
+    """All links of the page keep the prefix `/kosmos` of a proxy that strips it."""
     page = client.get("/docs").text
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']|url: '([^']+)'""", page)
     seen = {urljoin("https://host/kosmos/docs", first or second) for first, second in addresses}
@@ -61,14 +61,14 @@ def test_the_page_of_the_documentation_stays_behind_a_prefix(client: httpx.Clien
     assert urljoin("https://host/kosmos/openapi.json", server["url"]) == "https://host/kosmos/"
 
 
-def test_nobody_learns_what_serves(client: httpx.Client) -> None:
-    """Versions are for operators; `/version` tells that of the service."""
+def test_no_header_names_the_server_software(client: httpx.Client) -> None:
+    """Only `/version` reports the version of the service."""
     assert "Server" not in client.get("/livez").headers
     assert "X-Powered-By" not in client.get("/livez").headers
 
 
-def test_no_redirect_leads_anywhere(client: httpx.Client) -> None:
-    """Least of all to the host that the request names."""
+def test_the_service_never_redirects(client: httpx.Client) -> None:
+    """A redirect would use the host that the request names."""
     response = client.get("/v1/tasks/", headers={"Host": "other.example"})
     assert response.status_code == 404
     assert "Location" not in response.headers

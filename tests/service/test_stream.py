@@ -45,13 +45,13 @@ def stream(client: httpx.Client, image: bytes = SCENE, **fields: str) -> list[Ev
 
 
 def without_ids_and_times(answer: dict[str, Any]) -> dict[str, Any]:
-    """What the same request gives again; whether the picture is known changes with the first."""
+    """Return the parts of an answer that stay the same when the request is repeated."""
     usage = {**answer["usage"], "cached_tokens": None}
     return {**answer, "usage": usage, "id": None, "timings": None}
 
 
 def check_events(events: list[Event]) -> None:
-    """What holds of every stream that ends well."""
+    """Check the invariants of every complete stream."""
     *parts, last = events
     answer = last.data
     assert last.name == "done", answer
@@ -71,8 +71,8 @@ def check_events(events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_is_streamed_to_the_same_answer(client: httpx.Client, task: str) -> None:
-    """Its texts, joined, and its entities are those of `done`, which is the unstreamed answer."""
+def test_a_stream_has_the_same_answer_as_json(client: httpx.Client, task: str) -> None:
+    """Its joined texts and its entities are those of `done`, which equals the JSON answer."""
     events = stream(client, task=task, **FIELDS[task])
     check_events(events)
     whole = ask(client, task=task, **FIELDS[task]).json()
@@ -84,13 +84,13 @@ def test_every_task_is_streamed_to_the_same_answer(client: httpx.Client, task: s
 
 @pytest.mark.parametrize("max_new_tokens", range(1, 13))
 def test_the_limit_may_end_an_answer_anywhere(client: httpx.Client, max_new_tokens: int) -> None:
-    """In the middle of a phrase or of an object, too."""
+    """Even in the middle of a phrase or an object."""
     events = stream(client, task="brief_caption", max_new_tokens=str(max_new_tokens))
     check_events(events)
     assert events[-1].data["finish_reason"] == "length"
 
 
-def test_a_sampled_answer_is_streamed_to_the_same_end(client: httpx.Client) -> None:
+def test_a_sampled_stream_can_be_repeated_with_its_seed(client: httpx.Client) -> None:
     fields = {"task": "detailed_caption", "temperature": "1.5"}
     events = stream(client, **fields)
     check_events(events)
@@ -98,7 +98,7 @@ def test_a_sampled_answer_is_streamed_to_the_same_end(client: httpx.Client) -> N
     assert ask(client, seed=seed, **fields).json()["answer"] == events[-1].data["answer"]
 
 
-def test_the_entities_of_the_prompt_come_first(client: httpx.Client) -> None:
+def test_entities_of_the_prompt_are_the_first_events(client: httpx.Client) -> None:
     task = "referring_expression_generation"
     first, second, *_ = stream(client, task=task, **FIELDS[task])
     assert first.name == "entity"
@@ -106,14 +106,14 @@ def test_the_entities_of_the_prompt_come_first(client: httpx.Client) -> None:
     assert second.name == "token"
 
 
-def test_text_comes_in_many_parts(client: httpx.Client) -> None:
-    """Or nobody would have to stream."""
+def test_text_arrives_in_many_parts(client: httpx.Client) -> None:
+    """Otherwise streaming would have no use."""
     names = [event.name for event in stream(client, task="brief_caption")]
     assert names.count("token") > 5
     assert names.index("entity") < len(names) - 1 - names[::-1].index("token")
 
 
-def test_nothing_between_keeps_or_collects_events(client: httpx.Client) -> None:
+def test_headers_keep_proxies_from_caching_and_buffering(client: httpx.Client) -> None:
     response = ask(client, task="brief_caption", stream="true")
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
@@ -137,7 +137,7 @@ def test_nothing_between_keeps_or_collects_events(client: httpx.Client) -> None:
         ("", "true", True),
     ],
 )
-def test_the_accept_header_asks_for_events_unless_the_field_is_sent(
+def test_the_accept_header_selects_events_unless_the_field_is_sent(
     client: httpx.Client, accept: str, field: str | None, is_stream: bool
 ) -> None:
     fields = {"max_new_tokens": "1"} if field is None else {"max_new_tokens": "1", "stream": field}
@@ -146,7 +146,7 @@ def test_the_accept_header_asks_for_events_unless_the_field_is_sent(
     assert response.headers["Content-Type"].partition(";")[0] == kind, response.text
 
 
-def test_a_json_body_asks_for_events_too(client: httpx.Client) -> None:
+def test_a_json_body_may_select_events(client: httpx.Client) -> None:
     body = {
         "image": {"base64": base64.b64encode(SCENE).decode()},
         "task": "brief_caption",
@@ -165,23 +165,23 @@ def test_a_json_body_asks_for_events_too(client: httpx.Client) -> None:
         ({"task": "brief_caption", "stream": "maybe"}, "invalid_request"),
     ],
 )
-def test_before_the_first_event_a_failure_is_an_ordinary_error(
+def test_a_failure_before_the_first_event_is_an_ordinary_error(
     client: httpx.Client, fields: dict[str, str], code: str
 ) -> None:
-    """With its status, which nobody could be told any more later."""
+    """After the first event, the status could no longer be changed."""
     response = ask(client, **{"stream": "true"} | fields)
     assert response.status_code == 422
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == code
 
 
-def test_a_picture_that_is_none_is_an_ordinary_error(client: httpx.Client) -> None:
+def test_an_invalid_picture_is_an_ordinary_error(client: httpx.Client) -> None:
     response = ask(client, b"no picture", task="brief_caption", stream="true")
     assert (response.status_code, response.json()["code"]) == (422, "invalid_image")
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [("128", "completed"), ("2", "length")])
-def test_a_stream_is_counted_once_by_how_it_ended(
+def test_a_stream_is_counted_once_by_its_outcome(
     client: httpx.Client, service: RunningService, limit: str, outcome: str
 ) -> None:
     def counts() -> dict[str, float]:
@@ -196,7 +196,7 @@ def test_a_stream_is_counted_once_by_how_it_ended(
 
 
 def example_of(language: str) -> str:
-    """The one example of the documentation in a language."""
+    """Return the only example of the page in a language."""
     [code] = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     return str(code)
 
@@ -228,7 +228,7 @@ def test_the_javascript_example_prints_the_answer(service: RunningService, tmp_p
 
 @pytest.mark.large
 def test_the_texts_of_every_task_on_200_scenes_add_up_to_the_answer(client: httpx.Client) -> None:
-    """What the model really writes about what it really sees."""
+    """The answers of the trained model about scenes of its own world."""
     rng = random.Random(20262)
     files = [scene_file(rng) for _ in range(200)]
     with ThreadPoolExecutor(4) as pool:
@@ -239,15 +239,15 @@ def test_the_texts_of_every_task_on_200_scenes_add_up_to_the_answer(client: http
 
 
 def scene_file(rng: random.Random) -> bytes:
-    """A scene of the embedded checkpoint's world."""
+    """Return the picture of a random scene that the embedded checkpoint can describe."""
     file = io.BytesIO()
     draw_scene(plan_scene(rng), rng).save(file, "PNG")
     return file.getvalue()
 
 
-@pytest.mark.parametrize("text", ["Is 3<5? Where is the red circle?", "a <b> c: where is it?"])
-def test_a_bracket_in_a_question_takes_no_words_away(client: httpx.Client, text: str) -> None:
-    """The question comes back as it was written, with and without a stream."""
+@pytest.mark.parametrize("text", ["Is 3<5? Where is the red circle?", "a <b> c: where is this?"])
+def test_a_question_with_a_bracket_keeps_all_its_words(client: httpx.Client, text: str) -> None:
+    """The answer repeats the question unchanged, with and without a stream."""
     events = stream(client, task="grounded_vqa", text=text)
     check_events(events)
     assert events[-1].data["text"].startswith(f"Question: {text} Answer:")

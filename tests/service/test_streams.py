@@ -1,4 +1,4 @@
-"""A stream ends as any other answer does when its client leaves, its engine dies or all stops."""
+"""Streams of slow engines: disconnected clients, the log, and SIGTERM."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ PICTURE = picture_file()
 
 @contextmanager
 def streamed(url: str, max_new_tokens: int = 400) -> Iterator[Iterator[Event]]:
-    """The events of a long answer, of which the first has come."""
+    """Yield the events of a long answer after its first event."""
     fields = {"task": "brief_caption", "stream": "true", "max_new_tokens": str(max_new_tokens)}
     with httpx.stream(
         "POST", f"{url}/v1/ground", files={"image": PICTURE}, data=fields, timeout=120
@@ -37,13 +37,13 @@ def is_served(url: str) -> bool:
 
 
 def log_of(service: RunningService) -> list[dict[str, Any]]:
-    """What the HTTP process logged of `POST /v1/ground`."""
+    """Return the log lines of requests to `POST /v1/ground`."""
     lines = [json.loads(line) for line in service.log if line.startswith("{")]
     return [line for line in lines if line.get("route") == "/v1/ground"]
 
 
-def test_a_client_that_leaves_a_stream_frees_its_place(tireless: Path) -> None:
-    """With one slot and no waiting place, nobody else could be served otherwise."""
+def test_a_client_that_disconnects_from_a_stream_frees_its_slot(tireless: Path) -> None:
+    """With one slot and no queue, no other request could be served otherwise."""
     with running_service(model=tireless, slots=1, max_waiting=0) as service:
         with streamed(service.url):
             assert eventually(lambda: service.metric("kosmos2_kv_slots_used") == 1)
@@ -63,7 +63,7 @@ def test_a_client_that_leaves_a_stream_frees_its_place(tireless: Path) -> None:
 
 
 def test_a_stream_is_logged_at_its_end(service: RunningService) -> None:
-    """With the time that all of it took."""
+    """The line has the duration of the whole stream."""
     with streamed(service.url) as events:
         *_, done = events
 
@@ -75,7 +75,7 @@ def test_a_stream_is_logged_at_its_end(service: RunningService) -> None:
     assert line["duration_s"] >= done.data["timings"]["total_s"]
 
 
-def test_on_sigterm_a_stream_is_finished(tireless: Path) -> None:
+def test_a_stream_is_completed_after_sigterm(tireless: Path) -> None:
     with (
         running_service(model=tireless, grace_period_s=300) as service,
         streamed(service.url, max_new_tokens=100) as events,

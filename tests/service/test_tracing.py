@@ -1,4 +1,4 @@
-"""Traces as a collector gets them, and that there is nothing of them where nobody asked."""
+"""Traces as a collector receives them; without the setting, nothing is traced."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def traced(collector: Collector) -> Iterator[RunningService]:
 def ask(
     service: RunningService, path: str = "/v1/ground", *, flags: str = "01", **data: str
 ) -> httpx.Response:
-    """A request of somebody who traces too."""
+    """Send a request whose client traces as well."""
     fields = {"task": "brief_caption"} | data
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-{flags}"}
     url, files = service.url + path, {"image": picture_file()}
@@ -46,7 +46,7 @@ def ask(
 
 
 def spans_of(collector: Collector, response: httpx.Response) -> tuple[Span, list[Span]]:
-    """The span of a request, and those below it in their order."""
+    """Return the span of a request, and its child spans in the order of their start."""
     name = response.headers["traceresponse"].split("-")[2]
 
     def with_name() -> list[Span]:
@@ -59,14 +59,14 @@ def spans_of(collector: Collector, response: httpx.Response) -> tuple[Span, list
 
 
 def attributes_of(span: Span) -> dict[str, str]:
-    """Those that are texts."""
-    return {each.key: each.value.string_value for each in span.attributes}
+    """Return the attributes of a span that are strings."""
+    return {attribute.key: attribute.value.string_value for attribute in span.attributes}
 
 
-def test_each_phase_is_a_span_that_begins_where_the_one_before_ends(
+def test_the_phases_of_a_request_are_adjacent_spans(
     collector: Collector, traced: RunningService
 ) -> None:
-    """All of them within the request's own."""
+    """Each begins where the previous one ends; all are within the span of the request."""
     root, phases = spans_of(collector, ask(traced))
     assert [span.name for span in phases] == PHASES
     ends = [root.start_time_unix_nano, *(span.end_time_unix_nano for span in phases)]
@@ -75,8 +75,8 @@ def test_each_phase_is_a_span_that_begins_where_the_one_before_ends(
     assert ends[-1] <= root.end_time_unix_nano
 
 
-def test_the_senders_trace_goes_on(collector: Collector, traced: RunningService) -> None:
-    """And the response says under which name."""
+def test_the_trace_of_the_client_is_continued(collector: Collector, traced: RunningService) -> None:
+    """The response names the span in `traceresponse`."""
     response = ask(traced)
     root, _ = spans_of(collector, response)
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE, PARENT)
@@ -84,10 +84,10 @@ def test_the_senders_trace_goes_on(collector: Collector, traced: RunningService)
     assert collector.service_names == {"kosmos2"}
 
 
-def test_the_answer_and_the_trace_tell_the_same_times(
+def test_the_answer_and_the_trace_have_the_same_times(
     collector: Collector, traced: RunningService
 ) -> None:
-    """They are made of one record."""
+    """Both are derived from the same timeline."""
     response = ask(traced)
     _, phases = spans_of(collector, response)
     seconds = {
@@ -99,10 +99,10 @@ def test_the_answer_and_the_trace_tell_the_same_times(
     assert seconds["queue"] >= timings["queue_s"]
 
 
-def test_a_trace_names_the_request_and_nothing_of_the_users(
+def test_a_trace_has_the_request_id_and_no_user_data(
     collector: Collector, traced: RunningService
 ) -> None:
-    """Ids, sizes and times; texts and addresses are the sender's own."""
+    """It has ids, sizes and times, but no texts and no addresses."""
     response = ask(traced, task="phrase_grounding", text="my secret")
     root, _ = spans_of(collector, response)
     attributes = attributes_of(root)
@@ -119,24 +119,24 @@ def test_a_stream_is_traced_to_its_end(collector: Collector, traced: RunningServ
     assert attributes_of(root)["kosmos2.outcome"] == "completed"
 
 
-def test_a_picture_that_is_drawn_has_one_phase_more(
+def test_an_annotated_picture_has_the_additional_phase_draw(
     collector: Collector, traced: RunningService
 ) -> None:
     _, phases = spans_of(collector, ask(traced, "/v1/annotate"))
     assert [span.name for span in phases] == [*PHASES, "draw"]
 
 
-def test_a_request_that_is_refused_tells_how_far_it_came(
+def test_the_trace_of_an_invalid_request_ends_at_the_failed_phase(
     collector: Collector, traced: RunningService
 ) -> None:
-    """Whose fault it was, too: this is the sender's."""
+    """Its status is not an error, because the mistake is the client's."""
     root, phases = spans_of(collector, ask(traced, max_new_tokens="600"))
     assert [span.name for span in phases] == ["admission", "picture"]
     assert attributes_of(root)["kosmos2.outcome"] == "invalid"
     assert root.status.code == Status.STATUS_CODE_UNSET
 
 
-def test_a_request_that_is_late_is_a_failure(collector: Collector, traced: RunningService) -> None:
+def test_a_request_that_times_out_is_an_error(collector: Collector, traced: RunningService) -> None:
     headers = {"X-Request-Timeout": "0.000001"}
     url, files = f"{traced.url}/v1/ground", {"image": picture_file()}
     response = httpx.post(url, files=files, data={"task": "brief_caption"}, headers=headers)
@@ -145,10 +145,10 @@ def test_a_request_that_is_late_is_a_failure(collector: Collector, traced: Runni
     assert root.status.code == Status.STATUS_CODE_ERROR
 
 
-def test_what_the_sender_does_not_sample_is_not_sent(
+def test_a_request_that_the_client_does_not_sample_is_not_traced(
     collector: Collector, traced: RunningService
 ) -> None:
-    """It has said so in `traceparent`; the next request shows that nothing is on its way."""
+    """When the spans of the next request have arrived, none of this one can follow."""
     response = ask(traced, flags="00")
     name = response.headers["traceresponse"].split("-")[2]
     spans_of(collector, ask(traced))
@@ -156,10 +156,10 @@ def test_what_the_sender_does_not_sample_is_not_sent(
     assert name not in {span.span_id.hex() for span in collector.spans}
 
 
-def test_only_what_the_model_answers_is_traced(
+def test_only_requests_to_the_model_are_traced(
     collector: Collector, traced: RunningService
 ) -> None:
-    """Health is asked for every second."""
+    """Health checks arrive every second."""
     assert "traceresponse" not in httpx.get(f"{traced.url}/readyz").headers
     spans_of(collector, ask(traced))
     assert {span.name for span in collector.spans} <= {
@@ -167,8 +167,8 @@ def test_only_what_the_model_answers_is_traced(
     }  # fmt: skip
 
 
-def test_a_collector_that_is_gone_holds_nobody_up() -> None:
-    """Neither requests nor the end."""
+def test_a_missing_collector_does_not_delay_the_service() -> None:
+    """It delays neither requests nor the stop."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
         with running_service(tracing=True) as running:
@@ -176,7 +176,7 @@ def test_a_collector_that_is_gone_holds_nobody_up() -> None:
             assert running.stop() == 0
 
 
-def test_nobody_is_traced_unless_it_is_asked_for(client: httpx.Client) -> None:
+def test_nothing_is_traced_without_the_setting(client: httpx.Client) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
     files = {"image": (EMBEDDED_CHECKPOINT / "scenes" / "red_circle.png").read_bytes()}
     data = {"task": "brief_caption"}
@@ -185,7 +185,7 @@ def test_nobody_is_traced_unless_it_is_asked_for(client: httpx.Client) -> None:
 
 
 def test_an_http_process_without_tracing_loads_no_sdk() -> None:
-    """FastAPI loads OpenTelemetry's interface, which does nothing by itself."""
+    """FastAPI loads only OpenTelemetry's API, which does nothing without the SDK."""
     program = (
         "import sys, app.http.process; "
         "sys.exit(any(name.startswith('opentelemetry.sdk') for name in sys.modules))"

@@ -1,4 +1,4 @@
-"""A full service says so at the headers, without a server: plain ASGI calls, real shared memory."""
+"""A full service rejects requests at their headers: plain ASGI calls, real shared memory."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class AnsweringApp:
 
 @dataclass
 class Bench:
-    """The middleware before an application that answers, and what it counts."""
+    """The middleware in front of an application, and the metrics that it counts."""
 
     state: SharedState
     admission: Admission
@@ -41,12 +41,12 @@ class Bench:
         self._app = AdmissionCheck(AnsweringApp(), self.admission, metrics, clock=lambda: 2.0)
 
     def call(self, path: str = "/v1/ground", method: str = "POST") -> list[Message]:
-        """What is sent to a request whose body never comes."""
+        """Return the messages sent to a request whose body must not be read."""
         state = {"request_id": "id", "timeline": Timeline(1.0)}
         sent: list[Message] = []
 
         async def receive() -> Message:
-            raise AssertionError("the body was asked for")
+            raise AssertionError("the middleware read the body")
 
         async def send(message: Message) -> None:
             sent.append(message)
@@ -61,21 +61,21 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Of a service with two places, both free."""
+    """A service with capacity for two requests, both free."""
     state = SharedState(tmp_path / "state")
     state.mark_engine_ready(FACTS)
     return Bench(state, Admission(state, 0, lambda: 0.0))
 
 
-def test_all_that_is_posted_needs_a_place() -> None:
-    """A new route would else be refused only after its body."""
+def test_every_post_route_needs_a_permit() -> None:
+    """A route that is missing in `ADMITTED_PATHS` would be rejected only after its body."""
     description = json.loads((ROOT / "docs" / "openapi.json").read_text())
     posted = {path for path, methods in description["paths"].items() if "post" in methods}
     assert posted == set(ADMITTED_PATHS)
 
 
 @pytest.mark.parametrize("path", ADMITTED_PATHS)
-def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
+def test_a_request_is_rejected_before_its_body_while_no_permit_is_free(
     bench: Bench, path: str
 ) -> None:
     with ExitStack() as permits:
@@ -88,21 +88,21 @@ def test_while_all_places_are_taken_a_request_is_refused_before_its_body(
     assert bench.call(path)[0]["status"] == 200
 
 
-def test_a_look_takes_no_place(bench: Bench) -> None:
-    """A slow sender would hold it for as long as its body takes."""
+def test_the_check_acquires_no_permit(bench: Bench) -> None:
+    """Otherwise a slow sender would hold a permit while its body arrives."""
     assert bench.call()[0]["status"] == 200
     assert bench.state.num_permits_taken == 0
     with bench.admission.permit():
         assert bench.call()[0]["status"] == 200
 
 
-def test_what_needs_no_place_passes(bench: Bench) -> None:
+def test_a_request_that_needs_no_permit_passes(bench: Bench) -> None:
     with bench.admission.permit(), bench.admission.permit():
         assert bench.call("/v1/tasks", "GET")[0]["status"] == 200
         assert bench.call("/v1/ground", "GET")[0]["status"] == 200
 
 
-def test_while_no_engine_is_sure_to_come_a_request_is_refused_before_its_body(
+def test_a_request_is_rejected_before_its_body_while_no_engine_is_expected(
     bench: Bench,
 ) -> None:
     bench.state.mark_engine_stopped(due_at_s=6.5, is_returning=False)
@@ -111,8 +111,8 @@ def test_while_no_engine_is_sure_to_come_a_request_is_refused_before_its_body(
     assert (b"retry-after", b"7") in start["headers"]
 
 
-def test_a_refused_request_is_counted_once(bench: Bench) -> None:
-    """Its task was not read, so it is not known."""
+def test_a_rejected_request_is_counted_once(bench: Bench) -> None:
+    """Its task is unknown, because the body was not read."""
     with bench.admission.permit(), bench.admission.permit():
         bench.call()
     assert bench.count("requests_total", task="unknown", outcome="rejected") == 1

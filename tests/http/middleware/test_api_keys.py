@@ -1,4 +1,4 @@
-"""Keys: known by their hashes, read again when their file changes, counted in all processes."""
+"""API keys are stored as hashes, reread when their file changes, and counted in all processes."""
 
 import os
 from pathlib import Path
@@ -11,19 +11,18 @@ from app.ipc.shared_state import SharedState
 from app.settings import Settings
 
 
-def test_without_keys_anybody_may_call() -> None:
+def test_without_keys_every_request_is_accepted() -> None:
     assert KeyRing(Settings()).is_open
 
 
-def test_a_file_that_is_gone_lets_nobody_in(tmp_path: Path) -> None:
-    """An operator who names a file wants keys."""
+def test_a_missing_file_rejects_every_key(tmp_path: Path) -> None:
+    """An operator who sets a file wants to restrict access."""
     ring = KeyRing(Settings(api_keys_file=tmp_path / "keys"))
     assert not ring.is_open
     assert ring.find("") is None
 
 
-def test_keys_of_a_file_change_with_it(tmp_path: Path) -> None:
-    """Rotated without a restart."""
+def test_changes_of_the_file_apply_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("first\nsecond\n")
     ring = KeyRing(Settings(api_keys_file=file, api_keys=(SecretStr("fixed"),)))
@@ -35,8 +34,8 @@ def test_keys_of_a_file_change_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\n", b"\xff\xfe", None])
-def test_a_file_without_keys_lets_nobody_in(tmp_path: Path, content: bytes | None) -> None:
-    """Empty, no text, or no file at all."""
+def test_a_file_without_keys_rejects_every_key(tmp_path: Path, content: bytes | None) -> None:
+    """The file is empty, not text, or a folder."""
     file = tmp_path / "keys"
     if content is None:
         file.mkdir()
@@ -47,8 +46,8 @@ def test_a_file_without_keys_lets_nobody_in(tmp_path: Path, content: bytes | Non
     assert ring.find("") is None
 
 
-def test_a_file_changes_with_its_content_even_if_its_time_does_not(tmp_path: Path) -> None:
-    """Tools that mount secrets set times as they like."""
+def test_a_changed_file_is_reread_even_if_its_time_stays_the_same(tmp_path: Path) -> None:
+    """Tools that mount secrets may set any time."""
     file = tmp_path / "keys"
     file.write_text("first\n")
     os.utime(file, ns=(1, 1))
@@ -60,26 +59,26 @@ def test_a_file_changes_with_its_content_even_if_its_time_does_not(tmp_path: Pat
 
 
 @pytest.mark.parametrize("value", [" ", ",", ", ,"])
-def test_a_setting_that_was_to_hold_keys_and_holds_none_is_refused(
+def test_a_setting_of_separators_without_keys_is_rejected(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """Or the service would be open to all."""
+    """Otherwise the service would accept every request."""
     monkeypatch.setenv("KOSMOS2_API_KEYS", value)
     with pytest.raises(ValidationError, match="no value between"):
         Settings()
 
 
-def test_a_key_is_nowhere_in_what_is_shown_of_it() -> None:
+def test_the_text_of_a_key_is_in_no_representation() -> None:
     settings = Settings(api_keys=(SecretStr("a planted marker"),))
     assert "planted" not in repr(settings) + str(settings) + repr(ApiKey.of("a planted marker"))
 
 
-def test_calls_are_counted_by_key_and_window_in_all_processes(tmp_path: Path) -> None:
+def test_calls_are_counted_per_key_and_window_over_all_processes(tmp_path: Path) -> None:
     first, second = SharedState(tmp_path / "state"), SharedState(tmp_path / "state")
     assert [first.count_call(5, 1), second.count_call(5, 1), first.count_call(7, 1)] == [1, 2, 1]
     assert second.count_call(5, 2) == 1
 
 
-def test_more_keys_than_there_are_cells_are_still_counted(tmp_path: Path) -> None:
+def test_more_keys_than_cells_are_still_counted(tmp_path: Path) -> None:
     state = SharedState(tmp_path / "state")
     assert {state.count_call(key, 1) for key in range(1, 400)} == {1}

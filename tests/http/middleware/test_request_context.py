@@ -1,4 +1,4 @@
-"""What stands around every request, without a server: plain ASGI calls."""
+"""Middleware around every request, tested by plain ASGI calls without a server."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from harness.events import read_events
 
 
 class FailingApp:
-    """Fails, before its answer has begun or after."""
+    """Raises an exception before or after the start of its answer."""
 
     def __init__(self, *, after_start: bool, kind: str = "application/json") -> None:
         self._after_start, self._kind = after_start, kind
@@ -35,7 +35,7 @@ class FailingApp:
 
 
 class StreamingApp:
-    """Answers in parts until the client leaves."""
+    """Answers in parts until the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -44,7 +44,7 @@ class StreamingApp:
 
 
 class EchoingApp:
-    """Answers with the number of bytes that it was sent."""
+    """Answers with the number of bytes that it received."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         count, more = 0, True
@@ -58,7 +58,7 @@ class EchoingApp:
 def call(
     app: ASGIApp, body: Iterable[bytes] = (), path: str = "/", **headers: str
 ) -> list[Message]:
-    """What an application sends to a request."""
+    """Return the messages that an application sends in response to a request."""
     sent: list[Message] = []
     parts = [{"type": "http.request", "body": part, "more_body": True} for part in body]
     incoming = iter([*parts, {"type": "http.request", "body": b"", "more_body": False}])
@@ -79,24 +79,24 @@ def context(app: ASGIApp, tmp_path: Path) -> RequestContext:
     return RequestContext(app, SharedState(tmp_path / "state"), lambda: 0.0)
 
 
-def test_what_nobody_foresaw_is_an_internal_error(
+def test_an_unexpected_exception_is_an_internal_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The sender is told that it is not their fault, and nothing else."""
+    """The response states that the service failed, without the text of the exception."""
     start, body = call(context(FailingApp(after_start=False), tmp_path))
-    told: dict[str, Any] = json.loads(body["body"])
+    content: dict[str, Any] = json.loads(body["body"])
     assert start["status"] == 500
-    assert told["code"] == "internal_error"
-    assert "planted" not in str(told)
+    assert content["code"] == "internal_error"
+    assert "planted" not in str(content)
 
 
-def test_an_answer_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
+def test_a_failure_after_the_start_of_an_answer_sends_no_second_answer(tmp_path: Path) -> None:
     sent = call(context(FailingApp(after_start=True), tmp_path))
     assert [message.get("body") for message in sent] == [None, b"begun"]
 
 
-def test_a_stream_that_has_begun_ends_with_the_error(tmp_path: Path) -> None:
-    """Its reader could not tell a cut from an end."""
+def test_a_failure_after_the_start_of_a_stream_is_its_last_event(tmp_path: Path) -> None:
+    """Otherwise the client could not distinguish a truncated stream from a complete one."""
     app = FailingApp(after_start=True, kind="text/event-stream; charset=utf-8")
     *_, last = call(context(app, tmp_path))
     [event] = read_events(last["body"].decode().split("\n")[:-1])
@@ -105,23 +105,23 @@ def test_a_stream_that_has_begun_ends_with_the_error(tmp_path: Path) -> None:
     assert "planted" not in str(event)
 
 
-def test_the_log_tells_of_a_client_that_left(tmp_path: Path) -> None:
-    """Though its answer had begun with another status."""
+def test_a_client_that_disconnects_is_logged_as_499(tmp_path: Path) -> None:
+    """Even if its answer had started with another status."""
     with structlog.testing.capture_logs() as logged:
         call(context(StreamingApp(), tmp_path), [b"a body"])
         call(context(EchoingApp(), tmp_path))
     assert [line["status"] for line in logged] == [499, 200]
 
 
-def test_the_log_names_the_route_of_a_request_that_was_refused_before_it(tmp_path: Path) -> None:
-    """But no path that somebody made up."""
+def test_the_log_names_known_routes_and_no_other_path(tmp_path: Path) -> None:
+    """Even if a middleware rejects the request before its route is known."""
     with structlog.testing.capture_logs() as logged:
         call(context(EchoingApp(), tmp_path), path="/v1/ground")
-        call(context(EchoingApp(), tmp_path), path="/what/a/user/wrote")
+        call(context(EchoingApp(), tmp_path), path="/any/text")
     assert [line["route"] for line in logged] == ["/v1/ground", "Not Found"]
 
 
-def test_while_the_service_drains_clients_are_asked_to_leave(tmp_path: Path) -> None:
+def test_responses_close_the_connection_while_the_service_drains(tmp_path: Path) -> None:
     app = context(EchoingApp(), tmp_path)
     SharedState(tmp_path / "state").mark_draining()
     assert (b"connection", b"close") in call(app)[0]["headers"]
@@ -131,12 +131,12 @@ LIMIT = 1024
 
 
 def limited(app: ASGIApp) -> BodyLimit:
-    """Bodies of 1 KiB, and of 2 KiB together."""
+    """Return a middleware that allows 1 KiB per body, and 2 KiB for all bodies together."""
     settings = Settings(max_body_bytes=LIMIT, max_bodies_bytes=2 * LIMIT)
     return BodyLimit(app, settings, HttpMetrics(CollectorRegistry()))
 
 
-def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read() -> None:
+def test_a_declared_length_over_the_limit_is_rejected_before_the_body() -> None:
     start, _ = call(limited(EchoingApp()), content_length=str(LIMIT + 1))
     assert start["status"] == 413
 
@@ -147,7 +147,7 @@ def test_a_body_within_the_limit_passes() -> None:
 
 
 class WaitingApp:
-    """Reads each body, waits for the others, and answers or fails."""
+    """Reads each body, waits until all have arrived, and answers or raises an exception."""
 
     def __init__(self, num_requests: int, *, fails: bool = False) -> None:
         self._arrived, self._fails = asyncio.Barrier(num_requests), fails
@@ -162,9 +162,9 @@ class WaitingApp:
 
 
 async def call_together(app: ASGIApp, bodies: Iterable[bytes]) -> list[str]:
-    """What became of requests that are in flight at the same time."""
+    """Return the outcomes of requests that are in work at the same time."""
 
-    async def one(body: bytes) -> str:
+    async def call_one(body: bytes) -> str:
         async def receive() -> Message:
             return {"type": "http.request", "body": body}
 
@@ -177,18 +177,17 @@ async def call_together(app: ASGIApp, bodies: Iterable[bytes]) -> list[str]:
             return "overloaded"
         return "answered"
 
-    return list(await asyncio.gather(*(one(body) for body in bodies)))
+    return list(await asyncio.gather(*(call_one(body) for body in bodies)))
 
 
-def test_the_bodies_of_all_requests_have_a_limit_too() -> None:
-    """However many clients send: memory is the service's, not each one's."""
+def test_the_bodies_of_all_requests_share_a_limit() -> None:
     app = limited(WaitingApp(3))
-    ends = asyncio.run(call_together(app, [bytes(LIMIT)] * 3))
-    assert sorted(ends) == ["answered", "answered", "overloaded"]
+    outcomes = asyncio.run(call_together(app, [bytes(LIMIT)] * 3))
+    assert sorted(outcomes) == ["answered", "answered", "overloaded"]
 
 
-def test_a_body_is_forgotten_with_its_request() -> None:
-    """Answered, refused or failed."""
+def test_a_body_is_counted_only_until_its_request_ends() -> None:
+    """The request may be answered or may fail."""
     app = limited(WaitingApp(1))
     for _ in range(5):
         assert asyncio.run(call_together(app, [bytes(LIMIT)])) == ["answered"]

@@ -1,4 +1,4 @@
-"""How a connection ends whose request was answered before its body had come."""
+"""The end of a connection whose request was answered before its body was complete."""
 
 import select
 import socket
@@ -23,23 +23,23 @@ TCP_ESTABLISHED = 1  # of Linux' tcp_states.h
         (request("POST", "/nowhere", "Transfer-Encoding: chunked"), 401),
     ],
 )
-def test_what_is_left_of_an_answered_body_holds_no_connection(
-    impatient: RunningService, head: bytes, status: int
+def test_the_rest_of_an_answered_body_does_not_hold_the_connection(
+    short_timeouts: RunningService, head: bytes, status: int
 ) -> None:
-    """Read and thrown away for a while, so that clients which send on see the answer."""
-    with connected(impatient.url) as connection:
+    """The rest is read and discarded for a limited time, so that the client sees the answer."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).status == status
         assert dribble(connection, b"1\r\na\r\n" * 500)
         assert is_closed(connection)
 
 
-def test_a_connection_whose_body_was_thrown_away_is_kept_for_a_while(
-    impatient: RunningService,
+def test_a_connection_is_reused_after_a_discarded_body(
+    short_timeouts: RunningService,
 ) -> None:
-    """Like any other: for the next request, but not for ever."""
+    """It waits for the next request for a limited time, like any other."""
     refused = request("POST", "/v1/ground", FORM, "Content-Length: 5")
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(refused)
         assert receive(connection).status == 401
         connection.sendall(b"12345" + HEALTH)
@@ -51,21 +51,21 @@ def test_a_connection_whose_body_was_thrown_away_is_kept_for_a_while(
 
 
 @pytest.mark.parametrize("connection_header", ["keep-alive", "close"])
-def test_a_client_that_sends_more_than_it_may_sees_the_answer(
-    impatient: RunningService, connection_header: str
+def test_a_client_that_sends_too_much_receives_the_answer(
+    short_timeouts: RunningService, connection_header: str
 ) -> None:
-    """Also where the answer is the connection's last: closed at once, it would take it back."""
+    """Even with `Connection: close`: closing at once would make the client lose the answer."""
     headers = ("Authorization: Bearer key", "Content-Length: 300000")
     head = request("POST", "/v1/ground", *headers, f"Connection: {connection_header}")
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head + bytes(100_000))
-        assert select.select([connection], [], [], 30)[0]  # answered meanwhile
+        assert select.select([connection], [], [], 30)[0]  # the answer has arrived
         connection.sendall(bytes(200_000))
         assert receive(connection).content["code"] == "payload_too_large"
 
 
-def may_send(connection: socket.socket) -> bool:
-    """Whether the other side still reads, or at least has not said otherwise yet."""
+def accepts_bytes(connection: socket.socket) -> bool:
+    """Send a byte and return whether the service has not reset the connection."""
     try:
         connection.sendall(b"a")
     except ConnectionError:
@@ -85,48 +85,50 @@ def may_send(connection: socket.socket) -> bool:
     ],
     ids=["body", "headers", "not HTTP"],
 )
-def test_a_client_that_still_sends_when_it_is_refused_sees_the_answer(
-    impatient: RunningService, head: bytes, status: int
+def test_a_rejected_client_that_still_sends_receives_the_answer(
+    short_timeouts: RunningService, head: bytes, status: int
 ) -> None:
-    """Reset by the system, its connection would drop what it has not read."""
-    with connected(impatient.url) as connection:
+    """A reset of the connection would discard the unread answer."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).content["status"] == status
         assert is_closed(connection)
-        assert all(may_send(connection) for _ in range(20))
+        assert all(accepts_bytes(connection) for _ in range(20))
 
 
-def has_been_parted_from(connection: socket.socket) -> bool:
-    """Whether the other side says no more; told without reading what it has said."""
+def is_lingering(connection: socket.socket) -> bool:
+    """Return whether the service has closed its direction, without reading the answer."""
     state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     return state != TCP_ESTABLISHED
 
 
-def test_a_client_that_sends_for_longer_than_it_may_still_sees_why_it_was_refused(
-    impatient: RunningService,
+def test_a_client_that_reads_only_after_sending_receives_the_rejection(
+    short_timeouts: RunningService,
 ) -> None:
-    """Most clients read nothing until all is sent: time is up, but the answer is not lost."""
-    with connected(impatient.url) as connection:
+    """Most clients read nothing until they have sent everything."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(request("POST", "/v1/ground", FORM, "Content-Length: 100000"))
-        assert eventually(lambda: has_been_parted_from(connection))
-        assert all(may_send(connection) for _ in range(20))
+        assert eventually(lambda: is_lingering(connection))
+        assert all(accepts_bytes(connection) for _ in range(20))
         assert receive(connection).status == 401
-        assert eventually(lambda: not may_send(connection))
+        assert eventually(lambda: not accepts_bytes(connection))
 
 
 @pytest.mark.parametrize("head", [b"hello\r\n\r\n", b"GET /livez HTTP/1.1\r\nX-Slow: "])
-def test_a_refused_client_may_not_send_for_ever(impatient: RunningService, head: bytes) -> None:
-    """It is read for as long as a body is, then no more."""
-    with connected(impatient.url) as connection:
+def test_a_rejected_client_may_send_only_for_a_limited_time(
+    short_timeouts: RunningService, head: bytes
+) -> None:
+    """The limit is `body_timeout_s`."""
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).status in {400, 408}
-        assert eventually(lambda: not may_send(connection))
+        assert eventually(lambda: not accepts_bytes(connection))
 
 
-def test_a_body_is_not_thrown_away_for_ever(impatient: RunningService) -> None:
-    """Nor does its framing count for nothing."""
+def test_the_size_of_a_discarded_body_is_limited(short_timeouts: RunningService) -> None:
+    """The framing of chunks counts as well."""
     head = request("POST", "/v1/ground", "Content-Length: 1000000000")
-    with connected(impatient.url) as connection:
+    with connected(short_timeouts.url) as connection:
         connection.sendall(head)
         with pytest.raises(ConnectionError):
             connection.sendall(bytes(100_000_000))

@@ -1,4 +1,4 @@
-"""A request that offers another protocol is answered in HTTP/1.1, and its body stays a body."""
+"""A request with `Upgrade` is answered in HTTP/1.1, and its body is not read as a request."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from harness.service import RunningService
 from harness.wire import Reply, connected, receive, request
 from tests.service.test_ground import PICTURE
 
-OFFERS = {
+UPGRADES = {
     "curl": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"),
     "Java": ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAEAAEAA"),
     "WebSocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
@@ -39,14 +39,14 @@ BODIES = {
 }
 
 
-def in_chunks(body: bytes) -> bytes:
+def chunked(body: bytes) -> bytes:
     middle = len(body) // 2
     parts = (body[:middle], body[middle:], b"")
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
 def answers_to(service: RunningService, *parts: bytes) -> list[int]:
-    """The statuses of all answers on one connection, whose last request asks to close it."""
+    """Return the statuses of all answers on one connection, which the last request closes."""
     received = b""
     with connected(service.url) as connection:
         for part in parts:
@@ -60,7 +60,7 @@ def reply_in_pieces(service: RunningService, sent: bytes, cuts: list[int]) -> Re
     with connected(service.url) as connection:
         for start, end in pairwise([0, *cuts, len(sent)]):
             connection.sendall(sent[start:end])
-            # A small request on another connection: the service has read the piece meanwhile.
+            # When this other request is answered, the service has read the piece.
             with connected(service.url) as other:
                 other.sendall(HEALTH)
                 receive(other)
@@ -68,15 +68,15 @@ def reply_in_pieces(service: RunningService, sent: bytes, cuts: list[int]) -> Re
 
 
 @pytest.mark.parametrize("content_type", BODIES)
-@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_body_with_an_offer_is_read(
-    service: RunningService, offer: str, content_type: str, is_chunked: bool
+def test_the_body_of_a_request_with_upgrade_is_read(
+    service: RunningService, upgrade: str, content_type: str, is_chunked: bool
 ) -> None:
     body = BODIES[content_type]
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
-    headers = (f"Content-Type: {content_type}", *OFFERS[offer], length)
-    sent = request("POST", "/v1/ground", *headers, body=in_chunks(body) if is_chunked else body)
+    headers = (f"Content-Type: {content_type}", *UPGRADES[upgrade], length)
+    sent = request("POST", "/v1/ground", *headers, body=chunked(body) if is_chunked else body)
     with connected(service.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status == 200
@@ -85,34 +85,34 @@ def test_a_body_with_an_offer_is_read(
 
 
 @pytest.mark.parametrize("connection_token", ["Upgrade", "close, Upgrade"])
-def test_a_body_that_arrives_after_its_headers_is_read(
+def test_a_body_that_arrives_after_headers_with_upgrade_is_read(
     service: RunningService, connection_token: str
 ) -> None:
-    offer = (f"Connection: {connection_token}", "Upgrade: h2c")
-    headers = ("Content-Type: application/json", *offer, f"Content-Length: {len(JSON_BODY)}")
+    upgrade = (f"Connection: {connection_token}", "Upgrade: h2c")
+    headers = ("Content-Type: application/json", *upgrade, f"Content-Length: {len(JSON_BODY)}")
     head = request("POST", "/v1/ground", *headers)
     cuts = [len(head) - 1, len(head), len(head) + 10]
     assert reply_in_pieces(service, head + JSON_BODY, cuts).status == 200
 
 
-@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("arrives_later", [False, True])
-def test_a_body_with_an_offer_is_never_a_request(
-    service: RunningService, offer: str, arrives_later: bool
+def test_the_body_of_a_request_with_upgrade_is_never_read_as_a_request(
+    service: RunningService, upgrade: str, arrives_later: bool
 ) -> None:
-    """Behind a proxy that reuses connections, its answer would go to another client."""
-    headers = (*OFFERS[offer], "Content-Type: application/json")
+    """Behind a proxy that reuses connections, another client would receive its answer."""
+    headers = (*UPGRADES[upgrade], "Content-Type: application/json")
     head = request("POST", "/v1/ground", *headers, f"Content-Length: {len(SMUGGLED)}")
     last = request("GET", "/livez", "Connection: close")
     parts = (head, SMUGGLED, last) if arrives_later else (head + SMUGGLED + last,)
     assert answers_to(service, *parts) == [400, 200]
 
 
-def test_requests_with_offers_can_be_pipelined(service: RunningService) -> None:
-    offered = request("GET", "/livez", *OFFERS["curl"])
-    body = request("POST", "/nowhere", *OFFERS["Java"], "Content-Length: 5", body=b"12345")
-    last = request("GET", "/version", *OFFERS["WebSocket"][1:], "Connection: close, upgrade")
-    assert answers_to(service, offered + body + HEALTH + offered + last) == [
+def test_requests_with_upgrade_can_be_pipelined(service: RunningService) -> None:
+    upgrading = request("GET", "/livez", *UPGRADES["curl"])
+    body = request("POST", "/nowhere", *UPGRADES["Java"], "Content-Length: 5", body=b"12345")
+    last = request("GET", "/version", *UPGRADES["WebSocket"][1:], "Connection: close, upgrade")
+    assert answers_to(service, upgrading + body + HEALTH + upgrading + last) == [
         200,
         404,
         200,
@@ -121,7 +121,7 @@ def test_requests_with_offers_can_be_pipelined(service: RunningService) -> None:
     ]
 
 
-def test_an_answer_that_closes_the_connection_is_the_last(service: RunningService) -> None:
+def test_no_request_is_answered_after_connection_close(service: RunningService) -> None:
     last = request("GET", "/livez", "Connection: close, Upgrade", "Upgrade: h2c")
     assert answers_to(service, last + HEALTH) == [200]
 
@@ -134,11 +134,11 @@ def test_an_answer_that_closes_the_connection_is_the_last(service: RunningServic
         ["Transfer-Encoding: gzip"],
     ],
 )
-def test_an_offer_hides_no_second_length(service: RunningService, lengths: list[str]) -> None:
+def test_upgrade_does_not_hide_a_second_length(service: RunningService, lengths: list[str]) -> None:
     headers = ("Connection: Upgrade, close", "Upgrade: h2c", *lengths)
     assert answers_to(service, request("POST", "/v1/ground", *headers, body=b"12345")) == [400]
 
 
-def test_a_tunnel_is_refused(service: RunningService) -> None:
+def test_connect_is_rejected(service: RunningService) -> None:
     tunnel = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"
     assert answers_to(service, tunnel + HEALTH) == [400]
