@@ -65,6 +65,7 @@ class Settings(BaseSettings):
         le=MAX_SLOTS,
         description="Sequences decoded at once. Default: chosen for the device and the model.",
     )
+    # At least 80, because the picture alone takes 67 tokens.
     max_sequence_length: int = Field(
         512,
         ge=80,
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
         description="Longest pause in a body, and the delay that a body may accumulate against 1 "
         "KiB/s. The whole body has to arrive before the deadline.",
     )
+    # Above the usual 60 s of load balancers: the side that sends the requests should close first.
     keep_alive_s: int = Field(
         75,
         ge=1,

@@ -94,6 +94,7 @@ def describe_events() -> dict[str, Any]:
 @asynccontextmanager
 async def _run_in_background(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
     """Run `work` during the block; yield a queue of its events, followed by its task."""
+    # Unbounded, so that a slow client cannot block the work; the length of an answer is limited.
     items: asyncio.Queue[Item] = asyncio.Queue()
     task = asyncio.create_task(work(items.put_nowait))
     task.add_done_callback(items.put_nowait)

@@ -25,6 +25,7 @@ def max_connections_of(num_descriptors: int) -> int:
     >>> max_connections_of(1024), max_connections_of(64)
     (896, 16)
     """
+    # With a tiny limit, the reserve would not permit any connection.
     return max(num_descriptors - _RESERVED_DESCRIPTORS, num_descriptors // 4)
 
 

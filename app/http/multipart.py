@@ -115,6 +115,7 @@ class _Collector:
     def _end_header(self) -> None:
         name = self._header_name.decode("latin-1").lower()
         value = self._header_value.decode("latin-1").strip()
+        # HTTP joins repeated headers in the same way.
         self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
         self._start_header()
 

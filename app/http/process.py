@@ -76,7 +76,7 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
                 settings, checkpoint, admission, engine, pictures, monotonic, ops_port, tracer
             ),
             http=protocol_factory(settings, max_connections),  # type: ignore[arg-type]  # called like the class it makes
-            ws="none",
+            ws="none",  # `GuardedProtocol` ignores requests to upgrade
             backlog=_ACCEPTED_AT_ONCE,
             proxy_headers=False,  # the client's address is not used, so no proxy has to be trusted
             access_log=False,

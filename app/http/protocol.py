@@ -36,9 +36,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     - The headers of a request have limits of time and size.
     - After an answer, the rest of the request's body is read and discarded for a limited time, also
-      before the connection is closed (nginx calls this lingering close). If the service closed the
-      connection while the client still writes, the client's system would reset the connection and
-      discard the answer that the client has not read yet (RFC 9112, section 9.6).
+      before the connection is closed (nginx calls this lingering close). If the service closed it
+      while the client still writes, the system would reset the connection, and the client would
+      lose the part of the answer that it has not read yet (RFC 9112, section 9.6).
     - A connection is aborted when its client reads nothing of an answer for a limited time.
     - Bytes that are not HTTP are answered with a problem.
     - Requests to upgrade to another protocol are ignored (RFC 9110, section 7.8).
@@ -65,6 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Start the time limit of the first request's headers."""
         super().connection_made(transport)
         self._idle.add(transport)
+        # If all others are busy, the new connection itself is the one that has been idle longest.
         self._idle.make_room(len(self.connections))
         self._start_reading_timer(self._settings.header_timeout_s)
 
@@ -117,6 +118,7 @@ class GuardedProtocol(HttpToolsProtocol):
         is_http_1_0 = self.parser.get_http_version() < "1.1"
         self.expect_100_continue = self.expect_100_continue and not is_http_1_0
         super().on_headers_complete()
+        # uvicorn has created the cycle, but its task has not written anything yet.
         answer_transport = UnchunkedTransport if is_http_1_0 else AnswerTransport
         self.cycle.transport = answer_transport(self.transport, self._on_answer_end)  # type: ignore[assignment]
 

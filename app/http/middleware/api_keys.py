@@ -109,7 +109,7 @@ class ApiKeys:
             count_rejection(self._metrics, error)
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
             return
-        scope["state"]["key"] = key.name
+        scope["state"]["key"] = key.name  # for the log line of the request
         await self._app(scope, receive, send)
 
     def _admit(self, authorizations: list[str]) -> ApiKey:

@@ -22,6 +22,7 @@ from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.timeline import Timeline
 
+# Other ids are replaced: the id appears in logs and in a response header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 

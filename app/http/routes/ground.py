@@ -36,6 +36,7 @@ def ground_router(
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
         received_at = request.state.timeline.received_at
+        # The count ends with the last byte of the response, which may be a stream.
         outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
         request.state.outcome = outcome
         context = context_of(request, settings.deadline_s)
