@@ -78,7 +78,7 @@ def record_outcome(
     """Count a finished request by its outcome, or by the error that ended it, and its latency."""
     if error is not None:
         outcome.name = _name(error)
-    # The middleware counts the other rejections: those requests have no outcome.
+    # The middleware counts rejections by key, rate and declared length itself.
     if isinstance(error, Overloaded | Unavailable):
         count_rejection(metrics, error)
     metrics.requests_total.labels(outcome.task, outcome.name).inc()
