@@ -57,10 +57,11 @@ fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of t
 pictures: $(INSTALLED) ## Read files of every kind with the decoder and with independent readers; count
 	@$(BIN)/python -m reliability.pictures --out results/reliability
 
-check: $(INSTALLED) ## Check format, lint, imports and types, and run the tests
+check: $(INSTALLED) ## Check format, lint, imports, prose and types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.check_prose
 	$(BIN)/mypy
 	$(MAKE) test
 

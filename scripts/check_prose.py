@@ -1,9 +1,10 @@
-"""Reports words that plain English does not need: in docstrings, comments, messages and pages.
+"""Reports banned words in docstrings, comments, messages, test names and pages.
 
-    python -m scripts.check_prose [PATH ...]
+    python -m scripts.check_prose [FILE ...]
 
-`scripts/banned_words.toml` lists the words. Without paths, every file that git tracks is checked.
-Code in backticks and in fenced blocks is not prose. Exits with 1 when it reports a word.
+`scripts/banned_words.toml` lists the words. Without arguments, the command checks every file that
+git tracks. Code in backticks and in fenced blocks is not prose. The exit code is 1 when the command
+reports a word.
 """
 
 import io
@@ -18,12 +19,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = Path(__file__).with_name("banned_words.toml")
-# Files with prose of their own; anything else, such as JSON written by commands, is data.
+# Other files, such as JSON written by commands, hold data.
 SUFFIXES = {".py", ".md", ".yml", ".yaml", ".toml", ".html", ".sh", ".cfg", ".example", ""}
-# The licenses of others, and drawn or recorded text.
+# Licenses, and text that commands drew or recorded.
 EXEMPT = ("LICENSE", "app/demo/scenes/", "results/", "app/pictures/drawing/OFL")
 TEST_NAME = re.compile(r"\bdef (test_\w+)")
 CODE_SPAN = re.compile(r"`[^`]*`")
+F_STRING = re.compile(r"[rR]?[fF][rR]?[\"']")
+EXPRESSION = re.compile(r"(?<!\{)\{[^{}]*\}")
 STRINGS = {
     tokenize.STRING,
     tokenize.COMMENT,
@@ -41,13 +44,13 @@ class Finding(NamedTuple):
 
 
 def read_words(path: Path = WORDS) -> list[tuple[re.Pattern[str], str]]:
-    """Return one pattern and its advice for each entry of the list."""
+    """Return the pattern and the advice of each entry in the word list."""
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
     return [(re.compile(rf"\b(?:{words})\b", re.I), advice) for words, advice in entries.items()]
 
 
 def prose_of(path: Path, text: str) -> Iterator[tuple[int, str]]:
-    """Yield the numbered lines of `text` that people read as sentences."""
+    """Yield the prose of a file as pairs of a line number and the line's text."""
     if path.suffix == ".py":
         yield from _prose_of_python(text)
     elif path.suffix == ".md":
@@ -59,7 +62,10 @@ def prose_of(path: Path, text: str) -> Iterator[tuple[int, str]]:
 def _prose_of_python(text: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in STRINGS:
-            yield from enumerate(token.string.splitlines(), start=token.start[0])
+            # Before Python 3.12 an f-string is one token that includes its expressions.
+            is_f_string = token.type == tokenize.STRING and F_STRING.match(token.string)
+            prose = EXPRESSION.sub("", token.string) if is_f_string else token.string
+            yield from enumerate(prose.splitlines(), start=token.start[0])
     for number, line in enumerate(text.splitlines(), start=1):
         if name := TEST_NAME.search(line):
             yield number, name[1].replace("_", " ")
@@ -84,7 +90,7 @@ def check(path: Path, words: list[tuple[re.Pattern[str], str]]) -> Iterator[Find
 
 
 def tracked_files() -> list[Path]:
-    """Return the files in git that have prose."""
+    """Return the files with prose that git tracks."""
     listing = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
