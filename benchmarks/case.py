@@ -27,7 +27,6 @@ class Figure:
 
     Attributes:
         name: what it is, its unit or "x" for a ratio included.
-        value: as measured.
         at_least: the goal, if it is a lower limit.
         at_most: the goal, if it is an upper limit.
     """
@@ -55,7 +54,6 @@ class Result:
     """What a case has measured.
 
     Attributes:
-        title: one line.
         rows: the table, all rows with the same columns.
         figures: those that goals are set for.
         notes: what a reader has to know, a line each.
@@ -74,7 +72,6 @@ class Case:
     Attributes:
         name: of the module and the files.
         measure: measures; true: a smoke version that takes seconds and whose figures mean nothing.
-        plot: draws a result.
     """
 
     name: str

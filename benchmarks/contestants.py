@@ -34,8 +34,6 @@ class Contestant:
     """A server that answers `POST /v1/ground`.
 
     Attributes:
-        name: in tables.
-        module: that is run.
         arguments: of its command line; `{checkpoint}` and `{port}` are filled in.
         environment: added to the caller's; filled in too.
         needs: the library that it is built on, of the extra `bench`; none: nothing of it.
@@ -72,7 +70,6 @@ class Running:
     """A contestant that answers.
 
     Attributes:
-        url: where.
         start_s: from its start to its first answer.
     """
 

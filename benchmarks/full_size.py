@@ -35,8 +35,6 @@ class Variant:
     """Something to measure.
 
     Attributes:
-        name: in tables.
-        module: the process.
         argument: its last, after checkpoint and steps.
     """
 

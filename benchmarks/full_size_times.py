@@ -10,10 +10,6 @@ BATCHES = (1, 4, 8)
 @dataclass(frozen=True)
 class PictureTask:
     """A task on a picture.
-
-    Attributes:
-        task: its name.
-        text: what it needs.
     """
 
     task: str

@@ -26,7 +26,6 @@ class Captions:
     Attributes:
         rate: captions a second.
         clients: that waited for them.
-        cores: of the processor.
         decoded: pictures a second that all cores could decode, doing nothing else.
     """
 

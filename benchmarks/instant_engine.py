@@ -39,7 +39,6 @@ class InstantEngine:
     Args:
         socket: a bound ROUTER socket.
         token_ids: of the answer, its end token included.
-        epoch: of this engine.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]", token_ids: list[int], epoch: int) -> None:

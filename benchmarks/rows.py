@@ -48,7 +48,6 @@ class RunnerClock:
 
     Args:
         runner: ready to serve, all its slots free.
-        no_repeat_ngram_size: the checkpoint's.
     """
 
     def __init__(self, runner: Runner, no_repeat_ngram_size: int) -> None:

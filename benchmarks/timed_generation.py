@@ -23,7 +23,6 @@ class TimedGeneration:
     """Answers do not end before their limit.
 
     Args:
-        directory: of the checkpoint.
         kind: dtype of the weights; `int8` is torch's dynamic quantisation of all linear layers.
         threads: of torch on the CPU.
         device: where the weights are.

@@ -46,12 +46,9 @@ def write_random_checkpoint(
     place to the next; a usual initialisation repeats one token.
 
     Args:
-        directory: to be made.
-        config: of the model.
         tokenizer_of: a directory whose tokenizer and processor are copied.
         gain: of each layer over its input. Few layers want a large one; over many it would
             amplify the rounding of float32 until nothing else is left.
-        seed: of the weights.
     """
     directory.mkdir(parents=True)
     for file in tokenizer_of.glob("*.json"):

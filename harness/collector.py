@@ -13,7 +13,6 @@ class Collector:
     """What has been sent.
 
     Args:
-        url: where it listens.
         requests: all that came, oldest first.
     """
 

@@ -26,7 +26,6 @@ class Balancer:
     Attributes:
         url: where clients send their requests.
         metrics_address: where Prometheus finds it, host and port.
-        log_file: its standard output.
     """
 
     url: str
@@ -49,9 +48,6 @@ class Balancer:
 @dataclass(frozen=True)
 class Prometheus:
     """A Prometheus that runs.
-
-    Attributes:
-        url: where it answers.
     """
 
     url: str
@@ -86,7 +82,6 @@ def running_balancer(
     """HAProxy in front of two replicas, given as host and port.
 
     Args:
-        folder: for its files.
         replicas: what stands in for those of the shipped file.
         changes: to the shipped file beside those of addresses.
     """
@@ -111,7 +106,6 @@ def running_prometheus(
     """Prometheus that scrapes two replicas and the balancer, in seconds rather than minutes.
 
     Args:
-        folder: for its files.
         replicas: host and port of each.
         balancer: whose metrics are scraped.
         gpu_exporters: host and port of what tells of GPUs, where there are any.

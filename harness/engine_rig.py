@@ -109,11 +109,9 @@ class EngineRig:
         """Send a request and let the engine read it.
 
         Args:
-            key: of the request.
             epoch: of the engine that is meant.
             max_new_tokens: of the answer, unless `sampling` says it.
             deadline: on the rig's clock.
-            sampling: greedy if none.
             picture: 224×224×3 bytes; none: the one that all others have.
             replay: what another engine had made of it.
         """

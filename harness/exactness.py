@@ -34,7 +34,6 @@ class Report:
     """What came of the comparison.
 
     Attributes:
-        num_answers: compared.
         num_equal: token for token.
         excused_gaps: where the answers part at a tie.
         wrong: descriptions of the others.
@@ -91,10 +90,7 @@ def compare(
     """Answer the same requests at each concurrency, and compare every answer.
 
     Args:
-        directory: of the checkpoint.
-        requests: what is asked.
         concurrencies: how many at once.
-        settings: of the engine.
     """
     settings = settings or Settings(model=str(directory), max_waiting=1000)
     reference = Reference(directory)

@@ -22,7 +22,6 @@ class PictureFile:
 
     Attributes:
         name: of its kind; names differ.
-        data: the file.
         orientation: how it is to be turned, 1…8.
         is_lossy: whether decoders may differ by more than rounding.
         shown: what was drawn, (H, W, 3) of 0…255, where no independent reader is at hand.

@@ -47,9 +47,6 @@ def channel_values(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
 
 class Reference:
     """The published implementation on one checkpoint, in float32.
-
-    Args:
-        directory: of the checkpoint.
     """
 
     def __init__(self, directory: Path) -> None:

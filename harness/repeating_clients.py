@@ -22,11 +22,6 @@ def caption(client: httpx.Client) -> httpx.Response:
 class RepeatingClients:
     """Some clients, each of which waits for its answer before it asks again.
 
-    Args:
-        url: of the service.
-        number: how many.
-        ask: sends one request.
-
     Attributes:
         first: how many first attempts were answered with each status; 0 stands for no answer.
         final: the same after one more attempt where the first was answered 502: after the time

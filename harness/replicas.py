@@ -11,9 +11,6 @@ from harness.service import RunningService, running_service
 
 class Replica:
     """One replica of the service, at an address that stays.
-
-    Args:
-        settings: of the service.
     """
 
     def __init__(self, **settings: object) -> None:

@@ -27,8 +27,6 @@ class RunningService:
     """A service that answers.
 
     Attributes:
-        url: where.
-        process: its supervisor.
         log_file: its standard error. A pipe would fill up, and the service would wait for a reader.
     """
 
@@ -82,7 +80,6 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
 
     Args:
         program: a module and its arguments; none: `kosmos2 serve`.
-        settings: for its environment.
     """
     settings = {"port": 0, "drain_delay_s": 0} | settings
     module, arguments = (program[0], program[1:]) if program else SERVE

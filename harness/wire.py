@@ -20,7 +20,6 @@ class Reply:
     Attributes:
         status: of the response; 0: the connection was closed without one.
         head: status line and headers, lower case.
-        body: what followed.
     """
 
     status: int

@@ -25,8 +25,6 @@ class Attempt:
 
     Attributes:
         request_id: of its own; the service's log has it too.
-        question: what is asked.
-        body_kind: of the body.
         is_streaming: whether the answer is asked for as events.
         manner: how the client behaves.
         stays_s: seconds until a client leaves that leaves while it sends or waits.
@@ -60,9 +58,7 @@ def random_attempts(
     'chaos-1-0'
 
     Args:
-        good: questions with answers.
         bad: questions to be refused.
-        seed: of all choices.
     """
     rng = random.Random(seed)
     number = 0

@@ -27,7 +27,6 @@ class Ending:
         kind: `answer`, or `problem` with a code; its client `left`; the connection was `cut`; it is
             `late`: nothing came in time; `broken`: what came is no answer of this service.
         status: of HTTP; 0 when none came.
-        code: of a problem.
         answer: as `POST /v1/ground` gives it.
         num_ends: answers and errors that came; a request has one.
         first_event_at: of a stream, on the event loop's clock.

@@ -17,7 +17,6 @@ def damaged_requests(url: str, count: int) -> dict[str, Iterator[bytes]]:
 
     Args:
         url: of the service, without a path.
-        count: of each.
     """
     return {name: _damaged(request, name, count) for name, request in _requests(url).items()}
 

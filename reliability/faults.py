@@ -31,13 +31,11 @@ class Target:
     """The service that suffers, and what the faults need to know.
 
     Attributes:
-        processes: of the service.
         page: tells whether an engine is ready.
         client: sends requests, and knows which connection each has.
         ledger: where every request goes.
         probe: a question asked to see whether the service is back.
         rng: of the faults' own choices.
-        max_body_bytes: the service's limit.
         recoveries_s: from each kill of the engine to the first token of a new request.
         numbers: of probes and bursts.
     """

@@ -67,7 +67,6 @@ def post_mutants(service: RunningService, count: int) -> Counter[str]:
     """How a service answered damaged pictures: by status and code.
 
     Args:
-        service: that runs.
         count: mutants of each file.
     """
     ends = Counter[str]()
@@ -84,7 +83,6 @@ def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
     """How a service answered requests that were damaged anywhere, or in their body: by status.
 
     Args:
-        service: that runs.
         count: of each kind of request, twice.
     """
     return Counter(

@@ -20,7 +20,6 @@ class Row:
         at_s: since the load began.
         processes: what they take, by kind.
         num_answered: requests, since the last look.
-        num_failed: likewise.
         latency_s: of those answered; none without any.
     """
 
@@ -48,7 +47,6 @@ class Growth:
         resident_bytes: all processes together, the mean of that first minute.
         memory_change: the largest distance of any later minute from it, as a share.
         new_descriptors: in the last minute, over those in the first.
-        new_threads: likewise.
     """
 
     settled_after_s: float

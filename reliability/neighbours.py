@@ -80,7 +80,6 @@ class Difference:
     Attributes:
         instruction_set: under which both were given.
         case: its checkpoint and temperature.
-        number: of the request.
         step: the first new token that differs.
         margin: that decided between the two.
     """

@@ -48,15 +48,12 @@ class Offer:
     does not count.
 
     Attributes:
-        factor: of the capacity.
-        offered_per_s: requests that arrived.
         goodput_per_s: requests that were answered.
         latency_s: of those, from their arrival.
         refused_share: of all that arrived.
         codes: how many were refused, by code.
         retry_after_s: lowest, median and highest that the refusals tell; none without any.
         num_without_retry_after: refusals that tell none.
-        generator_share: of one processor.
         generator_behind_s: by how much it sent too late, at most; part of the latencies.
     """
 
@@ -122,7 +119,6 @@ async def measure_overload(service: RunningService, seconds: float) -> Overload:
     """Find the capacity of a service, then offer it as much, twice and three times as much.
 
     Args:
-        service: that runs.
         seconds: for the capacity, and for each factor.
     """
     limits = httpx.get(f"{service.url}/version").json()["limits"]

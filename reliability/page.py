@@ -43,7 +43,6 @@ class Line:
     """A row of the table.
 
     Attributes:
-        what: is shown.
         goal: what it has to be; blank: it is only told.
         tool: whose result has it, as `TOOL.json`.
         read: takes it from there.

@@ -58,7 +58,6 @@ class ChaosPlan:
 
     Attributes:
         seconds: of load and faults; what is under way then comes to its end.
-        seed: of all choices.
     """
 
     seconds: float

@@ -18,7 +18,6 @@ class Usage:
     """What all processes of one kind take together.
 
     Attributes:
-        num_processes: of that kind.
         resident_bytes: of memory; without pages of files where the system tells (Linux). Those
             belong to all who have them open: as other programs come and go, a share of libraries
             that nobody here has touched moves by tens of megabytes.

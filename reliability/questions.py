@@ -21,7 +21,6 @@ class Question:
     """The content of a request, whichever way it is sent.
 
     Attributes:
-        picture: the file.
         fields: the other fields, as JSON has them.
         refusal: the code that it must be refused with; none: it must be answered.
     """
@@ -52,7 +51,6 @@ def good_questions(count: int, seed: int) -> list[Question]:
 
     Args:
         count: at least 8.
-        seed: of all choices.
     """
     rng = random.Random(seed)
     scenes = embedded_scenes()

@@ -43,9 +43,7 @@ class Meter:
     """Stands between a load and its client: keeps no answers, which would fill our own memory.
 
     Attributes:
-        client: sends.
         latencies_s: of the requests answered since they were last taken.
-        num_failed: likewise.
     """
 
     client: LoadClient
@@ -75,8 +73,6 @@ async def run_soak(
     """Find the capacity, then load the service steadily and look at it every few seconds.
 
     Args:
-        service: that runs.
-        seconds: of steady load.
         file: where each look is written at once, as a line of JSON; none: nowhere.
     """
     workload = different_pictures(_NUM_PICTURES)

@@ -38,9 +38,7 @@ class Series:
     """One line of a panel.
 
     Attributes:
-        legend: its name.
         times_s: since the beginning of the run.
-        values: at those times.
     """
 
     legend: str

@@ -55,7 +55,6 @@ class Report:
         build_tools: programs that build or fetch others.
         weights: files of weights, with their bytes.
         user: what the processes run as.
-        labels: of the image.
         ready_s: from the start to the first answer of its own health check that was good.
         text: what it answered to a picture of a red circle.
         exit_code: after the image's stop signal.

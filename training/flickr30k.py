@@ -16,7 +16,6 @@ class Query:
     """A phrase to be found in a picture.
 
     Attributes:
-        picture: its file.
         before: the caption up to the phrase.
         phrase: as the caption has it.
         boxes: where it is, normalised; more than one where the dataset says so.

@@ -34,7 +34,6 @@ class Entity:
         phrase: none for a box without one.
         span: start and end in the text, in code points; empty without a phrase.
         from_prompt: whether the boxes were sent with the request.
-        boxes: one or more.
     """
 
     phrase: str | None
@@ -49,7 +48,6 @@ class ImageFacts:
 
     Attributes:
         width: of the upright picture, pixels.
-        height: likewise.
         exif_orientation: what the file asked for, 1…8.
     """
 
@@ -81,7 +79,6 @@ class Timings:
         queue_s: waiting for a slot.
         preprocess_s: decoding and squashing the picture.
         time_to_first_token_s: until the first token.
-        total_s: until the answer.
     """
 
     queue_s: float
@@ -116,11 +113,8 @@ class Answer:
     """The whole answer to one request.
 
     Attributes:
-        id: of the request.
         model: what the model is called.
-        task: as asked.
         grounded: what the model said.
-        image: the picture.
         seed: what randomness came from; none when there was none.
         usage: tokens.
         timings: seconds.

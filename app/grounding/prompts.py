@@ -18,7 +18,6 @@ def encode_request(
 
     Args:
         tokenizer: of the checkpoint that is asked.
-        request: what is asked.
         image: the picture that the request's boxes lie in.
 
     Raises:

@@ -25,7 +25,6 @@ class GroundRequest:
     """A request whose fields are within the ranges of `app.ipc.sampling_limits`.
 
     Attributes:
-        image: the picture's file.
         task: what is asked for.
         text: the phrase, the expression, the question or the raw prompt.
         regions: places that the prompt speaks of.

@@ -12,9 +12,6 @@ class TokenDecoder:
     Joined, what it returns is what `Kosmos2Tokenizer.decode` makes of the whole sequence behind the
     picture's `</image>`. Each token is decoded once. Held back are characters whose bytes are not
     all there, and spaces that punctuation would swallow.
-
-    Args:
-        tokenizer: of the checkpoint.
     """
 
     def __init__(self, tokenizer: Kosmos2Tokenizer) -> None:

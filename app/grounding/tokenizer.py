@@ -55,7 +55,6 @@ class Kosmos2Tokenizer:
         prefix_ids: what every prompt begins with: `<s>`, `<image>`, the place-holders, `</image>`.
         eos_id: the token that ends an answer.
         pad_id: the token that no prompt may hold.
-        cleans_up_spaces: see above.
         patch_ids: the cell of each location token, by id.
 
     Raises:

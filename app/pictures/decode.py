@@ -85,7 +85,6 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
     r"""Decode a file by what its bytes are; of several frames or pages, the first.
 
     Args:
-        data: the file.
         max_pixels: width × height at most; Pillow's own limit of 179 million holds beside it.
         jpeg_round_trip: whether the picture passes through JPEG first, as in the original demo.
 

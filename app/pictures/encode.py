@@ -21,7 +21,6 @@ def encode_picture(image: Image.Image, media_type: MediaType) -> bytes:
 
     Args:
         image: RGB; JPEG and WebP change its pixels a little.
-        media_type: of the file.
 
     Raises:
         ImageTooLarge: the format has no room for a side as long: 65,500 pixels in JPEG, 16,383 in

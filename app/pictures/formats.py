@@ -65,7 +65,6 @@ def unaccepted_kind(data: bytes, error: str) -> str | None:
     """Return what kind of an accepted format a file is, if that kind is not accepted.
 
     Args:
-        data: the file.
         error: what its decoder said.
     """
     if data.startswith(b"\xff\xd8"):

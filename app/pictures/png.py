@@ -46,7 +46,6 @@ def with_transparent_colour(image: Image.Image, data: bytes) -> Image.Image:
     Pillow hands the colour out in the file's bits, but reduces the pixels to 8.
 
     Args:
-        image: not loaded yet.
         data: as `without_metadata` returns it.
     """
     bits, colour = data[24], image.info.get("transparency")

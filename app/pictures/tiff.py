@@ -44,7 +44,6 @@ class TiffPage:
     Attributes:
         number: 0 for the first page.
         tags: of the page, by number.
-        layout: of its samples.
     """
 
     number: int

@@ -49,7 +49,6 @@ class Layout:
     Attributes:
         width, height: in pixels, as stored.
         bands: samples per pixel.
-        bits: per sample.
         sample_format: 1 unsigned, 2 signed, 3 floats; others are not read.
         photometric: what the bands mean, as TIFF numbers it.
         is_planar: whether each band is stored separately.

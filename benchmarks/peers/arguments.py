@@ -10,9 +10,6 @@ class PeerArguments:
     """How a peer is started.
 
     Attributes:
-        checkpoint: a directory.
-        port: of the loopback.
-        threads: of torch.
         max_batch_size: requests in one call of `generate`.
     """
 

@@ -34,12 +34,6 @@ Inputs = dict[str, Tensor]
 
 class Generation:
     """The published model class and processor on one checkpoint.
-
-    Args:
-        directory: of the checkpoint.
-        threads: of torch.
-        dtype: of the weights.
-        device: where they are.
     """
 
     def __init__(

@@ -13,9 +13,6 @@ from app.pictures.marks import BoxFormat, Mark, MediaType, scale_box
 
 class Annotator:
     """Draws on users' pictures; fonts are read when the first one is drawn, or by `load_fonts`.
-
-    Args:
-        max_pixels: of a picture.
     """
 
     def __init__(self, max_pixels: int) -> None:
@@ -27,8 +24,6 @@ class Annotator:
         """Return the upright picture with marks drawn on it, as a file without metadata.
 
         Args:
-            image: the picture's file.
-            marks: what to draw.
             media_type: of the file to make.
             box_format: the unit of the marks' boxes.
 

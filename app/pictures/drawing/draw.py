@@ -29,7 +29,6 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark], fonts: Fonts) -> Image
     Args:
         image: RGB.
         marks: the entities; their order gives their styles and numbers.
-        fonts: for the labels.
 
     >>> from app.pictures.drawing.fonts import load_fonts
     >>> plain = Image.new("RGB", (200, 100), "white")

@@ -54,7 +54,6 @@ class Fonts:
     """Typefaces in order of preference.
 
     Args:
-        typefaces: one or more.
         layout: Raqm joins Arabic letters and orders right-to-left text; the basic layout does
             neither.
     """

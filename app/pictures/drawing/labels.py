@@ -27,7 +27,6 @@ class VisibleBox:
     Attributes:
         mark: the place of its entity in the list.
         rectangle: 1 pixel wide and high or more.
-        score: to be shown.
     """
 
     mark: int
@@ -79,7 +78,6 @@ def lay_out(marks: Sequence[Mark], size: tuple[int, int], fonts: Fonts) -> Layou
         marks: any number. The time is linear in the boxes, and cubic in the labels, of which there
             are `MAX_LABELS` at most.
         size: width and height of the picture, 1 or more.
-        fonts: to measure with.
 
     >>> from app.pictures.drawing.fonts import load_fonts
     >>> layout = lay_out([Mark("a cat", ((10, 50, 90, 90),), (0.875,))], (200, 100), load_fonts())

@@ -38,7 +38,6 @@ class Style:
         colour: of its lines and of the ground of its labels.
         ink: black or white, whichever contrasts more with the colour: at least 4.5 to 1, whatever
             the colour is. Of the text, and of the rim that sets the lines off the picture.
-        pattern: of its lines.
     """
 
     colour: Colour

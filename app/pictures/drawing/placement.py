@@ -18,7 +18,6 @@ class LabelBox:
 
     Attributes:
         width: in pixels, 1 or more.
-        height: likewise.
         box: what it belongs to; inside the picture.
     """
 

@@ -57,8 +57,6 @@ class _Run:
     """Text of one font.
 
     Attributes:
-        text: to be drawn.
-        font: at its size.
         direction: none where the layout engine knows of none; then the text is in visual order.
     """
 
@@ -97,7 +95,6 @@ class Typesetter:
 
         Args:
             text: may lose its end.
-            tail: is kept whole.
             max_width: of both together, in pixels.
 
         Returns:

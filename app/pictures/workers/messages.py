@@ -21,7 +21,6 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
     """Decode a file and squash it to what the model sees.
 
     Attributes:
-        image: the file.
         jpeg_round_trip: whether the picture passes through JPEG first.
     """
 
@@ -33,8 +32,6 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     """Decode a file and draw on it.
 
     Attributes:
-        image: the file.
-        marks: what to draw.
         media_type: of the file to make.
         box_format: the unit of the marks' boxes.
     """
@@ -68,7 +65,6 @@ class DecodedPicture(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         width: of the upright picture, in pixels.
-        height: likewise.
         exif_orientation: what the file said, 1…8.
         pixels: 224×224×3 bytes, RGB, row by row.
     """
@@ -90,7 +86,6 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         kind: the name of one of `REFUSALS`.
-        message: for its sender.
     """
 
     kind: str

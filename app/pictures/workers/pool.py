@@ -87,7 +87,6 @@ class PicturePool:
         """Decode a file; waits until a process is idle.
 
         Args:
-            image: the file.
             jpeg_round_trip: whether the picture passes through JPEG first.
 
         Raises:
@@ -102,8 +101,6 @@ class PicturePool:
         """The upright picture with marks drawn on it, as a file; waits until a process is idle.
 
         Args:
-            image: the file.
-            marks: what to draw.
             media_type: of the file to make.
             box_format: the unit of the marks' boxes.
 
@@ -130,9 +127,6 @@ class PicturePool:
 
 class PictureProcess:
     """One process, started again whenever it has ended.
-
-    Args:
-        settings: limits.
     """
 
     def __init__(self, settings: Settings) -> None:
