@@ -1,1 +1,1 @@
-"""Boxes and markup: what Kosmos-2 says about places in a picture, as pure text and numbers."""
+"""Boxes and markup: how Kosmos-2 writes positions in a picture, as pure text and numbers."""

@@ -1,4 +1,4 @@
-"""Reads the answer while its tokens come: what can be told at once, and at the end the whole."""
+"""Reads an answer token by token: returns final parts early, and the whole answer at the end."""
 
 import math
 from collections.abc import Sequence
@@ -32,16 +32,15 @@ _LENGTH_OF_PATCH_TAG = len(patch_tag(0))
 class AnswerReader:
     """Reads one answer.
 
-    Its markup begins behind the picture's place in the prompt, and an `</image>` that the model
-    writes is a tag like any other. The reference would drop all that stands before it; what has
-    been told cannot be taken back.
+    The markup of the answer starts after the picture's tokens in the prompt. If the model writes an
+    `</image>`, this reader treats it like any other tag. The reference would drop all text before
+    it, but text that was already streamed cannot be withdrawn.
 
     Args:
-        tokenizer: of the checkpoint that writes the answer.
-        prompt_ids: the whole prompt, the picture's place included.
-        image: gives the boxes their pixels.
-        keeps_literals: whether a `<` of the prompt that begins no control token is text. The
-            reference always takes it for the beginning of a tag.
+        tokenizer: must belong to the checkpoint that generates the answer.
+        prompt_ids: the whole prompt, including the picture's tokens.
+        keeps_literals: whether a `<` in the prompt that starts no control token is kept as text.
+            The reference always treats it as the start of a tag.
     """
 
     def __init__(
@@ -64,15 +63,16 @@ class AnswerReader:
         markup = mark_literals(self._decoder.push(prompt_ids[len(tokenizer.prefix_ids) :]))
         self._markup, self._markup_length = [markup], len(markup)
         self._prompt_length = len(markup)
-        self._events_of_prompt = self._tell(self._stream.push(markup))
+        self._events_of_prompt = self._to_events(self._stream.push(markup))
 
     def read(self, new_token: NewToken) -> list[AnswerEvent]:
-        """Take the next token; return what is final now, and with the last token all that is left.
+        """Process the next token and return the events that are final now.
 
-        The entities of the prompt come with the first token.
+        The first call also returns the entities of the prompt; the call with the last token returns
+        all remaining events.
         """
         found = self._stream.push(self._keep(self._decoder.push([new_token.token_id])))
-        if new_token.token_id in self._patch_ids:  # nothing of its tag is ever held back
+        if new_token.token_id in self._patch_ids:  # the decoder never holds back a location tag
             offset = self._markup_length - _LENGTH_OF_PATCH_TAG
             self._log_probabilities[offset] = new_token.log_probability
         if new_token.finish_reason is not None:
@@ -80,10 +80,10 @@ class AnswerReader:
             found += self._stream.push(self._keep(self._decoder.finish()))
             found += self._stream.finish()
         events, self._events_of_prompt = self._events_of_prompt, []
-        return events + self._tell(found)
+        return events + self._to_events(found)
 
     def grounded(self) -> GroundedText:
-        """Return what all tokens say, once the last has been read."""
+        """Return the whole answer. Call it after the last token has been read."""
         parsed = parse_markup("".join(self._markup)).cleaned()
         text = restore_brackets(parsed.text)
         answer_start = find_answer(self._prompt_text, text)
@@ -101,7 +101,7 @@ class AnswerReader:
         self._markup_length += len(markup)
         return markup
 
-    def _tell(self, found: list[str | ParsedEntity]) -> list[AnswerEvent]:
+    def _to_events(self, found: list[str | ParsedEntity]) -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
         text = ""
         for item in found:
@@ -131,7 +131,8 @@ class AnswerReader:
         )
 
     def _score(self, offset: int) -> float | None:
-        """The score of the box whose tags begin there, if both were generated location tokens."""
+        """Return the score of the box at `offset`, or `None` if a box of the prompt is there."""
+        # A box has two location tokens; those of the prompt have no log probability.
         first = self._log_probabilities.get(offset)
         second = self._log_probabilities.get(offset + _LENGTH_OF_PATCH_TAG)
         return None if first is None or second is None else math.exp((first + second) / 2)

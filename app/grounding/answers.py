@@ -1,4 +1,4 @@
-"""What the service answers: text, entities with boxes and scores, what was used."""
+"""The parts of an answer: text, entities with boxes and scores, token counts and timings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from app.pictures.marks import Box, Mark
 
 @dataclass(frozen=True)
 class AnswerBox:
-    """A place in the picture.
+    """One bounding box of an entity.
 
     Attributes:
         xyxy: in pixels of the upright picture.
         xyxy_normalized: 0…1.
-        patch_indices: the cells of its upper-left and lower-right corner.
-        score: the geometric mean of the probabilities of its two location tokens; none for a box
-            that the prompt brought.
+        patch_indices: the cells of the upper-left and lower-right corner.
+        score: the geometric mean of the probabilities of the two location tokens; `None` for a box
+            from the prompt.
     """
 
     xyxy: Box
@@ -28,10 +28,10 @@ class AnswerBox:
 
 @dataclass(frozen=True)
 class Entity:
-    """A phrase of the text and where it is in the picture.
+    """A phrase of the text and its boxes in the picture.
 
     Attributes:
-        phrase: none for a box without one.
+        phrase: `None` for a box without a phrase.
         span: start and end in the text, in code points; empty without a phrase.
         from_prompt: whether the boxes were sent with the request.
     """
@@ -44,11 +44,11 @@ class Entity:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """The picture that the boxes refer to.
+    """Facts about the picture that the boxes refer to.
 
     Attributes:
-        width: of the upright picture, pixels.
-        exif_orientation: what the file asked for, 1…8.
+        width: of the upright picture, in pixels.
+        exif_orientation: as stored in the file, 1…8.
     """
 
     width: int
@@ -58,12 +58,12 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens.
+    """Token counts of a request.
 
     Attributes:
-        prompt_tokens: those of the picture included.
-        completion_tokens: generated, the end token included.
-        cached_tokens: prompt tokens whose keys and values were at hand.
+        prompt_tokens: includes those of the picture.
+        completion_tokens: generated, including the end token.
+        cached_tokens: prompt tokens whose keys and values were taken from the cache.
     """
 
     prompt_tokens: int
@@ -73,11 +73,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds, from the complete headers on.
+    """Durations in seconds, measured from the arrival of the complete headers.
 
     Attributes:
         queue_s: waiting for a slot.
-        preprocess_s: decoding and squashing the picture.
+        preprocess_s: decoding and resizing the picture.
         time_to_first_token_s: until the first token.
     """
 
@@ -89,15 +89,15 @@ class Timings:
 
 @dataclass(frozen=True)
 class GroundedText:
-    """What the tokens say.
+    """The text and the entities of an answer.
 
     Attributes:
         text: prompt and answer, without tags.
-        answer: the text from `answer_start` on.
+        answer: the part of `text` from `answer_start` on.
         answer_start: in code points.
-        entities: in the order written, those of the prompt first.
-        markup: prompt and answer, tags included.
-        finish_reason: `stop`, or `length` when the limit ended the answer.
+        entities: in the order of the text, those of the prompt first.
+        markup: prompt and answer, including tags.
+        finish_reason: `stop`, or `length` when the token limit ended the answer.
     """
 
     text: str
@@ -113,11 +113,8 @@ class Answer:
     """The whole answer to one request.
 
     Attributes:
-        model: what the model is called.
-        grounded: what the model said.
-        seed: what randomness came from; none when there was none.
-        usage: tokens.
-        timings: seconds.
+        model: the name of the model.
+        seed: of the random sampling; `None` for greedy decoding.
     """
 
     id: str
@@ -132,10 +129,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class NewText:
-    """The next part of the answer's text, final.
+    """The next final part of the answer's text.
 
     Attributes:
-        text: not empty; joined, all of them are `GroundedText.answer`.
+        text: not empty; the texts of all events, joined, equal `GroundedText.answer`.
     """
 
     text: str
@@ -143,11 +140,11 @@ class NewText:
 
 @dataclass(frozen=True)
 class NewEntity:
-    """An entity that is complete while the answer is still being written.
+    """An entity that became complete while the model was still generating.
 
     Attributes:
         index: in `GroundedText.entities`.
-        entity: as it stands there.
+        entity: equal to the entry at `index`.
     """
 
     index: int
@@ -155,11 +152,11 @@ class NewEntity:
 
 
 AnswerEvent = NewText | NewEntity
-"""What can be told before the answer is complete."""
+"""An event that is sent before the answer is complete."""
 
 
 def marks_of(entities: Sequence[Entity], *, shows_scores: bool) -> list[Mark]:
-    """What to draw for the entities of an answer, in pixels of its picture."""
+    """Return the marks to draw for the entities of an answer, in pixels of its picture."""
     return [
         Mark(
             label=entity.phrase,

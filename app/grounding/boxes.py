@@ -1,10 +1,10 @@
-"""Boxes as the model speaks of them: pairs of cells in a grid of 32×32, and their coordinates.
+"""Converts boxes between coordinates and the model's form: two cells of a 32×32 grid.
 
-A cell's index counts row by row from the upper left. A box is written as two indices, that of its
-upper-left cell and that of its lower-right one. Coordinates are normalised: 0 is the picture's left
-or upper edge, 1 its right or lower one.
+Cells are numbered row by row from the upper left. The model writes a box as two indices: that of
+its upper-left cell and that of its lower-right cell. Coordinates are normalised: 0 is the left or
+upper edge of the picture, 1 is the right or lower edge.
 
-The arithmetic is that of `patch_index_to_coordinate` and `coordinate_to_patch_index` in
+The arithmetic equals `patch_index_to_coordinate` and `coordinate_to_patch_index` in
 `transformers.models.kosmos2.processing_kosmos2`.
 """
 
@@ -21,11 +21,11 @@ CellPair = tuple[int, int]
 
 
 def patch_indices_to_box(upper_left: int, lower_right: int) -> Box:
-    """Return the box that two cells stand for.
+    """Return the box that two cells describe.
 
-    It runs between the cells' centres, but between their outer edges if both lie in one row or one
-    column. As in the reference, nothing is checked: indices beyond the grid give coordinates
-    beyond 1, and swapped corners stay swapped.
+    The box runs from centre to centre of the cells. If both cells are in one row or one column, it
+    runs from outer edge to outer edge. Like the reference, this function checks nothing: indices
+    beyond the grid give coordinates beyond 1, and swapped corners stay swapped.
 
     >>> patch_indices_to_box(44, 863)
     (0.390625, 0.046875, 0.984375, 0.828125)
@@ -45,9 +45,9 @@ def patch_indices_to_box(upper_left: int, lower_right: int) -> Box:
 
 
 def box_to_patch_indices(box: Box) -> CellPair:
-    """Return the cells that hold a box's corners; a corner on a cell's edge counts inwards.
+    """Return the cells that contain the corners of a box; a corner on a cell's edge counts inwards.
 
-    It undoes `patch_indices_to_box` for every pair whose corners are in order.
+    This is the inverse of `patch_indices_to_box` for pairs whose corners are in order.
 
     Args:
         box: normalised xyxy within 0…1, with x0 < x1 and y0 < y1, as `parse_user_box` returns.
@@ -59,14 +59,14 @@ def box_to_patch_indices(box: Box) -> CellPair:
     """
     x0, y0, x1, y1 = box
     upper_left = math.floor(y0 * GRID) * GRID + math.floor(x0 * GRID)
-    # The reference takes the ceiling of `x * GRID - 1`, which for an edge below 2**-59 rounds to -1
-    # and wraps into another row. For all others both forms agree.
+    # The reference uses the ceiling of `x * GRID - 1`. For an edge below 2**-59 that rounds to -1
+    # and wraps into another row. For all other edges both forms agree.
     lower_right = (math.ceil(y1 * GRID) - 1) * GRID + math.ceil(x1 * GRID) - 1
     return upper_left, lower_right
 
 
 def is_inside_grid(pair: CellPair) -> bool:
-    """Tell whether both cells exist.
+    """Return whether both cells exist.
 
     >>> is_inside_grid((0, 1023)), is_inside_grid((0, 1024))
     (True, False)
@@ -99,7 +99,7 @@ def clamp_box(box: Box) -> Box:
 
 
 def parse_user_box(xyxy: Sequence[float], *, width: int, height: int, box_format: BoxFormat) -> Box:
-    """Return a box that a user sent, normalised and clamped to the picture.
+    """Return a box from a request, normalised and clamped to the picture.
 
     Args:
         xyxy: left, upper, right and lower edge.
@@ -108,8 +108,8 @@ def parse_user_box(xyxy: Sequence[float], *, width: int, height: int, box_format
         box_format: the unit of `xyxy`.
 
     Raises:
-        ValueError: it is no box, is inverted or empty, or lies wholly outside the picture; the
-            message is the sentence to show.
+        ValueError: the box is malformed, inverted, empty or wholly outside the picture. The message
+            is shown to the client.
 
     >>> parse_user_box([400, 48, 1100, 848], width=1024, height=1024, box_format="pixel")
     (0.390625, 0.046875, 1.0, 0.828125)
@@ -135,7 +135,7 @@ def _four_finite_numbers(xyxy: Sequence[float]) -> Box:
         raise ValueError("must be four numbers: x0, y0, x1, y1")
     try:
         x0, y0, x1, y1 = (float(edge) for edge in xyxy)
-    except OverflowError:  # an integer beyond the floats
+    except OverflowError:  # an integer too large for a float
         raise ValueError("must hold finite numbers only") from None
     if not all(map(math.isfinite, (x0, y0, x1, y1))):
         raise ValueError("must hold finite numbers only")

@@ -1,11 +1,11 @@
-"""The model's markup: read what it wrote about a picture, and write what a prompt says of one.
+"""Parses the model's markup and writes the markup of prompts.
 
     <grounding> See<phrase> a dog</phrase><object><patch_index_0044><patch_index_0863></object>
 
-A *phrase* and its boxes are an *entity*. Reading follows `post_process_generation` of
-`transformers.models.kosmos2.processing_kosmos2` on every string, in one pass;
-`ParsedMarkup.cleaned` is what this service makes of it. One bound is our own: a location tag has at
-most 300 digits, because the reference raises beyond that.
+A *phrase* and its boxes are an *entity*. The parser gives the same result as
+`post_process_generation` of `transformers.models.kosmos2.processing_kosmos2` for every string, in
+one pass. `ParsedMarkup.cleaned` then removes the parts that the service does not return. One limit
+is our own: a location tag has at most 300 digits. The reference raises an error for more.
 """
 
 import re
@@ -21,10 +21,10 @@ END_OF_IMAGE = "</image>"
 END_OF_OBJECT = "</object>"
 DELIMITER = "</delimiter_of_multi_objects/>"
 LITERAL_BRACKET = "\udc3c"
-"""Replaces, while markup is read, a `<` that a user wrote and that begins no tag.
+"""Stands for a `<` that a user wrote and that starts no tag, while the markup is parsed.
 
-It is a lone surrogate, which neither decoded tokens nor accepted texts contain, and one code point
-as `<` is, so that offsets stay the same.
+It is a lone surrogate, which occurs neither in decoded tokens nor in accepted texts. It is one code
+point, as `<` is, so that offsets stay the same.
 """
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")
@@ -33,7 +33,7 @@ OBJECT = re.compile(
     r"(?:<phrase>(?P<phrase>[^<]++)</phrase>)?"
     rf"<object>(?P<pairs>(?:{_PAIR}{DELIMITER})*+{_PAIR}){END_OF_OBJECT}"
 )
-"""A finished object, with its phrase if it has one; no two of them overlap."""
+"""A complete object, with its phrase if it has one; matches do not overlap."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class ParsedBox:
     """One box of an entity.
 
     Args:
-        patch_indices: the cells of its upper-left and lower-right corner.
-        box: the same, normalised xyxy.
-        markup_offset: where the first of its two location tags begins in `ParsedMarkup.markup`.
+        patch_indices: the cells of the upper-left and lower-right corner.
+        box: the same box as normalised xyxy.
+        markup_offset: the start of its first location tag in `ParsedMarkup.markup`.
     """
 
     patch_indices: CellPair
@@ -56,10 +56,10 @@ class ParsedEntity:
     """A phrase with its boxes, or one box without a phrase.
 
     Args:
-        phrase: as it stands in the text, or None if the box has none.
+        phrase: as in the text, or `None` if the box has no phrase.
         span: start and end of the phrase in `ParsedMarkup.text`, in code points.
-        place: where the text before the boxes ends, in code points, white space left out.
-        boxes: one or more, in the order written.
+        place: the end of the text before the boxes, in code points, without trailing white space.
+        boxes: one or more, in the order of the markup.
     """
 
     phrase: str | None
@@ -69,7 +69,7 @@ class ParsedEntity:
 
     def cleaned(self) -> "ParsedEntity":
         """Return the entity with sorted boxes inside the grid and a span that ends at `place`."""
-        phrase = self.phrase or None  # a phrase of blanks is none
+        phrase = self.phrase or None  # treat a phrase of blanks as no phrase
         return ParsedEntity(
             phrase,
             (self.place - len(phrase or ""), self.place),
@@ -80,12 +80,12 @@ class ParsedEntity:
 
 @dataclass(frozen=True)
 class ParsedMarkup:
-    """What a markup says.
+    """The result of parsing a markup.
 
     Args:
-        markup: all that follows the picture, tags included.
-        text: the same without tags and without white space around it.
-        entities: the finished objects, in the order written.
+        markup: everything after the picture, including tags.
+        text: the markup without tags and without white space around it.
+        entities: the complete objects, in the order of the markup.
     """
 
     markup: str
@@ -93,11 +93,11 @@ class ParsedMarkup:
     entities: tuple[ParsedEntity, ...]
 
     def cleaned(self) -> "ParsedMarkup":
-        """Return what the service answers: no boxes beyond the grid, no swapped corners.
+        """Return the entities as the service answers them: boxes in the grid, corners sorted.
 
-        An entity without a box left disappears, a phrase of blanks counts as none, and a box
-        without a phrase has an empty span where the text before it ends. Nothing of this depends on
-        what follows an object, so that it can be told while the rest is still being written.
+        An entity without a valid box is removed. A phrase of blanks counts as no phrase. A box
+        without a phrase gets an empty span at the end of the text before it. None of this depends
+        on text after the object, so a stream can send the entity while the model is generating.
 
         >>> swapped = "<phrase> a cat</phrase>" + write_object([(863, 44), (5, 1024)])
         >>> [box.patch_indices for box in parse(swapped).cleaned().entities[0].boxes]
@@ -108,18 +108,18 @@ class ParsedMarkup:
 
 
 def parse(decoded: str) -> ParsedMarkup:
-    """Read a decoded answer, with or without the picture's place-holders before it.
+    """Parse a decoded answer, with or without the picture's placeholders before it.
 
-    As in the reference, it begins behind the last `</image>`, even if the model wrote that.
+    Like the reference, parsing starts after the last `</image>`, even if the model wrote that tag.
     """
     return parse_markup(decoded.rpartition(END_OF_IMAGE)[2])
 
 
 def parse_markup(markup: str) -> ParsedMarkup:
-    """Read all that follows the picture.
+    """Parse everything after the picture.
 
-    Unfinished objects are left out of the entities. A box without a phrase is an entity of its own;
-    its span is where it stands, and may lie outside the text, as in the reference.
+    Incomplete objects give no entity. A box without a phrase is an entity of its own; its span is
+    the position of the box and may lie outside the text, as in the reference.
 
     >>> parsed = parse_markup("<grounding> A<phrase> cat</phrase>" + write_object([(44, 863)]))
     >>> parsed.text
@@ -148,12 +148,12 @@ def parse_markup(markup: str) -> ParsedMarkup:
 
 
 def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iterator[ParsedEntity]:
-    """Yield the entities of one object; their spans are in the markup, blanks around left out.
+    """Yield the entities of one object, with spans in the markup, without surrounding blanks.
 
     Args:
-        match: of `OBJECT`.
-        place: where the text before the object ends.
-        markup_start: where the string that was searched begins in the markup.
+        match: a match of `OBJECT`.
+        place: the end of the text before the object.
+        markup_start: the offset in the markup of the string that was searched.
     """
     boxes = tuple(_boxes(match, markup_start))
     phrase = match["phrase"]
@@ -176,7 +176,7 @@ def restore_brackets(text: str) -> str:
 
 
 def write_phrase(phrase: str) -> str:
-    """Return a phrase in its tags. A space before it belongs inside: that is how the model writes.
+    """Return a phrase in its tags. Include the space before it, because the model writes it so.
 
     >>> write_phrase(" a snowman")
     '<phrase> a snowman</phrase>'
@@ -185,7 +185,7 @@ def write_phrase(phrase: str) -> str:
 
 
 def write_object(pairs: Sequence[CellPair]) -> str:
-    """Return the boxes of one phrase, one or more.
+    """Return the markup of the boxes of one phrase, one or more.
 
     >>> write_object([(44, 863)])
     '<object><patch_index_0044><patch_index_0863></object>'
@@ -204,9 +204,9 @@ def patch_tag(index: int) -> str:
 
 
 def _tag_spans(markup: str) -> Iterator[tuple[int, int]]:
-    """Find each `<…>`, from a `<` to the next `>` in its line, whatever stands between them.
+    """Yield the span of each `<…>`: from a `<` to the next `>` in the same line.
 
-    A regular expression would look for the `>` anew from every `<`, which is quadratic.
+    A regular expression would search for the `>` again from every `<`, which is quadratic.
     """
     close = -1
     start = markup.find("<")
@@ -228,7 +228,7 @@ def _without(markup: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _text_ends(text: str, offsets: Iterable[int]) -> Iterator[int]:
-    """Yield where the text before each offset ends, blanks left out; offsets do not decrease."""
+    """Yield the end of the text before each offset, without blanks; offsets must not decrease."""
     end = reached = 0
     for offset in offsets:
         written = text[reached : max(offset, 0)].rstrip()

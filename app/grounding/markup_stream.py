@@ -1,4 +1,4 @@
-"""Reads markup while it is being written: text as soon as it is final, entities once complete."""
+"""Parses markup while the model writes it: returns text once final, entities once complete."""
 
 import re
 from os.path import commonprefix
@@ -9,12 +9,12 @@ _BRACKETS = re.compile("([<>\n])")
 
 
 class MarkupStream:
-    """Reads piece by piece what `parse_markup(…).cleaned()` reads of the whole.
+    """Parses piece by piece, with the same result as `parse_markup(…).cleaned()` on the whole.
 
-    The texts it returns, joined, are the whole text; the entities are the whole's, in order, each
-    behind the text before it. Held back are white space, which may turn out to be the last, and
-    everything behind a `<` for which a `>` may still come in the same line, since that would be a
-    tag. Time is in proportion to the markup's length, however it is cut.
+    The returned texts, joined, are the whole text. The entities are returned in order, each after
+    the text before it. The stream holds back white space, which may turn out to be trailing, and
+    everything after a `<` until its line ends or a `>` follows, since that would be a tag. The time
+    is proportional to the length of the markup, however it is split.
 
     >>> stream = MarkupStream()
     >>> stream.push("A<phrase> red"), stream.push(" cat "), stream.push("sits < "), stream.finish()
@@ -29,7 +29,7 @@ class MarkupStream:
         self._text_length = 0
 
     def push(self, markup: str) -> list[str | ParsedEntity]:
-        """Take the next piece of markup; return what no later one can change."""
+        """Process the next piece of markup and return the items that no later piece can change."""
         found: list[str | ParsedEntity] = []
         for part in _BRACKETS.split(markup):
             self._since_object.append(part)
@@ -37,14 +37,14 @@ class MarkupStream:
                 found.append(self._take_text(part))
                 continue
             self._open_tag.append(part)
-            if part == "\n":  # no tag goes beyond its line
+            if part == "\n":  # a tag never spans lines
                 found.append(self._take_text(self._close_tag()))
             elif part == ">" and self._close_tag().endswith(END_OF_OBJECT):
                 found += self._finish_object()
         return [item for item in found if item != ""]
 
     def finish(self) -> list[str | ParsedEntity]:
-        """Return what is left, now that no more will come."""
+        """Return the remaining text. Call it after the last piece."""
         rest = self._take_text(self._close_tag())
         return [rest] if rest else []
 
@@ -54,7 +54,7 @@ class MarkupStream:
         return tag
 
     def _take_text(self, text: str) -> str:
-        """Return the text that is final, white space at its beginning and end kept back."""
+        """Return the final part of the text; hold back white space at its start and end."""
         text = self._white_space + text
         if not self._text_length:
             text = text.lstrip()
@@ -64,11 +64,11 @@ class MarkupStream:
         return final
 
     def _finish_object(self) -> list[ParsedEntity]:
-        """Return the entities that an `</object>` completes: none if it closes no object."""
+        """Return the entities that an `</object>` completes; empty if it closes no object."""
         markup, start = "".join(self._since_object), self._object_start
         self._since_object.clear()
         self._object_start += len(markup)
-        match = OBJECT.search(markup)  # it ends here if at all: there is one `</object>` in it
+        match = OBJECT.search(markup)  # `markup` has one `</object>`, so a match ends there
         if match is None:
             return []
         entities = [entity.cleaned() for entity in entities_of(match, self._text_length, start)]
@@ -76,11 +76,7 @@ class MarkupStream:
 
 
 class AnswerText:
-    """Tells the answer from the prompt in a text that grows.
-
-    Args:
-        prompt_text: the text of the prompt alone.
-    """
+    """Separates the answer from the prompt in a growing text."""
 
     def __init__(self, prompt_text: str) -> None:
         self._prompt_text = prompt_text
@@ -88,7 +84,7 @@ class AnswerText:
         self._has_begun = False
 
     def push(self, text: str) -> str:
-        """Take the next piece of the text, none ending in white space; return the answer's part."""
+        """Process the next piece, which must not end in white space; return the answer's part."""
         if self._has_begun:
             return text
         self._text += text
@@ -98,10 +94,10 @@ class AnswerText:
 
 
 def find_answer(prompt_text: str, text: str) -> int:
-    """Return where the answer begins in a text without white space at its end.
+    """Return the offset of the answer in a text without trailing white space.
 
-    Mostly that is behind the prompt, but anything is possible: the clean-up of spaces works across
-    the border, and a `>` in the answer makes a tag of what follows a `<` in the prompt.
+    Usually the answer starts right after the prompt. There are exceptions: the clean-up of spaces
+    works across the border, and a `>` in the answer makes a tag of text after a `<` in the prompt.
 
     >>> find_answer("An image of", "An image of a dog."), find_answer("Is n'", "Isn't it?")
     (12, 2)

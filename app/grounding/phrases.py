@@ -1,4 +1,4 @@
-"""Where a phrase stands in a text, as whole words."""
+"""Finds a phrase in a text, as whole words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,21 +24,21 @@ _SCRIPTS_WITHOUT_SPACES = (
     "JAVANESE ",
     "BALINESE ",
 )
-"""How the names of their characters begin."""
+"""Prefixes of the Unicode names of their characters."""
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\uff07", "'"))
-_STACKERS = "\u1039\u17d2\u1a60"  # of Burmese, Khmer, Tai Tham: the next letter is part of the same
-_VOWELS_BEHIND = "\u0e33\u0eb3"  # the am of Thai and Lao, drawn over the letter before it
-_MAI_YAMOK = "\u0e46\u0ec6"  # repeats a word in Thai and Lao; a sign of its own
+_STACKERS = "\u1039\u17d2\u1a60"  # Burmese, Khmer, Tai Tham: join the next letter to the same unit
+_VOWELS_BEHIND = "\u0e33\u0eb3"  # sara am of Thai and Lao, drawn over the letter before it
+_MAI_YAMOK = "\u0e46\u0ec6"  # Thai and Lao sign that repeats a word; a unit of its own
 
 
 @dataclass(frozen=True)
 class FoldedText:
-    """A text in one spelling.
+    """A text in a uniform spelling.
 
     Attributes:
-        letters: composed, with single blanks and straight apostrophes.
-        offsets: where each letter begins in the original; the last is the original's length.
+        letters: composed characters, with single blanks and straight apostrophes.
+        offsets: the start of each letter in the original; the last entry is the original's length.
     """
 
     letters: str
@@ -46,7 +46,7 @@ class FoldedText:
 
 
 def fold(text: str) -> FoldedText:
-    """Return a text in one spelling; a letter and its marks are composed where Unicode can.
+    """Return a text in a uniform spelling; marks are composed with their letter where possible.
 
     >>> fold("a  b").letters, list(fold("a  b").offsets)
     ('a b', [0, 1, 3, 4])
@@ -60,16 +60,16 @@ def fold(text: str) -> FoldedText:
 
 
 def find_whole_words(text: FoldedText, phrase: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each occurrence of a phrase that cuts no word in two.
+    """Yield start and end of each occurrence of a phrase that splits no word.
 
-    Case counts. An accent written as a character of its own belongs to what stands before it: were
-    it cut off, a tokenizer that composes the two would read the text differently in parts. Scripts
-    that put no spaces between words show no border that could be cut. Spellings that look the same
-    are the same: composed or not, any number and kind of blanks, any apostrophe.
+    The search is case-sensitive. A combining accent belongs to the letter before it: if the phrase
+    ended between them, a tokenizer that composes the two would read the parts differently. Scripts
+    without spaces between words have no word borders to respect. Spellings that look the same are
+    equal: composed or decomposed, any number and kind of blanks, any apostrophe.
 
     Args:
-        text: where to look; folded once for all phrases.
-        phrase: what for; not empty.
+        text: fold it once for all phrases.
+        phrase: not empty.
 
     >>> list(find_whole_words(fold("the fire near the fireplace"), "the fire"))
     [(0, 8)]
@@ -109,7 +109,7 @@ def _is_of_word(character: str) -> bool:
 
 
 def _is_mark(character: str) -> bool:
-    """Tell whether a character belongs to the one before it: an accent, a sign of length, 々."""
+    """Return whether a character belongs to the one before it: an accent, a length mark, 々."""
     kind = category(character)
     is_sign = kind == "Lm" and _is_without_spaces(character) and character not in _MAI_YAMOK
     return kind.startswith("M") or is_sign or character in _VOWELS_BEHIND

@@ -1,4 +1,4 @@
-"""From a request to the token ids that ask the model for it."""
+"""Builds the prompt of a request as token ids."""
 
 from app.errors import InvalidRequest
 from app.grounding.answers import ImageFacts
@@ -14,14 +14,15 @@ RAW_TASK = "raw"
 def encode_request(
     tokenizer: Kosmos2Tokenizer, request: GroundRequest, image: ImageFacts
 ) -> list[int]:
-    """Return all ids of the prompt, those of the picture's place included.
+    """Return all ids of the prompt, including the picture's tokens.
 
     Args:
-        tokenizer: of the checkpoint that is asked.
-        image: the picture that the request's boxes lie in.
+        tokenizer: must belong to the checkpoint that gets the prompt.
+        image: the picture that the boxes of the request refer to.
 
     Raises:
-        InvalidRequest: a text holds a control token, a box is none, or the task does not fit.
+        InvalidRequest: a text contains a control token, a box is invalid, or a field does not fit
+            the task.
     """
     _refuse_control_tokens(tokenizer, request)
     prompt = write_prompt(
@@ -37,11 +38,12 @@ def encode_request(
 
 
 def longest_field(tokenizer: Kosmos2Tokenizer, request: GroundRequest) -> str:
-    """Return the field that most tokens of a prompt come from: `text` or `regions`."""
+    """Return the field that contributes most tokens to a prompt: `text` or `regions`."""
     if request.text is None:
         return "regions"
     num_text_tokens = len(tokenizer.encode_prompt(request.text)) - len(tokenizer.prefix_ids)
-    num_tags = sum(3 + 3 * len(region.boxes) for region in request.regions)  # `write_object`
+    # Each box is two location tags and a delimiter, as `write_object` writes it.
+    num_tags = sum(3 + 3 * len(region.boxes) for region in request.regions)
     return "text" if num_text_tokens >= num_tags else "regions"
 
 
@@ -58,10 +60,10 @@ def _refuse_control_tokens(tokenizer: Kosmos2Tokenizer, request: GroundRequest) 
 def _encode_boxes(
     number: int, region: UserRegion, box_format: BoxFormat, image: ImageFacts
 ) -> tuple[CellPair, ...]:
-    """The cells of a region's boxes.
+    """Return the cells of a region's boxes.
 
     Raises:
-        InvalidRequest: a box is none, or lies outside the picture.
+        InvalidRequest: a box is malformed or lies outside the picture.
     """
     pairs = []
     for place, xyxy in enumerate(region.boxes):

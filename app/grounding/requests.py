@@ -1,4 +1,4 @@
-"""What is asked for, its fields each within their limits."""
+"""Validated requests: every field is within its limits."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from app.pictures.marks import BoxFormat
 
 @dataclass(frozen=True)
 class UserRegion:
-    """A place as the sender tells it.
+    """A region as the client sends it.
 
     Attributes:
-        phrase: what it is called.
+        phrase: the name of the region.
         boxes: xyxy, in the request's `box_format`.
     """
 
@@ -25,15 +25,14 @@ class GroundRequest:
     """A request whose fields are within the ranges of `app.ipc.sampling_limits`.
 
     Attributes:
-        task: what is asked for.
         text: the phrase, the expression, the question or the raw prompt.
-        regions: places that the prompt speaks of.
-        box_format: of the regions' boxes.
-        grounding: whether boxes are asked for.
-        jpeg_round_trip: whether the picture passes through JPEG first.
-        no_repeat_ngram_size: `None`: the checkpoint's.
-        top_k: 0: all tokens.
-        seed: `None`: the service chooses one.
+        regions: the regions that the prompt mentions.
+        box_format: the unit of the regions' boxes.
+        grounding: whether the answer should have boxes.
+        jpeg_round_trip: whether the picture is first encoded and decoded as JPEG.
+        no_repeat_ngram_size: `None` selects the checkpoint's default.
+        top_k: 0 means all tokens.
+        seed: `None` lets the service choose one.
     """
 
     image: bytes

@@ -1,7 +1,7 @@
-"""Takes the spaces out of a text that decoding puts before punctuation, also while it grows.
+"""Removes the spaces that decoding inserts before punctuation, from a whole or a growing text.
 
 The rules are those of `clean_up_tokenization` in `transformers.tokenization_utils_base`: ten
-replacements, each of the whole result of the one before.
+replacements, each applied to the whole result of the previous one.
 """
 
 CLEAN_UP_RULES = (
@@ -19,7 +19,7 @@ CLEAN_UP_RULES = (
 
 
 def clean_up_spaces(text: str) -> str:
-    """Clean up a whole text.
+    """Return the text without spaces before punctuation.
 
     >>> clean_up_spaces("It is n't a dog .")
     "It isn't a dog."
@@ -30,9 +30,9 @@ def clean_up_spaces(text: str) -> str:
 
 
 class SpaceCleaner:
-    """Cleans up a text piece by piece; joined, the pieces are the whole text cleaned up at once.
+    """Cleans up a text piece by piece; the joined pieces equal the whole text cleaned up at once.
 
-    Held back is only what a replacement may still begin with.
+    The cleaner holds back only text with which a replacement may begin.
 
     >>> cleaner = SpaceCleaner()
     >>> cleaner.push("It is n"), cleaner.push("'t a dog "), cleaner.push("."), cleaner.finish()
@@ -43,13 +43,13 @@ class SpaceCleaner:
         self._replacements = [_Replacement(old, new) for old, new in CLEAN_UP_RULES]
 
     def push(self, piece: str) -> str:
-        """Take the next piece; return what no later one can change."""
+        """Process the next piece and return the text that no later piece can change."""
         for replacement in self._replacements:
             piece = replacement.push(piece)
         return piece
 
     def finish(self) -> str:
-        """Return what is left, now that no more will come."""
+        """Return the remaining text. Call it after the last piece."""
         rest = ""
         for replacement in self._replacements:
             rest = replacement.push(rest) + replacement.finish()
@@ -57,7 +57,7 @@ class SpaceCleaner:
 
 
 class _Replacement:
-    """`str.replace` of a text that comes in pieces."""
+    """`str.replace` for a text that arrives in pieces."""
 
     def __init__(self, old: str, new: str) -> None:
         self._old, self._new = old, new

@@ -1,7 +1,7 @@
-"""The seven tasks: what each needs, and the prompt that asks the model for it.
+"""The seven tasks: the fields that each uses, and the prompt for the model.
 
-A prompt is written exactly as the model was trained to read it: the space before a phrase stands
-inside its tag, and nothing stands between a phrase and its boxes.
+A prompt is written exactly as in the model's training: the space before a phrase is inside its tag,
+and nothing separates a phrase from its boxes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ TaskName = Literal[
     "grounded_vqa",
     "raw",
 ]
-"""As it stands in a request."""
+"""The name of a task in a request."""
 
 Span = tuple[int, int]
 """Start and end in a text, in code points."""
@@ -32,13 +32,13 @@ Span = tuple[int, int]
 MAX_REGIONS = 16
 MAX_BOXES_PER_REGION = 16
 DEFAULT_PHRASE = "It"
-"""What a described region is called if the sender gives it no phrase."""
+"""The phrase of a region to describe, if the client sends none."""
 
 _GROUNDING = "<grounding>"
 
 
 class Use(Enum):
-    """What a task makes of a field."""
+    """How a task uses a field."""
 
     REFUSED = "refused"
     ALLOWED = "allowed"
@@ -47,15 +47,15 @@ class Use(Enum):
 
 @dataclass(frozen=True)
 class Task:
-    """One thing that the model can be asked for.
+    """One kind of request that the model answers.
 
     Args:
-        name: as it stands in a request.
+        name: the value of `task` in a request.
         description: one line for the documentation.
-        template: the prompt, with `{text}` or `{region}` where the request's own words go.
-        text: whether the task takes `text`.
-        regions: whether it takes `regions`.
-        can_be_plain: whether it can be asked for text without boxes (`grounding=false`).
+        template: the prompt, with `{text}` or `{region}` in place of the request's own words.
+        text: how the task uses the field `text`.
+        regions: how the task uses the field `regions`.
+        can_be_plain: whether the task works without boxes (`grounding=false`).
     """
 
     name: TaskName
@@ -76,11 +76,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Region:
-    """A place in the picture that the prompt speaks of.
+    """A region of the picture that the prompt mentions.
 
     Args:
-        phrase: its name, or None where the task has one of its own.
-        boxes: the cells of its boxes, each upper left and lower right.
+        phrase: its name, or `None` where the task provides one.
+        boxes: pairs of the upper-left and the lower-right cell.
     """
 
     phrase: str | None
@@ -94,37 +94,37 @@ def _by_name(*tasks: Task) -> Mapping[str, Task]:
 TASKS = _by_name(
     Task(
         "brief_caption",
-        "One sentence about the picture, its things located.",
+        "One sentence about the picture, with boxes for the objects it mentions.",
         "<grounding> An image of",
         can_be_plain=True,
     ),
     Task(
         "detailed_caption",
-        "Several sentences about the picture, its things located.",
+        "Several sentences about the picture, with boxes for the objects they mention.",
         "<grounding> Describe this image in detail:",
         can_be_plain=True,
     ),
     Task(
         "phrase_grounding",
-        "Where the thing that a phrase names is.",
+        "The boxes of the objects that a phrase names.",
         "<grounding><phrase> {text}</phrase>",
         text=Use.REQUIRED,
     ),
     Task(
         "referring_expression_comprehension",
-        "Where the one thing that an expression singles out is.",
+        "The box of the one object that an expression describes.",
         "<grounding><phrase> {text}</phrase>",
         text=Use.REQUIRED,
     ),
     Task(
         "referring_expression_generation",
-        "What is at a place of the picture, in words that single it out.",
+        "A description of the object in a region that distinguishes it from others.",
         "<grounding>{region} is",
         regions=Use.REQUIRED,
     ),
     Task(
         "grounded_vqa",
-        "The answer to a question about the picture, its things located.",
+        "The answer to a question about the picture, with boxes for the objects it mentions.",
         "<grounding> Question: {text} Answer:",
         text=Use.REQUIRED,
         regions=Use.ALLOWED,
@@ -132,12 +132,12 @@ TASKS = _by_name(
     ),
     Task(
         "raw",
-        "What the model makes of a prompt of your own, tags included.",
+        "The model's continuation of your own prompt, which may contain tags.",
         "{text}",
         text=Use.REQUIRED,
     ),
 )
-"""Every task by its name."""
+"""All tasks by name."""
 
 
 def write_prompt(
@@ -146,15 +146,14 @@ def write_prompt(
     """Return the prompt of a request.
 
     Args:
-        task: what is asked for.
         text: the phrase, the expression, the question or the raw prompt.
-        regions: places that the prompt speaks of. In a question each takes the first occurrence of
-            its phrase not yet taken, whole words, in the order given.
-        grounding: whether boxes are asked for.
+        regions: the regions that the prompt mentions. In a question, each region is assigned to the
+            first free occurrence of its phrase as whole words, in the order given.
+        grounding: whether the answer should have boxes.
 
     Raises:
-        InvalidRequest: a field is missing, useless to this task, blank or beyond a limit, or a
-            region's phrase does not occur in the text or overlaps another.
+        InvalidRequest: a field is missing, unused by this task, blank or beyond a limit, or the
+            phrase of a region does not occur in the text or overlaps another.
 
     >>> vqa, fire = TASKS["grounded_vqa"], Region("fire", ((5, 911),))
     >>> write_prompt(vqa, text="fire?", regions=[fire], grounding=False)
@@ -184,9 +183,10 @@ def _check_regions(task: Task, regions: Sequence[Region]) -> None:
     if task.regions is Use.REFUSED and regions:
         raise InvalidRequest("regions", f"are not used by the task {task.name}")
     if task.regions is Use.REQUIRED and len(regions) != 1:
-        raise InvalidRequest("regions", f"must be exactly one for the task {task.name}")
+        raise InvalidRequest("regions", f"must have exactly one entry for the task {task.name}")
     if len(regions) > MAX_REGIONS:
-        raise InvalidRequest("regions", f"must be at most {MAX_REGIONS}, not {len(regions)}")
+        message = f"must have at most {MAX_REGIONS} entries, not {len(regions)}"
+        raise InvalidRequest("regions", message)
     for number, region in enumerate(regions):
         _check_region(f"regions[{number}]", region, needs_phrase=task.text is Use.REQUIRED)
 
@@ -194,11 +194,11 @@ def _check_regions(task: Task, regions: Sequence[Region]) -> None:
 def _check_region(field: str, region: Region, *, needs_phrase: bool) -> None:
     if region.phrase is None:
         if needs_phrase:
-            raise InvalidRequest(f"{field}.phrase", "is required: the words of the text to place")
+            raise InvalidRequest(f"{field}.phrase", "is required: quote the words from `text`")
     elif not region.phrase.strip():
         raise InvalidRequest(f"{field}.phrase", "must not be blank")
     if not 1 <= len(region.boxes) <= MAX_BOXES_PER_REGION:
-        message = f"must be 1 to {MAX_BOXES_PER_REGION}, not {len(region.boxes)}"
+        message = f"must have 1 to {MAX_BOXES_PER_REGION} entries, not {len(region.boxes)}"
         raise InvalidRequest(f"{field}.boxes", message)
 
 
@@ -234,7 +234,9 @@ def _place_all(text: str, regions: Sequence[Region]) -> list[Span]:
 def _place(field: str, text: FoldedText, phrase: str, taken: Sequence[Span]) -> Span:
     place = next((place for place in find_whole_words(text, phrase) if place not in taken), None)
     if place is None:
-        raise InvalidRequest(field, "has no occurrence left in the text: whole words, same case")
+        raise InvalidRequest(
+            field, "does not occur in the text, or not often enough: quote whole words, same case"
+        )
     if any(place[0] < end and start < place[1] for start, end in taken):
         raise InvalidRequest(field, "overlaps the phrase of another region in the text")
     return place

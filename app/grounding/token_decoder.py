@@ -1,4 +1,4 @@
-"""Decodes an answer token by token, to the text that decoding it at once would give."""
+"""Decodes an answer token by token, with the same result as decoding all tokens at once."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 
 
 class TokenDecoder:
-    """Turns the tokens that follow the picture's place into markup.
+    """Converts the tokens after the picture to markup.
 
-    Joined, what it returns is what `Kosmos2Tokenizer.decode` makes of the whole sequence behind the
-    picture's `</image>`. Each token is decoded once. Held back are characters whose bytes are not
-    all there, and spaces that punctuation would swallow.
+    The returned parts, joined, equal the result of `Kosmos2Tokenizer.decode` after the picture's
+    `</image>`. Each token is decoded once. The decoder holds back characters whose bytes are
+    incomplete, and spaces that following punctuation would remove.
     """
 
     def __init__(self, tokenizer: Kosmos2Tokenizer) -> None:
@@ -20,7 +20,7 @@ class TokenDecoder:
         self._pending: list[int] = []
 
     def push(self, token_ids: Sequence[int]) -> str:
-        """Take the next tokens; return the markup that no later one can change."""
+        """Process the next tokens and return the markup that no later token can change."""
         self._pending += token_ids
         ends = map(self._tokenizer.ends_character, reversed(token_ids))
         num_open = next((number for number, is_end in enumerate(ends) if is_end), None)
@@ -29,7 +29,7 @@ class TokenDecoder:
         return self._decode(len(self._pending) - num_open)
 
     def finish(self) -> str:
-        """Return what is left, now that no more will come."""
+        """Return the remaining markup. Call it after the last token."""
         markup = self._decode(len(self._pending))
         return markup + self._cleaner.finish() if self._cleaner else markup
 

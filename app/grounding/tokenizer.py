@@ -1,9 +1,9 @@
-"""The tokenizer of the HTTP processes: prompts to ids, ids to markup, and what users may not write.
+"""The tokenizer of the HTTP processes: encodes prompts, decodes answers, rejects control tokens.
 
-It gives the reference processor's ids and texts with the bare `tokenizers` library. A user's text
-is judged by its ids, by its normalised form and by what its ids read when decoded. The string
-itself is not enough: the normalisation makes `<pad>` of full-width `＜pad＞`, and a character that
-the vocabulary lacks vanishes in decoding, so that `<obj☃ect>` reads `<object>`.
+It gives the same ids and texts as the reference processor, but uses only the `tokenizers` library.
+A user's text is checked by its ids, by its normalised form and by the text that its ids decode to.
+Checking the string itself is not enough: normalisation turns full-width `＜pad＞` into `<pad>`, and
+decoding drops characters that the vocabulary lacks, so that `<obj☃ect>` decodes to `<object>`.
 """
 
 import json
@@ -22,11 +22,11 @@ from app.grounding.markup import DELIMITER, END_OF_IMAGE, LITERAL_BRACKET, patch
 from app.grounding.space_cleaner import clean_up_spaces
 
 NUM_IMAGE_TOKENS = 64
-"""Place-holders of the picture in a prompt; `num_image_tokens` of the reference processor."""
+"""Placeholders of the picture in a prompt; `num_image_tokens` of the reference processor."""
 
 MAX_CHARACTERS = 50_000
-"""No longer text is tokenised: 2048 tokens, as many as the model takes, are shorter even if all of
-them are boxes (22 characters a token)."""
+"""Longer texts are rejected before they are tokenised. The model accepts 2048 tokens, which are
+shorter than this even if all of them are location tags (22 characters each)."""
 
 _IMAGE = "<image>"
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
@@ -35,7 +35,7 @@ _MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", "</object>",
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Names of the tokens with a role of their own; by default those of the published model."""
+    """Names of the special tokens; the defaults are those of the published model."""
 
     bos: str = "<s>"
     eos: str = "</s>"
@@ -44,18 +44,17 @@ class SpecialTokens:
 
 
 class Kosmos2Tokenizer:
-    """Encodes prompts and decodes answers. Safe to use from several threads: it has no state.
+    """Encodes prompts and decodes answers. Several threads may share it, because it has no state.
 
     Args:
-        backend: the vocabulary and its rules; its truncation and padding are switched off.
-        special_tokens: their names in the vocabulary.
+        backend: the vocabulary and its rules; this class switches off truncation and padding.
         cleans_up_spaces: whether decoding removes the spaces before punctuation.
 
     Attributes:
-        prefix_ids: what every prompt begins with: `<s>`, `<image>`, the place-holders, `</image>`.
+        prefix_ids: the start of every prompt: `<s>`, `<image>`, the placeholders, `</image>`.
         eos_id: the token that ends an answer.
-        pad_id: the token that no prompt may hold.
-        patch_ids: the cell of each location token, by id.
+        pad_id: the token that no prompt may contain.
+        patch_ids: maps the id of each location token to its cell.
 
     Raises:
         KeyError: the vocabulary lacks a token of Kosmos-2.
@@ -81,6 +80,7 @@ class Kosmos2Tokenizer:
         self._markup_ids = {vocabulary[tag] for tag in _MARKUP_TAGS} | self.patch_ids.keys()
         self._tag = _tag_pattern(self._control_tokens.values())
         self._literal_bracket = re.compile(f"(?!{self._tag.pattern})<")
+        # The ids after `<unk>` serve as placeholders, as in the reference processor.
         first = self._unk_id + 1
         self.prefix_ids: tuple[int, ...] = (
             vocabulary[special_tokens.bos],
@@ -114,9 +114,9 @@ class Kosmos2Tokenizer:
             raise CheckpointError(f"the tokenizer in {directory} lacks {error}") from error
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Return all ids of a prompt, those of the picture's place included.
+        """Return all ids of a prompt, including the picture's tokens.
 
-        The whole string is encoded at once, as the reference does.
+        The whole string is encoded at once, as in the reference.
         """
         images = " ".join([_IMAGE] * (1 + NUM_IMAGE_TOKENS))
         text = f"{self._special_tokens.bos}{images} {END_OF_IMAGE} {prompt.strip()}"
@@ -124,31 +124,32 @@ class Kosmos2Tokenizer:
         return [*self.prefix_ids, *ids[len(self.prefix_ids) :]]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the markup of ids, spaces cleaned up, tags kept, `</s>` and its like left out."""
+        """Return the markup of ids with cleaned-up spaces and tags, without `</s>` and the like."""
         text: str = self._backend.decode(list(ids), skip_special_tokens=True)
         return clean_up_spaces(text) if self.cleans_up_spaces else text
 
     def decode_behind_picture(self, ids: Sequence[int]) -> str:
-        """Return the markup of ids that follow the picture's place, spaces not cleaned up.
+        """Return the markup of ids that follow the picture's tokens, without cleaning up spaces.
 
-        Cut where `ends_character` says, a sequence's parts give the parts of its text.
+        If a sequence is split after tokens for which `ends_character` is true, the decoded parts,
+        joined, equal the decoded sequence.
         """
         text: str = self._backend.decode([self.prefix_ids[-1], *ids], skip_special_tokens=True)
         return text.removeprefix(END_OF_IMAGE)
 
     def mark_literals(self, prompt_markup: str) -> str:
-        """Replace every `<` of a prompt that begins no control token by `LITERAL_BRACKET`.
+        """Return the markup with `LITERAL_BRACKET` for every `<` that starts no control token.
 
-        `refuse_control_tokens` lets no text pass that reads as a control token without being one,
-        so every other `<` is a character of the user's text.
+        `refuse_control_tokens` rejects text that decodes to a control token without being one, so
+        every other `<` is a character of the user's text.
         """
         return self._literal_bracket.sub(LITERAL_BRACKET, prompt_markup)
 
     def ends_character(self, token_id: int) -> bool:
-        """Tell whether no later token changes how those up to this one are decoded.
+        """Return whether later tokens cannot change the text of the tokens up to this one.
 
-        Bytes in a row are decoded together, and none of them is if one is out of place; tokens that
-        decoding leaves out do not interrupt the row.
+        Consecutive byte tokens are decoded together, and none of them is decoded if one is invalid.
+        Skipped tokens between them do not end the sequence.
         """
         token = self._backend.id_to_token(token_id)
         if token is None or token_id in self._skipped_ids:
@@ -156,43 +157,43 @@ class Kosmos2Tokenizer:
         return not _BYTE_TOKEN.fullmatch(token)
 
     def refuse_control_tokens(self, field: str, text: str) -> None:
-        """Refuse a text or phrase that holds a control token or reads like one.
+        """Raise an error if a text or phrase contains a control token or decodes to one.
 
         Raises:
-            InvalidRequest: it does, or it is too long or no Unicode.
+            InvalidRequest: also for a text that is too long or not valid Unicode.
         """
         self._refuse_all_but(frozenset(), field, text)
 
     def refuse_control_tokens_in_raw(self, field: str, text: str) -> None:
-        """Refuse a raw prompt that holds other control tokens than those of grounding.
+        """Raise an error if a raw prompt contains control tokens other than those of grounding.
 
         Raises:
-            InvalidRequest: it does, or it is too long or no Unicode.
+            InvalidRequest: also for a text that is too long or not valid Unicode.
         """
         self._refuse_all_but(self._markup_ids, field, text)
 
     def _refuse_all_but(self, allowed: Set[int], field: str, text: str) -> None:
         normalised = self._normalise(field, text)
         ids = self._backend.encode(text, add_special_tokens=False).ids
-        # An unknown character has the id of `<unk>` too, and is nobody's fault.
+        # Characters outside the vocabulary also map to the id of `<unk>`; those are allowed.
         control_ids = [i for i in ids if i in self._control_tokens and i != self._unk_id]
         tokens = [self._control_tokens[token_id] for token_id in control_ids]
         for token_id, token in zip(control_ids, tokens, strict=True):
             if token_id not in allowed:
-                raise InvalidRequest(field, f"must not hold the control token {token}")
+                raise InvalidRequest(field, f"must not contain the control token {token}")
         if self._special_tokens.unk in normalised:
             raise InvalidRequest(
-                field, f"must not hold the control token {self._special_tokens.unk}"
+                field, f"must not contain the control token {self._special_tokens.unk}"
             )
         if self._tag.findall(self.decode(ids)) != tokens:
-            raise InvalidRequest(field, "must not hold text that reads as a tag without being one")
+            raise InvalidRequest(field, "must not contain text that the model would read as a tag")
 
     def _normalise(self, field: str, text: str) -> str:
         """Return the text as the vocabulary sees it; one character can become eighteen."""
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidRequest(field, "holds half a character (a lone surrogate)") from None
+            raise InvalidRequest(field, "contains a lone surrogate, not a character") from None
         if len(text) <= MAX_CHARACTERS:
             normalised: str = self._backend.normalizer.normalize_str(text)
             if len(normalised) <= MAX_CHARACTERS:
@@ -201,13 +202,13 @@ class Kosmos2Tokenizer:
 
 
 def _tag_pattern(control_tokens: Iterable[str]) -> re.Pattern[str]:
-    """Match what reads as a control token; location tags of any number, as the parser does."""
+    """Return a pattern for control tokens and for location tags of any number."""
     others = (re.escape(token) for token in control_tokens if not token.startswith("<patch_index_"))
     return re.compile("|".join([r"<patch_index_\d+>", *others]))
 
 
 def _special_tokens_of(config: Mapping[str, Any]) -> SpecialTokens:
-    """Read the names from `tokenizer_config.json`, where each is a text or an object with one."""
+    """Read the names from `tokenizer_config.json`, where each is a string or an object."""
     named = {field.name: config.get(f"{field.name}_token") for field in fields(SpecialTokens)}
     contents = {
         name: token["content"] if isinstance(token, dict) else token

@@ -1,1 +1,1 @@
-"""Pictures: users' files in, upright RGB out. The only folder that knows Pillow."""
+"""Pictures: decodes users' files to upright RGB and draws on them. Only this folder uses Pillow."""

@@ -1,6 +1,6 @@
-"""BMP files whose colours stand in bit fields that the file chooses; Pillow reads only some.
+"""Decodes BMP files with bit fields, of which Pillow reads only some.
 
-All others (palette, runs, 24 and 32 bits in the usual order) are Pillow's.
+Pillow reads all other BMP files: palettes, run lengths, 24 and 32 bits in the usual order.
 """
 
 import struct
@@ -21,13 +21,13 @@ _HEADER_WITH_ALPHA = 56
 
 @dataclass(frozen=True)
 class BitFields:
-    """Where the pixels of a file are, and what their bits mean.
+    """The position and the bit layout of a file's pixels.
 
     Attributes:
-        start: of the pixels, in bytes.
+        start: offset of the pixels, in bytes.
         bits: per pixel, 16 or 32.
-        is_top_down: whether the first row is the picture's.
-        masks: of red, green, blue and alpha; 0 for an alpha that is not there.
+        is_top_down: whether the first stored row is the top row.
+        masks: of red, green, blue and alpha; 0 for a missing alpha.
     """
 
     start: int
@@ -39,7 +39,7 @@ class BitFields:
 
 
 def find_bit_fields(data: bytes) -> BitFields | None:
-    """Return how a BMP keeps its pixels, if it does so in bit fields."""
+    """Return the pixel layout of a BMP with bit fields, or `None` for any other BMP."""
     if len(data) < 70:
         return None
     start, header, width, height, bits, compression = struct.unpack_from("<IIiixxHI", data, 10)
@@ -54,7 +54,7 @@ def find_bit_fields(data: bytes) -> BitFields | None:
 
 
 def read_bit_fields(data: bytes, fields: BitFields) -> Image.Image:
-    """Decode the pixels; RGB, or RGBA if any pixel is not clear, as browsers have it.
+    """Decode the pixels to RGB, or to RGBA if any alpha is not zero, as browsers do.
 
     Raises:
         InvalidImage: pixels are missing.
@@ -64,6 +64,7 @@ def read_bit_fields(data: bytes, fields: BitFields) -> Image.Image:
     if len(pixels) < row_bytes * fields.height:
         raise InvalidImage("the picture is cut short")
     words = np.frombuffer(pixels, f"<u{fields.bits // 8}").reshape(fields.height, -1)
+    # BMP stores the bottom row first unless the height is negative.
     words = words[:: 1 if fields.is_top_down else -1, : fields.width]  # (H, W)
     *colours, alpha = (_band(words, mask) for mask in fields.masks)
     bands = [*colours, alpha] if alpha.any() else colours
@@ -71,10 +72,10 @@ def read_bit_fields(data: bytes, fields: BitFields) -> Image.Image:
 
 
 def _band(words: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8]:
-    """One colour's bits as 8 bits, (H, W)."""
+    """Return one colour as 8 bits per pixel, (H, W)."""
     if mask == 0:
         return np.zeros(words.shape, np.uint8)
     low, bits = (mask & -mask).bit_length() - 1, mask.bit_length()
-    low = max(low, bits - 16)  # more than 16 bits say no more
+    low = max(low, bits - 16)  # bits beyond the 16 highest do not change the result
     values = (words & words.dtype.type(mask)) >> low
     return scaled_to_eight_bits(values, bits - low)

@@ -1,4 +1,4 @@
-"""The only decoder of users' files: bytes in, the upright picture and the model's pixels out."""
+"""Decodes users' files: returns the upright picture and the pixels for the model."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Importing a plugin registers its format; otherwise Pillow imports every plugin.
+# Importing a plugin registers its format. Otherwise Pillow imports every plugin on first use.
 from PIL import AvifImagePlugin, Image, ImageChops, UnidentifiedImageError, WebPImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -22,11 +22,11 @@ from app.pictures.formats import (
 )
 from app.pictures.rgb import to_rgb
 
-# A picture has a processor of its own. Named here, the plugins count as used.
+# Each picture process uses one core. Naming the plugins here also marks them as used.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 _PLUGINS = (AvifImagePlugin, WebPImagePlugin)
 
-_JPEG_SIDE = 65500
+_JPEG_SIDE = 65500  # the largest side that libjpeg writes
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,7 +37,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders raise on bytes that lie. They are many, and not all are documented.
+# The errors that Pillow's decoders raise for damaged files; not all of them are documented.
 _DECODER_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -58,11 +58,11 @@ _DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A user's picture, decoded.
+    """A decoded picture.
 
     Args:
-        upright: RGB, turned as its EXIF orientation asks, at full size, without metadata.
-        exif_orientation: what the file said, 1…8; 1 if it said nothing that can be read.
+        upright: RGB, rotated according to its EXIF orientation, at full size, without metadata.
+        exif_orientation: as stored in the file, 1…8; 1 if it is missing or cannot be read.
         pixels: the picture squashed to 224×224, RGB of 8 bits, row by row (150,528 bytes).
     """
 
@@ -82,16 +82,17 @@ class Picture:
 
 
 def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = False) -> Picture:
-    r"""Decode a file by what its bytes are; of several frames or pages, the first.
+    r"""Decode a file whose format is detected from its bytes; of several frames, decode the first.
 
     Args:
-        max_pixels: width × height at most; Pillow's own limit of 179 million holds beside it.
-        jpeg_round_trip: whether the picture passes through JPEG first, as in the original demo.
+        max_pixels: largest width × height. Pillow's own limit of 179 million applies as well.
+        jpeg_round_trip: whether to encode and decode the picture as JPEG first, as the original
+            demo does.
 
     Raises:
-        UnsupportedImageFormat: it is a picture of a format that is not accepted.
-        ImageTooLarge: it has too many pixels; told from its header.
-        InvalidImage: it is no picture, is cut short or does not decode.
+        UnsupportedImageFormat: the file has a known format that is not accepted.
+        ImageTooLarge: the header of the file declares too many pixels.
+        InvalidImage: the file is not a picture, is cut short or does not decode.
 
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
@@ -104,13 +105,13 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
         upright = to_rgb(_turned(image, orientation))
         if jpeg_round_trip:
             upright = _through_jpeg(upright)
-        # As the reference does: the aspect ratio is given up, nothing is cropped.
+        # Like the reference, this ignores the aspect ratio and crops nothing.
         squashed = upright.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
         return Picture(upright, orientation, squashed.tobytes())
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
-    """Decode a file; the picture and the orientation that it is still to be turned by."""
+    """Return the decoded picture and the orientation that the caller still has to apply."""
     if tiff.is_tiff(data):
         return _open_tiff(data, max_pixels)
     if data.startswith(bmp.SIGNATURE) and (fields := bmp.find_bit_fields(data)):
@@ -148,11 +149,12 @@ def _loaded(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _loaded_to_its_end(data: bytes) -> Image.Image:
-    """Decode a JPEG without its end marker.
+    """Decode a JPEG that lacks its end marker.
 
     Raises:
-        InvalidImage: more is missing than that.
+        InvalidImage: more than the end marker is missing.
     """
+    # If pixel data are missing, the decoder makes them up from the ending: the pictures differ.
     first, *others = (
         Image.open(io.BytesIO(file), formats=("JPEG",)) for file in jpeg.with_endings(data)
     )
@@ -182,10 +184,10 @@ def _refusal(data: bytes, error: Exception) -> RequestError:
     if name is not None:
         why = f" ({heic.OBSTACLE})" if name in heic.NAMES else ""
         return UnsupportedImageFormat(
-            f"{name} is not accepted{why}; accepted are {ACCEPTED_IN_WORDS}"
+            f"{name} is not accepted{why}; accepted formats are {ACCEPTED_IN_WORDS}"
         )
     return InvalidImage(
-        f"the bytes are no picture that can be read; accepted are {ACCEPTED_IN_WORDS}"
+        f"the bytes are not a readable picture; accepted formats are {ACCEPTED_IN_WORDS}"
     )
 
 
@@ -194,12 +196,12 @@ def _too_large(max_pixels: int) -> ImageTooLarge:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation. That in XMP is dropped: no browser looks at it."""
+    """Return the EXIF orientation. An orientation in XMP is dropped, because browsers ignore it."""
     for key in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(key, None)
     try:
         return _valid(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODER_ERRORS:  # damaged metadata do not make a bad picture
+    except _DECODER_ERRORS:  # damaged metadata do not make the picture unreadable
         return 1
 
 
@@ -208,14 +210,14 @@ def _valid(orientation: object) -> int:
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    if orientation == 1 or isinstance(image, TiffImageFile):  # Pillow turns a TIFF it loads
+    if orientation == 1 or isinstance(image, TiffImageFile):  # Pillow already rotates TIFF files
         return image
     return image.transpose(_UPRIGHT[orientation])
 
 
 def _through_jpeg(rgb: Image.Image) -> Image.Image:
     if max(rgb.size) > _JPEG_SIDE:
-        raise InvalidImage(f"a side of more than {_JPEG_SIDE} pixels does not go through JPEG")
+        raise InvalidImage(f"a side is longer than {_JPEG_SIDE} pixels, the limit of JPEG")
     file = io.BytesIO()
     rgb.save(file, "JPEG")
     return to_rgb(Image.open(file, formats=("JPEG",)))

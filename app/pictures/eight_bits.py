@@ -1,4 +1,4 @@
-"""Numbers of any kind as grey or colour of 8 bits."""
+"""Converts numbers of any type to 8-bit grey or colour."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_SPAN = 1e-300  # 255 divided by less is infinite
+_LEAST_SPAN = 1e-300  # 255 divided by a smaller number is infinite
 _NUMBERS_AT_ONCE = 2**22
-"""Intermediate results have 8 bytes per number: too much for a whole large picture."""
+"""Limits the memory of intermediate results, which have 8 bytes per number."""
 
 
 def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -25,11 +25,11 @@ def scaled_to_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def grey_of_numbers(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return numbers that have no fixed white as grey; the shape stays.
+    """Convert numbers without a defined white to grey; the shape stays.
 
-    Integers of 16 and more bits are divided by 257 if all lie within 0…65535. Floats are
-    multiplied by 255 if all lie within 0…1. Otherwise the least finite value becomes black, the
-    greatest white.
+    Integers of 16 or more bits are divided by 257 if all lie within 0…65535. Floats are multiplied
+    by 255 if all lie within 0…1. Otherwise the least finite value becomes black and the greatest
+    becomes white.
 
     >>> grey_of_numbers(np.array([0.0, 0.5, 1.0])).tolist()
     [0, 128, 255]
@@ -56,8 +56,8 @@ def _grey_of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """From `low`, black, to `high`, white; what is not a number is black."""
-    half_span = high / 2 - low / 2  # the whole one can be more than a float holds
+    """Map `low` to black and `high` to white; a value that is not a number becomes black."""
+    half_span = high / 2 - low / 2  # the whole span can exceed the largest float
     if half_span < _LEAST_SPAN:
         return np.zeros(values.shape, np.uint8)
 
@@ -71,7 +71,7 @@ def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint
 def _by_rows(
     convert: Callable[[NDArray[Any]], NDArray[np.uint8]], values: NDArray[Any]
 ) -> NDArray[np.uint8]:
-    """Convert some rows after the other."""
+    """Convert a block of rows at a time."""
     result = np.empty(values.shape, np.uint8)
     step = max(1, _NUMBERS_AT_ONCE * len(values) // max(values.size, 1))
     for start in range(0, len(values), step):

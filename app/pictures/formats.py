@@ -1,4 +1,4 @@
-"""Which picture formats are accepted, and how well-known others are told by their first bytes."""
+"""Lists the accepted picture formats and recognises well-known others by their first bytes."""
 
 import re
 
@@ -6,7 +6,7 @@ from app.pictures import heic, jpeg
 
 _ALWAYS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 OPENED_BY_PILLOW = _ALWAYS if heic.OBSTACLE else (*_ALWAYS, "HEIF")
-"""Pillow's names of the accepted formats except TIFF; its JPEG includes the MPO of phones."""
+"""Pillow's names of the accepted formats except TIFF; its JPEG includes the MPO files of phones."""
 
 ACCEPTED_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF" + (
     " and AVIF" if heic.OBSTACLE else ", AVIF and HEIC"
@@ -44,7 +44,7 @@ _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>|<!--|<!DOCTYPE\s+svg|<s
 
 
 def unaccepted_format(data: bytes) -> str | None:
-    r"""Return the name of a known format that is not accepted, or None.
+    r"""Return the name of a known format that is not accepted, or `None`.
 
     >>> unaccepted_format(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     'HEIC'
@@ -62,10 +62,10 @@ def unaccepted_format(data: bytes) -> str | None:
 
 
 def unaccepted_kind(data: bytes, error: str) -> str | None:
-    """Return what kind of an accepted format a file is, if that kind is not accepted.
+    """Return the kind of a file whose format is accepted but whose kind is not, or `None`.
 
     Args:
-        error: what its decoder said.
+        error: the message of its decoder.
     """
     if data.startswith(b"\xff\xd8"):
         return jpeg.unaccepted_kind(data)

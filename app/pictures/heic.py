@@ -1,8 +1,8 @@
-"""HEIC, where the extra `heic` is installed; it is Apple's format, and its decoders are young in C.
+"""HEIC, Apple's format, if the extra `heic` is installed. It is an extra for safety reasons.
 
-pillow-heif turns a picture by its container's own rotation while decoding, and takes the
-orientation out of its EXIF: nothing is left to turn. Its libraries are used only in versions
-without known flaws; the reasons are in `docs/adr/0032-heic-is-an-extra.md`.
+While decoding, pillow-heif applies the rotation in the container and removes the orientation from
+EXIF, so that nothing is left to rotate. Its libraries are only used in versions without known
+vulnerabilities; the reasons are in `docs/adr/0032-heic-is-an-extra.md`.
 """
 
 import re
@@ -15,20 +15,20 @@ except ImportError:
     pillow_heif = None  # type: ignore[assignment]
 
 LEAST_VERSIONS = {"libheif": (1, 22, 1), "libde265": (1, 0, 19)}
-"""The first ones in which CVE-2026-49271 and CVE-2026-45382 are fixed, and all before these."""
+"""The first versions with fixes for CVE-2026-49271, CVE-2026-45382 and all earlier ones."""
 
 NAMES = ("HEIC", "HEIF")
-"""What `formats.unaccepted_format` calls such files."""
+"""The names that `formats.unaccepted_format` returns for such files."""
 
 
 def obstacle_of(info: Mapping[str, Any]) -> str | None:
-    """Return why the loaded libraries are not used, or `None` if they are.
+    """Return why the loaded libraries cannot be used, or `None` if they can.
 
     Args:
-        info: what `pillow_heif.libheif_info` says.
+        info: the result of `pillow_heif.libheif_info`.
 
     >>> obstacle_of({"libheif": "1.21.2", "decoders": {"libde265": "version 1.0.19"}})
-    'libheif 1.21.2 has known flaws, 1.22.1 is needed'
+    'libheif 1.21.2 has known vulnerabilities, 1.22.1 or later is needed'
     """
     versions = {"libheif": info["libheif"], "libde265": info["decoders"].get("libde265", "none")}
     for library, least in LEAST_VERSIONS.items():
@@ -37,7 +37,7 @@ def obstacle_of(info: Mapping[str, Any]) -> str | None:
             return f"{library} is missing"
         if tuple(int(part) for part in found[0].split(".")) < least:
             needed = ".".join(str(part) for part in least)
-            return f"{library} {found[0]} has known flaws, {needed} is needed"
+            return f"{library} {found[0]} has known vulnerabilities, {needed} or later is needed"
     return None
 
 
@@ -48,9 +48,9 @@ def _obstacle() -> str | None:
 
 
 OBSTACLE = _obstacle()
-"""Why HEIC is not read; `None` if it is."""
+"""Why HEIC cannot be read; `None` if it can."""
 
-if OBSTACLE is None:  # Pillow's registry is the plugin's only way in
+if OBSTACLE is None:  # the plugin can only be used through Pillow's registry
     pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
     )

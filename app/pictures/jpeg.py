@@ -1,4 +1,4 @@
-"""What Pillow does not say of a JPEG: its kind, and whether all of it is there."""
+"""Facts about a JPEG that Pillow does not report: its kind, and whether the file is complete."""
 
 import re
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_FRAMES = {0xC3, 0xC7, 0xCB, 0xCF}
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers that no content follows
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without content
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-"""Ends the data of a scan: neither a stuffed byte nor a restart marker."""
+"""Finds the end of a scan's data: a marker that is neither a stuffed byte nor a restart marker."""
 
 _ALL_COEFFICIENTS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A marker and what follows it, without the length."""
+    """A marker and its content, without the length."""
 
     marker: int
     content: bytes
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """The markers of a JPEG up to the end of its last scan, the end marker included."""
+    """Yield the markers of a JPEG up to the end of its last scan, including the end marker."""
     place = 2
     while place + 2 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
@@ -43,7 +43,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
 
 
 def unaccepted_kind(data: bytes) -> str | None:
-    r"""Return what kind of JPEG a file is, if it is one that is not decoded.
+    r"""Return the kind of a JPEG that is not decoded, `None` for one that is.
 
     >>> unaccepted_kind(b"\xff\xd8\xff\xc1\0\x0b\x0c\0\1\0\1\1\1\x11\0")
     'a JPEG of 12 bits'
@@ -58,11 +58,11 @@ def unaccepted_kind(data: bytes) -> str | None:
 
 
 def lacks_end_only(data: bytes) -> bool:
-    """Return whether a JPEG has all scans that it needs, and ends in the last one of them.
+    """Return whether a JPEG has all the scans that it needs and ends inside the last one.
 
-    Whether that last scan is whole, only decoding tells (`decode.py`).
+    Only decoding shows whether that last scan is complete (`decode.py`).
     """
-    missing: dict[int, int] = {}  # per component, the coefficients still to come, as bits
+    missing: dict[int, int] = {}  # per component, the coefficients that no scan has had, as bits
     marker = 0
     for segment in _segments(data):
         marker = segment.marker
@@ -77,7 +77,7 @@ def _count_scan(content: bytes, missing: dict[int, int]) -> None:
     if len(content) < 4:
         return
     first, last, approximation = content[-3:]
-    if approximation & 0x0F:  # a later scan brings the lowest bits
+    if approximation & 0x0F:  # a later scan must add the lowest bits
         return
     for component in content[1 : 1 + 2 * content[0] : 2]:
         coefficients = ((1 << (last + 1)) - 1) & ~((1 << first) - 1)
@@ -85,9 +85,9 @@ def _count_scan(content: bytes, missing: dict[int, int]) -> None:
 
 
 def with_endings(data: bytes) -> list[bytes]:
-    """Return a JPEG without its end marker with several endings: an end after some bits more.
+    """Return several complete files made from a JPEG without its end marker.
 
-    If all decode to the same pixels, no bit of a pixel was missing.
+    Each adds different bits before the end. If all decode to the same pixels, none was missing.
     """
     whole = data.removesuffix(b"\xff")
     return [whole + bits * 64 + END for bits in (b"\x00", b"\x55", b"\xaa")]

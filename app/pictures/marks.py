@@ -10,7 +10,7 @@ BoxFormat = Literal["pixel", "normalized"]
 """The unit of a box that a user sends."""
 
 MediaType = Literal["image/png", "image/jpeg", "image/webp"]
-"""The formats that annotated pictures come in."""
+"""The file formats of annotated pictures."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Mark:
     """An entity to draw.
 
     Attributes:
-        label: the phrase; without one, or with nothing in it that can be seen, the entity's number
-            in the list is shown, `#1` being the first.
-        boxes: each is drawn as far as it lies in the picture.
-        scores: one per box, shown behind the label; none for a box without. Empty: none at all.
+        label: the phrase. Without visible text, the label shows the entity's number in the list,
+            starting with `#1`.
+        boxes: only the parts inside the picture are drawn.
+        scores: one per box, shown after the label; `None` for a box without a score. Empty if no
+            scores are shown.
     """
 
     label: str | None

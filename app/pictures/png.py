@@ -1,4 +1,4 @@
-"""What Pillow gets wrong in PNG files: metadata that it stumbles over, and transparent colours."""
+"""Works around Pillow's errors in PNG files: metadata that it rejects, and transparent colours."""
 
 import io
 import zlib
@@ -15,16 +15,16 @@ _OPTIONAL = (b"tRNS", b"eXIf")
 
 
 def without_metadata(data: bytes) -> bytes:
-    """Return a PNG without texts, profiles and all else that does not change its pixels.
+    """Return a PNG without texts, profiles and other chunks that do not change its pixels.
 
-    Pillow refuses a whole picture for a text of over a megabyte, and for a wrong checksum of any
-    chunk; browsers look at neither.
+    Pillow rejects the whole picture for a text of over a megabyte or a wrong checksum of any chunk.
+    Browsers ignore both.
     """
     return SIGNATURE + b"".join(chunk for chunk in _chunks(data) if _is_needed(chunk))
 
 
 def _chunks(data: bytes) -> Iterator[memoryview]:
-    """Length, name, content and checksum of each; the last one as it is, even if cut short."""
+    """Yield length, name, content and checksum of each chunk; the last one may be cut short."""
     view, place = memoryview(data), len(SIGNATURE)
     while place < len(data):
         length = int.from_bytes(view[place : place + 4])
@@ -35,18 +35,18 @@ def _chunks(data: bytes) -> Iterator[memoryview]:
 def _is_needed(chunk: memoryview) -> bool:
     name = bytes(chunk[4:8])
     if name not in _OPTIONAL:
-        # What is critical and unknown is Pillow's to refuse.
+        # Keep unknown critical chunks, so that Pillow rejects the file.
         return name in _CRITICAL or not name or not name[0] & 0x20
     return len(chunk) >= 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
 
 
 def with_transparent_colour(image: Image.Image, data: bytes) -> Image.Image:
-    """Return a PNG's picture, in which the colour that it calls transparent is found.
+    """Return the picture of a PNG with the pixels of its transparent colour made transparent.
 
-    Pillow hands the colour out in the file's bits, but reduces the pixels to 8.
+    Pillow returns the colour with the file's bit depth, but reduces the pixels to 8 bits.
 
     Args:
-        data: as `without_metadata` returns it.
+        data: as returned by `without_metadata`.
     """
     bits, colour = data[24], image.info.get("transparency")
     if isinstance(colour, int) and bits in (2, 4):
@@ -62,7 +62,7 @@ def with_transparent_colour(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _low_bytes(data: bytes) -> NDArray[np.uint8]:
-    """The lower bytes of an RGB picture of 16 bits, (H, W, 3)."""
+    """Return the lower bytes of an RGB picture of 16 bits, (H, W, 3)."""
     image = Image.open(io.BytesIO(data), formats=("PNG",))
     image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
     return np.asarray(image)

@@ -1,12 +1,12 @@
-"""Everything that decoding and drawing import or read late, imported and read at once.
+"""Imports and reads everything that decoding and drawing would otherwise load later.
 
-A picture process gives up opening files (`workers/confinement.py`), and Pillow imports some of its
-parts only when the first file needs them.
+A picture process loses the right to open files (`workers/confinement.py`), but Pillow imports some
+of its modules only when the first file needs them.
 """
 
 from typing import get_args
 
-from PIL import (  # noqa: F401 - imported for those that import them later
+from PIL import (  # noqa: F401 - imported here because Pillow imports them late
     Image,
     ImageCms,
     ImageOps,
@@ -24,7 +24,7 @@ _LETTERS = "aλжعजहก☺"
 
 
 def preload(annotator: Annotator) -> None:
-    """Import, read and warm up all that a job may need."""
+    """Import, read and warm up everything that a job may need."""
     Image.preinit()
     annotator.load_fonts()
     picture = Image.new("RGB", (64, 64))

@@ -1,8 +1,8 @@
-"""Pictures of any mode as 8-bit RGB on white.
+"""Converts pictures of any mode to 8-bit RGB on white.
 
-Colours are Pillow's own conversions; colour profiles are not applied, as in the reference. What
-Pillow would get wrong is done here: transparency shows white, and deep grey is rescaled where a
-plain conversion saturates.
+Colours use Pillow's own conversions. Colour profiles are not applied, as in the reference. This
+module corrects two conversions of Pillow: transparent pixels become white, and deep grey is
+rescaled where a plain conversion saturates.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _WHITE = (255, 255, 255)
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a new RGB picture of the same size, without metadata.
 
-    Grey of 16 and more bits and floats become 8 bits as `grey_of_numbers` says.
+    Grey of 16 or more bits and floats become 8 bits by `grey_of_numbers`.
     """
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bit_grey(image)
@@ -26,7 +26,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "La":  # Pillow knows no direct way
+    if image.mode == "La":  # Pillow has no direct conversion to RGBA
         image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", image.size, _WHITE)

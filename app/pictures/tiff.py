@@ -1,7 +1,7 @@
-"""Reads TIFF files: finds the page that is the picture, and turns its samples into colours.
+"""Reads TIFF files: selects the page with the picture and converts its samples to colours.
 
-Pillow decompresses. What the samples mean (bits, byte order, planes, white, alpha) is decided here
-for the lossless compressions; JPEG, fax and YCbCr are left to Pillow, which reads those correctly.
+Pillow decompresses the data. For the lossless compressions, this module interprets the samples
+(bits, byte order, planes, white, alpha). Pillow reads JPEG, fax and YCbCr, which it does correctly.
 The reasons are in `docs/adr/0030-tiff-samples.md`.
 """
 
@@ -24,7 +24,7 @@ _MAX_PAGES = 64
 _RAW_PHOTOMETRICS = {32803: "CFA", 34892: "linear raw"}
 _RAW_COMPRESSIONS = {32767: "ARW", 34713: "NEF", 65000: "DCR", 65535: "PEF"}
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4}
-"""Bands of colour per photometric interpretation that is read here."""
+"""Colour bands per photometric interpretation that this module reads."""
 _UNCOMPRESSED = 1
 _WHITE_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 2, 3, 5, 6
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -33,17 +33,16 @@ _MOST_EXTRAS = {1: 1, 3: 3, 4: 2}
 
 
 def is_tiff(data: bytes) -> bool:
-    """Return whether a file begins as TIFF or BigTIFF."""
+    """Return whether a file starts as TIFF or BigTIFF."""
     return data.startswith(tuple(PREFIXES))
 
 
 @dataclass(frozen=True)
 class TiffPage:
-    """The page of a file that is its picture.
+    """The page of a file that has its picture.
 
     Attributes:
         number: 0 for the first page.
-        tags: of the page, by number.
     """
 
     number: int
@@ -52,7 +51,7 @@ class TiffPage:
 
     @property
     def orientation(self) -> Any:
-        """What the page says, 1…8 or nonsense."""
+        """The orientation tag: 1…8 or an invalid value."""
         return self.tags.get(274, 1)
 
 
@@ -60,8 +59,8 @@ def find_page(data: bytes) -> TiffPage:
     """Return the first page that is not a reduced copy of another.
 
     Raises:
-        UnsupportedImageFormat: the file is a camera raw file, or has reduced copies only.
-        InvalidImage: a tag that every page needs is missing.
+        UnsupportedImageFormat: the file is a camera raw file or has reduced copies only.
+        InvalidImage: a required tag of the page is missing.
     """
     for number, tags in enumerate(_pages(data)):
         _refuse_camera_raw(data, tags)
@@ -86,7 +85,8 @@ def _pages(data: bytes) -> Iterator[ImageFileDirectory_v2]:
 
 
 def _directory(data: bytes) -> ImageFileDirectory_v2:
-    """An empty directory of the file's byte order; Pillow alone misreads BigTIFF in big-endian."""
+    """Return an empty directory in the file's byte order."""
+    # Pillow alone misreads BigTIFF in big-endian order.
     is_big = 43 in data[2:4]
     magic = b"II+\0" if is_big else b"II*\0"
     return ImageFileDirectory_v2(magic + data[4 : 16 if is_big else 8], prefix=data[:2])
@@ -105,7 +105,7 @@ def _refuse_camera_raw(data: bytes, tags: ImageFileDirectory_v2) -> None:
     elif compression in _RAW_COMPRESSIONS:
         name = _RAW_COMPRESSIONS[compression]
     elif _is_reduced(tags) and 330 in tags:
-        name = "NEF or the like"
+        name = "NEF or similar"
     else:
         return
     raise UnsupportedImageFormat(
@@ -120,11 +120,11 @@ def _integer(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
 
 
 def read_page(data: bytes, page: TiffPage) -> Image.Image:
-    """Decode a page, not turned yet.
+    """Decode a page without rotating it.
 
     Returns:
-        RGB, RGBA, CMYK or L, 8 bits per band; any mode of Pillow's, already turned, if Pillow
-        read the page (`TiffImageFile`).
+        RGB, RGBA, CMYK or L, 8 bits per band. If Pillow read the page (`TiffImageFile`), any of its
+        modes, already rotated.
 
     Raises:
         UnsupportedImageFormat: this kind of TIFF is not accepted.
@@ -136,16 +136,18 @@ def read_page(data: bytes, page: TiffPage) -> Image.Image:
     extras = _extras(page)
     if not _is_readable(layout, extras) or page.tags.get(332, 1) != 1:
         raise _unsupported(layout)
-    num_bands = _COLOURS[layout.photometric] + len(extras[:1])  # nothing else is looked at
+    # Further extra bands after the first are ignored.
+    num_bands = _COLOURS[layout.photometric] + len(extras[:1])
     samples = read_samples(data, layout, num_bands)  # (H, W, bands)
     return _picture(samples, page, extras)
 
 
 def _extras(page: TiffPage) -> tuple[int, ...]:
-    """What the bands after the colours are; an RGB file of 4 bands that does not say has alpha."""
+    """Return the types of the bands after the colours; -1 if the tag contradicts their number."""
     layout = page.layout
     extras = tuple(np.ravel(page.tags.get(338, ())).tolist())
     num_extras = layout.bands - _COLOURS[layout.photometric]
+    # An RGB file of 4 bands that does not declare the fourth has alpha in practice.
     if not extras and num_extras == 1 and layout.photometric == _RGB:
         return (_UNASSOCIATED,)
     return extras if len(extras) == num_extras else (-1,)
@@ -153,7 +155,7 @@ def _extras(page: TiffPage) -> tuple[int, ...]:
 
 def _is_readable(layout: Layout, extras: tuple[int, ...]) -> bool:
     num_colours = _COLOURS[layout.photometric]
-    # The first of separate planes is a grey picture, whatever the others are.
+    # The first of several separate planes is a grey picture, regardless of the others.
     is_plane = layout.is_planar and num_colours == 1 and not any(extras)
     if -1 in extras or (len(extras) > _MOST_EXTRAS[num_colours] and not is_plane):
         return False
@@ -195,18 +197,18 @@ def _with_alpha(
     colours: NDArray[np.uint8], alpha: NDArray[np.uint8], *, is_associated: bool
 ) -> Image.Image:
     rgb = np.broadcast_to(colours, (*colours.shape[:2], 3))
-    if is_associated:  # the colours are multiplied already: what is missing to 1 is white
+    if is_associated:  # the colours are already multiplied by alpha: add the rest as white
         return Image.fromarray(rgb + np.minimum(255 - alpha, 255 - rgb))
     return Image.fromarray(np.concatenate([rgb, alpha], axis=-1))
 
 
 def _palette(page: TiffPage) -> NDArray[np.uint8]:
-    """The colours of a palette, (2^bits, 3); those that a file lacks are black."""
+    """Return the colours of a palette, (2^bits, 3); missing ones are black."""
     num_colours = 2**page.layout.bits
     values = np.asarray(page.tags.get(320, ()), np.uint16)[: 3 * num_colours]
     if len(values) % 3 or not len(values):
         raise InvalidImage("the picture's palette is damaged")
-    # Programs of old wrote 8 bits where 16 are due; libtiff has the same rule.
+    # Old programs wrote 8-bit values into the 16-bit palette; libtiff has the same rule.
     eight_bit = values if values.max() < 256 else values >> 8
     table = np.zeros((num_colours, 3), np.uint8)
     table[: len(values) // 3] = eight_bit.reshape(3, -1).T
@@ -214,16 +216,16 @@ def _palette(page: TiffPage) -> NDArray[np.uint8]:
 
 
 def _read_by_pillow(data: bytes, page: TiffPage) -> Image.Image:
-    """Read what Pillow reads correctly: 8 bits, and the 1 bit of fax."""
+    """Read the pages that Pillow reads correctly: 8 bits, and the 1 bit of fax."""
     layout = page.layout
     is_subsampled = layout.photometric == _YCBCR and page.tags.get(530, (2, 2)) != (1, 1)
-    if is_subsampled and layout.compression == _UNCOMPRESSED:  # Pillow would read noise
+    if is_subsampled and layout.compression == _UNCOMPRESSED:  # Pillow returns noise
         raise _unsupported(layout)
     try:
         image = TiffImageFile(io.BytesIO(data))
         image.seek(page.number)
     except (SyntaxError, KeyError) as error:
         raise _unsupported(layout) from error
-    image.info.pop("xmp", None)  # its orientation would count
+    image.info.pop("xmp", None)  # Pillow would apply the orientation in it
     image.load()
     return image

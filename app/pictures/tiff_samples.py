@@ -1,4 +1,4 @@
-"""The samples of a TIFF page: decompressed by Pillow, unpacked here."""
+"""Reads the samples of a TIFF page: Pillow decompresses them, this module unpacks them."""
 
 import struct
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from app.errors import InvalidImage
 
 LOSSLESS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
-"""None, LZW, deflate, PackBits, old deflate, LZMA and Zstandard: samples come back as they were."""
+"""No compression, LZW, deflate, PackBits, old deflate, LZMA and Zstandard return exact samples."""
 
 _OTHER_COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 6: "old JPEG", 7: "JPEG", 50001: "WebP"}
 _PHOTOMETRICS = {
@@ -34,7 +34,7 @@ _KINDS_IN_WORDS = {
     1: "",
     2: " signed",
     3: " as floats",
-    4: " of no type",
+    4: " of undefined type",
     5: " complex",
     6: " complex",
 }
@@ -44,21 +44,22 @@ _SAMPLES_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Layout:
-    """How a page keeps its samples.
+    """How a page stores its samples.
 
     Attributes:
         width, height: in pixels, as stored.
         bands: samples per pixel.
+        bits: per sample; 0 if the bands differ.
         sample_format: 1 unsigned, 2 signed, 3 floats; others are not read.
-        photometric: what the bands mean, as TIFF numbers it.
+        photometric: the meaning of the bands, as a TIFF number.
         is_planar: whether each band is stored separately.
-        compression: as TIFF numbers it.
+        compression: as a TIFF number.
         predictor: 1 none, 2 differences, 3 differences of the bytes of floats.
         fill_order: 2 if the bits of each byte are reversed.
         is_big_endian: the byte order of samples.
-        segment: columns and rows of a tile; columns 0: strips of so many rows.
+        segment: columns and rows of a tile; for strips, 0 and the rows of a strip.
         offsets: of the strips or tiles in the file, row by row, plane after plane.
-        sizes: of the same in bytes.
+        sizes: of the same strips or tiles, in bytes.
     """
 
     width: int
@@ -81,7 +82,7 @@ class Layout:
         """Read the tags of a page.
 
         Raises:
-            InvalidImage: they are missing, or nothing that a page could have.
+            InvalidImage: tags are missing, or have values that no page can have.
         """
         width, height, bands = _one(tags, 256, 0), _one(tags, 257, 0), _one(tags, 277, 1)
         if width < 1 or height < 1 or bands < 1:
@@ -107,17 +108,17 @@ class Layout:
 
     @property
     def stored_width(self) -> int:
-        """Of rows as stored: tiles go beyond the picture's right edge."""
+        """The width of stored rows: tiles extend beyond the picture's right edge."""
         columns = self.segment[0]
         return -(-self.width // columns) * columns if columns else self.width
 
     def in_words(self) -> str:
-        """Name what tells it from others, for those whose file is refused."""
+        """Return the details that distinguish this layout, for error messages."""
         meaning = _PHOTOMETRICS.get(
             self.photometric, f"photometric interpretation {self.photometric}"
         )
         depth = f"{self.bits} bits" if self.bits else "mixed bits"
-        numbers = _KINDS_IN_WORDS.get(self.sample_format, " of no known type")
+        numbers = _KINDS_IN_WORDS.get(self.sample_format, " of an unknown type")
         bands = "1 band" if self.bands == 1 else f"{self.bands} bands"
         default = "" if self.compression in LOSSLESS else f"scheme {self.compression}"
         compression = _OTHER_COMPRESSIONS.get(self.compression, default)
@@ -140,17 +141,17 @@ def _all(tags: ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:
 
 
 def _same_for_all(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
-    """What a tag says of every band; 0 if the bands differ."""
+    """Return the value of a tag if it is equal for all bands, 0 if the bands differ."""
     values = set(_all(tags, tag)) or {default}
     return int(values.pop()) if len(values) == 1 else 0
 
 
 def read_samples(data: bytes, layout: Layout, num_bands: int) -> NDArray[Any]:
-    """Return the samples of a page, (H, W, bands); of separate planes the first `num_bands` only.
+    """Return the samples of a page, (H, W, bands); of separate planes only the first `num_bands`.
 
     Raises:
         InvalidImage: strips or tiles are missing.
-        ValueError: their data are damaged or cut short.
+        ValueError: the data of strips or tiles are damaged or cut short.
     """
     if not layout.is_planar:
         return _read_plane(data, layout, 0, layout.bands)
@@ -171,9 +172,9 @@ def _read_plane(data: bytes, layout: Layout, plane: int, bands: int) -> NDArray[
 
 
 def _decompressed(data: bytes, layout: Layout, plane: int, bands: int) -> NDArray[np.uint8]:
-    """The bytes of each row, (H, bytes), as they are in a file without compression.
+    """Return the bytes of each row, (H, bytes), as in a file without compression.
 
-    Pillow reads the same strips through a directory that calls each byte a grey pixel.
+    Pillow reads the strips through a new directory that declares each byte to be a grey pixel.
     """
     columns, rows = layout.segment
     row_bytes = -(-layout.stored_width * bands * layout.bits // 8)
@@ -182,7 +183,7 @@ def _decompressed(data: bytes, layout: Layout, plane: int, bands: int) -> NDArra
     offsets = layout.offsets[plane * count : (plane + 1) * count]
     if len(offsets) < count:
         raise InvalidImage("the picture's strips or tiles are missing")
-    if layout.compression == 1:  # known without the file, which may be wrong about it
+    if layout.compression == 1:  # compute the sizes, because those in the file may be wrong
         sizes = _plain_sizes(layout, row_bytes // per_row, count)
     else:
         sizes = layout.sizes[plane * count : (plane + 1) * count]
@@ -210,13 +211,13 @@ def _read_bytes(data: bytes, tags: dict[int, tuple[int, ...]]) -> NDArray[np.uin
     place = len(data) + len(data) % 2
     header = b"II*\0" + struct.pack("<I", place)
     file = b"".join([header, data[8:], bytes(place - len(data)), _directory(tags, place)])
-    # Not by `Image.open`, which would count bytes as pixels, and refuse too many.
+    # `Image.open` would count bytes as pixels and reject large pictures.
     size = tags[256][0], tags[257][0]
     return np.asarray(Image.frombytes("L", size, file, "libtiff", "L", False, place))
 
 
 def _directory(tags: dict[int, tuple[int, ...]], place: int) -> bytes:
-    """A directory of 32-bit numbers as it stands at a place of a little-endian file."""
+    """Return a directory of 32-bit numbers for an offset in a little-endian file."""
     entries, values = b"", b""
     values_place = place + 2 + 12 * len(tags) + 4
     for tag, numbers in sorted(tags.items()):
@@ -228,7 +229,7 @@ def _directory(tags: dict[int, tuple[int, ...]], place: int) -> bytes:
 
 
 def _unpacked(rows: NDArray[np.uint8], layout: Layout, bands: int) -> NDArray[Any]:
-    """The numbers in the bytes of each row: (H, bytes) to (H, W, bands)."""
+    """Unpack the numbers in each row: (H, bytes) to (H, W, bands)."""
     shape = len(rows), layout.stored_width, bands
     if layout.bits in (8, 16, 32, 64):
         order = ">" if layout.is_big_endian else "<"
@@ -244,7 +245,7 @@ def _unpacked(rows: NDArray[np.uint8], layout: Layout, bands: int) -> NDArray[An
 
 
 def _unpacked_bits(rows: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint16]:
-    """Numbers of any other width, of which the highest bit comes first."""
+    """Unpack numbers of any other width, highest bit first."""
     all_bits = np.unpackbits(rows, axis=1, count=count * bits).reshape(len(rows), count, bits)
     values = np.zeros((len(rows), count), np.uint16)
     for bit in range(bits):
@@ -254,16 +255,17 @@ def _unpacked_bits(rows: NDArray[np.uint8], bits: int, count: int) -> NDArray[np
 
 
 def _undo_differences(values: NDArray[Any], columns: int) -> None:
-    """In place, (H, W, bands); each tile begins anew."""
+    """Undo the predictor in place, (H, W, bands); each tile starts again."""
     width = values.shape[1]
-    whole = values.view(f"u{values.dtype.itemsize}")  # bits, not numbers: floats have them too
+    # Add the bit patterns as integers, because floats are stored as differences of them, too.
+    whole = values.view(f"u{values.dtype.itemsize}")
     for start in range(0, width, columns or width):
         part = whole[:, start : start + (columns or width)]
         np.cumsum(part, axis=1, dtype=part.dtype, out=part)
 
 
 def _unpredicted_floats(rows: NDArray[np.uint8], layout: Layout) -> NDArray[Any]:
-    """Floats of one band, whose first bytes come first, then the second ones: (H, W, 1)."""
+    """Return floats of one band, (H, W, 1), stored as all first bytes, then all second bytes."""
     size = layout.bits // 8
     columns = layout.segment[0] or layout.width
     parts = rows.reshape(len(rows), -1, columns * size)  # (H, tiles of a row, bytes)

@@ -197,9 +197,11 @@ def test_a_control_token_is_refused_everywhere(
 ) -> None:
     """`<pad>` breaks positions, `</image>` cuts the answer; raw prompts gain nothing by them."""
     text = around.format(token)
-    with pytest.raises(InvalidRequest, match=f"question: must not hold the control token {token}"):
+    with pytest.raises(
+        InvalidRequest, match=f"question: must not contain the control token {token}"
+    ):
         tokenizer.refuse_control_tokens("question", text)
-    with pytest.raises(InvalidRequest, match=f"text: must not hold the control token {token}"):
+    with pytest.raises(InvalidRequest, match=f"text: must not contain the control token {token}"):
         tokenizer.refuse_control_tokens_in_raw("text", text)
 
 
@@ -310,7 +312,7 @@ def test_in_an_accepted_raw_prompt_every_location_tag_is_a_token(
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc80 dog"])
 def test_half_a_character_is_refused_in_words(tokenizer: Kosmos2Tokenizer, text: str) -> None:
     """JSON can write a lone surrogate; the tokenizer would raise a TypeError."""
-    with pytest.raises(InvalidRequest, match="text: holds half a character"):
+    with pytest.raises(InvalidRequest, match="text: contains a lone surrogate"):
         tokenizer.refuse_control_tokens("text", text)
 
 

@@ -345,7 +345,7 @@ def test_a_picture_cut_short_is_invalid(name: str, kept: float) -> None:
 def test_what_is_no_picture_is_invalid(data: bytes) -> None:
     """Films included."""
     with pytest.raises(
-        InvalidImage, match="accepted are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
+        InvalidImage, match="accepted formats are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
     ):
         decode(data)
 
@@ -373,8 +373,6 @@ def isobmff(brand: bytes) -> bytes:
 )
 def test_a_known_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
     """Phones send HEIC under the name of a JPEG."""
-    message = (
-        f"^{name} is not accepted; accepted are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC$"
-    )
+    message = f"^{name} is not accepted; accepted formats are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC$"
     with pytest.raises(UnsupportedImageFormat, match=message):
         decode(data)

@@ -75,7 +75,7 @@ def test_without_the_extra_the_refusal_names_it() -> None:
     )
     assert result.stdout.decode().strip() == (
         "UnsupportedImageFormat HEIC is not accepted (the service was installed without its extra "
-        "heic); accepted are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
+        "heic); accepted formats are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
     )
 
 
@@ -84,8 +84,16 @@ def test_without_the_extra_the_refusal_names_it() -> None:
     [
         ("1.22.1", "libde265 HEVC decoder, version 1.0.19", None),
         ("1.100.0", "libde265 HEVC decoder, version 1.1.0", None),
-        ("1.22.0", "libde265 HEVC decoder, version 1.1.0", "libheif 1.22.0 has known flaws"),
-        ("1.23.0", "libde265 HEVC decoder, version 1.0.9", "libde265 1.0.9 has known flaws"),
+        (
+            "1.22.0",
+            "libde265 HEVC decoder, version 1.1.0",
+            "libheif 1.22.0 has known vulnerabilities",
+        ),
+        (
+            "1.23.0",
+            "libde265 HEVC decoder, version 1.0.9",
+            "libde265 1.0.9 has known vulnerabilities",
+        ),
         ("1.23.0", "FFmpeg", "libde265 is missing"),
     ],
 )

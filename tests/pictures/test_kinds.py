@@ -102,7 +102,7 @@ def test_metadata_do_not_make_a_png_damaged(metadata: bytes) -> None:
         (tiff_file(TiffKind(RGB, 8, extras=(0,) * 5)), "a TIFF of 8 bands of 8 bits"),
         (tiff_file(TiffKind(CFA, 16)), "camera raw (DNG)"),
         (pages({50706: 0x0401}), "camera raw (DNG)"),
-        (pages({254: 1, 330: 8}), "camera raw (NEF or the like)"),
+        (pages({254: 1, 330: 8}), "camera raw (NEF or similar)"),
         (pages({254: 1}, {259: 34713}), "camera raw (NEF)"),
         (pages({254: 1}, {259: 32767}), "camera raw (ARW)"),
         (pages({259: 65535}), "camera raw (PEF)"),

@@ -1,4 +1,4 @@
-"""Draws the entities of an answer on its picture."""
+"""Draws the entities of an answer on the picture."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +12,7 @@ from app.pictures.marks import BoxFormat, Mark, MediaType, scale_box
 
 
 class Annotator:
-    """Draws on users' pictures; fonts are read when the first one is drawn, or by `load_fonts`.
-    """
+    """Draws on users' pictures. Reads the fonts for the first picture, or in `load_fonts`."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
@@ -24,11 +23,11 @@ class Annotator:
         """Return the upright picture with marks drawn on it, as a file without metadata.
 
         Args:
-            media_type: of the file to make.
+            media_type: of the returned file.
             box_format: the unit of the marks' boxes.
 
         Raises:
-            RequestError: the picture is at fault, or too large for the format.
+            RequestError: the picture is invalid, or too large for the format.
         """
         upright = decode_picture(image, max_pixels=self._max_pixels).upright
         if box_format == "normalized":
@@ -36,7 +35,7 @@ class Annotator:
         return encode_picture(draw_marks(upright, marks, self._fonts), media_type)
 
     def load_fonts(self) -> None:
-        """Read the fonts now, for a process that cannot open files later."""
+        """Read the fonts now. A process that cannot open files later calls this first."""
         self._fonts.load()
 
     @cached_property

@@ -1,6 +1,6 @@
 """The direction of a line, and its visual order for a layout engine that ignores direction.
 
-Both follow the Unicode bidirectional algorithm (UAX #9), by the package `python-bidi`.
+Both follow the Unicode bidirectional algorithm (UAX #9), implemented by the package `python-bidi`.
 """
 
 from typing import Literal
@@ -33,5 +33,5 @@ def visual_order(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    # The package converts text to UTF-8 and raises an error for half a surrogate pair.
+    # The package converts text to UTF-8, which fails for half a surrogate pair.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Boxes and phrases drawn on a picture."""
+"""Draws boxes and labels on a picture."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -12,7 +12,7 @@ from app.pictures.drawing.placement import Rectangle
 from app.pictures.drawing.typesetting import Typesetter
 from app.pictures.marks import Mark
 
-# Lengths of lines and gaps in turn, in line widths.
+# Lengths of dashes and gaps, alternating, in line widths.
 _DASHES: dict[Pattern, tuple[int, ...]] = {
     "dashed": (5, 3),
     "dotted": (1, 2),
@@ -23,12 +23,12 @@ _DASHES: dict[Pattern, tuple[int, ...]] = {
 def draw_marks(image: Image.Image, marks: Sequence[Mark], fonts: Fonts) -> Image.Image:
     """Return a copy of a picture with entities drawn on it, each in its own style.
 
-    `lay_out` says what becomes of boxes and labels that do not fit. A label that had to move away
-    from its box is tied to it by a line.
+    `lay_out` decides about boxes and labels that do not fit. If a label had to be moved away from
+    its box, a line connects the two.
 
     Args:
         image: RGB.
-        marks: the entities; their order gives their styles and numbers.
+        marks: the entities; their order determines styles and numbers.
 
     >>> from app.pictures.drawing.fonts import load_fonts
     >>> plain = Image.new("RGB", (200, 100), "white")
@@ -39,7 +39,7 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark], fonts: Fonts) -> Image
     layout = lay_out(marks, image.size, fonts)
     drawn = image.copy()
     draw = ImageDraw.Draw(drawn)
-    for box in sorted(layout.boxes, key=_area, reverse=True):  # small ones on top
+    for box in sorted(layout.boxes, key=_area, reverse=True):  # draw small boxes on top
         _draw_box(draw, box.rectangle, layout.line_width, style_of(box.mark))
     for label in layout.labels:
         _draw_tie(draw, label, layout.line_width)
@@ -66,9 +66,9 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: Rectangle, line_width: int, style:
 
 
 def _ring(draw: ImageDraw.ImageDraw, box: Rectangle, width: int, colour: Colour) -> None:
-    """Draw the edge of a box, inwards."""
+    """Draw the edge of a box, inside its rectangle."""
     x0, y0, x1, y1 = box
-    # Pillow would draw a line wider than half the box beyond its far side.
+    # Pillow draws a line wider than half the box beyond the opposite edge.
     at_most = (min(x1 - x0, y1 - y0) + 1) // 2
     draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=min(width, at_most))
 
@@ -118,7 +118,7 @@ def _nearest(start: int, end: int, other_start: int, other_end: int) -> tuple[in
 
 
 def _label(label: PlacedLabel, layout: Layout, typesetter: Typesetter) -> Image.Image:
-    """Draw a label by itself, so that no glyph can reach beyond its ground."""
+    """Draw a label on a picture of its own, so that no glyph reaches beyond its background."""
     x0, y0, x1, y1 = label.rectangle
     style = style_of(label.box.mark)
     ground = Image.new("RGB", (x1 - x0, y1 - y0), style.colour)

@@ -1,7 +1,7 @@
-"""The fonts that labels are written in, in order of preference, and what each can show.
+"""The fonts for labels, in order of preference, and the characters that each covers.
 
-FiraGO comes with the package `pymupdf-fonts`: Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari,
-Thai and Georgian. The machine's own fonts add the rest where they are installed. The reasons are in
+FiraGO is part of the package `pymupdf-fonts`: Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari,
+Thai and Georgian. Fonts installed on the machine cover the rest. The reasons are in
 `docs/adr/0010-fonts-for-labels.md`.
 """
 
@@ -29,23 +29,23 @@ class Typeface:
     """One font, at any size.
 
     Args:
-        source: the font's file; of a collection the first is meant.
+        source: the bytes of the font file; of a collection, the first font is used.
     """
 
     source: bytes
 
     @cached_property
     def covered(self) -> frozenset[int]:
-        """The code points it has a glyph for. Reading them takes up to 0.2 s, once."""
+        """The code points that the font has a glyph for. Reading them takes up to 0.2 s, once."""
         with TTFont(io.BytesIO(self.source), fontNumber=0, lazy=True) as font:
             return frozenset(font.getBestCmap())
 
     def covers(self, character: str) -> bool:
-        """Tell whether it has a glyph for a character."""
+        """Return whether the font has a glyph for a character."""
         return ord(character) in self.covered
 
     def at_size(self, size: int, layout: ImageFont.Layout) -> ImageFont.FreeTypeFont:
-        """Return it at a size of 1 or more pixels per em."""
+        """Return the font at a size in pixels per em, 1 or more."""
         return ImageFont.truetype(io.BytesIO(self.source), size, layout_engine=layout)
 
 
@@ -62,7 +62,8 @@ class Fonts:
     layout: ImageFont.Layout
 
     def load(self) -> None:
-        """Read which characters each typeface has; the parts of fontTools are imported for it."""
+        """Read the characters of each typeface, which also imports the modules of fontTools."""
+        # Any character makes `covered` read the whole font.
         for face in self.typefaces:
             face.covers(" ")
 
@@ -72,7 +73,7 @@ class Fonts:
 
 
 def load_fonts() -> Fonts:
-    """Return the font carried along and those that the machine has.
+    """Return the bundled font and the fonts found on the machine.
 
     >>> all(load_fonts().covering(letter) for letter in "aλжעجहก")
     True

@@ -1,4 +1,4 @@
-"""What is drawn for each entity, and the layout of its labels as plain data."""
+"""Lays out the boxes and labels of a picture, as plain data."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from app.pictures.drawing.typesetting import Typesetter, one_line
 from app.pictures.marks import Box, Mark
 
 MAX_LABELS = 200
-"""So many boxes get a label, in order; those beyond are drawn without one."""
+"""The first boxes, up to this number, get a label; the others are drawn without one."""
 
-_SIDE_PER_EM = 42  # of a square picture
+_SIDE_PER_EM = 42  # for a square picture
 _SIDE_PER_LINE_WIDTH = 250
 _MIN_FONT_SIZE = 8
-_FULL_SIZE_LABELS = 16  # more make letters smaller, and lines a little
+_FULL_SIZE_LABELS = 16  # with more labels, letters shrink, and lines shrink a little
 _LEAST_SHARE = 0.6  # of the full size
 
 
 @dataclass(frozen=True)
 class VisibleBox:
-    """A box as far as it lies in the picture.
+    """The part of a box inside the picture.
 
     Attributes:
-        mark: the place of its entity in the list.
-        rectangle: 1 pixel wide and high or more.
+        mark: the index of its entity in the list.
+        rectangle: at least 1 pixel wide and high.
     """
 
     mark: int
@@ -36,11 +36,10 @@ class VisibleBox:
 
 @dataclass(frozen=True)
 class PlacedLabel:
-    """A label that found its place.
+    """A label with its position.
 
     Attributes:
-        box: what it belongs to.
-        rectangle: its ground, in the picture.
+        rectangle: its background, inside the picture.
         text: one line, shortened to fit.
     """
 
@@ -51,13 +50,13 @@ class PlacedLabel:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that is drawn on a picture of one size.
+    """Everything that is drawn on a picture of one size.
 
     Attributes:
         line_width: of the boxes, in pixels.
         font_size: pixels per em.
         boxes: in the order of their entities.
-        labels: likewise; their rectangles do not overlap.
+        labels: in the order of their entities; their rectangles do not overlap.
     """
 
     line_width: int
@@ -67,16 +66,16 @@ class Layout:
 
 
 def lay_out(marks: Sequence[Mark], size: tuple[int, int], fonts: Fonts) -> Layout:
-    """Decide what is drawn where.
+    """Return the boxes and labels to draw.
 
-    Boxes wholly outside the picture, and those with an edge that is not a number, are left out;
-    swapped edges are sorted; a box without extent is widened to one pixel. A label keeps to half
-    the picture's width, or to that of its box. One that is shortened to nothing, or for which no
-    room is left, is left out.
+    Boxes wholly outside the picture are omitted, and so are boxes with an edge that is not a
+    number. Swapped edges are sorted, and a box without extent is widened to one pixel. A label is
+    at most half as wide as the picture, or as wide as its box. A label is omitted if it would be
+    shortened to nothing or finds no free space.
 
     Args:
-        marks: any number. The time is linear in the boxes, and cubic in the labels, of which there
-            are `MAX_LABELS` at most.
+        marks: any number. The time is linear in the number of boxes and cubic in the number of
+            labels, of which there are at most `MAX_LABELS`.
         size: width and height of the picture, 1 or more.
 
     >>> from app.pictures.drawing.fonts import load_fonts
@@ -113,12 +112,12 @@ def padding_of(font_size: int) -> int:
 
 
 def rim_of(line_width: int) -> int:
-    """Return the width of the rim on either side of a line, in pixels; hair lines have none."""
+    """Return the width of the rim on either side of a line, in pixels; 0 for a 1-pixel line."""
     return max(1, line_width // 4) if line_width > 1 else 0
 
 
 def _share_of_full_size(num_labels: int) -> float:
-    """Return how large letters are among so many labels: they cover about the same area."""
+    """Return the relative font size for so many labels; labels keep about the same total area."""
     share = math.sqrt(_FULL_SIZE_LABELS / max(1, num_labels))
     return min(1.0, max(_LEAST_SHARE, share))
 
@@ -151,7 +150,7 @@ def _visible_part(box: Box, size: tuple[int, int]) -> Rectangle | None:
 
 
 def _visible_span(one: float, other: float, length: int) -> tuple[int, int] | None:
-    """Return whole pixels inside 0…length, one at least, or None if the span lies outside."""
+    """Return whole pixels inside 0…length, at least one, or `None` if the span lies outside."""
     low, high = min(one, other), max(one, other)
     if math.isnan(one) or math.isnan(other) or low > length or high < 0:
         return None

@@ -1,9 +1,9 @@
-"""Colours and line patterns that tell entities apart, also for colour-blind eyes.
+"""Colours and line patterns that distinguish entities, also for colour-blind readers.
 
-The colours are the eight of M. Petroff, "Accessible Color Sequences for Data Visualization"
-(arXiv:2107.02270), found by searching for sequences that stay apart under simulated protanopia,
-deuteranopia and tritanopia and that people like to look at. When they are used up, they come again
-with another line pattern.
+The eight colours are those of M. Petroff, "Accessible Color Sequences for Data Visualization"
+(arXiv:2107.02270). The author searched for sequences that people like and that stay distinct under
+simulated protanopia, deuteranopia and tritanopia. After eight entities, the colours repeat with
+another line pattern.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Colour = tuple[int, int, int]
 """Red, green and blue of sRGB, 0…255."""
 
 Pattern = Literal["solid", "dashed", "dotted", "dash-dotted"]
-"""How a line is drawn."""
+"""The pattern of a line."""
 
 COLOURS: tuple[Colour, ...] = (
     (24, 69, 251),  # blue
@@ -32,12 +32,12 @@ WHITE: Colour = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Style:
-    """How one entity looks.
+    """The appearance of one entity.
 
     Attributes:
-        colour: of its lines and of the ground of its labels.
-        ink: black or white, whichever contrasts more with the colour: at least 4.5 to 1, whatever
-            the colour is. Of the text, and of the rim that sets the lines off the picture.
+        colour: of its lines and of the background of its labels.
+        ink: black or white, the one with more contrast to the colour: at least 4.5 to 1 for every
+            colour. Used for the text and for the rim between lines and picture.
     """
 
     colour: Colour
@@ -46,7 +46,7 @@ class Style:
 
 
 def style_of(index: int) -> Style:
-    """Return the style of the entity at a place in the list, 0 or more.
+    """Return the style of the entity at an index, 0 or more.
 
     The first 32 differ; then they repeat.
 

@@ -1,8 +1,8 @@
-r"""One line of text in any script: made showable, measured, shortened and drawn.
+r"""Cleans, measures, shortens and draws one line of text in any script.
 
-A line is split where the font changes. A character that no font covers is written as its escape,
-such as `\u732b`, so that nothing turns into an empty box. In a line of several fonts that also runs
-in both directions, words may change places.
+A line is split where the font changes. A character without a font is written as its escape, such as
+`\u732b`, so that no empty box is drawn. In a line with several fonts and both directions, words may
+appear in the wrong order.
 """
 
 import math
@@ -18,18 +18,18 @@ from app.pictures.drawing.fonts import Fonts, Typeface
 from app.pictures.drawing.palette import Colour
 
 MAX_CHARACTERS = 300
-"""What is beyond is cut off unseen: no picture has room for it in one line."""
+"""Further characters are dropped without a sign: no picture has room for them in one line."""
 
 ELLIPSIS = "…"
-_LEFT_TO_RIGHT = "\u200e"  # invisible; keeps an escape's backslash in front among Arabic
+_LEFT_TO_RIGHT = "\u200e"  # invisible; keeps the backslash before an escape in Arabic text
 _JOINERS = ("\u200c", "\u200d")
 
 
 def one_line(text: str) -> str:
     r"""Return a text without line breaks, control characters and runs of spaces.
 
-    Control characters become spaces. Invisible ones go, since they could turn a line around,
-    except for the joiners, which some scripts spell with.
+    Control characters become spaces. Invisible characters are removed, because they could reverse a
+    line; the joiners stay, because some scripts need them.
 
     >>> one_line("  a\tbig\r\n cat\x00\u202e ")
     'a big cat'
@@ -39,7 +39,8 @@ def one_line(text: str) -> str:
         for character in text[:MAX_CHARACTERS]
         if not _is_invisible(character)
     )
-    return " ".join("".join(kept).split()).strip("".join(_JOINERS))  # at an end they join nothing
+    # Joiners at either end join nothing.
+    return " ".join("".join(kept).split()).strip("".join(_JOINERS))
 
 
 def _is_space(character: str) -> bool:
@@ -54,10 +55,10 @@ def _is_invisible(character: str) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """Text of one font.
+    """A part of a line in one font.
 
     Attributes:
-        direction: none where the layout engine knows of none; then the text is in visual order.
+        direction: `None` for a layout engine without directions; the text is in visual order then.
     """
 
     text: str
@@ -71,10 +72,9 @@ class _Run:
 
 
 class Typesetter:
-    """Measures and draws lines at one size; belongs to one drawing and one thread.
+    """Measures and draws lines at one font size. Create one for each drawing; not thread-safe.
 
     Args:
-        fonts: to choose from, character by character.
         size: pixels per em, 1 or more.
     """
 
@@ -87,21 +87,21 @@ class Typesetter:
         self.line_height = ascent + descent
 
     def width(self, text: str) -> int:
-        """Return how many pixels a line takes."""
+        """Return the width of a line in pixels."""
         return math.ceil(sum(run.length for run in self._runs(text)))
 
     def shortened(self, text: str, tail: str, max_width: int) -> str | None:
-        """Return the text and its tail, the text cut off with … where both are too wide.
+        """Return the text and its tail; a text that is too wide is cut and ends with …
 
         Args:
-            text: may lose its end.
-            max_width: of both together, in pixels.
+            max_width: of text and tail together, in pixels.
 
         Returns:
-            None if there is room for nothing but the ellipsis and the tail, or not even that.
+            `None` if not even one character, the ellipsis and the tail fit.
         """
         if self.width(text + tail) <= max_width:
             return text + tail
+        # The width grows with the text, so a binary search finds the longest text that fits.
         cuts = [cut for cut in range(1, len(text)) if _may_cut(text, cut)]
         fitting, too_wide = 0, len(cuts)
         while fitting < too_wide:
@@ -124,7 +124,7 @@ class Typesetter:
             pen += run.length
 
     def _runs(self, text: str) -> list[_Run]:
-        """Split a line by font, from left to right."""
+        """Return the parts of a line by font, from left to right."""
         if self._fonts.layout is ImageFont.Layout.BASIC:
             seen = visual_order("".join(char for char in text if char not in _JOINERS))
             return [_Run(run, font, None) for run, font in self._by_font(seen)]
@@ -146,7 +146,7 @@ class Typesetter:
             yield character if current.covers(character) else self._escaped(character), current
 
     def _escaped(self, character: str) -> str:
-        if self._fonts.layout is ImageFont.Layout.BASIC:  # it would draw the invisible mark
+        if self._fonts.layout is ImageFont.Layout.BASIC:  # this layout draws the invisible mark
             return escape(character)
         return _LEFT_TO_RIGHT + escape(character)
 
@@ -157,7 +157,7 @@ class Typesetter:
 
 
 def escape(character: str) -> str:
-    r"""Return a character's escape in Python.
+    r"""Return the Python escape of a character.
 
     >>> escape("猫"), escape("😀")
     ('\\u732b', '\\U0001f600')
@@ -167,12 +167,12 @@ def escape(character: str) -> str:
 
 
 def _leans_on_others(character: str) -> bool:
-    """Tell whether a character is best taken from the font of the one before it."""
+    """Return whether a character should use the font of the character before it."""
     return character in _JOINERS or unicodedata.category(character).startswith("M")
 
 
 def _may_cut(text: str, cut: int) -> bool:
-    """Tell whether no accent and no joined sign is cut in two."""
+    """Return whether a cut separates no accent and no joined character."""
     return not _leans_on_others(text[cut]) and text[cut - 1] not in _JOINERS
 
 

@@ -1,1 +1,1 @@
-"""Processes in which users' pictures are opened, and which may die of them."""
+"""Opens users' pictures in separate processes, because a picture may crash its process."""

@@ -1,8 +1,8 @@
-"""What a picture process gives up before it sees a stranger's file: files, network and programs.
+"""Removes the rights of a picture process before it opens a file: files, network and programs.
 
-A decoder that a file has taken over can then compute, use its memory, and answer; nothing else. Two
-parts of Linux enforce it, each alone and through the kernel's own interface: seccomp refuses all
-system calls except a short list, Landlock refuses every path and TCP. Neither needs privileges.
+A decoder that a malicious file has taken over can then only compute, use its memory and answer. Two
+parts of Linux enforce this independently: seccomp rejects all system calls except a short list, and
+Landlock denies every path and TCP. Neither needs privileges.
 The reasons are in `docs/adr/0031-picture-processes-give-up-their-rights.md`.
 """
 
@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-_NO_NEW_PRIVILEGES = 38  # of prctl
+_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 _PROT_EXEC, _CLONE_THREAD, _RLIMIT_CPU = 0x4, 0x10000, 0
 
-_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # of Landlock, on all machines
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # system calls of Landlock, equal on all machines
 _VERSION_OF_LANDLOCK = 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
-"""How many rights over files a version of Landlock knows; from 5 on there are 16."""
+"""The number of file rights per version of Landlock; 16 from version 5 on."""
 
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_ANY, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -31,11 +31,11 @@ _SET_FILTER, _ALL_THREADS = 1, 1
 
 @dataclass(frozen=True)
 class Confinement:
-    """What the kernel enforces on this process.
+    """The restrictions that the kernel enforces on this process.
 
     Attributes:
-        landlock: no path can be opened, no TCP connection be made.
-        seccomp: no file or socket can be opened, and no process started.
+        landlock: the process cannot open paths or make TCP connections.
+        seccomp: the process cannot open files or sockets or start processes.
     """
 
     landlock: bool
@@ -44,7 +44,7 @@ class Confinement:
 
 @dataclass(frozen=True)
 class _Check:
-    """A condition on one argument of a system call: all of its 32 lower bits, or some of them."""
+    """A condition on the lower 32 bits of one argument of a system call."""
 
     argument: int
     kind: Literal["equals", "has", "lacks"]
@@ -53,7 +53,7 @@ class _Check:
 
 @dataclass(frozen=True)
 class _Machine:
-    """A processor's name in seccomp, and its numbers of system calls."""
+    """The architecture's number in seccomp, and its numbers of system calls."""
 
     architecture: int
     seccomp: int
@@ -69,7 +69,7 @@ def _listed(numbers: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers.split())
 
 
-_CLONE3 = 435  # on all machines
+_CLONE3 = 435  # equal on all machines
 _X86_64 = _Machine(
     architecture=0xC000003E,
     seccomp=317,
@@ -108,30 +108,31 @@ _MACHINES: Mapping[str, _Machine] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
 def confine() -> Confinement:
-    """Give up files, network and programs for good, as far as the kernel can enforce it.
+    """Remove access to files, network and programs for good, as far as the kernel supports it.
 
-    To be called when everything is imported and read.
+    Call this after everything has been imported and read.
 
     Returns:
-        What holds from now on; nothing on macOS, or on a kernel without either part.
+        The restrictions in force; none on macOS, or on a kernel without Landlock and seccomp.
     """
-    # In this order: the filter refuses the calls of Landlock.
+    # The order matters: the seccomp filter rejects the system calls of Landlock.
     return Confinement(landlock=restrict_paths(), seccomp=filter_calls())
 
 
 def _libc() -> ctypes.CDLL | None:
-    """The C library, once the process can gain no rights any more; `None` if it still could."""
+    """Return the C library after giving up new privileges; `None` if that fails."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
+    # Both Landlock and seccomp need this flag in a process without privileges.
     return libc if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 else None
 
 
 def restrict_paths() -> bool:
-    """Enforce a ruleset of Landlock that handles every right and grants none; of this thread.
+    """Enforce a Landlock ruleset that handles every right and grants none, for this thread.
 
     Returns:
-        Whether it holds.
+        Whether the kernel enforces it.
     """
     if (libc := _libc()) is None:
         return False
@@ -139,8 +140,8 @@ def restrict_paths() -> bool:
     if version < 1:
         return False
     files = 2 ** _FILE_RIGHTS.get(version, 16) - 1
-    network = 0b11 if version >= 4 else 0  # bind and connect by TCP
-    scopes = 0b11 if version >= 6 else 0  # abstract Unix sockets and signals of others
+    network = 0b11 if version >= 4 else 0  # TCP bind and connect
+    scopes = 0b11 if version >= 6 else 0  # abstract Unix sockets, signals to other processes
     rights = struct.pack("=QQQ", files, network, scopes)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = libc.syscall(_CREATE_RULESET, rights, ctypes.c_size_t(size), 0)
@@ -158,10 +159,10 @@ class _Program(ctypes.Structure):
 
 
 def filter_calls() -> bool:
-    """Let system calls fail that are not on the list; of all threads.
+    """Make system calls that are not on the list fail, for all threads.
 
     Returns:
-        Whether it holds.
+        Whether the kernel enforces it.
     """
     libc, machine = _libc(), _MACHINES.get(platform.machine())
     if libc is None or machine is None:
@@ -173,8 +174,8 @@ def filter_calls() -> bool:
 
 
 def _instructions(machine: _Machine) -> Iterable[bytes]:
-    """The filter: what is allowed, each call after the other; the rest fails with EPERM."""
-    yield _step(_LOAD, 4)  # the architecture: another one has other numbers
+    """Yield the filter: one check for each allowed call; all other calls fail with EPERM."""
+    yield _step(_LOAD, 4)  # the architecture, because call numbers depend on it
     yield _step(_JUMP_IF_EQUAL, machine.architecture, 1, 0)
     yield _step(_RETURN, _KILL_PROCESS)
     yield _step(_LOAD, 0)  # the number of the call
@@ -185,14 +186,16 @@ def _instructions(machine: _Machine) -> Iterable[bytes]:
     yield from _allowed(machine.clone, _Check(0, "has", _CLONE_THREAD))
     own_processor_time = _Check(0, "equals", 0), _Check(1, "equals", _RLIMIT_CPU)
     yield from _allowed(machine.prlimit, *own_processor_time)
-    yield from _allowed(machine.tgkill, _Check(0, "equals", os.getpid()))  # what abort() does
-    yield _step(_JUMP_IF_EQUAL, _CLONE3, 0, 1)  # its flags cannot be seen: the C library uses clone
+    # `abort` sends its signal with tgkill.
+    yield from _allowed(machine.tgkill, _Check(0, "equals", os.getpid()))
+    # The filter cannot see the flags of clone3. ENOSYS makes the C library use clone instead.
+    yield _step(_JUMP_IF_EQUAL, _CLONE3, 0, 1)
     yield _step(_RETURN, _ERRNO | errno.ENOSYS)
     yield _step(_RETURN, _ERRNO | errno.EPERM)
 
 
 def _allowed(number: int, *checks: _Check) -> Iterable[bytes]:
-    """Allow one system call if all checks hold; expects its number loaded."""
+    """Yield the steps that allow one system call if all checks hold; its number must be loaded."""
     yield _step(_JUMP_IF_EQUAL, number, 0, 2 * len(checks) + 1 + bool(checks))
     for place, check in enumerate(checks):
         to_refusal = 2 * (len(checks) - place) - 1
@@ -206,5 +209,5 @@ def _allowed(number: int, *checks: _Check) -> Iterable[bytes]:
 
 
 def _step(code: int, value: int, when_true: int = 0, when_false: int = 0) -> bytes:
-    """The kernel's `struct sock_filter`; jumps count from the next step."""
+    """Return a `struct sock_filter` of the kernel; jumps count from the next step."""
     return struct.pack("=HBBI", code, when_true, when_false, value)

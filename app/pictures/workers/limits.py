@@ -1,6 +1,6 @@
-"""What a picture process may take, kept by the system itself.
+"""The limits of a picture process, enforced by the operating system.
 
-A file of kilobytes can ask for gigabytes, or for hours: decoders follow a file's own numbers.
+A file of kilobytes can request gigabytes or hours, because decoders trust the numbers in a file.
 """
 
 import math
@@ -8,17 +8,17 @@ import resource
 import time
 
 PROCESSOR_S = 20
-"""Seconds of processor time for one picture. The slowest honest one of 50 megapixels takes 5."""
+"""Processor time for one picture. The slowest harmless picture of 50 megapixels takes 5 s."""
 
 _BASE_BYTES = 512 * 2**20
 _BYTES_PER_PIXEL = 32
-"""An honest picture takes up to 28: one of floats, with all that turns it into grey."""
+"""A harmless picture takes up to 28: floats that are converted to grey."""
 
 
 def limit_memory(max_pixels: int) -> None:
-    """Let allocations fail beyond what a picture of `max_pixels` takes; macOS does not obey.
+    """Make allocations fail beyond the needs of a picture of `max_pixels`; ignored by macOS.
 
-    No core is written either: it would hold a user's picture.
+    This also disables core files, which would contain a user's picture.
     """
     num_bytes = _BASE_BYTES + _BYTES_PER_PIXEL * max_pixels
     resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
@@ -26,7 +26,7 @@ def limit_memory(max_pixels: int) -> None:
 
 
 def limit_processor_time() -> None:
-    """From now on the process has `PROCESSOR_S`; then the system ends it with SIGXCPU."""
+    """Allow `PROCESSOR_S` from now on; after that the system kills the process with SIGXCPU."""
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     until = math.ceil(time.process_time()) + PROCESSOR_S
     resource.setrlimit(resource.RLIMIT_CPU, (until, most))

@@ -1,7 +1,7 @@
-"""What an HTTP process asks of a picture process, and what it is answered.
+"""The messages between an HTTP process and a picture process.
 
-Each message is one MessagePack frame behind its length. Nothing is pickled: what comes out of a
-process that opens strangers' files is data, never code.
+Each message is one MessagePack frame after its length. Nothing is pickled: the output of a process
+that opens untrusted files must be data, never code.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedIma
 from app.pictures.marks import BoxFormat, Mark, MediaType
 
 LENGTH_BYTES = 8
-"""In front of each frame, big-endian."""
+"""The length before each frame, big-endian."""
 
 
 class Decode(msgspec.Struct, frozen=True, tag=True):
-    """Decode a file and squash it to what the model sees.
+    """Decode a file and squash it to the model's input size.
 
     Attributes:
-        jpeg_round_trip: whether the picture passes through JPEG first.
+        jpeg_round_trip: whether to encode and decode the picture as JPEG first.
     """
 
     image: bytes
@@ -32,7 +32,7 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     """Decode a file and draw on it.
 
     Attributes:
-        media_type: of the file to make.
+        media_type: of the returned file.
         box_format: the unit of the marks' boxes.
     """
 
@@ -43,16 +43,16 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
-    """Describe the process itself."""
+    """Return the abilities of the process."""
 
 
 class Abilities(msgspec.Struct, frozen=True, tag=True):
-    """What a picture process can do.
+    """What a picture process supports.
 
     Attributes:
         heic: whether it reads HEIC.
-        landlock: whether the kernel keeps every path from it.
-        seccomp: whether the kernel refuses it to open files and sockets and to start programs.
+        landlock: whether the kernel denies it every path.
+        seccomp: whether the kernel denies it to open files and sockets and to start programs.
     """
 
     heic: bool = False
@@ -61,11 +61,11 @@ class Abilities(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodedPicture(msgspec.Struct, frozen=True, tag=True):
-    """A picture as the model sees it.
+    """A picture at the model's input size.
 
     Attributes:
         width: of the upright picture, in pixels.
-        exif_orientation: what the file said, 1…8.
+        exif_orientation: as stored in the file, 1…8.
         pixels: 224×224×3 bytes, RGB, row by row.
     """
 
@@ -82,10 +82,10 @@ class DrawnPicture(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
-    """The picture is at fault.
+    """The picture is invalid or not accepted.
 
     Attributes:
-        kind: the name of one of `REFUSALS`.
+        kind: a key of `REFUSALS`.
     """
 
     kind: str
@@ -95,7 +95,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 REFUSALS: Mapping[str, type[RequestError]] = MappingProxyType(
     {kind.__name__: kind for kind in (ImageTooLarge, InvalidImage, UnsupportedImageFormat)}
 )
-"""What can be said of a picture, by name."""
+"""The errors that a picture can cause, by name."""
 
 Job = Decode | Draw | Describe
 Result = DecodedPicture | DrawnPicture | Abilities | Refusal
@@ -106,23 +106,23 @@ _RESULTS = msgspec.msgpack.Decoder(Result)
 
 
 def to_frame(message: Job | Result) -> bytes:
-    """A message as it is sent, its length in front."""
+    """Return a message with its length before it, ready to send."""
     encoded = _ENCODER.encode(message)
     return len(encoded).to_bytes(LENGTH_BYTES) + encoded
 
 
 def read_job(stream: IO[bytes]) -> Job | None:
-    """The next job; waits for it. None when the sender is gone, be it in the middle of one."""
+    """Wait for the next job and return it; `None` when the sender has closed the pipe."""
     length = int.from_bytes(stream.read(LENGTH_BYTES))
     encoded = stream.read(length)
     return _JOBS.decode(encoded) if length and len(encoded) == length else None
 
 
 def read_result(encoded: bytes) -> Result:
-    """A result without its length.
+    """Return the result in a frame without its length.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the bytes are not a valid result.
     """
     result: Result = _RESULTS.decode(encoded)
     return result

@@ -1,4 +1,4 @@
-"""The picture processes of one HTTP process: as many pictures at once as there are of them."""
+"""The picture processes of one HTTP process. Each opens one picture at a time."""
 
 import asyncio
 import os
@@ -32,25 +32,25 @@ R = TypeVar("R", Abilities, DecodedPicture, DrawnPicture)
 
 _MODULE = "app.pictures.workers.process"
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""No thread but the main one: Landlock would not hold for those that numpy starts when imported."""
+"""Keeps numpy from starting threads on import, which Landlock would not restrict."""
 _MOST_BY_DEFAULT = 8
 _ATTEMPTS = 2
 _FAILED_ON_THE_PICTURE = frozenset(
     {signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 )
-"""What ends a process that met something in a picture; all other signals come from outside."""
+"""Signals that a picture can cause in its own process; all others were sent from outside."""
 
 
 class PicturePool:
-    """Opens users' pictures in processes that a picture may take down without harm to others.
+    """Opens users' pictures in processes, so that a crash affects one picture only.
 
-    A picture in work is finished even if nobody waits for it any more: to start a process costs
-    more than most pictures. One that takes too long is refused at once. One whose process dies
-    otherwise is tried once more; then it is refused if its decoder failed, and told to come back if
-    the process was killed from outside, which says nothing of the picture.
+    A job runs to its end even if its caller is cancelled, because starting a process costs more
+    than most pictures. A picture that exceeds the time limit is rejected at once. If the process
+    dies otherwise, the job is retried once. If it dies again because a decoder crashed, the picture
+    is rejected. If it was killed from outside, the client gets an error that permits a retry.
 
     Args:
-        settings: how many processes, how many pixels.
+        settings: the number of processes and the pixel limit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,7 +61,7 @@ class PicturePool:
 
     @property
     def abilities(self) -> Abilities:
-        """What its processes can do; known when the pool is entered."""
+        """What the processes support; known after the pool has been entered."""
         return self._abilities
 
     async def __aenter__(self) -> Self:
@@ -87,26 +87,26 @@ class PicturePool:
         """Decode a file; waits until a process is idle.
 
         Args:
-            jpeg_round_trip: whether the picture passes through JPEG first.
+            jpeg_round_trip: whether to encode and decode the picture as JPEG first.
 
         Raises:
-            RequestError: the picture is at fault.
-            Unavailable: its processes were killed.
+            RequestError: the picture is invalid or not accepted.
+            Unavailable: two processes in a row were killed.
         """
         return await self._perform(Decode(image, jpeg_round_trip), DecodedPicture)
 
     async def draw(
         self, image: bytes, marks: Sequence[Mark], media_type: MediaType, box_format: BoxFormat
     ) -> bytes:
-        """The upright picture with marks drawn on it, as a file; waits until a process is idle.
+        """Return the upright picture with marks as a file; waits until a process is idle.
 
         Args:
-            media_type: of the file to make.
+            media_type: of the returned file.
             box_format: the unit of the marks' boxes.
 
         Raises:
-            RequestError: the picture is at fault.
-            Unavailable: its processes were killed.
+            RequestError: the picture is invalid or not accepted.
+            Unavailable: two processes in a row were killed.
         """
         drawn = await self._perform(Draw(image, tuple(marks), media_type, box_format), DrawnPicture)
         return drawn.file
@@ -117,39 +117,39 @@ class PicturePool:
         self._work.add(work)
         work.add_done_callback(self._work.discard)
         work.add_done_callback(lambda _: self._idle.put_nowait(process))
+        # A cancelled request must not cancel the job: its answer would stay in the pipe.
         result = await asyncio.shield(work)
         if isinstance(result, Refusal):
             raise REFUSALS[result.kind](result.message)
         if not isinstance(result, kind):
-            raise TypeError(f"a picture process answered {type(result)}")
+            raise TypeError(f"a picture process returned {type(result)}, not {kind}")
         return result
 
 
 class PictureProcess:
-    """One process, started again whenever it has ended.
-    """
+    """One picture process, restarted when it has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._arguments = str(settings.max_image_pixels), settings.log_level
         self._child: ChildProcess | None = None
 
     async def start(self) -> ChildProcess:
-        """Start it; it gets ready while its first job waits in the pipe."""
+        """Start the process. It initialises while its first job waits in the pipe."""
         self._child = await ChildProcess.start(_MODULE, self._arguments, environment=_ENVIRONMENT)
         return self._child
 
     async def stop(self) -> None:
-        """End it."""
+        """Kill the process and wait for its end."""
         if self._child is not None:
             self._child.kill()
             await self._child.wait()
 
     async def perform(self, job: Job) -> Result:
-        """What comes of a job; nobody else may ask meanwhile.
+        """Return the result of a job. The caller must not start another one meanwhile.
 
         Raises:
-            Unavailable: the process was killed, and so was the next one.
-            RuntimeError: the process has ended by a defect of ours; its log tells which.
+            Unavailable: the process was killed, and so was its successor.
+            RuntimeError: the process exited because of a defect in our code; see its log.
         """
         frame = to_frame(job)
         for _ in range(_ATTEMPTS):
@@ -163,14 +163,15 @@ class PictureProcess:
             get_logger().error("picture process ended", exit_code=exit_code)
             if exit_code >= 0:
                 raise RuntimeError(f"a picture process ended with exit code {exit_code}")
+            # A picture that used up its processor time would do so again.
             if exit_code == -signal.SIGXCPU:
                 break
         if -exit_code not in _FAILED_ON_THE_PICTURE:
-            raise Unavailable("the processes that opened the picture were killed")
+            raise Unavailable("the picture processes were killed; retry the request")
         return Refusal(InvalidImage.__name__, "the picture cannot be decoded within the limits")
 
 
 def _share(settings: Settings) -> int:
-    """How many of the service's picture processes are this HTTP process's; at least one."""
+    """Return the number of picture processes for this HTTP process, at least one."""
     by_default = min(os.cpu_count() or 1, _MOST_BY_DEFAULT)
     return max(1, (settings.picture_processes or by_default) // settings.http_workers)

@@ -1,8 +1,8 @@
-"""A picture process: one job after the other, from standard input to standard output.
+"""Runs a picture process: reads jobs from standard input, writes results to standard output.
 
     python -m app.pictures.workers.process MAX_PIXELS LOG_LEVEL
 
-It ends when its standard input does, and when a picture takes more than `limits` allow.
+The process exits at the end of its input, or when a picture exceeds the `limits`.
 """
 
 import os
@@ -43,7 +43,7 @@ def perform(job: Job, max_pixels: int, annotator: Annotator, abilities: Abilitie
     except RequestError as error:
         return Refusal(type(error).__name__, str(error))
     except MemoryError:
-        return Refusal(InvalidImage.__name__, "the picture takes more memory than it may")
+        return Refusal(InvalidImage.__name__, "the picture needs more memory than the limit")
 
 
 def _decode(job: Decode, max_pixels: int) -> DecodedPicture:
@@ -52,7 +52,7 @@ def _decode(job: Decode, max_pixels: int) -> DecodedPicture:
 
 
 def silence_native_code() -> None:
-    """Decoders in C print what they think of users' pictures; our own log keeps its stream."""
+    """Discard the output of decoders in C about users' pictures; our own log keeps its stream."""
     sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -60,12 +60,12 @@ def silence_native_code() -> None:
 
 
 def main() -> None:
-    """Perform jobs for as long as there are any."""
+    """Perform jobs until the input ends."""
     max_pixels = int(sys.argv[1])
     silence_native_code()
     configure_logs(sys.argv[2], "pictures")
     sys.excepthook = log_unforeseen
-    # Pillow warns of damaged metadata in users' pictures; that is nobody's business.
+    # Pillow warns about damaged metadata in users' pictures, which operators cannot fix.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     limit_memory(max_pixels)
     annotator = Annotator(max_pixels)
