@@ -1,1 +1,1 @@
-"""Tools that make a running service suffer and account for what comes of it."""
+"""Tools that inject faults and load into a running service and account for every request."""

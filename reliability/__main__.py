@@ -1,8 +1,8 @@
-"""`make reliability`: all tools one after the other, then the page that shows what they found.
+"""`make reliability`: runs all tools in sequence, then writes the page with their results.
 
     python -m reliability [--quick] [--out FOLDER]
 
-A tool that finds something wrong does not keep the next ones from running; the exit code is 1 then.
+If one tool fails, the others still run, and the exit code is 1.
 """
 
 import argparse
@@ -22,10 +22,10 @@ _QUICK = {
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the tools as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="minutes, not an hour: a rehearsal")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where results are kept")
+    parser.add_argument("--quick", action="store_true", help="a rehearsal of minutes, not an hour")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     arguments = parser.parse_args()
     num_failed = 0
     for tool in TOOLS:

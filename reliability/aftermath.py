@@ -1,4 +1,4 @@
-"""What a service still holds and tells when all is over."""
+"""Checks after a run that the service holds no resources and what it logged."""
 
 import asyncio
 import json
@@ -16,32 +16,32 @@ _LOOK_S = 0.5
 _GAUGES = ("num_requests_running", "num_requests_waiting", "kv_slots_used")
 
 
-async def leftovers_of(service: RunningService, page: SharedState) -> dict[str, float]:
-    """What is still held or wanting, after a time to settle; nothing, if all is well."""
+async def leftovers_of(service: RunningService, state: SharedState) -> dict[str, float]:
+    """Return the resources still held and the missing processes, after a time to settle."""
     clock = asyncio.get_running_loop().time
-    await until(lambda: page.is_engine_ready)
+    await until(lambda: state.is_engine_ready)
     deadline = clock() + SETTLES_IN_S
-    while (held := await asyncio.to_thread(_look, service, page)) and clock() < deadline:
+    while (held := await asyncio.to_thread(_held, service, state)) and clock() < deadline:
         await asyncio.sleep(_LOOK_S)
     return held
 
 
 async def engine_deaths(service: RunningService) -> dict[str, int]:
-    """What the service counted of its engines' deaths."""
+    """Return the service's own counts of replayed requests and engine restarts."""
     names = ("requests_replayed", "engine_restarts")
     return {name: int(await asyncio.to_thread(_metric, service, f"{name}_total")) for name in names}
 
 
 def times_logged(service: RunningService) -> Counter[str]:
-    """How often the log tells of the end of each request id."""
+    """Return how often the service logged the end of each request id."""
     lines = (json.loads(line) for line in service.log if line.startswith("{"))
     return Counter(line["request_id"] for line in lines if line["event"] == "request")
 
 
-def _look(service: RunningService, page: SharedState) -> dict[str, float]:
+def _held(service: RunningService, state: SharedState) -> dict[str, float]:
     ready = httpx.get(f"{service.url}/readyz", timeout=SETTLES_IN_S)
     values = {name: _metric(service, name) for name in _GAUGES} | {
-        "permits": page.num_permits_taken,
+        "permits": state.num_permits_taken,
         "http_processes_missing": NUM_HTTP_PROCESSES - _metric(service, "http_workers"),
         "not_ready": float(ready.status_code != httpx.codes.OK),
     }

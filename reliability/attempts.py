@@ -1,4 +1,4 @@
-"""Attempts: a question, and how its client behaves while it asks."""
+"""Attempts: a question, and the behaviour of the client that sends it."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ _LONGEST_STAY_S = 0.5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request, as it is sent once.
+    """One request that is sent once.
 
     Attributes:
-        request_id: of its own; the service's log has it too.
-        is_streaming: whether the answer is asked for as events.
-        manner: how the client behaves.
-        stays_s: seconds until a client leaves that leaves while it sends or waits.
+        request_id: unique; the service logs it, too.
+        is_streaming: whether the client requests server-sent events.
+        manner: the behaviour of the client.
+        stays_s: seconds until a client that disconnects early does so.
     """
 
     request_id: str
@@ -39,7 +39,7 @@ class Attempt:
 
     @property
     def permitted_refusals(self) -> set[str]:
-        """Codes that it may be refused with; a full service may always say that it is full.
+        """Error codes that the service may answer with; `overloaded` is always permitted.
 
         >>> sorted(Attempt("1", Question(b"", {}), manner="sends_slowly").permitted_refusals)
         ['overloaded', 'request_timeout']
@@ -52,13 +52,13 @@ class Attempt:
 def random_attempts(
     good: Sequence[Question], bad: Sequence[Question], seed: int
 ) -> Iterator[Attempt]:
-    """Requests of all kinds without end, the same for the same seed.
+    """Yield requests of all kinds without end, the same for the same seed.
+
+    Args:
+        bad: questions that the service must reject.
 
     >>> next(random_attempts([Question(b"", {})], [Question(b"", {})], seed=1)).request_id
     'chaos-1-0'
-
-    Args:
-        bad: questions to be refused.
     """
     rng = random.Random(seed)
     number = 0

@@ -1,9 +1,9 @@
-"""`make audit`: known flaws of every pinned package, and what lint for security finds in the code.
+"""`make audit`: known vulnerabilities of every pinned package, and security lint of the code.
 
     python -m reliability.audit [--out FOLDER]
 
-Ends with code 1 when a finding is open, and when nobody could tell of a package: what was not
-looked up is not free of flaws.
+The exit code is 1 when a finding is open or a package could not be checked, because an unchecked
+package may be vulnerable.
 """
 
 import argparse
@@ -26,27 +26,27 @@ _CODE = ("ruff", "check", "--select", "S", "--output-format", "json")
 
 
 def count_flaws(packages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many packages were told of, how many were not, and how many flaws those have.
-
-    >>> count_flaws([{"name": "a", "vulns": [{"id": "1"}]}, {"name": "b", "skip_reason": "gone"}])
-    {'packages_told_of': 1, 'packages_not_told_of': 1, 'flaws_of_packages': 1}
+    """Return the numbers of checked packages, unchecked packages and vulnerabilities.
 
     Args:
-        packages: as pip-audit tells them.
+        packages: the `dependencies` of pip-audit's report.
+
+    >>> count_flaws([{"name": "a", "vulns": [{"id": "1"}]}, {"name": "b", "skip_reason": "yanked"}])
+    {'packages_told_of': 1, 'packages_not_told_of': 1, 'flaws_of_packages': 1}
     """
-    told = [package for package in packages if "skip_reason" not in package]
+    checked = [package for package in packages if "skip_reason" not in package]
     return {
-        "packages_told_of": len(told),
-        "packages_not_told_of": len(packages) - len(told),
-        "flaws_of_packages": sum(len(package["vulns"]) for package in told),
+        "packages_told_of": len(checked),
+        "packages_not_told_of": len(packages) - len(checked),
+        "flaws_of_packages": sum(len(package["vulns"]) for package in checked),
     }
 
 
 def _output_of(*command: str) -> Any:
-    """The JSON that a module prints; it exits with 1 where it finds something.
+    """Return the JSON that a module prints; the module exits with 1 where it finds something.
 
     Raises:
-        ValueError: it printed none.
+        ValueError: the module printed no JSON.
     """
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
@@ -55,17 +55,17 @@ def _output_of(*command: str) -> Any:
 
 
 def violations_of(report: Mapping[str, Any]) -> list[str]:
-    """What was not to be."""
+    """Return the missed goals."""
     found = [f"{report['open_findings']} findings are open"] if report["open_findings"] else []
     if report["packages_not_told_of"]:
-        found.append(f"nobody could tell of {report['packages_not_told_of']} packages")
+        found.append(f"{report['packages_not_told_of']} packages could not be checked")
     return found
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the audit as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
     flaws = count_flaws(_output_of(*_PACKAGES)["dependencies"])

@@ -1,9 +1,9 @@
-"""`make chaos`: constant mixed load, a random fault every few seconds, and an account of it all.
+"""`make chaos`: constant mixed load, a random fault every few seconds, every request accounted for.
 
     python -m reliability.chaos [--seconds 600] [--seed 0] [--out FOLDER]
 
-Ends with code 1 when a request was lost, hung, answered twice or otherwise than undisturbed, or
-when something that it held was not given back.
+The exit code is 1 when a request was lost, hung, answered twice or answered differently because of
+a fault, or when the service did not release a resource.
 """
 
 import argparse
@@ -52,17 +52,17 @@ _NUM_SHOWN = 5
 
 
 @contextmanager
-def suffering_service() -> Iterator[RunningService]:
-    """A service as chaos wants it: short limits, so that they are reached."""
+def chaos_service() -> Iterator[RunningService]:
+    """Run a service with limits so short that the load reaches them."""
     with running_service(**SETTINGS) as service:
         yield service
 
 
 async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str, Any], list[str]]:
-    """Do it, and wait until all is quiet: the report, and what was violated.
+    """Run load and faults, wait until the service is idle, and return the report and violations.
 
     Raises:
-        RuntimeError: the service does not even answer undisturbed.
+        RuntimeError: the service fails even without faults.
     """
     machine = describe_machine()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -71,11 +71,11 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
         client = ChaosClient(http, service.url, LIMIT_S, PAUSE_S)
         began = time.monotonic()
         answers = await _learn_answers(client, good)
-        # As fast as one client that waits: much less than the service can, much of the time.
+        # The rate of one sequential client is far below the capacity, so the queue can drain.
         rate = len(good) / (time.monotonic() - began)
         target = _aim(service, client, answers, plan.seed)
         faults = await _run_load_and_faults(target, good, rate, plan)
-        leftovers = await leftovers_of(service, target.page)
+        leftovers = await leftovers_of(service, target.state)
     records = target.ledger.records(times_logged(service))
     recoveries_s = [round(seconds, 2) for seconds in target.recoveries_s]
     report = {
@@ -112,12 +112,12 @@ def _aim(
 async def _learn_answers(
     client: ChaosClient, questions: Sequence[Question]
 ) -> dict[Question, dict[str, Any]]:
-    """The answer to each question, asked alone, before anything is disturbed."""
+    """Return the answer to each question, sent alone before the first fault."""
     answers = {}
     for number, question in enumerate(questions):
         ending = await client.perform(Attempt(f"reference-{number}", question))
         if ending.answer is None:
-            raise RuntimeError(f"undisturbed, a question is not answered: {ending}")
+            raise RuntimeError(f"the service did not answer a question without faults: {ending}")
         answers[question] = ending.answer
     return answers
 
@@ -125,7 +125,7 @@ async def _learn_answers(
 async def _run_load_and_faults(
     target: Target, good: Sequence[Question], rate: float, plan: ChaosPlan
 ) -> Counter[str]:
-    """Load and faults side by side, until the time is over and all is answered; the faults."""
+    """Run load and faults in parallel until all requests have ended; return the fault counts."""
     async with asyncio.TaskGroup() as everything:
         everything.create_task(_load(target, good, rate, plan))
         tracks = [
@@ -146,7 +146,7 @@ async def _load(target: Target, good: Sequence[Question], rate: float, plan: Cha
 
 
 async def _inject(target: Target, track: Track, seed: str, seconds: float) -> Counter[str]:
-    """Faults one after the other; how many of each there were."""
+    """Inject faults in sequence and return how many of each kind there were."""
     clock, faults = asyncio.get_running_loop().time, Counter[str]()
     ends_at = clock() + seconds
     for gap_s, fault in track.schedule(seed):
@@ -158,8 +158,8 @@ async def _inject(target: Target, track: Track, seed: str, seconds: float) -> Co
 
 
 def _violations(records: Sequence[Record], leftovers: dict[str, float]) -> list[str]:
-    """What must not be, each with some examples."""
-    found = [f"{name} is {value:g} when all is over" for name, value in leftovers.items()]
+    """Return the missed goals, with some examples each."""
+    found = [f"{name} is {value:g} after the run" for name, value in leftovers.items()]
     for fate in VIOLATIONS:
         met = [record for record in records if record.fate == fate]
         examples = [
@@ -173,14 +173,14 @@ def _violations(records: Sequence[Record], leftovers: dict[str, float]) -> list[
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run chaos as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--seconds", type=float, default=600.0, help="duration of load and faults")
+    parser.add_argument("--seed", type=int, default=0, help="of load and faults")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     plan = ChaosPlan(arguments.seconds, arguments.seed)
-    with suffering_service() as service:
+    with chaos_service() as service:
         report, violations = asyncio.run(run_chaos(service, plan))
     return publish(report, violations, arguments.out)
 

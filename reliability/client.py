@@ -1,4 +1,4 @@
-"""Sends attempts, each over a connection of its own, and tells how each ended."""
+"""Sends attempts, each over its own connection, and returns how each ended."""
 
 import asyncio
 import json
@@ -16,19 +16,20 @@ from reliability.attempts import Attempt
 EndingKind = Literal["answer", "problem", "left", "cut", "late", "broken"]
 
 _PIECES = 8
-_FOR_EVER_S = 3600.0
+_NEVER_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, as its client saw it.
+    """The end of an attempt as its client saw it.
 
     Attributes:
-        kind: `answer`, or `problem` with a code; its client `left`; the connection was `cut`; it is
-            `late`: nothing came in time; `broken`: what came is no answer of this service.
-        status: of HTTP; 0 when none came.
-        answer: as `POST /v1/ground` gives it.
-        num_ends: answers and errors that came; a request has one.
+        kind: `answer`; `problem` with a code; `left`: the client disconnected; `cut`: the
+            connection broke; `late`: nothing arrived in time; `broken`: the bytes are not a valid
+            answer.
+        status: the HTTP status; 0 if none arrived.
+        answer: the body of `POST /v1/ground`.
+        num_ends: answers and errors received; a correct service sends one.
         first_event_at: of a stream, on the event loop's clock.
     """
 
@@ -41,12 +42,12 @@ class Ending:
 
 
 class ChaosClient:
-    """Sends to one service.
+    """Sends attempts to one service.
 
     Args:
-        client: keeps no connection, so that each belongs to one attempt.
+        client: must not keep connections alive, so that each connection has one attempt.
         url: of the service, without a path.
-        limit_s: after which an attempt is late.
+        limit_s: an attempt that takes longer is late.
         pause_s: between the pieces of a body that is sent slowly.
     """
 
@@ -56,12 +57,12 @@ class ChaosClient:
         self._attempts_by_port: dict[int, Attempt] = {}
 
     def attempts_on(self, ports: Iterable[int]) -> list[Attempt]:
-        """The attempts whose connections leave from these ports of ours, now."""
+        """Return the attempts whose connections use these local ports now."""
         by_port = self._attempts_by_port
         return [by_port[port] for port in ports if port in by_port]
 
     async def perform(self, attempt: Attempt) -> Ending:
-        """Send an attempt and wait for its end, whichever it is."""
+        """Send an attempt and return how it ended; never raises for failures of the service."""
         leaves_early = attempt.manner in ("leaves_sending", "leaves_waiting")
         try:
             async with asyncio.timeout(attempt.stays_s if leaves_early else self._limit_s):
@@ -73,9 +74,9 @@ class ChaosClient:
         except (ValueError, KeyError):
             return Ending("broken")
         finally:
-            self._forget(attempt)
+            self._release_ports(attempt)
 
-    def _forget(self, attempt: Attempt) -> None:
+    def _release_ports(self, attempt: Attempt) -> None:
         for port in [p for p, other in self._attempts_by_port.items() if other is attempt]:
             del self._attempts_by_port[port]
 
@@ -107,7 +108,7 @@ class ChaosClient:
     async def _pieces(self, attempt: Attempt, body: bytes) -> AsyncIterator[bytes]:
         if attempt.manner == "leaves_sending":
             yield body[: len(body) // 2]
-            await asyncio.sleep(_FOR_EVER_S)
+            await asyncio.sleep(_NEVER_S)
         elif attempt.manner == "sends_slowly":
             length = -(-len(body) // _PIECES)
             for start in range(0, len(body), length):
@@ -125,7 +126,7 @@ def _read_whole(status: int, body: bytes) -> Ending:
 
 
 async def _read_events(attempt: Attempt, response: httpx.Response) -> Ending:
-    """Return the end of a stream; it has to agree with the texts that came before it."""
+    """Return the end of a stream; its answer must equal the texts streamed before it."""
     text, first_at = "", None
     ends = list[Ending]()
     async with aclosing(async_events_of(response)) as events:

@@ -1,4 +1,4 @@
-"""Requests of every kind, damaged anywhere or in their bodies alone, the same ones for a seed."""
+"""Damaged requests of every kind: damaged anywhere, or in their bodies only; fixed by the seed."""
 
 import base64
 from collections.abc import Iterator
@@ -9,15 +9,11 @@ from harness.mutants import mutants
 from harness.pictures import picture_file
 
 ASKED = {"task": "brief_caption", "max_new_tokens": "1"}
-"""The fields of a request that is answered soon."""
+"""Form fields of a request that takes little time."""
 
 
 def damaged_requests(url: str, count: int) -> dict[str, Iterator[bytes]]:
-    """For each kind of request, so many copies damaged anywhere, and so many in their body.
-
-    Args:
-        url: of the service, without a path.
-    """
+    """Return damaged requests by kind: `count` damaged anywhere, `count` damaged in the body."""
     return {name: _damaged(request, name, count) for name, request in _requests(url).items()}
 
 
@@ -28,7 +24,7 @@ def _damaged(request: httpx.Request, name: str, count: int) -> Iterator[bytes]:
 
 
 def _as_bytes(request: httpx.Request, body: bytes) -> bytes:
-    """A request as it goes over the wire, with this body."""
+    """Return the bytes of a request on the wire, with this body."""
     request.headers["Content-Length"] = str(len(body))
     lines = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
@@ -36,7 +32,7 @@ def _as_bytes(request: httpx.Request, body: bytes) -> bytes:
 
 
 def _requests(url: str) -> dict[str, httpx.Request]:
-    """One of each kind, small enough for its words to be damaged more often than its picture."""
+    """Return one request of each kind, with a picture so small that the damage often hits text."""
     picture = picture_file((32, 32))
     uri = f"data:;base64,{base64.b64encode(picture).decode()}"
     box = {"boxes": [[1, 2, 30, 31]]}

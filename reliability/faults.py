@@ -1,4 +1,4 @@
-"""The faults of processes: killed, stopped for a while, or hung until the watchdog ends them."""
+"""Faults of processes: killed, stopped for a while, or hung until the watchdog kills them."""
 
 import asyncio
 import os
@@ -28,20 +28,20 @@ _SPARED_S = 20.0
 
 @dataclass
 class Target:
-    """The service that suffers, and what the faults need to know.
+    """The service under test and the state that the faults need.
 
     Attributes:
-        page: tells whether an engine is ready.
-        client: sends requests, and knows which connection each has.
-        ledger: where every request goes.
-        probe: a question asked to see whether the service is back.
-        rng: of the faults' own choices.
+        state: shared with the service; shows whether an engine is ready.
+        client: sends requests and knows the connection of each.
+        ledger: records every request.
+        probe: a question that checks whether the service works again.
+        rng: for the faults' own choices.
         recoveries_s: from each kill of the engine to the first token of a new request.
         numbers: of probes and bursts.
     """
 
     processes: ServiceProcesses
-    page: SharedState
+    state: SharedState
     client: ChaosClient
     ledger: Ledger
     probe: Question
@@ -61,35 +61,35 @@ class Target:
         max_body_bytes: int,
         seed: int = 0,
     ) -> "Target":
-        """A service that is well."""
+        """Return a target for a service without faults so far."""
         rng = random.Random(seed)
         return cls(processes, processes.open_state(), client, ledger, probe, rng, max_body_bytes)
 
     async def send(self, attempt: Attempt) -> Ending:
-        """Send an attempt and put its end into the ledger."""
+        """Send an attempt and record its end in the ledger."""
         ending = await self.client.perform(attempt)
         self.ledger.endings.append((attempt, ending))
         return ending
 
     async def engine(self) -> psutil.Process | None:
-        """The engine, once it is ready; none if it does not get so in time."""
-        if not await until(lambda: self.page.is_engine_ready):
+        """Return the engine once it is ready, or `None` if it does not become ready in time."""
+        if not await until(lambda: self.state.is_engine_ready):
             return None
         return next(iter(self.processes.of(ENGINE)), None)
 
     def any_of(self, module: str, min_age_s: float = 0.0) -> psutil.Process | None:
-        """One of the processes of a kind, if there is one now that is so old."""
+        """Return a random process of a kind that is at least `min_age_s` old, or `None`."""
         born_before = time.time() - min_age_s
         processes = [p for p in self.processes.of(module) if p.create_time() <= born_before]
         return self.rng.choice(processes) if processes else None
 
 
 Fault = Callable[[Target], Awaitable[bool]]
-"""Injects a fault and waits until it is over; false when there was nothing to hit."""
+"""Injects a fault and waits until it is over; returns false when there was no process to hit."""
 
 
 async def kill_engine(target: Target) -> bool:
-    """SIGKILL; then see how long it takes until a new request has its first token."""
+    """Kill the engine, then measure the time until a new request has its first token."""
     engine = await target.engine()
     if engine is None:
         return False
@@ -100,12 +100,12 @@ async def kill_engine(target: Target) -> bool:
 
 
 async def pause_engine(target: Target) -> bool:
-    """SIGSTOP, and SIGCONT before the watchdog is alarmed."""
+    """Stop the engine and continue it before the watchdog kills it."""
     return await _pause(target, await target.engine())
 
 
 async def hang_engine(target: Target) -> bool:
-    """SIGSTOP for good: the watchdog has to see it."""
+    """Stop the engine for good; the watchdog must notice."""
     engine = await target.engine()
     if engine is None:
         return False
@@ -114,10 +114,10 @@ async def hang_engine(target: Target) -> bool:
 
 
 async def kill_http(target: Target) -> bool:
-    """SIGKILL; the connections it had, and no others, may break.
+    """Kill an HTTP process; only its own connections may break.
 
-    It is stopped before: so the list of its connections is final, and the clients at their other
-    ends have learnt that they are connected.
+    The process is stopped first. Then the list of its connections is final, and the clients at the
+    other ends have noticed that they are connected.
     """
     process = target.any_of(HTTP)
     if process is None:
@@ -128,21 +128,22 @@ async def kill_http(target: Target) -> bool:
     with suppress(psutil.NoSuchProcess):
         ports = [c.raddr.port for c in process.net_connections("tcp") if c.raddr]
         excused = target.client.attempts_on(ports)
+        # Requests on these connections are allowed to be lost.
         target.ledger.excused.update(attempt.request_id for attempt in excused)
         process.kill()
     return True
 
 
 async def pause_http(target: Target) -> bool:
-    """SIGSTOP and SIGCONT: its clients wait, nobody loses anything."""
+    """Stop and continue an HTTP process: its clients wait, and no request is lost."""
     return await _pause(target, target.any_of(HTTP))
 
 
 async def kill_picture_process(target: Target) -> bool:
-    """SIGKILL; a picture that was in work is opened again.
+    """Kill a picture process; the service decodes its picture again.
 
-    One that has just taken the place of another is spared: a picture that loses two processes is
-    told to come back (`tests/faults/test_killed_pictures.py`), which nothing is to be here.
+    A recently started process is spared: a picture that loses two processes gets a retryable error
+    (`tests/faults/test_killed_pictures.py`), which chaos would count as a failure.
     """
     process = target.any_of(PICTURE, min_age_s=_SPARED_S)
     if process is None:
@@ -152,7 +153,7 @@ async def kill_picture_process(target: Target) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> bool:
-    """Whether a condition of other processes comes true in time."""
+    """Wait for a condition on other processes; return whether it became true in time."""
     deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S
     while not condition():
         if asyncio.get_running_loop().time() > deadline:
@@ -162,7 +163,7 @@ async def until(condition: Callable[[], bool]) -> bool:
 
 
 async def _first_token_at(target: Target) -> float:
-    """Ask until somebody answers; when the first token was there."""
+    """Send probes until one is answered; return the time of its first token."""
     while True:
         attempt = Attempt(f"probe-{next(target.numbers)}", target.probe, is_streaming=True)
         ending = await target.send(attempt)
@@ -184,7 +185,7 @@ async def _pause(target: Target, process: psutil.Process | None) -> bool:
 
 
 def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
-    """Send a signal to a process, which may have ended meanwhile."""
+    """Send a signal to a process, unless it has exited."""
     with suppress(psutil.NoSuchProcess, ProcessLookupError):
         if process.is_running():
             os.kill(process.pid, number)

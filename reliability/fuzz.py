@@ -2,8 +2,8 @@
 
     python -m reliability.fuzz [--count 500] [--out FOLDER]
 
-Ends with code 1 when one is answered as an error of the service or ends a process of it, or when
-fewer were tried than the goals say.
+The exit code is 1 when an input causes a 5xx answer or ends a process of the service, or when the
+number of inputs is below the goal.
 """
 
 import argparse
@@ -40,7 +40,7 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
 
 async def decode_mutants(count: int) -> Counter[str]:
-    """To which ends damaged pictures came in the decoder as it is served, in its own process.
+    """Decode damaged pictures in a real picture process and count the outcomes.
 
     Args:
         count: mutants of each file.
@@ -64,7 +64,7 @@ async def _end_of(mutant: bytes, pool: PicturePool) -> str:
 
 
 def post_mutants(service: RunningService, count: int) -> Counter[str]:
-    """How a service answered damaged pictures: by status and code.
+    """Post damaged pictures and count the answers by status and code.
 
     Args:
         count: mutants of each file.
@@ -80,10 +80,10 @@ def post_mutants(service: RunningService, count: int) -> Counter[str]:
 
 
 def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
-    """How a service answered requests that were damaged anywhere, or in their body: by status.
+    """Send requests damaged anywhere or in their bodies; count the answers by status.
 
     Args:
-        count: of each kind of request, twice.
+        count: requests per kind and place of damage.
     """
     return Counter(
         status_of(service.url, request)
@@ -93,7 +93,7 @@ def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
 
 
 def status_of(url: str, request: bytes) -> str:
-    """The status that the first answer on a connection has; a request's sender stops after it."""
+    """Send bytes and return the status of the first answer, or `closed` without an answer."""
     address = urlsplit(url)
     received = b""
     with socket.create_connection((address.hostname, address.port), _TIMEOUT_S) as connection:
@@ -103,21 +103,21 @@ def status_of(url: str, request: bytes) -> str:
             while part := connection.recv(65536):
                 received += part
         except ConnectionError:
-            pass  # the service need not read on
+            pass  # the service may close the connection before it has read everything
     found = _STATUS.match(received)
     return found[1].decode() if found else "closed"
 
 
 def processes_of(service: RunningService) -> set[int]:
-    """The processes of a service, by id."""
+    """Return the process ids of a service."""
     return {child.pid for child in psutil.Process(service.process.pid).children(recursive=True)}
 
 
 def fuzz(count: int) -> dict[str, Any]:
-    """Everything, and what came of it.
+    """Run all three kinds of fuzzing and return the report.
 
     Args:
-        count: mutants of each file through the decoder; the rest in proportion.
+        count: mutants of each file through the decoder; the other kinds are in proportion.
     """
     parts = {"decoder": asyncio.run(decode_mutants(count))}
     with running_service(**SETTINGS) as service:
@@ -148,8 +148,8 @@ def violations_of(report: dict[str, Any], share: float = 1.0) -> Iterator[str]:
     ['server errors: 1', 'bad inputs: 30']
 
     Args:
-        report: see `fuzz`.
-        share: of a full run, whose inputs the goals count.
+        report: the result of `fuzz`.
+        share: of a full run; the goals for the numbers of inputs scale with it.
     """
     for name in ("server_errors", "processes_ended"):
         if report[name]:
@@ -160,10 +160,10 @@ def violations_of(report: dict[str, Any], share: float = 1.0) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the fuzzing as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=FUZZ_COUNT, help="mutants of each file")
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
     report = fuzz(arguments.count)

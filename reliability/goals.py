@@ -1,13 +1,13 @@
-"""The goals of docs/reliability.md: the tools fail when one is missed, the page shows them."""
+"""The goals of docs/reliability.md. The tools fail when a goal is missed; the page shows them."""
 
 LEAST_GOODPUT = 0.9
-"""Goodput at three times the capacity, as a share of that at the capacity."""
+"""Goodput at three times the capacity, relative to the goodput at capacity."""
 
 SETTLED_AFTER_S = 300.0
-"""When the caches of a soaked service are full, and its growth begins to count."""
+"""When the caches of a soaked service are full, so that further growth counts."""
 
 MAX_MEMORY_CHANGE = 0.03
-"""Of resident memory during a soak, as a share."""
+"""Largest relative change of resident memory during a soak."""
 
 MAX_NEW_DESCRIPTORS = 5
 MAX_NEW_THREADS = 1
@@ -17,4 +17,4 @@ FUZZ_COUNT = 500
 
 LEAST_BAD_INPUTS = 22_000
 LEAST_OVER_HTTP = 2_000
-"""Of a full run."""
+"""Goals of a full run."""

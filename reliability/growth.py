@@ -1,4 +1,4 @@
-"""What a soak saw, look by look, and whether anything grew."""
+"""The samples of a soak, and the check whether a resource grew."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ _MINUTE_S = 60.0
 
 @dataclass(frozen=True)
 class Row:
-    """One look at a service under load.
+    """One sample of a service under load.
 
     Attributes:
         at_s: since the load began.
-        processes: what they take, by kind.
-        num_answered: requests, since the last look.
-        latency_s: of those answered; none without any.
+        processes: resource usage by kind of process.
+        num_answered: requests since the last sample.
+        latency_s: of the answered requests; `None` if there were none.
     """
 
     at_s: float
@@ -31,22 +31,22 @@ class Row:
 
     @property
     def total(self) -> Usage:
-        """What all processes take together."""
+        """Return the usage of all processes together."""
         return sum(self.processes.values(), Usage())
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How far the last minutes are from the first one after all has settled.
+    """The change between the first minute after settling and the later ones.
 
-    Single looks catch pictures being opened and clients coming and going: minutes are compared, in
-    memory their means, in what is counted their lowest values.
+    Single samples catch pictures being decoded and clients connecting. So whole minutes are
+    compared: the mean for memory, the lowest value for descriptors and threads.
 
     Attributes:
-        settled_after_s: when the first of those minutes begins.
-        resident_bytes: all processes together, the mean of that first minute.
-        memory_change: the largest distance of any later minute from it, as a share.
-        new_descriptors: in the last minute, over those in the first.
+        settled_after_s: the start of the first of those minutes.
+        resident_bytes: of all processes together, mean of that first minute.
+        memory_change: the largest relative difference of a later minute.
+        new_descriptors: the last minute minus the first.
     """
 
     settled_after_s: float
@@ -57,10 +57,10 @@ class Growth:
 
     @property
     def violations(self) -> list[str]:
-        """What was not to be."""
+        """Return the missed goals."""
         found = []
         if self.memory_change > MAX_MEMORY_CHANGE:
-            found.append(f"resident memory moved by {self.memory_change:.1%}")
+            found.append(f"resident memory changed by {self.memory_change:.1%}")
         if self.new_descriptors > MAX_NEW_DESCRIPTORS:
             found.append(f"{self.new_descriptors} more descriptors than in the first minute")
         if self.new_threads > MAX_NEW_THREADS:
@@ -69,14 +69,14 @@ class Growth:
 
 
 def growth_of(rows: Sequence[Row], settled_after_s: float) -> Growth:
-    """How far a service has grown.
+    """Return the growth of a service.
 
     Args:
-        rows: looks, at least one after it has settled.
-        settled_after_s: after which caches are full.
+        rows: at least one sample must be later than `settled_after_s`.
+        settled_after_s: when the caches are full.
 
     Raises:
-        ValueError: no look is so late.
+        ValueError: all samples are earlier.
     """
     minutes = _by_minute(rows, settled_after_s)
     first, last = minutes[0], minutes[-1]
@@ -96,9 +96,9 @@ def _by_minute(rows: Sequence[Row], settled_after_s: float) -> list[list[Usage]]
         if row.at_s >= settled_after_s:
             minutes[int((row.at_s - settled_after_s) // _MINUTE_S)].append(row.total)
     if not minutes:
-        raise ValueError(f"no look after {settled_after_s:g} s")
+        raise ValueError(f"no sample is later than {settled_after_s:g} s")
     first, *others = [minutes[number] for number in sorted(minutes)]
-    # One that has only begun has no mean to compare.
+    # A minute with few samples has no reliable mean.
     return [first, *(minute for minute in others if 2 * len(minute) >= len(first))]
 
 

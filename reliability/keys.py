@@ -1,8 +1,8 @@
-"""`make keys`: every way to ask without a key, and whether one gets in.
+"""`make keys`: tries every way to send a request without a valid key.
 
     python -m reliability.keys [--out FOLDER]
 
-Ends with code 1 when a request gets in.
+The exit code is 1 when a request is let through.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from reliability.results import publish
 
 KEY = "opensesame-Aa1"
 OPEN = ("/livez", "/readyz", "/metrics", "/version")
-"""Paths that need no key."""
+"""Paths that require no key."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
 _DESCRIPTION = ROOT / "docs" / "openapi.json"
@@ -69,7 +69,7 @@ _WRONG = (
 
 
 def _paths() -> list[str]:
-    """All that need a key, and other ways to write them."""
+    """Return all paths that require a key, and other spellings of them."""
     described = json.loads(_DESCRIPTION.read_text())["paths"]
     guarded_paths = [path for path in described if path not in OPEN]
     return [
@@ -100,11 +100,10 @@ def _paths() -> list[str]:
 
 
 def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
-    """How a service that wants `KEY` answers whoever has none, or nearly one.
+    """Send requests without a valid key to a service that requires `KEY`; count the statuses.
 
     Args:
-        url: of the service, without a path.
-        methods: of HTTP; each is tried on each path with each header.
+        methods: each HTTP method is combined with each path and each header.
     """
     statuses = Counter[int]()
     for method, path, headers in product(methods, _paths(), _WRONG):
@@ -115,9 +114,9 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the check as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
     with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as service:
@@ -131,7 +130,7 @@ def main() -> int:
         "intruders": num_intruders,
         "machine": machine,
     }
-    violations = [f"{num_intruders} requests got in without a key"] if num_intruders else []
+    violations = [f"{num_intruders} requests passed without a key"] if num_intruders else []
     return publish(report, violations, arguments.out)
 
 

@@ -1,4 +1,4 @@
-"""The account of a chaos run: every request that was sent, one by one, and what became of it."""
+"""The account of a chaos run: every request that was sent, and its fate."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Fate = Literal[
 VIOLATIONS: tuple[Fate, ...] = (
     "lost", "hung", "answered_twice", "answered_differently", "refused_wrongly", "broken",
 )  # fmt: skip
-"""Fates that no request may meet, whatever happens."""
+"""Fates that no request may have, regardless of the faults."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Record:
 
 @dataclass
 class Ledger:
-    """Keeps what is known of every request.
+    """Records every request and its end.
 
     Attributes:
-        answers: the undisturbed answer to each good question.
+        answers: the answer to each good question, recorded before the first fault.
         endings: of all attempts so far.
-        excused: request ids of attempts whose own HTTP process was killed under them.
+        excused: ids of requests whose own HTTP process was killed while it handled them.
     """
 
     answers: Mapping[Question, dict[str, Any]]
@@ -45,10 +45,10 @@ class Ledger:
     excused: set[str] = field(default_factory=set)
 
     def records(self, times_logged: Mapping[str, int]) -> list[Record]:
-        """The fate of every attempt.
+        """Return every attempt with its fate.
 
         Args:
-            times_logged: how often the service's log tells of the end of each request id.
+            times_logged: how often the service logged the end of each request id.
         """
         return [
             Record(attempt, ending, self._fate(attempt, ending, times_logged))
@@ -80,9 +80,9 @@ class Ledger:
 
 
 def count_fates(records: list[Record]) -> dict[str, Any]:
-    """How many requests met each fate, refusals by code and leavers by manner.
+    """Return the number of requests per fate, of refusals per code and of disconnects per manner.
 
-    `accepted` are those that were sent whole and not refused.
+    `accepted` counts the requests that were sent completely and not refused.
     """
     fates = Counter(record.fate for record in records)
     refused = Counter(r.ending.code for r in records if r.fate == "refused")

@@ -1,11 +1,12 @@
-"""Answers requests alone and next to 31 others, under several instruction sets, and compares.
+"""Answers requests alone and in parallel with 31 others, on several instruction sets, and compares.
 
     python -m reliability.neighbours [--requests 10000] [--jobs 1] [--out FOLDER]
 
-Requests of all tasks go to the embedded checkpoint and to random weights: a quarter of `--requests`
-at each of two temperatures and two checkpoints, and half as many greedy ones. Each answer that
-differs is listed with the margin that decided it: the gap between the two best of the race, or of
-the logits where it is greedy, at the token where the answers part.
+Requests of all tasks are sent to the embedded checkpoint and to random weights: a quarter of
+`--requests` for each combination of two temperatures and two checkpoints, and half of `--requests`
+as greedy ones. The report lists each answer that differs, with its margin: the difference between
+the two best candidates (of the sampling race, or of the logits if greedy) at the first token that
+differs.
 """
 
 import argparse
@@ -45,13 +46,13 @@ SHARD_REQUESTS = 625
 MAX_NEW_TOKENS = 24
 NUM_PICTURES = 48
 MAX_DIFFERENT_SHARE = 2 / 10_000
-"""Of sampled answers, alone and among others, under one instruction set."""
+"""Allowed share of sampled answers that differ alone and among others, on one instruction set."""
 
 MAX_DIFFERENT_ACROSS_SETS = 1 / 100
-"""Of answers alone, between two instruction sets."""
+"""Allowed share of answers given alone that differ between two instruction sets."""
 
 GREEDY_TIE = 1e-5
-"""Greedy answers may part only where the two best logits are closer than this."""
+"""Greedy answers may differ only where the two best logits are closer than this."""
 
 Work = tuple[Prompt, SamplingParameters]
 Answers = list[list[int]]
@@ -63,7 +64,7 @@ class Case:
 
     Attributes:
         checkpoint: `embedded` or `random`.
-        temperature: 0 is greedy.
+        temperature: 0 means greedy.
     """
 
     checkpoint: str
@@ -75,13 +76,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two answers to one request that part.
+    """Two different answers to one request.
 
     Attributes:
-        instruction_set: under which both were given.
-        case: its checkpoint and temperature.
-        step: the first new token that differs.
-        margin: that decided between the two.
+        instruction_set: of both answers.
+        case: the checkpoint and the temperature.
+        step: index of the first new token that differs.
+        margin: the difference that decided between the two tokens.
     """
 
     instruction_set: str
@@ -92,7 +93,7 @@ class Difference:
 
 
 def work_of(case: Case, directory: Path, num_requests: int) -> list[Work]:
-    """The requests of a case: a quarter of `num_requests`, the same in every process."""
+    """Return the requests of a case: a quarter of `num_requests`, the same in every process."""
     pictures = scene_pixels(NUM_PICTURES) if case.checkpoint == "embedded" else None
     requests = random_requests(
         Kosmos2Tokenizer.load(directory),
@@ -149,7 +150,7 @@ def _answers_under(
 
 
 def _parting(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
-    """The first step at which two answers differ; None if they are equal."""
+    """Return the first step at which two answers differ, `None` if they are equal."""
     pairs = zip(ours, theirs, strict=False)
     shorter = min(len(ours), len(theirs))
     step = next((step for step, (a, b) in enumerate(pairs) if a != b), shorter)
@@ -163,7 +164,7 @@ def differences(
     work: Sequence[Work],
     reference: Reference,
 ) -> Iterator[Difference]:
-    """Every request of a case that is answered differently alone and together."""
+    """Yield every request of a case whose answers alone and together differ."""
     for number, (alone, together) in enumerate(
         zip(answers["alone"], answers["together"], strict=True)
     ):
@@ -178,13 +179,13 @@ def _num_different(answers: Answers, others: Answers) -> int:
 
 
 def violations_of(report: Mapping[str, Any]) -> list[str]:
-    """What the goals do not allow."""
+    """Return the missed goals."""
     found = []
     for name, counts in report["instruction_sets"].items():
         if counts["sampled_different"] > MAX_DIFFERENT_SHARE * counts["sampled"]:
             found.append(f"{name}: {counts['sampled_different']} sampled answers differ")
         if counts["across_different"] > MAX_DIFFERENT_ACROSS_SETS * counts["across"]:
-            found.append(f"{name}: {counts['across_different']} answers differ from native ones")
+            found.append(f"{name}: {counts['across_different']} answers differ from the native set")
     for difference in report["differences"]:
         if "temperature 0" in difference["case"].split(", ")[1:] and (
             difference["margin"] > GREEDY_TIE
@@ -281,9 +282,9 @@ def _counts(
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the comparison as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--requests", type=int, default=10_000, help="sampled, each given twice")
+    parser.add_argument("--requests", type=int, default=10_000, help="number of sampled requests")
     parser.add_argument("--instruction-sets", nargs="+", default=list(INSTRUCTION_SETS))
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7, 1.5])

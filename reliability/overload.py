@@ -1,12 +1,13 @@
-"""`make overload`: what a service still answers when once, twice, three times too much is asked.
+"""`make overload`: the goodput of a service at one, two and three times its capacity.
 
     python -m reliability.overload [--seconds 60] [--out FOLDER]
 
-Ends with code 1 when the goodput at three times its capacity is too far below that at its capacity,
+The exit code is 1 when the goodput at three times the capacity is too far below that at capacity,
 when an accepted request waits longer than the queue explains, or when a refusal is not a 503
 `overloaded` with a `Retry-After`.
 
-The generator runs beside the service, at the same priority; its share of a processor is told.
+The load generator runs next to the service, at the same priority; the report has its share of a
+processor.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from reliability.goals import LEAST_GOODPUT
 from reliability.results import publish
 
 SETTINGS = {"log_level": "warning", "picture_cache_bytes": 0}
-"""As operators run it, but that no picture is cheaper for having been seen before."""
+"""The defaults for operators, but without the picture cache, so that all pictures cost the same."""
 
 FACTORS = (1, 2, 3)
 _SEED = 20261
@@ -44,17 +45,16 @@ _WARM_UP_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Offer:
-    """What came of one rate of arrivals; the first fifth of the time, in which the queue fills up,
-    does not count.
+    """The result at one rate of arrivals, without the first fifth, in which the queue fills up.
 
     Attributes:
-        goodput_per_s: requests that were answered.
-        latency_s: of those, from their arrival.
-        refused_share: of all that arrived.
-        codes: how many were refused, by code.
-        retry_after_s: lowest, median and highest that the refusals tell; none without any.
-        num_without_retry_after: refusals that tell none.
-        generator_behind_s: by how much it sent too late, at most; part of the latencies.
+        goodput_per_s: answered requests.
+        latency_s: of the answered requests, from their arrival.
+        refused_share: of all requests that arrived.
+        codes: number of refusals by code.
+        retry_after_s: lowest, median and highest `Retry-After`; `None` if no refusal has one.
+        num_without_retry_after: refusals without a `Retry-After`.
+        generator_behind_s: largest delay of the generator in sending; part of the latencies.
     """
 
     factor: int
@@ -71,14 +71,14 @@ class Offer:
 
 @dataclass(frozen=True)
 class Overload:
-    """What came of all rates.
+    """The results at all rates.
 
     Attributes:
-        capacity_per_s: requests answered when twice as many clients as slots wait for answers.
-        capacity: requests the service takes at once, running and waiting.
-        latency_bound_s: what the queue explains: that all other places are served before, and as
-            long as the slowest of a hundred took at capacity.
-        offers: one for each factor.
+        capacity_per_s: answered requests when twice as many clients as slots wait for answers.
+        capacity: requests that the service accepts at once, running and waiting.
+        latency_bound_s: the wait that the queue explains: all other requests in it are served
+            first, and then this one takes as long as the p99 at capacity.
+        offers: one result for each factor.
     """
 
     capacity_per_s: float
@@ -88,7 +88,7 @@ class Overload:
 
     @property
     def violations(self) -> list[str]:
-        """What was not to be."""
+        """Return the missed goals."""
         first, last = self.offers[0], self.offers[-1]
         found = []
         if last.goodput_per_s < LEAST_GOODPUT * first.goodput_per_s:
@@ -109,14 +109,14 @@ class Overload:
                 f"the queue explains {self.latency_bound_s:.2f} s"
             )
         if others:
-            found.append(f"at {offer.factor}x other failures than a full service: {others}")
+            found.append(f"at {offer.factor}x requests failed for other reasons: {others}")
         if offer.num_without_retry_after:
-            found.append(f"{offer.num_without_retry_after} refusals tell no Retry-After")
+            found.append(f"{offer.num_without_retry_after} refusals have no Retry-After")
         return found
 
 
 async def measure_overload(service: RunningService, seconds: float) -> Overload:
-    """Find the capacity of a service, then offer it as much, twice and three times as much.
+    """Measure the capacity of a service, then offer one, two and three times as much.
 
     Args:
         seconds: for the capacity, and for each factor.
@@ -172,7 +172,7 @@ def _summarise(
 
 
 def to_report(overload: Overload, seconds: float) -> dict[str, Any]:
-    """The figures by name, rounded; one for each factor."""
+    """Return the rounded figures by name, with one entry for each factor."""
     report: dict[str, Any] = {
         "tool": "overload",
         "seconds": seconds,
@@ -194,10 +194,10 @@ def to_report(overload: Overload, seconds: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the measurement as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60.0, help="at each rate")
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration at each rate")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine = describe_machine()
     with running_service(**SETTINGS) as service:

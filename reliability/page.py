@@ -1,8 +1,8 @@
-"""Writes docs/reliability.md from the results that the commands named in it have left.
+"""Writes docs/reliability.md from the results of the commands named in it.
 
     python -m reliability.page
 
-A row whose command has not been run says so; nothing here knows a figure.
+A row without a result shows that its command has not run. This module contains no figures.
 """
 
 import json
@@ -32,7 +32,7 @@ COMMANDS = {
     "keys": "make keys",
     "audit": "make audit",
 }
-"""What leaves the result of each tool."""
+"""The command that writes the result of each tool."""
 
 NOT_RUN = "not run yet"
 Report = Mapping[str, Any]
@@ -43,9 +43,9 @@ class Line:
     """A row of the table.
 
     Attributes:
-        goal: what it has to be; blank: it is only told.
-        tool: whose result has it, as `TOOL.json`.
-        read: takes it from there.
+        goal: the required value; blank if there is no goal.
+        tool: the name of the result file, without `.json`.
+        read: extracts the value from that result.
     """
 
     what: str
@@ -55,7 +55,7 @@ class Line:
 
 
 def field(*names: str) -> Callable[[Report], object]:
-    """Takes one field of a report, or of a part of it.
+    """Return a function that extracts one field of a report, or of a part of it.
 
     >>> field("3x", "p99_s")({"3x": {"p99_s": 1.5}})
     1.5
@@ -104,8 +104,8 @@ def _megabytes(report: Report) -> object:
 
 
 def _packages(report: Report) -> object:
-    told, untold = report["packages_told_of"], report["packages_not_told_of"]
-    return f"{told} of {told + untold}"
+    checked, unchecked = report["packages_told_of"], report["packages_not_told_of"]
+    return f"{checked} of {checked + unchecked}"
 
 
 def _wrong(report: Report) -> object:
@@ -117,11 +117,11 @@ LINES = (
     Line("faults injected", "", "chaos", _sum_of("faults")),
     Line("requests sent", "", "chaos", field("sent")),
     Line("requests accepted", "", "chaos", field("accepted")),
-    Line("completed, each as when undisturbed", "", "chaos", field("completed")),
-    Line("refused, with the code that is documented for it", "", "chaos", _sum_of("refused")),
-    Line("left by their clients", "", "chaos", _sum_of("left")),
+    Line("completed with the same answer as without faults", "", "chaos", field("completed")),
+    Line("refused with a documented error code", "", "chaos", _sum_of("refused")),
+    Line("abandoned by their clients", "", "chaos", _sum_of("left")),
     Line(
-        "cut off because their own HTTP process was killed",
+        "connections broken because their own HTTP process was killed",
         "",
         "chaos",
         field("lost_with_their_process"),
@@ -130,21 +130,21 @@ LINES = (
     Line("lost", "0", "chaos", field("lost")),
     Line("answered twice", "0", "chaos", field("answered_twice")),
     Line("hung", "0", "chaos", field("hung")),
-    Line("answered otherwise than undisturbed", "0", "chaos", field("answered_differently")),
-    Line("refused with any other code, or broken", "0", "chaos", _wrong),
-    Line("slots, permits or places held when all was over", "0", "chaos", _sum_of("leftovers")),
+    Line("answer changed by a fault", "0", "chaos", field("answered_differently")),
+    Line("refused with another code, or invalid answer", "0", "chaos", _wrong),
+    Line("slots, permits or requests held after the run", "0", "chaos", _sum_of("leftovers")),
     Line("engines killed", "", "chaos", field("faults", "kill_engine")),
     Line(
-        "worst time from a kill of the engine to the first token of a new request, s",
+        "longest time from the kill of an engine to the first token of a new request, s",
         "",
         "chaos",
         field("worst_recovery_s"),
     ),
     Line("capacity, requests/s", "", "overload", field("capacity_per_s")),
     *(_offer(factor) for factor in FACTORS),
-    Line("goodput at 3× over that at 1×", f"≥ {100 * LEAST_GOODPUT:.0f} %", "overload", _kept),
-    Line("highest p99 of accepted requests", "as the queue explains", "overload", _slowest),
-    Line("requests of the soak", "", "soak", field("requests")),
+    Line("goodput at 3× relative to 1×", f"≥ {100 * LEAST_GOODPUT:.0f} %", "overload", _kept),
+    Line("highest p99 of accepted requests", "the wait in the queue", "overload", _slowest),
+    Line("requests during the soak", "", "soak", field("requests")),
     Line(
         f"resident memory in minute {_SETTLED_MINUTE + 1}, of all processes", "", "soak", _megabytes
     ),
@@ -154,25 +154,23 @@ LINES = (
         "soak",
         _share("memory_change"),
     ),
-    Line(
-        "descriptors more at the end", f"≤ {MAX_NEW_DESCRIPTORS}", "soak", field("new_descriptors")
-    ),
-    Line("bad inputs tried", f"≥ {LEAST_BAD_INPUTS:,}", "fuzz", field("bad_inputs")),
+    Line("file descriptors leaked", f"≤ {MAX_NEW_DESCRIPTORS}", "soak", field("new_descriptors")),
+    Line("damaged inputs", f"≥ {LEAST_BAD_INPUTS:,}", "fuzz", field("bad_inputs")),
     Line("of these over HTTP", f"≥ {LEAST_OVER_HTTP:,}", "fuzz", field("over_http")),
-    Line("5xx among them", "0", "fuzz", field("server_errors")),
-    Line("processes that they ended", "0", "fuzz", field("processes_ended")),
-    Line("requests without a key tried", "", "keys", field("tried")),
-    Line("clients that got in without a key", "0", "keys", field("intruders")),
-    Line("pinned packages whose flaws could be looked up", "all", "audit", _packages),
-    Line("audit findings that are open", "0", "audit", field("open_findings")),
+    Line("5xx answers to them", "0", "fuzz", field("server_errors")),
+    Line("processes that crashed on them", "0", "fuzz", field("processes_ended")),
+    Line("requests sent without a valid key", "", "keys", field("tried")),
+    Line("requests accepted without a valid key", "0", "keys", field("intruders")),
+    Line("pinned packages checked for known vulnerabilities", "all", "audit", _packages),
+    Line("open audit findings", "0", "audit", field("open_findings")),
 )
 
 
 _HEAD = """# Reliability
 
-Written by `make reliability`, which runs the named commands, from the results that they left. They
-start the service themselves, with the embedded checkpoint, put their load on it over the loopback
-from the same machine, and end with code 1 when a goal is missed.
+`make reliability` runs the commands below and writes this page from their results. Each command
+starts the service with the embedded checkpoint, sends its load over the loopback of the same
+machine, and exits with 1 when a goal is missed.
 
 | what | goal | measured | by |
 |---|---|---|---|
@@ -181,49 +179,46 @@ from the same machine, and end with code 1 when a goal is missed.
 _TAIL = """
 ## What the commands do
 
-**`make chaos`** first asks every question of its load alone and keeps the answers. Then, for ten
-minutes, requests of all tasks arrive at random, as many in a second as one client gets that waits:
-forms and JSON, whole and streamed, greedy and sampled; some are bad, some clients leave while they
-send, wait or read. Meanwhile three things go on side by side, a random fault every few seconds
-each: the engine is killed, stopped for a while, or stopped until the watchdog kills it; an HTTP
-process is killed or stopped, a picture process killed; clients send garbage, half requests, slow
-bodies, bodies over the limit, or half as many again at once as there are places. At the end every
-request has one fate. It is *completed* only if its answer equals the one from before, token for
-token, replayed or not. A broken connection is *lost* unless it was a connection of an HTTP process
-at the moment when that one was killed; which these are is read from the system. *Accepted* are the
-requests that were sent whole and not refused. Engines are killed when they are ready;
-`tests/faults` has those that die while they load.
+**`make chaos`** first sends every question of its load alone and records the answers. Then, for ten
+minutes, requests of all tasks arrive at random, at the rate that one sequential client reaches:
+forms and JSON, whole and streamed, greedy and sampled. Some requests are invalid, and some clients
+disconnect while they send, wait or read. In parallel, three tracks inject a random fault every few
+seconds each. The first kills the engine, stops it for a while, or stops it until the watchdog kills
+it. The second kills or stops an HTTP process or kills a picture process. The third sends garbage,
+half requests, slow bodies, bodies over the limit, or one and a half times as many requests at once
+as the service accepts. At the end every request has exactly one fate. It is *completed* only if its
+answer equals the recorded one, token for token, replayed or not. A broken connection counts as
+*lost* unless the HTTP process that it belonged to was killed at that moment; the list of such
+connections is read from the operating system. *Accepted* are the requests that were sent completely
+and not refused. Chaos kills engines that are ready; `tests/faults` covers those that die while they
+load.
 
-**`make overload`** finds the capacity with twice as many clients as slots, each waiting for its
-answer. Then requests arrive at random, once, twice and three times as many as that, and wait for
-nobody. Latencies count from the arrival. The queue explains a latency of all places over the
-capacity, plus that of the slowest of a hundred at capacity.
+**`make overload`** measures the capacity with twice as many clients as slots, each waiting for its
+answer. Then requests arrive at random at one, two and three times that rate, without waiting for
+answers. Latencies count from the arrival. The latency that the queue explains is the number of
+accepted requests divided by the capacity, plus the p99 at capacity.
 
-**`make soak`** loads the service for half an hour at 70 % of its capacity with more pictures than
-its cache holds. Memory is what is resident of all processes together, without pages of files where
-the system tells them apart, since those belong to all who have them open; the mean of each minute
-is compared with that of the sixth. Descriptors are counted without the connections that clients
-keep open. `soak.jsonl` has every look.
+**`make soak`** loads the service for half an hour at 70 % of its capacity, with more pictures than
+its cache holds. The memory is the resident memory of all processes together. Where the system
+reports them separately, pages of files are excluded, because all processes share them. The mean of
+each minute is compared with the mean of the sixth. Descriptors exclude the connections that clients
+keep open. `soak.jsonl` has every sample.
 
-**`make fuzz`** damages a picture of every format in a thousand ways, the same ones each time, and
-has them decoded; a tenth as many are sent to a running service, and so are requests of every kind,
-damaged anywhere or in their bodies alone.
+**`make fuzz`** damages pictures of every format, each in 500 ways that are the same in every run,
+and decodes them. It sends a tenth as many to a running service, and also requests of every kind,
+damaged anywhere or only in their bodies.
 
-**`make keys`** tries every path in many spellings by every method with headers that nearly are a
-key. **`make audit`** asks PyPI for known flaws of every pinned package, and lints the code for
-security (ruff's `S` rules); a package that nobody could tell of counts as wrong, not as free of
-flaws.
+**`make keys`** tries every path in many spellings, with every method and with headers that resemble
+a valid key. **`make audit`** looks up the known vulnerabilities of every pinned package at PyPI and
+lints the code for security (ruff's `S` rules). A package that could not be checked counts as a
+failure.
 """
 
 _PLOT = "\n![Memory, descriptors, threads and latency](../results/reliability/soak.png)\n"
 
 
 def render(folder: Path) -> str:
-    """The whole page.
-
-    Args:
-        folder: where the results are.
-    """
+    """Return the whole page, built from the results in `folder`."""
     reports = {line.tool: _read(folder, line.tool) for line in LINES}
     rows = [_row(line, reports[line.tool]) for line in LINES]
     runs = [_run(tool, report) for tool, report in reports.items() if report is not None]
@@ -250,7 +245,7 @@ def _shown(value: object) -> str:
 
 
 def _run(tool: str, report: Report) -> str:
-    """One line on when, where and how long."""
+    """Return a line with the date, the machine and the duration of a run."""
     machine = report.get("machine")
     if machine is None:
         return ""
@@ -263,7 +258,7 @@ def _run(tool: str, report: Report) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write docs/reliability.md."""
     PAGE.write_text(render(RESULTS))
 
 

@@ -1,9 +1,9 @@
-"""`make pictures`: files of every kind, read by our decoder and by the oracle.
+"""`make pictures`: reads files of every kind with our decoder and with an independent oracle.
 
     python -m reliability.pictures [--step 1] [--before COMMIT] [--out FOLDER]
 
-Ends with code 1 when the decoder shows another picture than the oracle, refuses a file without
-naming its kind, or refuses what the decoder of an earlier commit read correctly.
+The exit code is 1 when the decoder returns other pixels than the oracle, rejects a file without
+naming its kind, or rejects a file that the decoder of an earlier commit read correctly.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from harness.picture_files import PictureFile, other_pictures, tiff_pictures
 from reliability.results import publish
 
 LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 2, 8
-"""Of 255, at the pixel that differs most."""
+"""Largest allowed difference of a pixel, of 255."""
 
 EQUAL, REFUSED, UNNAMED, WRONG, UNREAD = (
     "equal",
@@ -54,11 +54,11 @@ for path in sorted(Path(sys.argv[1]).glob("*.file")):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one file.
+    """The result for one file.
 
     Attributes:
         words: one of the constants above.
-        shown: by the oracle; `None` if it does not read the file.
+        shown: the oracle's pixels, (H, W, 3); `None` if it cannot read the file.
     """
 
     file: PictureFile
@@ -66,7 +66,7 @@ class Verdict:
     shown: NDArray[np.float64] | None
 
     def allows(self, pixels: NDArray[Any]) -> bool:
-        """Return whether pixels, (H, W, 3) of 8 bits, are what the oracle sees."""
+        """Return whether pixels, (H, W, 3) of 8 bits, match those of the oracle."""
         if self.shown is None or pixels.shape != self.shown.shape:
             return False
         tolerance = LOSSY_TOLERANCE if self.file.is_lossy else LOSSLESS_TOLERANCE
@@ -74,7 +74,7 @@ class Verdict:
 
 
 def judge(file: PictureFile) -> Verdict:
-    """Compare our decoder with the oracle."""
+    """Compare our decoder with the oracle on one file."""
     shown = _shown(file)
     try:
         upright = decode_picture(file.data, max_pixels=_MAX_PIXELS).upright
@@ -91,12 +91,12 @@ def judge(file: PictureFile) -> Verdict:
 def _shown(file: PictureFile) -> NDArray[np.float64] | None:
     try:
         return shown_by(file)
-    except (ValueError, RuntimeError):  # which the oracle's libraries raise for what they lack
+    except (ValueError, RuntimeError):  # raised by the oracle's libraries for missing features
         return None
 
 
 def _refused_now(verdicts: Sequence[Verdict], commit: str) -> Iterator[str]:
-    """The files that the decoder of a commit read correctly, and ours refuses."""
+    """Yield the files that we reject and that the decoder of a commit read correctly."""
     refused = [verdict for verdict in verdicts if verdict.words in (REFUSED, UNNAMED)]
     with tempfile.TemporaryDirectory() as folder:
         command = ["git", "archive", commit, "app"]
@@ -115,11 +115,10 @@ def _refused_now(verdicts: Sequence[Verdict], commit: str) -> Iterator[str]:
 
 
 def compare(step: int, before: str | None) -> dict[str, Any]:
-    """Judge all files but TIFF, and of TIFF every `step`-th layout.
+    """Judge all files that are not TIFF, and every `step`-th layout of TIFF.
 
     Args:
-        step: 1 for all of them.
-        before: a commit whose decoder must not have read more.
+        before: a commit; files that its decoder read correctly must not be rejected now.
     """
     files = itertools.chain(tiff_pictures(step), other_pictures())
     verdicts = [judge(file) for file in files]
@@ -129,14 +128,15 @@ def compare(step: int, before: str | None) -> dict[str, Any]:
         report[words] = sum(verdict.words == words for verdict in verdicts)
     report["by format"] = {f"{name}, {words}": n for (name, words), n in sorted(formats.items())}
     for words in (WRONG, UNNAMED, UNREAD):
-        report[f"names: {words}"] = [each.file.name for each in verdicts if each.words == words]
+        named = [verdict.file.name for verdict in verdicts if verdict.words == words]
+        report[f"names: {words}"] = named
     if before is not None:
         report[f"read correctly by {before}, refused now"] = list(_refused_now(verdicts, before))
     return report
 
 
 def violations_of(report: dict[str, Any]) -> Iterator[str]:
-    """What must not be."""
+    """Yield the missed goals."""
     for name in (WRONG, UNNAMED):
         if report[name]:
             yield f"{name}: {report[name]}"
@@ -146,13 +146,11 @@ def violations_of(report: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run as the command line says; return the exit code."""
+    """Run the comparison as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--step", type=int, default=1, help="of the layouts of TIFF, judge every so many"
-    )
-    parser.add_argument("--before", metavar="COMMIT", help="compare with its decoder")
-    parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
+    parser.add_argument("--step", type=int, default=1, help="judge every STEP-th layout of TIFF")
+    parser.add_argument("--before", metavar="COMMIT", help="compare with the decoder of a commit")
+    parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     report = compare(arguments.step, arguments.before)
     return publish(report, list(violations_of(report)), arguments.out)

@@ -1,4 +1,4 @@
-"""What chaos does when: faults on several tracks, those of a track one after the other."""
+"""The schedule of chaos: several tracks of faults in parallel, one fault at a time per track."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -22,25 +22,25 @@ from reliability.wire_faults import (
 )
 
 HANGS_FROM_S = 120.0
-"""A hang takes the watchdog half a minute to see: shorter runs go without."""
+"""The watchdog takes half a minute to notice a hang, so shorter runs have none."""
 
 SHORTEST_GAP_S = 0.5
 
 
 @dataclass(frozen=True)
 class Track:
-    """Faults that never meet each other.
+    """Faults that are injected one at a time.
 
     Attributes:
-        faults: each as often as it stands here, in random order.
-        longest_gap_s: from the end of one to the beginning of the next.
+        faults: in random order; a repeated entry makes a fault more frequent.
+        longest_gap_s: from the end of a fault to the start of the next.
     """
 
     faults: Sequence[Fault]
     longest_gap_s: float
 
     def schedule(self, seed: str) -> Iterator[tuple[float, Fault]]:
-        """A gap in seconds and the fault behind it, without end, the same for the same seed."""
+        """Yield gaps in seconds and the faults after them, without end, fixed by the seed."""
         rng = random.Random(seed)
         while True:
             for fault in rng.sample(self.faults, len(self.faults)):
@@ -54,10 +54,10 @@ WIRE_FAULTS = (garbage, half_requests, slow_senders, burst, oversized_bodies)
 
 @dataclass(frozen=True)
 class ChaosPlan:
-    """What is to be done to the service.
+    """The duration and the faults of a chaos run.
 
     Attributes:
-        seconds: of load and faults; what is under way then comes to its end.
+        seconds: of load and faults; requests and faults in progress then run to their end.
     """
 
     seconds: float
@@ -65,7 +65,7 @@ class ChaosPlan:
 
     @property
     def tracks(self) -> dict[str, Track]:
-        """What goes on at the same time; an engine is left to work for a while between deaths.
+        """The parallel tracks; the long gaps let an engine work for a while between its deaths.
 
         >>> sorted(ChaosPlan(60, 0).tracks)
         ['engine', 'http', 'wire']

@@ -1,4 +1,4 @@
-"""The processes of a running service, seen from outside, and what they take."""
+"""The processes of a running service and their resource usage, seen from outside."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -15,15 +15,15 @@ _NAMES = {ENGINE: "engine", HTTP: "http", PICTURE: "picture"}
 
 @dataclass(frozen=True)
 class Usage:
-    """What all processes of one kind take together.
+    """The resource usage of all processes of one kind.
 
     Attributes:
-        resident_bytes: of memory; without pages of files where the system tells (Linux). Those
-            belong to all who have them open: as other programs come and go, a share of libraries
-            that nobody here has touched moves by tens of megabytes.
-        num_descriptors: open files and sockets, but for connections that stand: those are as many
-            as clients keep. One whose client has closed it counts.
-        num_threads: of all of them.
+        resident_bytes: without pages of files where the system reports them (Linux). All programs
+            share those pages: as other programs start and exit, the share that is charged to a
+            process changes by tens of megabytes.
+        num_descriptors: open files and sockets without established connections, whose number
+            depends on the clients. A connection that its client has closed counts.
+        num_threads: of all processes of the kind.
     """
 
     num_processes: int = 0
@@ -32,32 +32,32 @@ class Usage:
     num_threads: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Both together."""
+        """Return the sum of both usages."""
         mine, others = asdict(self), asdict(other)
         return Usage(**{name: mine[name] + others[name] for name in mine})
 
 
 class ServiceProcesses:
-    """Finds the processes of a service; they come and go.
+    """Finds the current processes of a service; processes may start and exit at any time.
 
     Args:
-        supervisor_pid: of the process that was started.
+        supervisor_pid: of the process that `kosmos2 serve` started.
     """
 
     def __init__(self, supervisor_pid: int) -> None:
         self._supervisor_pid = supervisor_pid
 
     def of(self, module: str) -> list[psutil.Process]:
-        """Those that run a module: `ENGINE`, `HTTP` or `PICTURE`."""
+        """Return the processes that run a module: `ENGINE`, `HTTP` or `PICTURE`."""
         return [process for process, _ in find_processes(self._supervisor_pid, module)]
 
     def open_state(self) -> SharedState:
-        """The page of memory that they share; to be read."""
+        """Open the state that the processes share. Only read it."""
         run_directory = Path(self.of(ENGINE)[0].cmdline()[-1])
         return RunDirectory(run_directory).open_state()
 
     def usage(self) -> dict[str, Usage]:
-        """What they take, by kind of process: supervisor, engine, http, picture."""
+        """Return the usage by kind of process: supervisor, engine, http, picture."""
         total = {"supervisor": Usage(), **{name: Usage() for name in _NAMES.values()}}
         children = find_processes(self._supervisor_pid, *_NAMES)
         for process, module in [*children, (psutil.Process(self._supervisor_pid), "")]:
@@ -65,7 +65,7 @@ class ServiceProcesses:
             try:
                 total[name] += _usage_of(process)
             except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue  # it has ended meanwhile
+                continue  # the process has exited since it was listed
         return total
 
 

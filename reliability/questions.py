@@ -1,4 +1,4 @@
-"""What chaos asks: questions whose answers can be compared, and some that must be refused."""
+"""The questions of chaos: valid ones with comparable answers, and invalid ones to be rejected."""
 
 import base64
 import json
@@ -18,11 +18,11 @@ _RAW_PROMPTS = ("<grounding> An image of", "<grounding><phrase> a red circle</ph
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """The content of a request, whichever way it is sent.
+    """The content of a request, independent of its encoding.
 
     Attributes:
-        fields: the other fields, as JSON has them.
-        refusal: the code that it must be refused with; none: it must be answered.
+        fields: the other fields, as in JSON.
+        refusal: the error code that it must be rejected with; `None` if it must be answered.
     """
 
     picture: bytes
@@ -30,7 +30,7 @@ class Question:
     refusal: str | None = None
 
     def body(self, kind: BodyKind) -> tuple[bytes, str]:
-        """The body of a request, and its content type.
+        """Return the body of a request and its content type.
 
         >>> Question(b"x", {"task": "raw", "text": "a"}).body("json")
         (b'{"image": {"base64": "eA=="}, "task": "raw", "text": "a"}', 'application/json')
@@ -44,13 +44,13 @@ class Question:
 
 
 def good_questions(count: int, seed: int) -> list[Question]:
-    """Questions of every task, every other one sampled, with a seed, so that its answer is known.
-
-    >>> {question.fields["task"] for question in good_questions(16, seed=0)} >= {"raw"}
-    True
+    """Return questions of every task; every other one is sampled, with a seed to be repeatable.
 
     Args:
         count: at least 8.
+
+    >>> {question.fields["task"] for question in good_questions(16, seed=0)} >= {"raw"}
+    True
     """
     rng = random.Random(seed)
     scenes = embedded_scenes()
@@ -65,7 +65,7 @@ def good_questions(count: int, seed: int) -> list[Question]:
 
 
 def bad_questions() -> Sequence[Question]:
-    """One for each way of being wrong that has a code of its own."""
+    """Return one invalid question for each kind of error that has its own code."""
     scene = embedded_scenes()[0]
     caption = {"task": "brief_caption"}
     return (
@@ -79,12 +79,12 @@ def bad_questions() -> Sequence[Question]:
 
 
 def oversized_question(max_body_bytes: int) -> Question:
-    """One whose body is longer than the limit."""
+    """Return a question whose body is longer than the limit."""
     return Question(bytes(max_body_bytes), {"task": "brief_caption"}, "payload_too_large")
 
 
 def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
-    """A form's fields as JSON has them."""
+    """Return the fields of a form with the types of JSON."""
     lists = {name: json.loads(value) for name, value in fields.items() if name == "regions"}
     return dict(fields) | lists
 

@@ -1,4 +1,4 @@
-"""Publishes what a tool of this package found: a table for people, a line of JSON for programs."""
+"""Publishes the report of a tool: a table for people, a line of JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ def publish(report: Mapping[str, Any], violations: Sequence[str], folder: Path |
     """Print a report as a table on standard error and as a line of JSON on standard output.
 
     Args:
-        report: what was found; its `tool` names it.
-        violations: goals that were missed.
-        folder: where the line is written as `TOOL.json`, or `None`.
+        report: its entry `tool` names the tool.
+        violations: the missed goals.
+        folder: the report is also written there as `TOOL.json`.
 
     Returns:
         The exit code: 1 when a goal was missed.

@@ -1,8 +1,8 @@
-"""`make soak`: steady load at 70 % of capacity, and what the processes take over time.
+"""`make soak`: steady load at 70 % of capacity, with resource usage over time.
 
     python -m reliability.soak [--seconds 1800] [--out FOLDER]
 
-Ends with code 1 when resident memory, descriptors or threads grow by more than the goals allow once
+The exit code is 1 when memory, descriptors or threads grow by more than the goals allow after the
 caches are full, or when a request fails.
 """
 
@@ -29,7 +29,7 @@ from reliability.results import publish
 from reliability.soak_plot import draw_soak
 
 SETTINGS = {"http_workers": 2, "picture_cache_bytes": 16 * 2**20}
-"""The cache holds some forty of the hundred pictures: it is full soon, then turns over."""
+"""The cache holds about forty of the hundred pictures, so it fills soon and then evicts."""
 
 _SHARE_OF_CAPACITY = 0.7
 _NUM_PICTURES = 100
@@ -40,10 +40,10 @@ _SEED = 20261
 
 @dataclass
 class Meter:
-    """Stands between a load and its client: keeps no answers, which would fill our own memory.
+    """Measures the requests of a client and drops their answers, which would fill our own memory.
 
     Attributes:
-        latencies_s: of the requests answered since they were last taken.
+        latencies_s: of the requests answered since the last `take`.
     """
 
     client: LoadClient
@@ -51,7 +51,7 @@ class Meter:
     num_failed: int = 0
 
     async def send(self, request: LoadRequest) -> Reply:
-        """Send a request, and keep how long it took."""
+        """Send a request and record its latency."""
         began = asyncio.get_running_loop().time()
         reply = await self.client.send(request)
         if reply.code is None:
@@ -61,7 +61,7 @@ class Meter:
         return replace(reply, answer=None)
 
     def take(self) -> tuple[list[float], int]:
-        """Latencies and failures since the last call."""
+        """Return latencies and failures since the last call."""
         taken = self.latencies_s, self.num_failed
         self.latencies_s, self.num_failed = [], 0
         return taken
@@ -70,10 +70,10 @@ class Meter:
 async def run_soak(
     service: RunningService, seconds: float, file: Path | None
 ) -> tuple[list[Row], LoadResult]:
-    """Find the capacity, then load the service steadily and look at it every few seconds.
+    """Measure the capacity, then load the service steadily and sample it every few seconds.
 
     Args:
-        file: where each look is written at once, as a line of JSON; none: nowhere.
+        file: each sample is written to it at once, as a line of JSON.
     """
     workload = different_pictures(_NUM_PICTURES)
     async with load_client(service.url) as client:
@@ -115,7 +115,7 @@ async def _watch(
 def to_report(
     rows: Sequence[Row], result: LoadResult, growth: Growth, seconds: float
 ) -> dict[str, Any]:
-    """The figures by name."""
+    """Return the figures by name."""
     latency = result.latency_s
     return {
         "tool": "soak",
@@ -132,10 +132,10 @@ def to_report(
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run the soak as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--out", type=Path, help="a folder for what is found, and the plot")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="duration of the load")
+    parser.add_argument("--out", type=Path, help="folder for the JSON reports and the plot")
     arguments = parser.parse_args()
     folder: Path | None = arguments.out
     lines = None if folder is None else folder / "soak.jsonl"

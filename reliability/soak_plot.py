@@ -1,4 +1,4 @@
-"""Draws a soak: memory by kind of process, what is counted, and latency, over time."""
+"""Plots a soak over time: memory by kind of process, descriptors and threads, latency."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ _MINUTE_S = 60.0
 
 
 def draw_soak(rows: Sequence[Row], file: Path) -> None:
-    """Write the plot of at least one look."""
+    """Write the plot; `rows` must have at least one sample."""
     figure, (memory, counted, latency) = panels(3)
     minutes = [row.at_s / _MINUTE_S for row in rows]
     memory.stackplot(

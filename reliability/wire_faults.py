@@ -1,4 +1,4 @@
-"""The faults of clients: garbage, half requests, slow senders, crowds, bodies over the limit."""
+"""Faults of clients: garbage, half requests, slow senders, bursts, bodies over the limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,31 +25,31 @@ _HALVES = (
 
 
 async def garbage(target: Target) -> bool:
-    """Bytes that are no HTTP."""
+    """Send bytes that are not HTTP."""
     return await _connect_often(target, lambda: target.rng.randbytes(target.rng.randrange(1, 4096)))
 
 
 async def half_requests(target: Target) -> bool:
-    """Requests that stop in the middle, on connections that are dropped a little later."""
+    """Send requests that stop in the middle, and close their connections a little later."""
     return await _connect_often(target, lambda: target.rng.choice(_HALVES))
 
 
 async def slow_senders(target: Target) -> bool:
-    """Bodies that come slower than they may."""
-    return await _ask_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
+    """Send bodies more slowly than the service allows."""
+    return await _send_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
 
 
 async def burst(target: Target) -> bool:
-    """More requests at once than the service has places."""
-    return await _ask_at_once(target, target.probe, target.page.capacity * 3 // 2)
+    """Send more requests at once than the service accepts."""
+    return await _send_at_once(target, target.probe, target.state.capacity * 3 // 2)
 
 
 async def oversized_bodies(target: Target) -> bool:
-    """Bodies over the limit."""
-    return await _ask_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
+    """Send bodies over the size limit."""
+    return await _send_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
 
 
-async def _ask_at_once(
+async def _send_at_once(
     target: Target, question: Question, count: int, manner: Manner = "patient"
 ) -> bool:
     async with asyncio.TaskGroup() as requests:
@@ -62,12 +62,12 @@ async def _ask_at_once(
 async def _connect_often(target: Target, content: Callable[[], bytes]) -> bool:
     async with asyncio.TaskGroup() as connections:
         for _ in range(_NUM_CONNECTIONS):
-            connections.create_task(_send_and_leave(target.client.url, content()))
+            connections.create_task(_send_and_disconnect(target.client.url, content()))
     return True
 
 
-async def _send_and_leave(url: str, content: bytes) -> None:
-    """Nothing of this is a request, so whatever comes back, or nothing, is fine."""
+async def _send_and_disconnect(url: str, content: bytes) -> None:
+    """Send bytes and disconnect; any answer is fine, because the bytes are not a request."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(content)

@@ -1,1 +1,1 @@
-"""Small programs for those who work on the project."""
+"""Small programs for developers of the project."""

@@ -1,4 +1,4 @@
-"""Runs a deployment under load, with an upgrade and a death, and asks the dashboard's queries."""
+"""Runs a deployment under load, with an upgrade and a crash, and sends the dashboard's queries."""
 
 import random
 import re
@@ -38,7 +38,7 @@ class Series:
     """One line of a panel.
 
     Attributes:
-        times_s: since the beginning of the run.
+        times_s: since the start of the run.
     """
 
     legend: str
@@ -47,14 +47,14 @@ class Series:
 
 
 def mixed(client: httpx.Client) -> httpx.Response:
-    """A request of any kind, some of them wrong."""
+    """Send a request of a random kind; some of them fail."""
     files = {"image": random.choice(SCENES)}  # noqa: S311 (it is no secret)
     form = random.choice(FORMS)  # noqa: S311
     return client.post("/v1/ground", files=files, data=form)
 
 
 def collect() -> dict[int, list[Series]]:
-    """Run all of it, some minutes; the series of each panel, by the panel's number."""
+    """Run the scenario, which takes minutes, and return the series of each panel by its number."""
     with TemporaryDirectory(prefix="kosmos2-run-") as folder, ExitStack() as stack:
         replicas = [
             stack.enter_context(Replica(drain_delay_s=5, slots=4, max_waiting=8)) for _ in range(2)
@@ -65,11 +65,11 @@ def collect() -> dict[int, list[Series]]:
         began = time()
         _run_scenario(replicas, balancer)
         names = {address: f"replica-{number}" for number, address in enumerate(addresses, 1)}
-        return _ask_all(prometheus, began, names)
+        return _query_all(prometheus, began, names)
 
 
 def _run_scenario(replicas: list[Replica], balancer: Balancer) -> None:
-    """Little load, much load, too much; an upgrade of one replica; the death of the other."""
+    """Apply low, high and excessive load, upgrade one replica, and kill the other."""
     _wait_for(lambda: _num_ready(balancer) == len(replicas))
     for number, at_least in ((2, 150), (8, 600), (40, 1500)):
         with _clients(balancer, number) as clients:
@@ -88,7 +88,7 @@ def _run_scenario(replicas: list[Replica], balancer: Balancer) -> None:
 
 def _wait_for(condition: Callable[[], bool]) -> None:
     if not eventually(condition):
-        raise TimeoutError("the deployment did not get ready")
+        raise TimeoutError("the replicas did not become ready")
 
 
 @contextmanager
@@ -102,23 +102,23 @@ def _num_ready(balancer: Balancer) -> float:
     return balancer.metric("haproxy_backend_active_servers", proxy="replicas")
 
 
-def _ask_all(
+def _query_all(
     prometheus: Prometheus, began: float, names: dict[str, str]
 ) -> dict[int, list[Series]]:
     return {
         panel["id"]: [
             series
             for target in panel["targets"]
-            for series in _ask(prometheus, target, began, names)
+            for series in _query(prometheus, target, began, names)
         ]
         for panel in panels()
     }
 
 
-def _ask(
+def _query(
     prometheus: Prometheus, target: dict[str, Any], began: float, names: dict[str, str]
 ) -> list[Series]:
-    """What one query answers over the run, by legend; replicas by the names they were given."""
+    """Return the series of one query over the run; replicas get the names in `names`."""
     expression = target["expr"].replace("$__rate_interval", RATES_LOOK_BACK)
     answer = prometheus.ask(
         "query_range",
@@ -142,7 +142,7 @@ def _ask(
 
 
 def _legend(template: str, labels: dict[str, str]) -> str:
-    """As Grafana fills it in; a label that a series has not is blank.
+    """Fill a legend template as Grafana does; a missing label becomes blank.
 
     >>> _legend("waiting {{instance}} {{revision}}", {"instance": "a", "job": "kosmos2"})
     'waiting a'

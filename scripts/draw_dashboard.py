@@ -1,8 +1,8 @@
-"""Draws the dashboard's panels from what a real run's Prometheus answers to their queries.
+"""Plots the dashboard's panels from the answers of a real Prometheus to their queries.
 
     python -m scripts.draw_dashboard docs/images/dashboard.png
 
-Grafana is not asked: what it would draw looks otherwise, and says the same.
+Grafana itself is not needed: its plots look different but show the same data.
 """
 
 import math
@@ -24,13 +24,13 @@ DOTS_PER_INCH = 80
 COLORS = {"green": "#56a64b", "orange": "#ff9830", "red": "#e02f44", "text": "#555555"}
 LEGEND_LINES = 2
 CAPTION = (
-    "Not Grafana: scripts/draw_dashboard.py plotted what Prometheus answered to the queries of "
+    "Not Grafana: scripts/draw_dashboard.py plotted the answers of Prometheus to the queries of "
     "deploy/grafana/dashboards/kosmos2.json. This run had no GPU."
 )
 
 
 def draw(series_of: dict[int, list[Series]]) -> Figure:
-    """The whole dashboard, each panel where it stands in Grafana.
+    """Return the whole dashboard, each panel at its position in Grafana.
 
     Args:
         series_of: the data of each panel, by its number.
@@ -52,14 +52,14 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
 
 
 def _place(position: dict[str, int], height: int) -> tuple[float, float, float, float]:
-    """Left, bottom, width, height of a panel's axes, with room for title, scales and legend."""
+    """Return left, bottom, width and height of a panel's axes, with room for title and legend."""
     left, width = position["x"] + 0.9, position["w"] - 1.2
     bottom, tall = height - position["y"] - position["h"] + 1.7, position["h"] - 2.8
     return left / COLUMNS, bottom / height, width / COLUMNS, tall / height
 
 
 def _draw_stat(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None:
-    """The last value in large, on the color of its threshold; or the names of what there is."""
+    """Draw the last value on the color of its threshold, or the names of all series."""
     defaults = panel["fieldConfig"]["defaults"]
     axes.set_title(panel["title"], fontsize=11, loc="left")
     axes.set_xticks([])
@@ -79,7 +79,7 @@ def _draw_stat(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None:
 
 
 def _color(steps: list[dict[str, Any]], value: float) -> str:
-    """Of the last threshold that a value has reached.
+    """Return the color of the last threshold that a value has reached.
 
     >>> _color([{"color": "red", "value": None}, {"color": "green", "value": 2}], 1)
     'red'
@@ -89,7 +89,7 @@ def _color(steps: list[dict[str, Any]], value: float) -> str:
 
 
 def _draw_lines(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None:
-    """One line for each series, or one on the other; what has no data says so, as in Grafana."""
+    """Draw one line for each series, or stack them; a panel without data shows "No data"."""
     defaults = panel["fieldConfig"]["defaults"]
     axes.set_title(panel["title"], fontsize=11, loc="left")
     if not series:
@@ -114,7 +114,7 @@ def _draw_lines(axes: Axes, panel: dict[str, Any], series: list[Series]) -> None
 
 
 def _with_gaps(series: Series) -> tuple[list[float], list[float]]:
-    """Times and values, with no value in the middle where some are missing.
+    """Return times and values, with a NaN in the middle of each gap.
 
     >>> _with_gaps(Series("a", [0, 2, 8], [1.0, 1.0, 3.0]))
     ([0, 2, 5.0, 8], [1.0, 1.0, nan, 3.0])
@@ -139,7 +139,7 @@ def _draw_nothing(axes: Axes) -> None:
 
 
 def _stack(axes: Axes, series: list[Series]) -> None:
-    """One on the other; a series that is not there at a time is 0 then."""
+    """Stack the series; a missing value counts as 0."""
     times = sorted({at for each in series for at in each.times_s})
     values = [dict(zip(each.times_s, each.values, strict=True)) for each in series]
     stacked = [[_finite(each.get(at, 0.0)) for at in times] for each in values]
@@ -147,7 +147,7 @@ def _stack(axes: Axes, series: list[Series]) -> None:
 
 
 def _scale(unit: str) -> Formatter:
-    """How a panel's values are written beside it."""
+    """Return the formatter for the values of a panel."""
     if unit == "percentunit":
         return PercentFormatter(1, decimals=0)
     return EngFormatter({"s": "s", "bytes": "B"}.get(unit, ""))
@@ -158,7 +158,7 @@ def _finite(value: float) -> float:
 
 
 def main() -> None:
-    """Run, ask, draw."""
+    """Run the scenario, send the queries and draw the panels."""
     mpl.use("Agg")
     draw(collect()).savefig(Path(sys.argv[1]))
 

@@ -1,8 +1,9 @@
-"""Writes docs/errors.md: every row of the error table, with a request that met it and the answer.
+"""Writes docs/errors.md: every row of the error table, with a request that causes it.
 
     python -m scripts.error_table > docs/errors.md
 
-The requests are sent to real services of the embedded checkpoint with limits small enough to reach.
+The requests are sent to real services with the embedded checkpoint and with limits that are small
+enough to reach.
 """
 
 import json
@@ -20,7 +21,7 @@ from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from harness.wire import connected, receive, request
 
-Answer = tuple[int, str, str]  # status, headers worth telling, body
+Answer = tuple[int, str, str]  # status, relevant headers, body
 Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
 
 PICTURE = picture_file()
@@ -36,7 +37,7 @@ JPEG_XL = b"\xff\x0a" + bytes(20)
 def post(
     path: str = "/v1/ground", image: bytes = PICTURE, **options: object
 ) -> Callable[[RunningService], httpx.Response]:
-    """A form with a picture and a task, but for what `options` say."""
+    """Return a sender of a form with a picture and a task; `options` override its parts."""
     data = options.pop("data", ASKED)
     headers = KEY | options.pop("headers", {})  # type: ignore[operator]
 
@@ -48,7 +49,7 @@ def post(
 
 
 def send_raw(content: bytes, kind: str) -> Callable[[RunningService], httpx.Response]:
-    """A body of any kind."""
+    """Return a sender of a body with any content type."""
     return lambda service: httpx.post(
         f"{service.url}/v1/ground",
         content=content,
@@ -58,12 +59,12 @@ def send_raw(content: bytes, kind: str) -> Callable[[RunningService], httpx.Resp
 
 
 def get(path: str) -> Callable[[RunningService], httpx.Response]:
-    """No body."""
+    """Return a sender of a GET request."""
     return lambda service: httpx.get(service.url + path, headers=KEY, timeout=60)
 
 
-def by_the_byte(sent: bytes) -> Callable[[RunningService], httpx.Response]:
-    """What no client would send."""
+def send_bytes(sent: bytes) -> Callable[[RunningService], httpx.Response]:
+    """Return a sender of raw bytes that no HTTP client would send."""
 
     def send(service: RunningService) -> httpx.Response:
         with connected(service.url) as connection:
@@ -75,14 +76,14 @@ def by_the_byte(sent: bytes) -> Callable[[RunningService], httpx.Response]:
 
 
 def call_often(service: RunningService) -> httpx.Response:
-    """More calls than a key has."""
+    """Send more requests than a key is allowed per minute; return the first 429."""
     headers = {"Authorization": "Bearer eager"}
     calls = (httpx.get(f"{service.url}/v1/tasks", headers=headers, timeout=60) for _ in range(200))
     return next(response for response in calls if response.status_code == 429)
 
 
 def while_busy(service: RunningService) -> httpx.Response:
-    """A second request, where there is one slot and no waiting place."""
+    """Return the answer to a second request, with one slot and an empty queue limit."""
     with ThreadPoolExecutor() as pool:
         long = {"task": "brief_caption", "max_new_tokens": "200"}
         first = pool.submit(post(data=long), service)
@@ -93,7 +94,7 @@ def while_busy(service: RunningService) -> httpx.Response:
 
 
 def while_draining(service: RunningService) -> httpx.Response:
-    """A request that outlives the grace period."""
+    """Return the answer to a request that takes longer than the grace period."""
     with ThreadPoolExecutor() as pool:
         long = {"task": "brief_caption", "max_new_tokens": "200"}
         first = pool.submit(post(data=long), service)
@@ -103,20 +104,20 @@ def while_draining(service: RunningService) -> httpx.Response:
 
 
 ROWS: tuple[Row, ...] = (
-    ("no parts in a form", "body is not what its type says",
+    ("no parts in a form", "body does not match its type",
      send_raw(b"no parts", "multipart/form-data; boundary=x")),
-    ("two lengths of one body", "what came is not HTTP",
-     by_the_byte(b"GET /livez HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")),
+    ("two lengths of one body", "bytes are not HTTP",
+     send_bytes(b"GET /livez HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")),
     ("`Authorization: Bearer wrong`", "no or wrong key",
      post(headers={"Authorization": "Bearer wrong"})),
     ("`GET /nowhere`", "no such path", get("/nowhere")),
     ("`GET /v1/ground`", "no such method", get("/v1/ground")),
     ("`Accept: text/html`", "no such representation", post(headers={"Accept": "text/html"})),
     ("headers that stop in the middle", "headers not complete in time",
-     by_the_byte(b"GET /livez HTTP/1.1\r\nHost: ")),
-    ("a body that stops in the middle", "body not complete in time", by_the_byte(UNFINISHED)),
+     send_bytes(b"GET /livez HTTP/1.1\r\nHost: ")),
+    ("a body that stops in the middle", "body not complete in time", send_bytes(UNFINISHED)),
     ("40,000 bytes in a header", "headers over the limit",
-     by_the_byte(b"GET /livez HTTP/1.1\r\nX: " + b"a" * 40_000)),
+     send_bytes(b"GET /livez HTTP/1.1\r\nX: " + b"a" * 40_000)),
     ("300,000 bytes where 200,000 are allowed", "bytes over the limit", post(image=bytes(300_000))),
     ("1001×1000 pixels where 1,000,000 are allowed", "pixels over the limit",
      post(image=picture_file((1001, 1000), "JPEG"))),
@@ -140,22 +141,22 @@ ROWS: tuple[Row, ...] = (
 
 
 def rows() -> Iterator[str]:
-    """The table's rows, each from an answer."""
+    """Yield the rows of the table, each from a real answer."""
     with TemporaryDirectory() as directory:
-        tireless = write_random_checkpoint(
-            Path(directory) / "tireless", tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT
+        endless = write_random_checkpoint(
+            Path(directory) / "endless", tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT
         )
         with running_service(
-            model=tireless, slots=1, max_waiting=0, api_keys="demonstration,eager",
+            model=endless, slots=1, max_waiting=0, api_keys="demonstration,eager",
             requests_per_minute=60, max_body_bytes=200_000, max_image_pixels=1_000_000,
             header_timeout_s=1, body_timeout_s=1, grace_period_s=0,
         ) as service:  # fmt: skip
             for request, what, send in ROWS:
                 response = send(service)
-                told = response.json() | {"request_id": "…"}
+                shown = response.json() | {"request_id": "…"}
                 retry = response.headers.get("retry-after")
                 after = f"<br>`Retry-After: {retry}`" if retry else ""
-                body = json.dumps(told, ensure_ascii=False).replace("|", "\\|")
+                body = json.dumps(shown, ensure_ascii=False).replace("|", "\\|")
                 yield f"| {what} | {request} | {response.status_code}{after} | `{body}` |"
 
 
@@ -167,9 +168,9 @@ def main() -> None:
     for row in rows():
         print(row)
     print(
-        "\nTwo more cannot be had from outside; tests plant them: `engine_failure` (500), when the "
-        "engine fails on a request that runs alone (`tests/faults/test_poison.py`), and "
-        "`internal_error` (500), when our own code does "
+        "\nTwo more errors cannot be caused from outside, so tests inject them: `engine_failure` "
+        "(500), when the engine fails on a request that runs alone "
+        "(`tests/faults/test_poison.py`), and `internal_error` (500), when our own code fails "
         "(`tests/http/middleware/test_request_context.py`)."
     )
 

@@ -1,8 +1,8 @@
-"""Builds the container image with buildah: no Docker engine, no registry of images, but root.
+"""Builds the container image with buildah: needs root, but no Docker engine and no registry.
 
-What stands in for the Dockerfile's base is made by debootstrap from the same Debian release; the
-public image is made in the same way. Images lie under .cache/image. Of the environment,
-TORCH_INDEX_URL is handed to the Dockerfile, STORAGE_DRIVER says how buildah stores images, and
+debootstrap makes the base image of the Dockerfile from the same Debian release; the public image is
+made in the same way. Images are stored in .cache/image. Three environment variables apply:
+TORCH_INDEX_URL is passed to the Dockerfile, STORAGE_DRIVER selects how buildah stores images, and
 BUILDAH_LAYERS=true keeps each step for the next build.
 """
 
@@ -23,7 +23,7 @@ IMAGE = "localhost/kosmos2-server"
 _BASE = re.compile(r"^FROM (?P<name>debian:(?P<release>\w+)-slim) ", re.MULTILINE)
 _SETTING = re.compile(r"^(?P<place>[^.]+)\.(?P<name>[\w-]+)=(?P<value>.+)$", re.MULTILINE)
 _PATH = re.compile(r"(?<![\w/])/[\w./-]+|(?<=file://)/[\w./-]+")
-# Where pip finds packages; its other settings belong to the machine.
+# The settings that locate packages; pip's other settings belong to the machine.
 _OF_INDEXES = (
     "cert", "client-cert", "extra-index-url", "find-links", "index-url", "no-index", "proxy",
     "trusted-host",
@@ -31,10 +31,10 @@ _OF_INDEXES = (
 
 
 def buildah(*arguments: str) -> str:
-    """Run buildah; its output, without the line's end.
+    """Run buildah and return its output, without the trailing newline.
 
     Raises:
-        subprocess.CalledProcessError: it failed; what it said is on standard error.
+        subprocess.CalledProcessError: buildah failed; its messages are on standard error.
     """
     places = (f"--root={STORAGE / 'storage'}", f"--runroot={STORAGE / 'run'}")
     done = subprocess.run(["buildah", *places, *arguments], check=True, stdout=subprocess.PIPE)
@@ -42,7 +42,7 @@ def buildah(*arguments: str) -> str:
 
 
 def build_image() -> str:
-    """Build the Dockerfile with what pip is configured to use here; the image's name."""
+    """Build the Dockerfile with the package indexes of this machine; return the image's name."""
     _make_base()
     with TemporaryDirectory(prefix="kosmos2-pip-") as folder:
         secret = Path(folder) / "pip.conf"
@@ -58,10 +58,10 @@ def build_image() -> str:
 
 
 def _make_base() -> None:
-    """An image of the Dockerfile's base, unless there is one from an earlier build."""
+    """Make the Dockerfile's base image, unless an earlier build has made it."""
     base = _BASE.search((ROOT / "Dockerfile").read_text())
     if base is None:
-        raise ValueError("the Dockerfile's base is none that debootstrap could make")
+        raise ValueError("the Dockerfile must start FROM debian:RELEASE-slim")
     name = f"docker.io/library/{base['name']}"
     if buildah("images", "--quiet", "--filter", f"reference={name}"):
         return
@@ -79,9 +79,9 @@ def _make_base() -> None:
 
 
 def _write_pip_settings(file: Path) -> list[str]:
-    """Write where pip finds packages here; what of this machine has to be mounted for that.
+    """Write the settings that locate packages to `file`; return the volumes to mount for them.
 
-    A path is mounted by its folder, since an index keeps its files beside its pages.
+    The whole folder of a path is mounted, because an index keeps its files next to its pages.
     """
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
@@ -104,7 +104,7 @@ def _write_pip_settings(file: Path) -> list[str]:
 
 
 def _pip_settings(listed: str) -> dict[str, str]:
-    r"""Of what `pip config list` tells, where packages are found; the environment comes first.
+    r"""Return the settings that locate packages from `pip config list`; the environment wins.
 
     >>> _pip_settings(":env:.cert='/a.pem'\nglobal.cert='/b.pem'\nglobal.timeout='9'")
     {'cert': '/a.pem'}

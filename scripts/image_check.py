@@ -1,10 +1,10 @@
-"""Builds the container image, runs its entry point, asks it something, and tells what is in it.
+"""Builds the container image, runs its entry point, sends a request, and reports its contents.
 
     sudo python -m scripts.image_check
 
-It runs as an orchestrator would run it: with its own user, entry point and environment, its root
-file system read-only, memory at /tmp and at its volumes. Prints one JSON line; what programs say
-meanwhile is on standard error.
+The image runs as under an orchestrator: with its own user, entry point and environment, a read-only
+root file system, and memory at /tmp and at its volumes. The script prints one line of JSON; the
+output of other programs is on standard error.
 """
 
 import json
@@ -30,7 +30,7 @@ START_TIMEOUT_S = 300
 STANDARD_ERROR = 2
 BUILD_TOOLS = ("cc", "gcc", "g++", "c++", "ld", "make", "pip", "pip3", "git", "curl", "wget")
 
-# $1: the image's root; $2: its user; $3: its volumes, one a line; then its command.
+# $1: the image's root; $2: its user; $3: its volumes, one per line; then its command.
 _CONTAIN = """
 set -e
 mount --make-rprivate /
@@ -47,18 +47,18 @@ exec chroot --userspec="$user" "$root" /usr/bin/env --ignore-environment "$@"
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """The findings.
 
     Attributes:
         size_bytes: of the image's files.
-        folders: the largest, with their bytes.
+        folders: the largest ones, with their sizes in bytes.
         build_tools: programs that build or fetch others.
-        weights: files of weights, with their bytes.
-        user: what the processes run as.
-        ready_s: from the start to the first answer of its own health check that was good.
-        text: what it answered to a picture of a red circle.
+        weights: files of model weights, with their sizes in bytes.
+        user: of the processes.
+        ready_s: from the start to the first success of the image's own health check.
+        text: the answer to a picture of a red circle.
         exit_code: after the image's stop signal.
-        stop_s: from the stop signal to the end.
+        stop_s: from the stop signal to the exit.
     """
 
     size_bytes: int
@@ -77,9 +77,9 @@ class Container:
     """A started image.
 
     Args:
-        root: where its files are.
-        config: of the image, as Docker has it.
-        port: where it is to listen.
+        root: the folder with the image's files.
+        config: the image's configuration in Docker's format.
+        port: to listen on.
     """
 
     def __init__(self, root: Path, config: Mapping[str, Any], port: int) -> None:
@@ -89,24 +89,24 @@ class Container:
         self._runtime = self._start(*config["Entrypoint"], *config["Cmd"])
 
     def is_healthy(self) -> bool:
-        """Whether the image's own health check says so.
+        """Return whether the image's own health check succeeds.
 
         Raises:
-            RuntimeError: it has ended.
+            RuntimeError: the image has exited.
         """
         if self._runtime.poll() is not None:
-            raise RuntimeError(f"the image ended with {self._runtime.returncode}")
+            raise RuntimeError(f"the image exited with {self._runtime.returncode}")
         check = self._start(*self._config["Healthcheck"]["Test"][1:], output=subprocess.DEVNULL)
         return check.wait() == 0
 
     def stop(self) -> int:
-        """Send the image's stop signal to its process 1, and wait; the exit code."""
+        """Send the image's stop signal to its process 1 and return the exit code."""
         (first,) = psutil.Process(self._runtime.pid).children()
         first.send_signal(signal.Signals[self._config["StopSignal"]])
         return self._runtime.wait()
 
     def kill(self) -> None:
-        """End it, if it has not ended."""
+        """Kill the image unless it has exited."""
         if self._runtime.poll() is None:
             self._runtime.kill()
             self._runtime.wait()
@@ -121,7 +121,7 @@ class Container:
 
 @contextmanager
 def mounted(image: str) -> Iterator[Path]:
-    """The image's files, for as long as the block lasts."""
+    """Mount the image's files for the duration of the block."""
     container = buildah("from", "--pull-never", image)
     try:
         yield Path(buildah("mount", container))
@@ -130,13 +130,13 @@ def mounted(image: str) -> Iterator[Path]:
 
 
 def check_image() -> Report:
-    """Build, run, ask, look.
+    """Build the image, run it, send a request and report the findings.
 
     Raises:
-        subprocess.CalledProcessError: it could not be built.
-        RuntimeError: it ended while it started.
-        TimeoutError: it did not get ready.
-        httpx.HTTPError: it did not answer.
+        subprocess.CalledProcessError: the build failed.
+        RuntimeError: the image exited while it started.
+        TimeoutError: the image did not become ready.
+        httpx.HTTPError: the image did not answer.
     """
     image = build_image()
     config = json.loads(buildah("inspect", "--type=image", image))["Docker"]["config"]
@@ -171,7 +171,7 @@ def _behaviour(root: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if not eventually(container.is_healthy, START_TIMEOUT_S):
             raise TimeoutError("the image did not become ready")
         ready_s = monotonic() - began
-        text = _ask(container.url)
+        text = _send_request(container.url)
         stopping = monotonic()
         exit_code = container.stop()
         stop_s = monotonic() - stopping
@@ -186,7 +186,7 @@ def _behaviour(root: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask(url: str) -> str:
+def _send_request(url: str) -> str:
     response = httpx.post(
         f"{url}/v1/ground",
         files={"image": SCENE.read_bytes()},

@@ -11,7 +11,7 @@ from harness.processes import HTTP
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from reliability.attempts import Attempt
-from reliability.chaos import run_chaos, suffering_service
+from reliability.chaos import chaos_service, run_chaos
 from reliability.client import ChaosClient
 from reliability.faults import Fault, Target, kill_http
 from reliability.ledger import Fate, Ledger
@@ -26,7 +26,7 @@ LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400}
 
 def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
     """With this seed the engine and an HTTP process are killed, and a crowd comes, within 4 s."""
-    with suffering_service() as service:
+    with chaos_service() as service:
         report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=10, seed=1187)))
     assert violations == []
     assert report["faults"].keys() >= {"kill_engine", "kill_http", "burst"}
