@@ -1,1 +1,1 @@
-"""What several tests need: checkpoints made on the spot, the reference's answers, pictures."""
+"""Shared parts of the tests: checkpoints, answers of the reference, pictures, running services."""

@@ -1,15 +1,15 @@
-"""Whether two answers of a service are the same."""
+"""Compares two answers of a service."""
 
 import math
 from typing import Any
 
-# Probabilities are rounded differently in batches of other sizes; tokens are not.
+# The batch size changes the rounding of probabilities, but not the tokens.
 _SCORE_TOLERANCE = 1e-3
 _OWN_TO_EACH_ANSWER = {"id", "timings", "cached_tokens"}
 
 
 def are_same(answer: Any, other: Any) -> bool:
-    """Return whether two answers, or lists of answers, differ in nothing but ids, times, caching.
+    """Return whether two answers, or lists of them, are equal except for ids, times and caching.
 
     >>> are_same({"id": "1", "text": "a"}, {"id": "2", "text": "a"})
     True

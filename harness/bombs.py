@@ -1,4 +1,4 @@
-"""Small files that ask their decoder for gigabytes, or for hours."""
+"""Small files that make a decoder use gigabytes or hours."""
 
 import struct
 import zlib
@@ -9,21 +9,21 @@ from harness.formats import file_of
 
 
 def jpeg_of_many_scans(side: int, num_scans: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated: each is another pass over all the pixels."""
+    """Return a progressive JPEG with a repeated last scan: each is a pass over all pixels."""
     plain = file_of(Image.new("RGB", (side, side)), "JPEG", progressive=True)
     last = plain.rindex(b"\xff\xda")
     return plain[:last] + plain[last:-2] * num_scans + plain[-2:]
 
 
 def jpeg_of_many_segments(name: bytes, num_segments: int) -> bytes:
-    """A JPEG with so many small segments, each of which Pillow looks at in Python."""
+    """Return a JPEG with many small segments, which Pillow parses in Python."""
     plain = file_of(Image.new("RGB", (4, 4)), "JPEG")
     segment = b"\xff" + name + struct.pack(">H", 13) + b"Exif\0\0bytes"
     return plain[:2] + segment * num_segments + plain[2:]
 
 
 def tiff_of_a_large_tile(side: int) -> bytes:
-    """A TIFF of 8×8 pixels in a tile of `side` × `side`: the whole tile is unpacked for them."""
+    """Return a TIFF of 8×8 pixels in a tile of `side` × `side`, all of which must be unpacked."""
     tile = zlib.compress(bytes(side * side), 1)
     tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 322: side, 323: side, 324: 8, 325: len(tile)}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -32,7 +32,7 @@ def tiff_of_a_large_tile(side: int) -> bytes:
 
 
 def png_of_many_chunks(num_chunks: int) -> bytes:
-    """A PNG with so many empty chunks in front of its pixels."""
+    """Return a PNG with many empty chunks before its pixels."""
     plain = file_of(Image.new("RGB", (4, 4)), "PNG")
     chunk = bytes(4) + b"abCd" + struct.pack(">I", zlib.crc32(b"abCd"))
     data = plain.index(b"IDAT") - 4
@@ -40,7 +40,7 @@ def png_of_many_chunks(num_chunks: int) -> bytes:
 
 
 def gif_of_a_long_comment(num_bytes: int) -> bytes:
-    """A GIF with a comment in many parts."""
+    """Return a GIF with a comment in many parts."""
     plain = file_of(Image.new("P", (4, 4)), "GIF")
     start = plain.index(b",", 13)
     comment = b"!\xfe" + (b"\xff" + b"a" * 255) * (num_bytes // 256) + b"\0"
@@ -48,7 +48,7 @@ def gif_of_a_long_comment(num_bytes: int) -> bytes:
 
 
 def tiff_of_many_tags(num_tags: int, num_bytes: int) -> bytes:
-    """A TIFF of so many tags, each of which names the same bytes as its value."""
+    """Return a TIFF with many tags that all have the same bytes as their value."""
     tags = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
     tags += [(273, 4, 1, 8), (278, 4, 1, 8), (279, 4, 1, 64)]
     tags += [(40_000 + number, 1, num_bytes, 8) for number in range(num_tags)]
@@ -58,7 +58,7 @@ def tiff_of_many_tags(num_tags: int, num_bytes: int) -> bytes:
 
 
 def tiff_of_many_planes(num_planes: int) -> bytes:
-    """A grey TIFF of 16×16 pixels with so many planes, each in the same bytes."""
+    """Return a grey TIFF of 16×16 pixels with many planes that all have the same bytes."""
     data = b"II*\0" + struct.pack("<I", 8 + 256 + 12 * num_planes) + bytes(256)
     offsets, sizes, extras = len(data), len(data) + 4 * num_planes, len(data) + 8 * num_planes
     data += struct.pack("<I", 8) * num_planes + struct.pack("<I", 256) * num_planes
@@ -71,7 +71,7 @@ def tiff_of_many_planes(num_planes: int) -> bytes:
 
 
 def tiff_of_many_pages(num_pages: int, num_bytes: int) -> bytes:
-    """A TIFF of so many thumbnails, each of which has the same bytes in a tag."""
+    """Return a TIFF with many thumbnails that all have the same bytes in a tag."""
     data = b"II*\0" + struct.pack("<I", 8 + num_bytes) + bytes(num_bytes)
     for page in range(1, num_pages + 1):
         entries = struct.pack("<HHII", 254, 4, 1, 1) + struct.pack("<HHII", 700, 1, num_bytes, 8)

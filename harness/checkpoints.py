@@ -20,7 +20,7 @@ TINY_VISION = {
 
 
 def tiny_config(tokenizer_of: Path, **text: Any) -> Kosmos2Config:
-    """A configuration of a few hundred thousand weights beside the embedding."""
+    """Return a configuration with a few hundred thousand weights, not counting the embedding."""
     vocabulary = max(Kosmos2Tokenizer.load(tokenizer_of).patch_ids) + 1
     return Kosmos2Config(
         text_config={"vocab_size": vocabulary} | TINY_TEXT | text, vision_config=TINY_VISION
@@ -28,7 +28,7 @@ def tiny_config(tokenizer_of: Path, **text: Any) -> Kosmos2Config:
 
 
 def full_size_config() -> Kosmos2Config:
-    """The published configuration."""
+    """Return the published configuration."""
     return Kosmos2Config()
 
 
@@ -40,15 +40,15 @@ def write_random_checkpoint(
     gain: float = 4.0,
     seed: int = 0,
 ) -> Path:
-    """A checkpoint that `transformers` and this service both load.
+    """Write a checkpoint that both `transformers` and this service load.
 
-    The weights are such that answers depend on the picture and on every word, and differ from one
-    place to the next; a usual initialisation repeats one token.
+    With a usual initialisation, a model repeats one token. These weights make answers depend on the
+    picture and on every word, and vary from one position to the next.
 
     Args:
         tokenizer_of: a directory whose tokenizer and processor are copied.
-        gain: of each layer over its input. Few layers want a large one; over many it would
-            amplify the rounding of float32 until nothing else is left.
+        gain: of each layer over its input. Use a large one for few layers. Over many layers, it
+            would amplify the rounding of float32 until the signal is lost.
     """
     directory.mkdir(parents=True)
     for file in tokenizer_of.glob("*.json"):
@@ -74,7 +74,8 @@ def _mean(name: str) -> float:
 
 
 def _deviation(name: str, shape: torch.Size, gain: float) -> float:
-    """Small biases: else every answer is one token over and over."""
+    """Return the standard deviation of a parameter."""
+    # Larger biases would make every answer repeat one token.
     if name.endswith("bias") or _is_norm(name):
         return 0.02
     return float(gain / shape[1:].numel() ** 0.5)

@@ -1,4 +1,4 @@
-"""A collector of spans by OTLP over HTTP, on the loopback, that keeps what it is sent."""
+"""A collector of OTLP spans over HTTP on the loopback, which stores the spans for tests."""
 
 import threading
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """What has been sent.
+    """The received spans.
 
     Args:
-        requests: all that came, oldest first.
+        requests: oldest first; the server appends to this list.
     """
 
     def __init__(self, url: str, requests: list[ExportTraceServiceRequest]) -> None:
@@ -21,7 +21,7 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        """All spans so far."""
+        """All spans received so far."""
         return [
             span
             for request in self._requests
@@ -32,7 +32,7 @@ class Collector:
 
     @property
     def service_names(self) -> set[str]:
-        """What the senders call themselves."""
+        """The service names in the received spans."""
         return {
             attribute.value.string_value
             for request in self._requests
@@ -44,7 +44,7 @@ class Collector:
 
 @contextmanager
 def running_collector() -> Iterator[Collector]:
-    """A collector, for as long as the block lasts."""
+    """Run a collector for the duration of the block."""
     requests: list[ExportTraceServiceRequest] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ def running_collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Suppress the log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)

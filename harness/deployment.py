@@ -1,4 +1,4 @@
-"""The load balancer and Prometheus, real ones, with the configuration that is shipped."""
+"""Real processes of the load balancer and Prometheus, with the shipped configuration."""
 
 import json
 import socket
@@ -14,18 +14,18 @@ import httpx
 from harness.waiting import eventually
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-# Where the shipped files say that the replicas and the balancer are.
+# The addresses of the replicas and of the balancer in the shipped files.
 REPLICAS = ("kosmos2-1:8000", "kosmos2-2:8000")
 REQUESTS, METRICS = "bind :8080", "bind :8405"
 
 
 @dataclass(frozen=True)
 class Balancer:
-    """A load balancer that runs.
+    """A running load balancer.
 
     Attributes:
-        url: where clients send their requests.
-        metrics_address: where Prometheus finds it, host and port.
+        url: for requests of clients.
+        metrics_address: host and port for Prometheus.
     """
 
     url: str
@@ -34,11 +34,11 @@ class Balancer:
 
     @property
     def num_ready(self) -> float:
-        """How many replicas it takes for ready."""
+        """The number of replicas that the balancer considers ready."""
         return self.metric("haproxy_backend_active_servers", proxy="replicas")
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the series of that name that have these labels among theirs."""
+        """Return the sum of the series of a name that have these labels."""
         text = httpx.get(f"http://{self.metrics_address}/metrics").text
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
@@ -47,30 +47,29 @@ class Balancer:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A Prometheus that runs.
-    """
+    """A running Prometheus."""
 
     url: str
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """What its API answers."""
+        """Return the data of a request to its API."""
         response = httpx.get(f"{self.url}/api/v1/{path}", params=parameters)
         assert response.status_code == 200, response.text
         return response.json()["data"]
 
     def query(self, expression: str) -> list[Any]:
-        """The series that an expression gives now."""
+        """Return the series of an expression now."""
         result: list[Any] = self.ask("query", query=expression)["result"]
         return result
 
     def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
+        """Return the names of the firing alerts."""
         alerts = self.ask("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
 def free_address() -> str:
-    """A free port of the loopback, with its host."""
+    """Return the host and a free port of the loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -79,11 +78,11 @@ def free_address() -> str:
 def running_balancer(
     folder: Path, replicas: Sequence[str], changes: Mapping[str, str] | None = None
 ) -> Iterator[Balancer]:
-    """HAProxy in front of two replicas, given as host and port.
+    """Run HAProxy in front of two replicas for the duration of the block.
 
     Args:
-        replicas: what stands in for those of the shipped file.
-        changes: to the shipped file beside those of addresses.
+        replicas: host and port of each; they replace those in the shipped file.
+        changes: further replacements in the shipped file.
     """
     requests, metrics = free_address(), free_address()
     addresses = dict(zip(REPLICAS, replicas, strict=True))
@@ -103,12 +102,12 @@ def running_prometheus(
     balancer: Balancer,
     gpu_exporters: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
-    """Prometheus that scrapes two replicas and the balancer, in seconds rather than minutes.
+    """Run Prometheus for two replicas and the balancer, with intervals of seconds, not minutes.
 
     Args:
         replicas: host and port of each.
-        balancer: whose metrics are scraped.
-        gpu_exporters: host and port of what tells of GPUs, where there are any.
+        balancer: its metrics are scraped, too.
+        gpu_exporters: host and port of each exporter of GPU metrics.
     """
     address = free_address()
     gpus = folder / "gpus.yml"
@@ -120,6 +119,7 @@ def running_prometheus(
     (folder / "prometheus.yml").write_text(replace_each(shipped, changes))
     for name in ("recording.yml", "alerts.yml"):
         rules = (DEPLOY / "prometheus" / name).read_text().splitlines(keepends=True)
+        # Alerts fire without their waiting time, so that tests need not wait.
         kept = [line for line in rules if not line.strip().startswith("for: ")]
         (folder / name).write_text("".join(kept))
     options = (
@@ -134,7 +134,7 @@ def running_prometheus(
 
 @contextmanager
 def running(log_file: Path, *command: str) -> Iterator[None]:
-    """A program, for as long as the block lasts; what it prints goes to a file."""
+    """Run a program for the duration of the block; its output is written to `log_file`."""
     with log_file.open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -145,15 +145,15 @@ def running(log_file: Path, *command: str) -> Iterator[None]:
 
 
 def replace_each(text: str, changes: Mapping[str, str]) -> str:
-    """A text with some of its parts replaced; each has to be there."""
+    """Return a text with some parts replaced; fails if a part does not occur."""
     for old, new in changes.items():
-        assert old in text, f"{old} is not in the file that is shipped"
+        assert old in text, f"the shipped file does not contain {old}"
         text = text.replace(old, new)
     return text
 
 
 def is_answered(url: str) -> bool:
-    """Whether somebody answers there, and well."""
+    """Return whether a GET request is answered with 200."""
     try:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A replica that is ready, and dies of every request."""
+"""A replica that reports ready but dies on every request."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
 class _Handler(BaseRequestHandler):
-    """Answers health checks alone."""
+    """Answers health checks only."""
 
     def handle(self) -> None:
         if self.request.recv(65536).startswith(b"GET /readyz "):
@@ -23,7 +23,7 @@ class _Handler(BaseRequestHandler):
 
 
 class _Server(TCPServer):
-    """Closes connections as the system does for one that was killed, without a last word."""
+    """Closes connections without shutdown, as the system does for a killed process."""
 
     def shutdown_request(self, request: Any) -> None:
         self.close_request(request)
@@ -31,6 +31,6 @@ class _Server(TCPServer):
 
 @contextmanager
 def dying_replica() -> Iterator[str]:
-    """Its address, host and port, for as long as the block lasts."""
+    """Run the replica for the duration of the block and yield its host and port."""
     with serving(_Server(("127.0.0.1", 0), _Handler)) as address:
         yield address

@@ -1,4 +1,4 @@
-"""The engine's loop, driven by hand: real messages over a real socket, a real model, no thread."""
+"""Drives the engine's loop by hand: a real socket, a real model, no thread."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ LAST = 99
 
 
 class HandClock:
-    """A clock that stands still until it is set."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -55,7 +55,7 @@ class HandClock:
 
 
 class UnreliableRunner(Runner):
-    """Fails on the requests it is told to, and on batches larger than it is told."""
+    """Fails on chosen requests, and on batches above a chosen size."""
 
     poisoned_keys: frozenset[int] = frozenset()
     fails_at_launch = False
@@ -83,7 +83,7 @@ class UnreliableRunner(Runner):
 
 @dataclass
 class EngineRig:
-    """An engine between a client's socket and the test."""
+    """An engine connected to a client socket of the test."""
 
     engine: Engine
     scheduler: Scheduler
@@ -109,11 +109,11 @@ class EngineRig:
         """Send a request and let the engine read it.
 
         Args:
-            epoch: of the engine that is meant.
-            max_new_tokens: of the answer, unless `sampling` says it.
+            epoch: of the engine that the request is addressed to.
+            max_new_tokens: ignored if `sampling` is given.
             deadline: on the rig's clock.
-            picture: 224×224×3 bytes; none: the one that all others have.
-            replay: what another engine had made of it.
+            picture: 224×224×3 bytes; `None` for the default picture.
+            replay: fields for a request that another engine has partly answered.
         """
         pixels = self.prompt.pixels if picture is None else picture
         request = Generate(
@@ -128,7 +128,7 @@ class EngineRig:
         self.send(encode(request), pixels)
 
     def ask_too_much(self) -> None:
-        """Send a request that is refused at once: what has been said before comes before that."""
+        """Send a request that is refused at once, as a marker after all earlier messages."""
         self.ask(LAST, max_new_tokens=1000)
 
     def send(self, *frames: bytes) -> None:
@@ -138,17 +138,17 @@ class EngineRig:
         self.engine.receive()
 
     def answers(self, count: int) -> list[FromEngine]:
-        """The next messages."""
+        """Return the next messages."""
         return [self._answer() for _ in range(count)]
 
     def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failure]]:
-        """Step until all are answered: the tokens of each, and those that failed."""
+        """Step until all requests are answered; return the token ids by key, and the failures."""
         answers, failed = self.new_tokens_until_idle()
         ids = {key: [token.token_id for token in tokens] for key, tokens in answers.items()}
         return ids, failed
 
     def new_tokens_until_idle(self) -> tuple[dict[int, list[NewToken]], list[Failure]]:
-        """The same, with all that is told of each token."""
+        """Step until all requests are answered; return the tokens by key, and the failures."""
         while not self.scheduler.is_idle:
             self.engine.step()
         tokens, failed = defaultdict[int, list[NewToken]](list), []
@@ -162,12 +162,12 @@ class EngineRig:
         return dict(tokens), failed
 
     def tokens_of(self, key: int) -> list[int]:
-        """The tokens of a request of nine that nothing disturbs."""
+        """Return the nine tokens of a request that runs undisturbed."""
         self.ask(key, max_new_tokens=9)
         return self.run_until_idle()[0][key]
 
     def is_silent(self) -> bool:
-        """Whether nothing comes before the answer to what is refused at once."""
+        """Return whether no message arrives before the answer to a refused request."""
         self.ask_too_much()
         return self._answer() == Failure(EPOCH, LAST, "engine_failure")
 
@@ -177,7 +177,7 @@ class EngineRig:
 
 
 def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRunner:
-    """A runner over random weights, written to a directory that is not there yet."""
+    """Return a runner with random weights, which are written to a new directory."""
     write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)
     settings = Settings(model=str(directory), slots=NUM_SLOTS)
     checkpoint = open_checkpoint(settings.model)
@@ -187,7 +187,7 @@ def build_unreliable_runner(directory: Path, phases: PhaseTimer) -> UnreliableRu
 
 
 def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> UnreliableRunner:
-    """One over the same weights that works as on CUDA: passes launched early, and replayed."""
+    """Return a runner with the same weights that launches and replays passes as on CUDA."""
     recorded = UnreliableRunner(
         runner.model,
         NUM_SLOTS,
@@ -203,7 +203,7 @@ def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> Unreli
 
 @contextmanager
 def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
-    """A rig around a runner, with one waiting place."""
+    """Open a rig around a runner, with room for one waiting request."""
     clock, (parent_pipe, held) = HandClock(), os.pipe()
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
@@ -221,7 +221,7 @@ def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
         tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
         prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
         rig = EngineRig(engine, scheduler, runner, router, dealer, clock, state, prompt, held)
-        # Blocks until the sockets know each other; a request of an older epoch is passed over.
+        # Blocks until both sockets are connected; the engine ignores a request of an older epoch.
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()
         yield rig

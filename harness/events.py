@@ -8,12 +8,12 @@ from app.bench.event_stream import Event, EventAssembler
 
 
 def events_of(response: httpx.Response) -> Iterator[Event]:
-    """Yield the events of a response that is being read."""
+    """Yield the events of a streaming response."""
     return read_events(response.iter_lines())
 
 
 async def async_events_of(response: httpx.Response) -> AsyncGenerator[Event, None]:
-    """Yield the events of a response that is being read.
+    """Yield the events of a streaming response.
 
     Raises:
         ValueError: the response ends inside an event.
@@ -26,13 +26,13 @@ async def async_events_of(response: httpx.Response) -> AsyncGenerator[Event, Non
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events of lines.
-
-    >>> list(read_events(["event: token", 'data: {"text": "a"}', "", ": ping", ""]))
-    [Event(name='token', json_text='{"text": "a"}')]
+    """Yield the events in lines of text.
 
     Raises:
         ValueError: the lines end inside an event.
+
+    >>> list(read_events(["event: token", 'data: {"text": "a"}', "", ": ping", ""]))
+    [Event(name='token', json_text='{"text": "a"}')]
     """
     assembler = EventAssembler()
     for line in lines:

@@ -1,4 +1,4 @@
-"""Sends many requests through a real engine process and holds each answer against the reference."""
+"""Sends many requests through a real engine process and compares each answer with the reference."""
 
 import asyncio
 import random
@@ -31,12 +31,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of the comparison.
+    """The result of a comparison.
 
     Attributes:
-        num_equal: token for token.
-        excused_gaps: where the answers part at a tie.
-        wrong: descriptions of the others.
+        num_equal: answers that are equal token for token.
+        excused_gaps: logit differences where answers differ at a tie.
+        wrong: descriptions of the other answers.
     """
 
     num_answers: int
@@ -45,7 +45,7 @@ class Report:
     wrong: list[str]
 
     def check(self) -> None:
-        """Print and count the ties; nothing else may differ."""
+        """Print the counts and fail if an answer is wrong or too many differ at ties."""
         print(
             f"{self.num_answers} answers, {self.num_equal} equal, "
             f"{len(self.excused_gaps)} at a tie {self.excused_gaps}, {len(self.wrong)} wrong",
@@ -56,7 +56,7 @@ class Report:
 
 
 async def answer(engine: EngineClient, prompt: Prompt, sampling: SamplingParameters) -> list[int]:
-    """The new tokens of one request."""
+    """Return the new tokens of one request."""
     new_tokens: list[NewToken] = []
     async with aclosing(engine.generate(prompt, sampling, monotonic() + 600)) as generated:
         async for new_token in generated:
@@ -68,7 +68,7 @@ async def answer(engine: EngineClient, prompt: Prompt, sampling: SamplingParamet
 async def answer_all(
     engine: EngineClient, requests: Sequence[tuple[Prompt, SamplingParameters]], concurrency: int
 ) -> list[list[int]]:
-    """Answer requests, no more than `concurrency` at once, in an order of its own."""
+    """Answer requests in a shuffled order, at most `concurrency` at once."""
     order = list(range(len(requests)))
     random.Random(concurrency).shuffle(order)
     places = asyncio.Semaphore(concurrency)
@@ -87,11 +87,7 @@ def compare(
     concurrencies: Iterable[int],
     settings: Settings | None = None,
 ) -> Report:
-    """Answer the same requests at each concurrency, and compare every answer.
-
-    Args:
-        concurrencies: how many at once.
-    """
+    """Answer the same requests at each concurrency, and compare every answer."""
     settings = settings or Settings(model=str(directory), max_waiting=1000)
     reference = Reference(directory)
     expected = [

@@ -1,4 +1,4 @@
-"""Requests that tests of faults send to a running service."""
+"""Requests for tests that inject faults into a running service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ TIMEOUT_S = 300
 
 
 def ask(url: str, **fields: object) -> httpx.Response:
-    """Ask for a caption of two tokens, unless the fields say otherwise."""
+    """Request a caption of two tokens, unless the fields override it."""
     texts = {"task": "brief_caption", "max_new_tokens": "2"} | _texts(fields)
     return httpx.post(f"{url}/v1/ground", files={"image": PICTURE}, data=texts, timeout=TIMEOUT_S)
 
 
 @contextmanager
 def streaming(url: str, **fields: object) -> Iterator[Iterator[Event]]:
-    """The events of an answer, of which the first token has come."""
+    """Yield the events of an answer after its first token has arrived."""
     texts = {"task": "brief_caption", "stream": "true"} | _texts(fields)
     with httpx.stream(
         "POST", f"{url}/v1/ground", files={"image": PICTURE}, data=texts, timeout=TIMEOUT_S

@@ -1,7 +1,7 @@
-"""An engine that fails on the requests that ask for it, and is impatient with itself.
+"""An engine that fails on certain requests and has a short watchdog allowance.
 
-A request asks by its seed; its fault comes with its sixth token, its need of memory with each pass.
-The watchdog's allowance is shorter than usual, so that a test of it takes seconds.
+The seed of a request selects its fault, which occurs at its sixth token, or the memory that it
+needs in each pass. The short allowance makes tests of the watchdog take seconds.
 """
 
 import os
@@ -24,18 +24,18 @@ BYTES_PER_ROW = MappingProxyType({LARGE: 2**30, TOO_LARGE: 2**40})
 
 
 def die() -> None:
-    """As the system ends a process that takes too much memory."""
+    """Die as when the system kills a process that uses too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def hang() -> None:
-    """As a kernel that never returns."""
+    """Hang as a kernel that never returns."""
     while True:
         signal.pause()
 
 
 def fail() -> None:
-    """As a library that meets what it did not expect."""
+    """Raise an unexpected error."""
     raise RuntimeError("planted")
 
 
@@ -43,22 +43,23 @@ FAULTS = MappingProxyType[int, Callable[[], None]]({DIE: die, HANG: hang, RAISE:
 
 
 class FaultyRunner(Runner):
-    """A runner whose passes fail with certain requests among them."""
+    """A runner whose passes fail if certain requests take part."""
 
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """As usual, or not at all."""
+        """Run the pass, unless a fault is due."""
         self._take_memory(sequences)
         self._fail_as_asked(sequences)
         return super().prefill(sequences)
 
     def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """As usual, or not at all."""
+        """Run the pass, unless a fault is due."""
         self._take_memory(sequences)
         self._fail_as_asked(sequences)
         return super().decode(sequences)
 
     def _take_memory(self, sequences: list[Sequence]) -> None:
-        """Ask the system for what the rows need; untouched, it is taken from the limit alone."""
+        """Allocate the memory that the rows need."""
+        # The memory is not written to, so it counts against the limit but is not used.
         needed = sum(BYTES_PER_ROW.get(s.request.sampling.seed, 0) for s in sequences)
         torch.empty(needed, dtype=torch.uint8)
 

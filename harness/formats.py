@@ -1,4 +1,4 @@
-"""A small picture in every format that is accepted, and in variants that decoders treat apart."""
+"""A small picture in every accepted format, and in variants that decoders treat differently."""
 
 import io
 from typing import Any
@@ -10,21 +10,21 @@ from harness.picture_files import other_pictures, tiff_pictures
 
 
 def file_of(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """A picture as a user's program would write it."""
+    """Return a picture encoded in a format."""
     written = io.BytesIO()
     image.save(written, image_format, **options)
     return written.getvalue()
 
 
 def landscape(mode: str = "RGB") -> Image.Image:
-    """A smooth picture of 60×40 whose four corners differ."""
+    """Return a smooth picture of 60×40 pixels with four different corners."""
     y, x = np.mgrid[0:40, 0:60]
     channels = np.stack([x * 4, y * 6, 255 - x * 2 - y * 3], axis=-1).astype(np.uint8)
     return Image.fromarray(channels).convert(mode)
 
 
 def exif(orientation: int) -> bytes:
-    """Metadata as a camera writes it."""
+    """Return EXIF metadata with an orientation, as a camera writes it."""
     metadata = Image.Exif()
     metadata[0x0112] = orientation
     return metadata.tobytes()
@@ -71,7 +71,7 @@ FILES = {
     "AVIF": file_of(landscape(), "AVIF", quality=90),
     "two-page TIFF": file_of(landscape(), "TIFF", save_all=True, append_images=[landscape("L")]),
 }
-"""Without metadata, 60×40, by what they are called."""
+"""Files without metadata, 60×40 pixels, by name."""
 
 FILES_WITH_METADATA = {
     "JPEG with metadata": file_of(landscape(), "JPEG", comment=b"comment", **_METADATA),
@@ -80,13 +80,13 @@ FILES_WITH_METADATA = {
     "TIFF with metadata": file_of(landscape(), "TIFF", **_METADATA),
     "GIF with a comment": file_of(landscape(), "GIF", comment=b"comment"),
 }
-"""The same with what cameras and programs add."""
+"""The same picture with the metadata that cameras and programs add."""
 
 ALL_FILES = FILES | FILES_WITH_METADATA
-"""Both."""
+"""Files with and without metadata."""
 
 KINDS = {file.name: file.data for file in (*tiff_pictures(step=150), *list(other_pictures())[::12])}
-"""Some of the files that the decoder is compared with the oracle on, for the fuzzers."""
+"""Some of the files of the comparison with the oracle, for the fuzzers."""
 
 FUZZED = ALL_FILES | KINDS
-"""What the fuzzers damage."""
+"""The files that the fuzzers damage."""

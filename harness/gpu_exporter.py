@@ -1,4 +1,4 @@
-"""Stands in for NVIDIA's exporter of what GPUs do, where there is no GPU."""
+"""Stands in for NVIDIA's exporter of GPU metrics on machines without a GPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from harness.serving import serving
 
-# Those of the exporter's default counters that somebody asks for, as an idle GPU has them.
+# The exporter's counters that the project queries, with the values of an idle GPU.
 IDLE = {
     "DCGM_FI_DEV_GPU_UTIL": 0,
     "DCGM_FI_DEV_FB_USED": 4845,
@@ -18,7 +18,7 @@ IDLE = {
 
 @contextmanager
 def running_gpu_exporter() -> Iterator[str]:
-    """One with a single GPU, for as long as the block lasts; its address, host and port."""
+    """Run an exporter with one GPU for the duration of the block; yield its host and port."""
     text = "".join(f'{name}{{gpu="0",Hostname="a"}} {value}\n' for name, value in IDLE.items())
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,7 +29,7 @@ def running_gpu_exporter() -> Iterator[str]:
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Suppress the log."""
 
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
         yield address

@@ -1,7 +1,7 @@
-"""Instruction sets that one processor can be made to use, by variables of the environment.
+"""Environment variables that make a processor use other instruction sets.
 
-Each switches the kernels of torch (ATen), oneDNN and MKL, so that sums are formed in another order.
-A variable that asks for more than the processor has changes nothing.
+Each set selects other kernels of torch (ATen), oneDNN and MKL, which add numbers in another order.
+A variable that requests more than the processor supports has no effect.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,6 @@ INSTRUCTION_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def other_instruction_sets() -> tuple[str, str]:
-    """Two sets that differ from each other and from what this processor uses by itself."""
+    """Return two sets that differ from each other and from the processor's default."""
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return "no vectors", "AVX2" if has_avx512 else "compatible"

@@ -1,8 +1,8 @@
-"""`kosmos2 serve` with limits of open descriptors, as a shell or a container sets them.
+"""`kosmos2 serve` with a limit on open descriptors, as set by a shell or a container.
 
     python -m harness.limited_descriptors SOFT HARD
 
-The settings are those of the environment.
+The settings are read from the environment.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""Models without memory: on the device `meta`, and checkpoints of nothing but shapes."""
+"""Models on the device `meta`, and checkpoints that contain shapes only."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dtype) -> Kosmos2Model:
-    """A model whose tensors have shapes, dtypes and a device, and no numbers."""
+    """Return a model whose tensors have shapes, dtypes and a device, but no data."""
     with META:
         decoder = TextDecoder(config.text_config, num_positions).to(dtype)
         vision = VisionEncoder(config, MEAN, STD).to(dtype)
@@ -33,7 +33,7 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
 
 
 def describe_checkpoint(directory: Path, config: Kosmos2Config) -> Checkpoint:
-    """A checkpoint of float32 tensors of that configuration; only `config.json` is written."""
+    """Return a checkpoint of float32 tensors for a configuration; only `config.json` is written."""
     config.save_pretrained(directory)
     model = build_meta_model(config, num_positions=1, dtype=torch.float32)
     parts = {"text_model.model.": model.decoder, "": model.vision}

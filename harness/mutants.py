@@ -1,4 +1,4 @@
-"""Damages files as an attacker's tool does: seeded, so that what it finds can be found again."""
+"""Damages files as a fuzzer does. The seed fixes the damage, so that findings can be repeated."""
 
 import random
 import re
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
-"""Lengths, counts and sizes at which arithmetic goes wrong."""
+"""Lengths, counts and sizes at which arithmetic often fails."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"(?=\xff[\xc0-\xfe])")
@@ -17,7 +17,7 @@ _PART = re.compile(rb"(?=\r\n)|(?=[{}\[\],:&;])")
 
 
 def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
-    """So many damaged copies of a file, always the same ones for a seed."""
+    """Yield damaged copies of a file, always the same ones for a seed."""
     source = random.Random(seed)
     for _ in range(count):
         mutated = data
@@ -29,7 +29,7 @@ def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """A file as its chunks, segments, blocks, entries or lines; joined, they are the file."""
+    """Return the chunks, segments, blocks, entries or lines of a file; joined, they equal it."""
     parts = _pieces_of_format(data)
     return parts if len(parts) > 3 else [data[at : at + 16] for at in range(0, len(data), 16)]
 
@@ -55,7 +55,7 @@ def _chunks(data: bytes, header: str, trailer: int) -> Iterator[bytes]:
 
 
 def _entries(data: bytes) -> list[bytes]:
-    """A TIFF whose first directory is cut into its entries."""
+    """Return a TIFF with its first directory split into entries."""
     is_big = b"+" in data[2:4]
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     place, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
@@ -66,7 +66,7 @@ def _entries(data: bytes) -> list[bytes]:
 
 
 def _with_true_checksums(data: bytes) -> bytes:
-    """The same PNG with checksums that fit, so that the damage gets past them."""
+    """Return the PNG with valid checksums, so that decoders do not reject it for them."""
     chunks = [
         chunk[:-4] + struct.pack(">I", zlib.crc32(chunk[4:-4])) if len(chunk) >= 12 else chunk
         for chunk in _chunks(data[8:], ">I4s", 4)
@@ -75,7 +75,7 @@ def _with_true_checksums(data: bytes) -> bytes:
 
 
 def _place(data: bytes, source: random.Random) -> int:
-    """More often near the beginning, where files speak of themselves."""
+    """Return a random offset, more often near the start, where files have their headers."""
     return int(len(data) * source.random() ** 2)
 
 
@@ -107,7 +107,7 @@ def _double(data: bytes, source: random.Random) -> bytes:
 
 
 def _edit_number(data: bytes, source: random.Random) -> bytes:
-    """Put a number that is none too good where one may stand."""
+    """Overwrite bytes with a number that decoders often handle wrongly."""
     size, order = source.choice([1, 2, 2, 4, 4, 8]), source.choice(["<", ">"])
     number = source.choice([*_NUMBERS, len(data), len(data) * 3]) % 2 ** (8 * size)
     packed = struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[size], number)

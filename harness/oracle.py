@@ -1,8 +1,8 @@
-"""What a file shows, by readers that share no decoder of pixels with Pillow's: the second opinion.
+"""Reads picture files with decoders that are independent of Pillow, as a second opinion.
 
-TIFF is read by tifffile, everything else by imagecodecs; for kinds of BMP that neither reads, the
-generator says what it drew. The libraries do not decide what samples of a TIFF mean: that is
-written here from the formats' specifications, in floating point and without regard for speed.
+tifffile reads TIFF, imagecodecs reads everything else. For kinds of BMP that neither reads, the
+generator provides the pixels. The libraries do not interpret the samples of a TIFF. This module
+does so from the specifications, in floating point and without optimisation.
 """
 
 import io
@@ -22,10 +22,10 @@ Shown = NDArray[np.float64]
 
 
 def shown_by(file: PictureFile) -> Shown:
-    """Return what a file shows.
+    """Return the picture in a file.
 
     Raises:
-        ValueError: the oracle does not read this kind.
+        ValueError: the oracle does not support this kind of file.
     """
     if file.shown is not None:
         return file.shown
@@ -34,7 +34,7 @@ def shown_by(file: PictureFile) -> Shown:
 
 
 def _turned(picture: Shown, orientation: int) -> Shown:
-    """By the table of the EXIF standard: where row 0 and column 0 of the file are to be seen."""
+    """Apply the EXIF table that maps row 0 and column 0 of the file to sides of the picture."""
     if orientation >= 5:
         picture = picture.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -45,7 +45,7 @@ def _turned(picture: Shown, orientation: int) -> Shown:
 
 
 def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Shown:
-    """Bands of 0…1: grey, grey with alpha, RGB or RGB with alpha."""
+    """Blend bands of 0…1 with white: grey or RGB, with or without alpha."""
     num_colours = 1 if bands.shape[-1] <= 2 else 3
     colours, alpha = bands[..., :num_colours], bands[..., num_colours:]
     if alpha.shape[-1]:
@@ -78,7 +78,7 @@ def _meaning(samples: NDArray[Any], page: Any) -> Shown:
         return _on_white((1 - colours[..., :3]) * (1 - colours[..., 3:4]))
     if photometric == WHITE_IS_ZERO:
         colours = 1 - colours
-    if photometric == YCBCR and page.compression != JPEG:  # whose reader converts it
+    if photometric == YCBCR and page.compression != JPEG:  # the JPEG reader has converted it
         return _from_ycbcr(colours * 255)
     if photometric == LAB:
         return _from_lab(samples)
@@ -95,7 +95,7 @@ def _from_ycbcr(values: NDArray[Any]) -> Shown:
 
 
 def _from_lab(samples: NDArray[Any]) -> Shown:
-    """From CIE Lab of the white D50; TIFF keeps a and b as signed bytes."""
+    """Convert CIE Lab with white point D50; TIFF stores a and b as signed bytes."""
     light = (samples[..., 0].astype(float) * 100 / 255 + 16) / 116
     a, b = np.moveaxis(samples[..., 1:].astype(np.int8).astype(float), -1, 0)
     parts = np.stack([light + a / 500, light, light - b / 200], -1)
@@ -116,7 +116,7 @@ _XYZ_TO_SRGB = np.array(  # with the Bradford adaptation from D50 to D65
 
 
 def _between_black_and_white(samples: NDArray[Any], page: Any) -> NDArray[np.float64]:
-    """As 0…1, by the README's rule where numbers have no fixed white."""
+    """Return the samples as 0…1; numbers without a defined white follow the rule of the README."""
     values: NDArray[np.float64] = samples.astype(np.float64)
     bits = page.bitspersample
     if page.sampleformat == FLOAT:
@@ -134,7 +134,7 @@ def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
-    """Read with one of imagecodecs' decoders; what it returns is grey or RGB, with alpha or not."""
+    """Return a reader for a decoder of imagecodecs that returns grey or RGB, maybe with alpha."""
 
     def read(data: bytes) -> Shown:
         pixels = decoder(data)
@@ -147,7 +147,8 @@ def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
 
 
 def _jpeg(data: bytes) -> Shown:
-    """One without its end marker is given one: nothing else is missing from those made here."""
+    """Read a JPEG; add its end marker if it lacks one."""
+    # The files made by the harness lack nothing else.
     ending = b"" if data.endswith(b"\xff\xd9") else b"\xff\xd9"[data.endswith(b"\xff") :]
     pixels = imagecodecs.jpeg8_decode(data + ending)
     if pixels.ndim == 3 and pixels.shape[-1] == 4:  # Adobe's CMYK: 255 is no ink
@@ -157,7 +158,7 @@ def _jpeg(data: bytes) -> Shown:
 
 
 def _bmp(data: bytes) -> Shown:
-    """A picture whose alpha is 0 everywhere has none, as browsers have it."""
+    """Read a BMP; if its alpha is 0 everywhere, ignore alpha, as browsers do."""
     pixels = imagecodecs.bmp_decode(data)
     bands = pixels.reshape(*pixels.shape[:2], -1)
     return _by(lambda _: bands if bands[..., 3:].any() else bands[..., :3])(data)

@@ -1,4 +1,4 @@
-"""Files of one landscape in every kind of every accepted format."""
+"""One landscape as a file of every kind of every accepted format."""
 
 import io
 import itertools
@@ -18,13 +18,13 @@ from harness.tiffs import tiff_file, tiff_kinds
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A file and what its generator knows of it.
+    """A file and the facts that its generator knows.
 
     Attributes:
-        name: of its kind; names differ.
-        orientation: how it is to be turned, 1…8.
+        name: of its kind; unique.
+        orientation: as in EXIF, 1…8.
         is_lossy: whether decoders may differ by more than rounding.
-        shown: what was drawn, (H, W, 3) of 0…255, where no independent reader is at hand.
+        shown: the drawn pixels, (H, W, 3) of 0…255, if no independent reader supports the file.
     """
 
     name: str
@@ -35,18 +35,18 @@ class PictureFile:
 
     @property
     def format(self) -> str:
-        """The first word of the name."""
+        """The format: the first word of the name."""
         return self.name.split()[0]
 
 
 def tiff_pictures(step: int = 1) -> Iterator[PictureFile]:
-    """A TIFF of every `step`-th layout; there are thousands."""
+    """Yield a TIFF of every `step`-th layout; there are thousands of layouts."""
     for kind in itertools.islice(tiff_kinds(), 0, None, step):
         yield PictureFile(str(kind), tiff_file(kind), kind.orientation)
 
 
 def other_pictures() -> Iterator[PictureFile]:
-    """All other files; some hundreds."""
+    """Yield all other files, which are hundreds."""
     yield from _other_tiffs()
     yield from _pngs()
     yield from _bmps()
@@ -81,7 +81,7 @@ def _oriented(number: int) -> Image.Exif:
 
 
 def _other_tiffs() -> Iterator[PictureFile]:
-    """What libtiff writes and `harness.tiffs` does not: fax and JPEG."""
+    """Yield fax and JPEG, which libtiff writes and `harness.tiffs` does not."""
     for compression in ("group3", "group4", "tiff_ccitt"):
         data = _written(_GREY.convert("1"), "TIFF", compression=compression)
         yield PictureFile(f"TIFF fax {compression}", data)
@@ -94,7 +94,7 @@ def _other_tiffs() -> Iterator[PictureFile]:
 def _png(
     depth: int, colour: int, samples: NDArray[Any], *chunks: bytes, interlaced: bool = False
 ) -> bytes:
-    """A PNG by hand; samples are (H, W, bands)."""
+    """Return a PNG built by hand; samples are (H, W, bands)."""
     height, width, _ = samples.shape
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -112,7 +112,7 @@ _ADAM7 = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""First column, first row, columns and rows from one pixel of a pass to the next."""
+"""Per pass: first column, first row, step in columns, step in rows."""
 
 
 def _png_rows(samples: NDArray[Any], depth: int) -> bytes:
@@ -132,7 +132,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 _PNG_KINDS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-"""The depths of each colour type."""
+"""Bit depths of each colour type."""
 
 
 def _pngs() -> Iterator[PictureFile]:
@@ -165,14 +165,14 @@ def _png_samples(colour: int, depth: int) -> NDArray[Any]:
 def _png_extras(
     colour: int, depth: int, samples: NDArray[Any]
 ) -> Iterator[tuple[str, tuple[bytes, ...]]]:
-    """What stands between header and pixels: nothing, transparency, metadata."""
+    """Yield the chunks between header and pixels: none, transparency, metadata."""
     colours = PALETTE_COLOURS[: 2**depth] >> 8
     palette = (_chunk(b"PLTE", colours.astype(np.uint8).tobytes()),) if colour == 3 else ()
     yield "", palette
     if colour in (0, 2):
         key = samples[HEIGHT // 2, WIDTH // 2]
         yield "tRNS", (_chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)),)
-        # A level that differs in its lower byte only shows whether all bits count.
+        # A level that differs in its lowest bit only shows whether the decoder uses all bits.
         near = (key ^ 1) if depth > 1 else key
         yield "tRNS near", (_chunk(b"tRNS", struct.pack(f">{len(near)}H", *near)),)
     if colour == 3:
@@ -286,7 +286,7 @@ def _bmp_rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
 
 
 def _bmp_shown(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.float64]:
-    """What was drawn, in as many levels as there are bits. Chromium shows the same."""
+    """Return the drawn pixels, with as many levels as the bits allow. Chromium shows the same."""
     if bits <= 8:
         levels = np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
         return np.asarray(PALETTE_COLOURS[levels] >> 8, np.float64)
@@ -301,7 +301,7 @@ def _levels(values: NDArray[Any], bits: int) -> NDArray[np.float64]:
 
 
 def _bmp_runs(row: NDArray[np.uint8], bits: int) -> bytes:
-    """A row as run lengths: pairs of a count of pixels and their value."""
+    """Return a row as run lengths: pairs of a pixel count and a value."""
     pixels = row if bits == 8 else np.stack([row >> 4, row & 15], -1).ravel()[:WIDTH]
     runs = ((len(list(run)), value) for value, run in itertools.groupby(pixels.tolist()))
     pairs = (bytes([count, value * 17 if bits == 4 else value]) for count, value in runs)

@@ -1,4 +1,4 @@
-"""Files of pictures, made on the spot."""
+"""Makes picture files for tests."""
 
 import io
 import random
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 def picture_file(
     size: tuple[int, int] = (320, 240), kind: str = "PNG", color: str = "gray"
 ) -> bytes:
-    """A file with a red disc on a plain ground."""
+    """Return a file with a red disc on a plain background."""
     image = Image.new("RGB", size, color)
     width, height = size
     ImageDraw.Draw(image).ellipse((width // 8, height // 8, width // 2, height // 2), fill="red")
@@ -19,6 +19,6 @@ def picture_file(
 
 
 def noise(size: tuple[int, int]) -> Image.Image:
-    """What no encoder makes small."""
+    """Return a picture of noise, which no encoder can compress."""
     width, height = size
     return Image.frombytes("RGB", size, random.Random(0).randbytes(width * height * 3))

@@ -1,4 +1,4 @@
-"""Finds the processes of a running service, seen from outside, by the module that they run."""
+"""Finds the processes of a running service by the module that they run."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ FAULTY_ENGINE = "harness.faulty_engine"
 
 
 def find_processes(supervisor_pid: int, *modules: str) -> Iterator[tuple[psutil.Process, str]]:
-    """Yield each process below a supervisor that runs one of the modules, with that module."""
+    """Yield each process below a supervisor that runs one of the modules, with its module."""
     for process in psutil.Process(supervisor_pid).children(recursive=True):
         try:
             command = process.cmdline()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue  # it has ended meanwhile
+            continue  # the process has exited since it was listed
         yield from ((process, module) for module in modules if module in command)
 
 

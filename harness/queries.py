@@ -1,4 +1,4 @@
-"""Every query that is shipped: of the dashboard, of the rules, of the autoscaler's metrics."""
+"""All shipped queries: of the dashboard, the rules and the autoscaler's metrics."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _THRESHOLD = re.compile(r"\s[<>]\s[\d.]+$")
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana reads it."""
+    """Return the dashboard as Grafana reads it."""
     content: dict[str, Any] = json.loads(
         (DEPLOY / "grafana" / "dashboards" / "kosmos2.json").read_text()
     )
@@ -21,27 +21,27 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """The dashboard's panels, without the lines between them."""
+    """Return the dashboard's panels, without the rows that group them."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def rules(name: str) -> list[dict[str, Any]]:
-    """The rules of one file of Prometheus."""
+    """Return the rules in one of Prometheus' files."""
     groups = yaml.safe_load((DEPLOY / "prometheus" / f"{name}.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts() -> list[str]:
-    """The names of all alerts."""
+    """Return the names of all alerts."""
     return [rule["alert"] for rule in rules("alerts")]
 
 
 def dashboard_queries(interval: str = "1m", instance: str = ".*") -> dict[str, str]:
-    """Each query of the dashboard, by panel and letter, with Grafana's variables filled in.
+    """Return the queries of the dashboard by panel and letter, with Grafana's variables filled in.
 
     Args:
-        interval: what rates look back over.
-        instance: which replicas, a regular expression.
+        interval: of rates.
+        instance: a regular expression for the replicas.
     """
     filled = {"$__rate_interval": interval, "$instance": instance}
     queries = {}
@@ -55,7 +55,7 @@ def dashboard_queries(interval: str = "1m", instance: str = ".*") -> dict[str, s
 
 
 def rule_queries() -> dict[str, str]:
-    """What each rule records, and what each alert compares with its threshold."""
+    """Return the expressions of all recording rules, and those of all alerts without threshold."""
     recorded = {rule["record"]: rule["expr"] for rule in rules("recording")}
     compared = {rule["alert"]: rule["expr"] for rule in rules("alerts")}
     assert all(_THRESHOLD.search(expression) for expression in compared.values())
@@ -63,7 +63,7 @@ def rule_queries() -> dict[str, str]:
 
 
 def autoscaler_queries() -> dict[str, str]:
-    """The metrics that the HorizontalPodAutoscaler asks for, told apart by replica."""
+    """Return the metrics that the HorizontalPodAutoscaler queries, by replica."""
     adapter = yaml.safe_load((DEPLOY / "kubernetes" / "prometheus-adapter.yaml").read_text())
     filled = {"<<.LabelMatchers>>": 'job="kosmos2"', "<<.GroupBy>>": "instance"}
     queries = {}
@@ -78,5 +78,5 @@ def autoscaler_queries() -> dict[str, str]:
 
 @cache
 def all_queries() -> dict[str, str]:
-    """All of them."""
+    """Return the queries of dashboard, rules and autoscaler."""
     return dashboard_queries() | rule_queries() | autoscaler_queries()

@@ -1,4 +1,4 @@
-"""What a CUDA graph means, on the CPU: a list of operators that is run again on the same memory."""
+"""A CUDA graph on the CPU: a list of operators that run again on the same memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ Call = tuple[Any, tuple[Any, ...], dict[str, Any], Any]
 
 
 class OperatorRecording(TorchDispatchMode):
-    """Keeps every operator with its arguments; what Python computed between them is fixed."""
+    """Records every operator with its arguments. Values that Python computes between are fixed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class OperatorRecording(TorchDispatchMode):
 
     @torch.inference_mode()
     def replay(self) -> None:
-        """Run the operators again: on the same memory, or on what earlier ones returned now."""
+        """Run the operators again, on the same memory or on new results of earlier operators."""
         current: dict[int, Tensor] = {}
 
         def now(tensor: Tensor) -> Tensor:
@@ -42,14 +42,14 @@ class OperatorRecording(TorchDispatchMode):
 
 
 def record_operators(run: Callable[[], None]) -> OperatorRecording:
-    """Stands in the place of `CudaRecorder`."""
+    """Record the operators of a function; replaces `CudaRecorder` in tests."""
     with OperatorRecording() as recording:
         run()
     return recording
 
 
 class MetaOnly(TorchDispatchMode):
-    """Refuses tensors of any other device than `meta`; reads by the host fail by themselves."""
+    """Fails for tensors on another device than `meta`; reads by the host fail by themselves."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -60,7 +60,7 @@ class MetaOnly(TorchDispatchMode):
         return result
 
     def refuse(self, func: Any, tensors: list[Tensor]) -> None:
-        """Look at the tensors of one operator, those that it returned included."""
+        """Check the tensors of one operator, including its results."""
         for tensor in tensors:
             if tensor.device.type != "meta":
                 raise AssertionError(f"{func} has a tensor on {tensor.device}")

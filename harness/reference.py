@@ -1,4 +1,4 @@
-"""What `transformers` answers to one request alone: the answer this service has to give."""
+"""The answer of `transformers` to a single request, which this service must equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from app.ipc.engine_messages import PICTURE_SIDE, SamplingParameters
 from app.ipc.pending_request import Prompt
 
 MAX_EXCUSED_GAP = 1e-3
-"""Two tokens whose logits are closer than this are as good as each other in float32."""
+"""Two tokens whose logits differ by less than this are tied in float32."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an answer compares with the reference's.
+    """The comparison of an answer with the reference.
 
     Attributes:
         is_equal: token for token.
-        is_excused: they part at a step where the reference's two best tokens tie.
-        gap: between those two, where the answers part.
+        is_excused: the answers differ first at a step where the reference's two best tokens tie.
+        gap: the logit difference of those two tokens.
     """
 
     is_equal: bool
@@ -34,10 +34,10 @@ class Verdict:
 
 
 def channel_values(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """What the reference processor makes of each byte of each channel: (3, 256) float32.
+    """Return the reference processor's value of each byte in each channel: (3, 256) float32.
 
-    The order of operations and their precision are the processor's: rescaling in double precision
-    rounded to single, then mean and deviation in single precision.
+    Operations, their order and their precision equal those of the processor: rescaling in double
+    precision, rounded to single; then mean and deviation in single precision.
     """
     rescaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)  # (256,)
     means = np.asarray(mean, dtype=np.float32)[:, None]
@@ -46,8 +46,7 @@ def channel_values(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
 
 
 class Reference:
-    """The published implementation on one checkpoint, in float32.
-    """
+    """The published implementation with one checkpoint, in float32."""
 
     def __init__(self, directory: Path) -> None:
         self.model = Kosmos2ForConditionalGeneration.from_pretrained(
@@ -59,7 +58,7 @@ class Reference:
     def generate(
         self, token_ids: Sequence[int], pixels: bytes, max_new_tokens: int, ngram_size: int
     ) -> list[int]:
-        """The new tokens of a greedy answer."""
+        """Return the new tokens of a greedy answer."""
         prompt = torch.tensor([token_ids])
         options = {"no_repeat_ngram_size": ngram_size} if ngram_size else {}
         output = self.model.generate(
@@ -82,12 +81,12 @@ class Reference:
         pixels: bytes,
         ngram_size: int,
     ) -> Verdict:
-        """Compare an answer with `generate`'s; where they part, look at the reference's logits."""
+        """Compare an answer with that of `generate`; a difference at a tie of logits is excused."""
         if list(answer) == list(expected):
             return Verdict(is_equal=True)
         pairs = zip(answer, expected, strict=False)
         step = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
-        if step is None:  # one is longer
+        if step is None:  # one answer is longer
             return Verdict(is_equal=False)
         history = [*token_ids, *expected[:step]]
         best, second = self._logits(history, pixels, ngram_size).topk(2).values.tolist()
@@ -97,7 +96,7 @@ class Reference:
     def margin(
         self, prompt: Prompt, sampling: SamplingParameters, new_token_ids: Sequence[int]
     ) -> float:
-        """The gap between the two best tokens that may follow: of the race, or of the logits."""
+        """Return the gap between the two best next tokens, in the race if sampled, or in the logits."""
         history = [*prompt.token_ids, *new_token_ids]
         logits = self._logits(history, prompt.pixels, sampling.no_repeat_ngram_size)[None]
         if sampling.temperature > 0:
@@ -136,5 +135,6 @@ class Reference:
 
 def _picture_mask(prompt: torch.Tensor) -> torch.Tensor:
     mask = torch.zeros_like(prompt)
+    # The picture's tokens are at positions 2 to 65 of every prompt.
     mask[:, 2:66] = 1
     return mask

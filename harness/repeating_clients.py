@@ -1,4 +1,4 @@
-"""Clients that send a service one request after the other, and count the answers by status."""
+"""Clients that send requests to a service in sequence and count the answers by status."""
 
 import threading
 from collections import Counter
@@ -14,18 +14,18 @@ SCENE = (EMBEDDED_CHECKPOINT / "scenes" / "six_shapes.jpg").read_bytes()
 
 
 def caption(client: httpx.Client) -> httpx.Response:
-    """Ask for a caption."""
+    """Request a caption."""
     data = {"task": "brief_caption"}
     return client.post("/v1/ground", files={"image": SCENE}, data=data)
 
 
 class RepeatingClients:
-    """Some clients, each of which waits for its answer before it asks again.
+    """Several clients, each of which waits for its answer before it sends the next request.
 
     Attributes:
-        first: how many first attempts were answered with each status; 0 stands for no answer.
-        final: the same after one more attempt where the first was answered 502: after the time
-            that the answer says, for a replica that dies may take a connection more.
+        first: number of first attempts by status; 0 means no answer.
+        final: the same, but with a second attempt after each 502, once `Retry-After` has passed: a
+            dying replica may accept one more connection.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class RepeatingClients:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """They ask for as long as the block lasts."""
-        threads = [threading.Thread(target=self._keep_asking) for _ in range(self._number)]
+        """Send requests for the duration of the block."""
+        threads = [threading.Thread(target=self._send_requests) for _ in range(self._number)]
         for thread in threads:
             thread.start()
         try:
@@ -49,26 +49,26 @@ class RepeatingClients:
                 thread.join()
 
     def wait_for(self, number: int) -> None:
-        """Until that many more requests have been answered."""
+        """Wait until that many more requests have been answered."""
         with self._answered:
             wanted = self.final.total() + number
             assert self._answered.wait_for(lambda: self.final.total() >= wanted, TIMEOUT_S)
 
-    def _keep_asking(self) -> None:
+    def _send_requests(self) -> None:
         with httpx.Client(base_url=self._url, timeout=TIMEOUT_S) as client:
             while not self._stopped.is_set():
-                first, wait_s = self._ask_once(client)
+                first, wait_s = self._send_once(client)
                 final = first
                 if first == httpx.codes.BAD_GATEWAY:
                     self._stopped.wait(wait_s)
-                    final, _ = self._ask_once(client)
+                    final, _ = self._send_once(client)
                 with self._answered:
                     self.first[first] += 1
                     self.final[final] += 1
                     self._answered.notify_all()
 
-    def _ask_once(self, client: httpx.Client) -> tuple[int, float]:
-        """The status of the answer, and in how many seconds it says to ask again."""
+    def _send_once(self, client: httpx.Client) -> tuple[int, float]:
+        """Return the status of an answer and the seconds in its `Retry-After`."""
         try:
             answer = self._ask(client)
         except httpx.TransportError:

@@ -10,8 +10,7 @@ from harness.service import RunningService, running_service
 
 
 class Replica:
-    """One replica of the service, at an address that stays.
-    """
+    """One replica of the service at a fixed address."""
 
     def __init__(self, **settings: object) -> None:
         self.address = free_address()
@@ -33,24 +32,23 @@ class Replica:
 
     @property
     def service(self) -> RunningService:
-        """What runs there."""
+        """The service that runs at the address."""
         assert self._service is not None
         return self._service
 
     def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start the service and wait until it is ready."""
         self._service = self._stack.enter_context(running_service(**self._settings))
 
     def stop(self) -> int:
-        """Tell it to leave, as an orchestrator does, and wait; the exit code."""
+        """Send SIGTERM, as an orchestrator does, wait, and return the exit code."""
         return self.service.stop()
 
     def kill(self) -> None:
-        """End all its processes at once, as when its machine fails.
+        """Kill all processes at once, as when the machine fails.
 
-        They are halted first: one that lives on without the others would still answer 503. The
-        supervisor is gone before them: it holds the socket on which others would still get a
-        connection.
+        All are suspended first, because a process that survives the others would answer 503. The
+        supervisor dies first, because it holds the socket that would still accept connections.
         """
         supervisor = psutil.Process(self.service.process.pid)
         supervisor.suspend()

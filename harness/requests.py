@@ -1,4 +1,4 @@
-"""Requests of every task about pictures of every kind, seeded."""
+"""Random requests of every task about pictures of several kinds, fixed by a seed."""
 
 import hashlib
 import random
@@ -25,7 +25,7 @@ def random_requests(
     pictures: list[bytes] | None = None,
     seed: int = 0,
 ) -> list[Request]:
-    """`count` requests of all tasks, prompts of different lengths, some about the same picture."""
+    """Return `count` requests of all tasks; prompt lengths differ, pictures are shared."""
     rng = random.Random(seed)
     shown = pictures or [random_picture(rng) for _ in range(num_pictures)]
     return [
@@ -39,12 +39,12 @@ def random_requests(
 
 
 def prompt_of(tokenizer: Kosmos2Tokenizer, text: str, pixels: bytes) -> Prompt:
-    """A prompt about a picture."""
+    """Return a prompt about a picture."""
     return Prompt(tokenizer.encode_prompt(text), pixels, hashlib.sha256(pixels).digest())
 
 
 def random_picture(rng: random.Random) -> bytes:
-    """A few rectangles on a noisy ground: 224×224×3 bytes."""
+    """Return 224×224×3 bytes with a few rectangles on noise."""
     noise = np.random.default_rng(rng.randrange(2**32))
     picture = noise.integers(90, 160, (PICTURE_SIDE, PICTURE_SIDE, 3), dtype=np.uint8)
     for _ in range(rng.randint(1, 6)):
@@ -56,7 +56,7 @@ def random_picture(rng: random.Random) -> bytes:
 
 
 def random_prompt(rng: random.Random, number: int) -> str:
-    """A prompt of the `number`-th task, with or without grounding and regions."""
+    """Return a prompt of the `number`-th task, with or without grounding and regions."""
     task = list(TASKS.values())[number % len(TASKS)]
     phrase = f"a {rng.choice(COLORS)} {rng.choice(SHAPES)}"
     first = rng.randrange(500)
@@ -65,7 +65,7 @@ def random_prompt(rng: random.Random, number: int) -> str:
     regions: list[Region] = [region] if task.regions is Use.REQUIRED else []
     if task.name == "grounded_vqa":
         words = " ".join([phrase] * rng.randint(1, 8))
-        text, regions = f"What is {words} beside it?", [region][: rng.randint(0, 1)]
+        text, regions = f"What is {words} left of it?", [region][: rng.randint(0, 1)]
     elif task.name == "raw":
         text = f"<grounding> {phrase} and<phrase> a"
     elif task.text is Use.REQUIRED:

@@ -1,4 +1,4 @@
-"""Scenes of the embedded checkpoint's world, seeded."""
+"""Random scenes of the embedded checkpoint's world, fixed by a seed."""
 
 import random
 
@@ -7,6 +7,6 @@ from training.world import plan_scene
 
 
 def scene_pixels(count: int, seed: int = 20261) -> list[bytes]:
-    """`count` scenes, drawn and squashed as the service squashes them: 224×224×3 bytes each."""
+    """Return `count` scenes, drawn and squashed as in the service: 224×224×3 bytes each."""
     rng = random.Random(seed)
     return [squash(draw_scene(plan_scene(rng), rng)).tobytes() for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A real service in processes of its own, on a free port of the loopback."""
+"""Runs a real service in its own processes, on a free port of the loopback."""
 
 import os
 import signal
@@ -19,15 +19,15 @@ from harness.processes import ENGINE, find_process
 START_TIMEOUT_S = 180
 SHOWN_CHARACTERS = 10_000
 SERVE = ("app.commands.cli", ("serve",))
-"""The module of `kosmos2 serve`, and its arguments."""
+"""The module of `kosmos2 serve` and its arguments."""
 
 
 @dataclass
 class RunningService:
-    """A service that answers.
+    """A running service.
 
     Attributes:
-        log_file: its standard error. A pipe would fill up, and the service would wait for a reader.
+        log_file: its standard error. A pipe would fill up and block the service.
     """
 
     url: str
@@ -47,17 +47,17 @@ class RunningService:
 
     @property
     def engine(self) -> psutil.Process:
-        """The process of the engine."""
+        """The engine process."""
         return self.child(ENGINE)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; the exit code."""
+        """Send a signal, wait for the end and return the exit code."""
         self.process.send_signal(number)
         self.process.communicate(timeout=60)
         return self.process.returncode
 
     def metric(self, name: str) -> float:
-        """The value of one series, named with its labels as Prometheus prints it."""
+        """Return the value of one series, named with its labels as Prometheus prints it."""
         text = httpx.get(f"{self.url}/metrics").text
         values = [line.split()[-1] for line in text.splitlines() if line.split()[0] == name]
         return float(values[0]) if values else 0.0
@@ -76,10 +76,10 @@ def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
 def running_service(*program: str, **settings: object) -> Iterator[RunningService]:
     """Start a service with settings as in `app.settings.Settings`; stop it at the end.
 
-    Unless they say otherwise, it takes any free port, and is gone as soon as nothing runs.
+    By default it uses any free port and exits as soon as no request runs.
 
     Args:
-        program: a module and its arguments; none: `kosmos2 serve`.
+        program: a module and its arguments; by default `kosmos2 serve`.
     """
     settings = {"port": 0, "drain_delay_s": 0} | settings
     module, arguments = (program[0], program[1:]) if program else SERVE
@@ -99,7 +99,7 @@ def running_service(*program: str, **settings: object) -> Iterator[RunningServic
             raise
         finally:
             process.terminate()
-            process.communicate(timeout=60)  # closes the pipe, whoever has ended it
+            process.communicate(timeout=60)  # closes the pipe, even if the service has crashed
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log_file: Path) -> str:

@@ -1,8 +1,8 @@
-"""`kosmos2 serve` around another engine module, which nothing in `app` can start.
+"""`kosmos2 serve` with another engine module, which `app` itself cannot start.
 
     python -m harness.service_around ENGINE_MODULE
 
-The settings are those of the environment.
+The settings are read from the environment.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from app.telemetry.logs import configure_logs
 
 
 def main() -> None:
-    """Serve until a signal."""
+    """Serve until a signal arrives."""
     settings, engine_module = Settings(), sys.argv[1]
     listener = listen(settings.host, settings.port)
     checkpoint = open_checkpoint(settings.model, settings.revision)
@@ -27,7 +27,7 @@ def main() -> None:
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
-            Supervisor,  # counts, so the run directory has to be there
+            Supervisor,  # its import opens metrics files, so the run directory must exist
         )
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module)

@@ -1,4 +1,4 @@
-"""A server of the standard library that serves beside the test."""
+"""Runs a server of the standard library in a thread of the test."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from socketserver import TCPServer
 
 @contextmanager
 def serving(server: TCPServer) -> Iterator[str]:
-    """Its address, host and port, for as long as the block lasts.
+    """Run a server for the duration of the block and yield its host and port.
 
     Args:
         server: bound to the loopback; it is closed at the end.

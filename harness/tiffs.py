@@ -1,4 +1,4 @@
-"""TIFF files of every layout, written by hand: most programs write only a few of them."""
+"""TIFF files of every layout, written by hand, because most programs write few layouts."""
 
 import itertools
 import lzma
@@ -21,11 +21,11 @@ ASSOCIATED, UNASSOCIATED = 1, 2
 
 @dataclass(frozen=True)
 class TiffKind:
-    """A layout; the fields are TIFF's own numbers.
+    """A layout, with TIFF's own numbers.
 
     Attributes:
-        extras: what each band after the colours is: 0 unspecified, 1 associated alpha, 2 alpha.
-        tile: the side of a tile in pixels; 0: strips.
+        extras: the type of each band after the colours: 0 unspecified, 1 associated alpha, 2 alpha.
+        tile: the side of a tile in pixels; 0 means strips.
     """
 
     photometric: int
@@ -47,7 +47,7 @@ class TiffKind:
 
 
 def tiff_kinds() -> Iterator[TiffKind]:
-    """Every layout that the dimensions allow, then rarer ones on a few of them."""
+    """Yield all combinations of the common dimensions, then rarer layouts for some of them."""
     for kind in _meanings():
         orders, tiles = (False, True), (0, 16)
         planes = (False, True) if kind.photometric in (RGB, CMYK) or kind.extras else (False,)
@@ -95,7 +95,7 @@ def _packings(kind: TiffKind) -> Iterator[tuple[int, int]]:
 
 
 def tiff_file(kind: TiffKind) -> bytes:
-    """A landscape in that layout."""
+    """Return the landscape as a TIFF of that layout."""
     samples = _samples(kind)  # (H, W, bands)
     bands = samples.shape[-1]
     planes = np.split(samples, bands, axis=-1) if kind.is_planar else [samples]
@@ -108,12 +108,12 @@ def tiff_file(kind: TiffKind) -> bytes:
 
 
 def _samples(kind: TiffKind) -> NDArray[Any]:
-    """The landscape's numbers: (H, W, bands), as the kind has them."""
+    """Return the landscape's samples for a kind: (H, W, bands)."""
     alpha = ALPHA[..., None]
     colours = {
         WHITE_IS_ZERO: 1 - LANDSCAPE.mean(axis=-1, keepdims=True),
         RGB: LANDSCAPE,
-        LAB: LANDSCAPE * 0.1 + [0.5, 0, 0],  # colours that a screen has
+        LAB: LANDSCAPE * 0.1 + [0.5, 0, 0],  # only colours that a screen can show
         YCBCR: LANDSCAPE,
         CMYK: np.concatenate([1 - LANDSCAPE, ALPHA[..., None] / 3], axis=-1),
     }.get(kind.photometric, LANDSCAPE.mean(axis=-1, keepdims=True))
@@ -181,7 +181,7 @@ def _reversed_bits(data: bytes) -> bytes:
 
 
 def _as_packbits(data: bytes, row_bytes: int) -> bytes:
-    """Each row alone, in pieces of up to 128 bytes, runs of one byte where there are any."""
+    """Pack each row separately, in pieces of up to 128 bytes, with runs at its start."""
     packed = bytearray()
     for start in range(0, len(data), row_bytes):
         row = data[start : start + row_bytes]
@@ -199,7 +199,7 @@ def _as_packbits(data: bytes, row_bytes: int) -> bytes:
 
 
 def _as_lzw(data: bytes, _: int) -> bytes:
-    """Codes of 9 to 12 bits, the widest bit first; the table is cleared before it is full."""
+    """Write codes of 9 to 12 bits, highest bit first; clear the table before it is full."""
     clear, end, codes = 256, 257, bytearray()
     buffer = width = 0
     table: dict[bytes, int] = {}

@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when all wait: what takes an hour is tested at once."""
+"""An event loop with virtual time: tests of long waits take no time."""
 
 import asyncio
 import selectors
@@ -9,36 +9,36 @@ T = TypeVar("T")
 
 
 class _ImpatientSelector(selectors.DefaultSelector):
-    """Never waits: it moves the clock on by as long as it was asked to."""
+    """Never waits; moves the clock forward by the requested timeout instead."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "all tasks wait for something that never comes"
+            assert timeout is not None, "all tasks wait for an event that cannot happen"
             self.now += max(timeout, 0)
         return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """See `run_in_virtual_time`."""
+    """The event loop of `run_in_virtual_time`."""
 
     def __init__(self) -> None:
         self._impatient = _ImpatientSelector()
         super().__init__(self._impatient)
 
     def time(self) -> float:
-        """The virtual time, seconds from 0."""
+        """Return the virtual time in seconds, starting at 0."""
         return self._impatient.now
 
     def compute(self, seconds: float) -> None:
-        """Let time pass in which nobody else can run."""
+        """Let time pass while no task can run."""
         self._impatient.now += seconds
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end as `asyncio.run` does; times are those that would have passed.
+    """Run a coroutine as `asyncio.run` does, in virtual time.
 
     >>> async def sleep_for_an_hour() -> float:
     ...     await asyncio.sleep(3600)

@@ -1,4 +1,4 @@
-"""Waits for what another process will do."""
+"""Waits for actions of other processes."""
 
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -9,7 +9,7 @@ PAUSE_S = 0.02
 def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
     """Return whether a condition becomes true in time.
 
-    Between looks it pauses, so that the other process gets the processor.
+    The function sleeps between checks, so that the other process gets the processor.
 
     >>> eventually(lambda: True)
     True

@@ -1,4 +1,4 @@
-"""HTTP by the byte, for what no well-behaved client sends."""
+"""HTTP over raw sockets, for requests that no correct client sends."""
 
 import json
 import re
@@ -15,10 +15,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back.
+    """A response, possibly incomplete.
 
     Attributes:
-        status: of the response; 0: the connection was closed without one.
+        status: of the response; 0 if the connection was closed without one.
         head: status line and headers, lower case.
     """
 
@@ -28,26 +28,26 @@ class Reply:
 
     @property
     def content(self) -> Any:
-        """The body's JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 @contextmanager
 def connected(url: str, timeout_s: float = 60) -> Iterator[socket.socket]:
-    """A connection to a service."""
+    """Open a connection to a service for the duration of the block."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout_s) as connection:
         yield connection
 
 
 def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
-    """A request by the byte; of its headers, only `Host` is written by itself."""
+    """Return the bytes of a request; the only header added is `Host`."""
     head = "".join(f"{line}\r\n" for line in (f"{method} {path} HTTP/1.1", "Host: x", *headers))
     return head.encode("latin-1") + b"\r\n" + body
 
 
 def receive(connection: socket.socket) -> Reply:
-    """The next response, or what came until the connection was closed."""
+    """Return the next response, or the part that arrived before the connection was closed."""
     received = b""
     while not _is_complete(received):
         try:
@@ -64,7 +64,7 @@ def receive(connection: socket.socket) -> Reply:
 def dribble(
     connection: socket.socket, data: bytes, pause_s: float = 0.05, num_bytes: int = 1
 ) -> bool:
-    """Send `num_bytes` at a time with pauses, until there is an answer; whether there is one."""
+    """Send `num_bytes` at a time with pauses; return whether an answer arrived before the end."""
     for number in range(0, len(data), num_bytes):
         if select.select([connection], [], [], pause_s)[0]:
             return True
@@ -76,7 +76,7 @@ def dribble(
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the other side closes the connection, without another word, before the time-out."""
+    """Return whether the other side closes the connection without more bytes before the timeout."""
     try:
         return connection.recv(1) == b""
     except ConnectionError:

@@ -16,7 +16,8 @@ def direction_of(text: str) -> Direction:
     >>> direction_of("12 cats"), direction_of("12 قطط"), direction_of("…")
     ('ltr', 'rtl', 'ltr')
     """
-    return "rtl" if get_base_level(_encodable(text)) else "ltr"
+    # The package raises an error for an empty text.
+    return "rtl" if text and get_base_level(_encodable(text)) else "ltr"
 
 
 def visual_order(text: str) -> str:
