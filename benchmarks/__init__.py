@@ -1,1 +1,1 @@
-"""Side-by-side measurements; each ends in one JSON line."""
+"""Measurements of this service next to other servers; each case writes one line of JSON."""

@@ -1,8 +1,8 @@
-"""Runs all cases, one after the other, and writes the page that shows them.
+"""Runs all cases in sequence and writes the page with their results.
 
     python -m benchmarks [--quick] [--out FOLDER]
 
-The GPU has a call of its own, `python -m benchmarks.gpu`; what it left is shown too.
+The GPU has its own command, `python -m benchmarks.gpu`; the page includes its last results.
 """
 
 import json
@@ -26,7 +26,7 @@ _PAGE = "README.md"
 
 
 def main() -> None:
-    """Run all; when one fails, the page has those before it."""
+    """Run all cases; if one fails, the page has the results of the earlier ones."""
     is_quick, folder = read_arguments()
     machine = describe_machine()
     try:

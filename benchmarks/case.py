@@ -1,7 +1,7 @@
-"""A case of the benchmarks: what it measures; the table, the plot and the line of JSON it leaves.
+"""A case of the benchmarks: its measurement, and the table, plot and line of JSON that it writes.
 
-Each case is a module with a constant `CASE`; `python -m benchmarks.MODULE [--quick] [--out FOLDER]`
-runs it alone, `python -m benchmarks` runs them all.
+Each case is a module with a constant `CASE`. `python -m benchmarks.MODULE [--quick] [--out FOLDER]`
+runs one case, `python -m benchmarks` runs them all.
 """
 
 import argparse
@@ -23,10 +23,10 @@ Row = Mapping[str, str | float | int | None]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that a goal is set for.
+    """A measured value that has a goal.
 
     Attributes:
-        name: what it is, its unit or "x" for a ratio included.
+        name: with the unit, or "x" for a ratio.
         at_least: the goal, if it is a lower limit.
         at_most: the goal, if it is an upper limit.
     """
@@ -38,25 +38,25 @@ class Figure:
 
     @property
     def is_met(self) -> bool:
-        """Whether the goal is reached; true without one."""
+        """Whether the value reaches its goal; true without a goal."""
         is_high = self.at_least is None or self.value >= self.at_least
         return is_high and (self.at_most is None or self.value <= self.at_most)
 
     @property
     def goal(self) -> str:
-        """The goal in signs; blank without one."""
+        """The goal as text; blank without a goal."""
         low = "" if self.at_least is None else f"≥ {self.at_least:g}"
         return low if self.at_most is None else f"≤ {self.at_most:g}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a case has measured.
+    """The measurements of a case.
 
     Attributes:
-        rows: the table, all rows with the same columns.
-        figures: those that goals are set for.
-        notes: what a reader has to know, a line each.
+        rows: the table; all rows have the same columns.
+        figures: the values that have goals.
+        notes: explanations for readers, one line each.
     """
 
     title: str
@@ -67,11 +67,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Case:
-    """How something is measured and shown.
+    """A measurement and its presentation.
 
     Attributes:
         name: of the module and the files.
-        measure: measures; true: a smoke version that takes seconds and whose figures mean nothing.
+        measure: runs the measurement; with true, a quick run whose results are meaningless.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Case:
 
 
 def run(case: Case, is_quick: bool, folder: Path) -> Result:
-    """Measure a case and leave NAME.json, NAME.md and NAME.png in a folder."""
-    machine = describe_machine()  # before the case makes it busy
+    """Measure a case and write NAME.json, NAME.md and NAME.png to a folder."""
+    machine = describe_machine()  # before the case loads the machine
     result = case.measure(is_quick)
     line = {"case": case.name, "quick": is_quick, "machine": machine} | asdict(result)
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,17 +92,17 @@ def run(case: Case, is_quick: bool, folder: Path) -> Result:
 
 
 def main(case: Case) -> None:
-    """Run one case as the command line says."""
+    """Run one case as the command line requests."""
     is_quick, folder = read_arguments()
     result = run(case, is_quick, folder)
     print(to_markdown(case.name, result))
 
 
 def read_arguments() -> tuple[bool, Path]:
-    """Whether it is to be quick, and where results go; quick ones never go among the real ones."""
+    """Return whether to run quickly, and the folder; quick results never mix with real ones."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="a smoke version: seconds")
-    parser.add_argument("--out", type=Path, help="a folder for the results")
+    parser.add_argument("--quick", action="store_true", help="a meaningless run of seconds")
+    parser.add_argument("--out", type=Path, help="folder for the results")
     arguments = parser.parse_args()
     default = QUICK_RESULTS if arguments.quick else RESULTS
     return arguments.quick, arguments.out or default
@@ -114,7 +114,7 @@ def log_progress(text: str) -> None:
 
 
 def to_markdown(name: str, result: Result) -> str:
-    """The heading, the tables and the plot of a result."""
+    """Return the heading, the notes, the tables and the plot of a result."""
     goals = [
         {"figure": f.name, "measured": f.value, "goal": f.goal, "met": "yes" if f.is_met else "no"}
         for f in result.figures
@@ -125,7 +125,7 @@ def to_markdown(name: str, result: Result) -> str:
 
 
 def to_table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table.
+    """Return rows as a Markdown table.
 
     >>> print(to_table([{"clients": 8, "requests/s": 12.345}]))
     | clients | requests/s |

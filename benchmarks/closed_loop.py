@@ -1,8 +1,8 @@
-"""This service and its peers with 1, 8 and 32 clients that wait: mixed tasks, answers checked.
+"""This service and its peers with 1, 8 and 32 waiting clients: mixed tasks, checked answers.
 
     python -m benchmarks.closed_loop [--quick] [--out FOLDER]
 
-Every repetition starts each contestant afresh and gives all of them the same requests.
+Every repetition restarts each contestant and sends the same requests to all of them.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ from benchmarks.workloads import (
     share_right,
 )
 
-# Requests come again when the workload ends, and no peer keeps pictures: so nor does the service.
+# The workload repeats, and no peer caches pictures, so the service must not cache them either.
 OURS = service(picture_cache_bytes=0)
 
 Runs = Mapping[tuple[str, int], Sequence[LoadResult]]
@@ -41,7 +41,7 @@ Runs = Mapping[tuple[str, int], Sequence[LoadResult]]
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Run the closed loop for all contestants (see the module)."""
     clients = (1, 2) if is_quick else (1, 8, 32)
     bounds = Bounds(seconds=1.0 if is_quick else 25.0)
     workload = different_pictures(6 if is_quick else 96)
@@ -68,9 +68,9 @@ def measure(is_quick: bool) -> Result:
         rows,
         _figures(runs, [peer.name for peer in peers], clients[-1]),
         [
-            f"{len(workload)} requests in turn, about as many pictures; medians of "
-            f"{len(runs[OURS.name, 1])} repetitions, in brackets the range; `right` is the lowest "
-            "share of answers equal to `generate` on the request alone. No pictures are kept. "
+            f"{len(workload)} requests in rotation, about as many pictures; medians of "
+            f"{len(runs[OURS.name, 1])} repetitions, with the range; `right` is the lowest "
+            "share of answers equal to `generate` on the request alone. No server caches pictures. "
             f"Threads of torch in each peer: {threads}."
         ],
     )
@@ -121,7 +121,7 @@ def _figures(runs: Runs, peers: Sequence[str], most: int) -> list[Figure]:
 
 
 def plot(result: Result) -> Plot:
-    """Throughput and latency, a group of bars for each number of clients."""
+    """Plot throughput and latency, with a group of bars for each number of clients."""
     figure, (rates, latencies) = panels(2)
     clients = list(dict.fromkeys(str(row["clients"]) for row in result.rows))
     for axes, column in ((rates, "requests/s"), (latencies, "p50 s")):

@@ -1,4 +1,4 @@
-"""This service and its peers, each started afresh on a free port with the same checkpoint."""
+"""This service and its peers, each restarted on a free port with the same checkpoint."""
 
 import os
 import signal
@@ -34,9 +34,9 @@ class Contestant:
     """A server that answers `POST /v1/ground`.
 
     Attributes:
-        arguments: of its command line; `{checkpoint}` and `{port}` are filled in.
-        environment: added to the caller's; filled in too.
-        needs: the library that it is built on, of the extra `bench`; none: nothing of it.
+        arguments: of the command line; `{checkpoint}` and `{port}` are replaced.
+        environment: added to the caller's; `{checkpoint}` and `{port}` are replaced.
+        needs: the library of the extra `bench` that it requires, or `None`.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Contestant:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can run here."""
+        """Whether its library is installed."""
         return self.needs is None or find_spec(self.needs) is not None
 
     def start(self, checkpoint: Path, port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
-        """Start it; it logs to a file."""
+        """Start the server with its log in a file."""
 
         def fill(part: str) -> str:
             return part.format(checkpoint=checkpoint, port=port)
@@ -67,7 +67,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Running:
-    """A contestant that answers.
+    """A contestant that answers requests.
 
     Attributes:
         start_s: from its start to its first answer.
@@ -78,27 +78,27 @@ class Running:
 
 
 def service(name: str = "this service", **settings: object) -> Contestant:
-    """This service, with settings as in `app.settings.Settings`."""
+    """Return this service, with settings as in `app.settings.Settings`."""
     return Contestant(name, *SERVE, _OURS | environment_of(settings))
 
 
 def service_around(engine_module: str, name: str) -> Contestant:
-    """This service around another engine; all else between a client and the engine is there."""
+    """Return this service with another engine; all other parts are the real ones."""
     return Contestant(name, "harness.service_around", (engine_module,), _OURS)
 
 
 def one_at_a_time(threads: int = 1) -> Contestant:
-    """`generate` behind FastAPI and a lock."""
+    """Return `generate` behind FastAPI and a lock."""
     return _peer("generate, one at a time", "one_at_a_time", None, threads)
 
 
 def litserve(threads: int = 1) -> Contestant:
-    """LitServe with batches."""
+    """Return LitServe with batches."""
     return _peer("LitServe", "litserve_batches", "litserve", threads)
 
 
 def ray_serve(threads: int = 1) -> Contestant:
-    """Ray Serve with batches; it tells nobody of being used."""
+    """Return Ray Serve with batches, without its usage statistics."""
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     return _peer("Ray Serve", "ray_serve_batches", "ray", threads, quiet)
 
@@ -117,10 +117,10 @@ def _peer(
 
 @contextmanager
 def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
-    """A contestant for as long as the block lasts; it and all it has started end with it.
+    """Run a contestant for the duration of the block; all its processes end with the block.
 
     Raises:
-        RuntimeError: it did not answer in time.
+        RuntimeError: the contestant did not answer in time.
     """
     address = free_address()
     url, port = f"http://{address}", int(address.rpartition(":")[2])
@@ -128,7 +128,7 @@ def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
         began = time.monotonic()
         process = contestant.start(checkpoint, port, log)
         try:
-            # Servers that are built alike have nothing but their first answer in common.
+            # The contestants have no common health check, so wait for a first answer.
             has_settled = eventually(
                 lambda: process.poll() is not None or _is_answered(url), START_TIMEOUT_S
             )

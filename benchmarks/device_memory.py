@@ -1,4 +1,4 @@
-"""The memory of a device between measurements: all of it free again."""
+"""Frees the memory of a device between measurements."""
 
 import gc
 from collections.abc import Callable
@@ -10,11 +10,10 @@ Result = TypeVar("Result")
 
 
 def and_free(work: Callable[[], Result]) -> Result:
-    """The result of `work`, once the memory that it took is free.
+    """Return the result of `work` after freeing the memory that it used.
 
-    Models hang in reference cycles, and inside `work` its variables still hold them: so only after
-    it has returned can they be collected.
-
+    Models are part of reference cycles, and variables inside `work` refer to them. They can only be
+    collected after `work` has returned.
     >>> and_free(lambda: 7)
     7
     """

@@ -1,8 +1,8 @@
-"""Asks the engine without HTTP, and prints when each answer was there.
+"""Sends requests to the engine without HTTP, and prints the time of each answer.
 
     python -m benchmarks.engine_alone PICTURES REQUESTS
 
-The requests are those of `benchmarks.workloads.different_pictures(PICTURES)`, in turn.
+The requests are those of `benchmarks.workloads.different_pictures(PICTURES)`, in rotation.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from benchmarks.workloads import different_pictures
 
 
 def main() -> None:
-    """Answer all requests, as many at once as there are slots."""
+    """Answer all requests, with as many at once as the engine has slots."""
     num_pictures, num_requests = (int(argument) for argument in sys.argv[1:])
     workload = [_to_request(request) for request in different_pictures(num_pictures)]
     requests = [workload[number % num_pictures] for number in range(num_requests)]
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _to_request(request: LoadRequest) -> GroundRequest:
-    """The same as the service makes of the form."""
+    """Convert a form to a request, as the service does."""
     body = validate(GroundBody, fields_of_texts(request.fields), strict=False)
     return body.to_request(request.picture)
 

@@ -1,9 +1,9 @@
-"""The published size with random weights, on the CPU: this service's engine beside `generate`.
+"""The published size with random weights on the CPU: this service's engine next to `generate`.
 
     python -m benchmarks.full_size [--quick] [--out FOLDER]
 
-Writes a checkpoint of 6.7 GB beside the results and removes it again; `--quick` takes a tiny one.
-Every measurement has a process of its own, and the repetitions of all take turns.
+Writes a checkpoint of 6.7 GB to `build/benchmarks` and removes it again; `--quick` uses a tiny one.
+Every measurement runs in its own process, and all variants alternate within each repetition.
 """
 
 import json
@@ -32,10 +32,10 @@ Runs = Mapping[str, Sequence[FullSizeTimes]]
 
 @dataclass(frozen=True)
 class Variant:
-    """Something to measure.
+    """A configuration to measure.
 
     Attributes:
-        argument: its last, after checkpoint and steps.
+        argument: the last one of the command line, after checkpoint and steps.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Variant:
     argument: str
 
     def run(self, checkpoint: Path, num_steps: int) -> FullSizeTimes:
-        """Measure once."""
+        """Run one measurement."""
         command = [sys.executable, "-m", self.module, str(checkpoint), str(num_steps)]
         done = subprocess.run(
             [*command, self.argument], stdout=subprocess.PIPE, text=True, check=True
@@ -72,7 +72,7 @@ VARIANTS = (
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure all variants (see the module)."""
     config = tiny_config(EMBEDDED_CHECKPOINT) if is_quick else full_size_config()
     runs: dict[str, list[FullSizeTimes]] = defaultdict(list)
     QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,11 @@ def measure(is_quick: bool) -> Result:
         _figures(runs, loading),
         [
             f"Medians of {len(runs[OURS_BFLOAT16.name])} repetitions. A prompt of 71 tokens, rows "
-            "about different pictures; `token` is one more token for every row, `first` all from "
-            "the pictures to the first tokens of all rows, `later tasks` the time to the first "
-            "token of the 2nd to 7th task on a picture over that of its first. "
-            f"Loading the stored float32 from a cold disk took {loading['load_s']} s, reading the "
-            f"file once before {loading['read_s']} s: the pair with the median ratio."
+            "about different pictures. `token` is the time of one more token for every row; "
+            "`first` the time from the pictures to the first tokens of all rows; `later tasks` the "
+            "time to the first token of the 2nd to 7th task on a picture, relative to the first. "
+            f"Loading the stored float32 from a cold disk took {loading['load_s']} s; reading the "
+            f"file once before took {loading['read_s']} s (the pair with the median ratio)."
         ],
     )
 
@@ -147,7 +147,7 @@ def _figures(runs: Runs, loading: Mapping[str, float]) -> list[Figure]:
 
 
 def plot(result: Result) -> Plot:
-    """Time per token, and time to the first tokens, a group of bars for each batch size."""
+    """Plot the times per token and to the first tokens, with a group of bars per batch size."""
     figure, axes = panels(2)
     for each, name in zip(axes, ("token", "first"), strict=True):
         series = {

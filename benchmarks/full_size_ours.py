@@ -1,8 +1,8 @@
-"""One full-size measurement of this service's engine, in a process of its own.
+"""Runs one full-size measurement of this service's engine, in its own process.
 
     python -m benchmarks.full_size_ours CHECKPOINT STEPS SETTINGS
 
-`SETTINGS` is JSON, as in `app.settings.Settings`. Ends in one JSON line (see `FullSizeTimes`).
+`SETTINGS` is JSON, as in `app.settings.Settings`. Prints one line of JSON (see `FullSizeTimes`).
 """
 
 import json
@@ -27,7 +27,7 @@ from benchmarks.rows import RunnerClock, noise_pictures
 
 
 def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
-    """Load, then time each batch size, then seven tasks about one picture."""
+    """Load the model, then time each batch size, then seven tasks about one picture."""
     settings = Settings(model=str(checkpoint.directory), slots=max(BATCHES), **chosen)
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     runner = build_runner(settings, checkpoint, lambda _: nullcontext())
@@ -52,19 +52,19 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
 
 
 def _later_task_share(clock: RunnerClock, tasks: list[list[int]]) -> float:
-    """The time to the first token of later tasks on a picture, over that of its first."""
+    """Return the mean time to the first token of later tasks, relative to the first task."""
     (picture,) = noise_pictures(1, seed=1)
     first, *later = [clock.run([task], [picture], 2).first_token for task in tasks]
     return fmean(later) / first
 
 
 def _held_bytes(runner: Runner) -> int:
-    """What has to be in memory: weights, slots, and the pictures kept."""
+    """Return the size of weights, slots and cached pictures, which must be in memory."""
     return runner.model.num_bytes + runner.slots.num_bytes + runner.pictures.num_bytes
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Measure as the command line requests."""
     directory = Path(sys.argv[1])
     checkpoint = read_checkpoint(directory, directory.name, None)
     times = measure(checkpoint, int(sys.argv[2]), json.loads(sys.argv[3]))

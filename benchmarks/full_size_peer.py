@@ -1,8 +1,8 @@
-"""One full-size measurement of `transformers`' `generate`, in a process of its own.
+"""Runs one full-size measurement of `generate` of `transformers`, in its own process.
 
     python -m benchmarks.full_size_peer CHECKPOINT STEPS (bfloat16|int8)
 
-Ends in one JSON line (see `FullSizeTimes`).
+Prints one line of JSON (see `FullSizeTimes`).
 """
 
 import json
@@ -22,7 +22,7 @@ from benchmarks.timed_generation import Kind, TimedGeneration
 
 
 def measure(directory: Path, num_steps: int, kind: Kind) -> FullSizeTimes:
-    """Load, then time each batch size, then seven tasks about one picture."""
+    """Load the model, then time each batch size, then seven tasks about one picture."""
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     timed = TimedGeneration(directory, kind, threads=os.cpu_count() or 1)
     pictures = noise_pictures(sum(BATCHES) + 1)
@@ -50,7 +50,7 @@ def _later_task_share(timed: TimedGeneration) -> float:
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Measure as the command line requests."""
     kinds: dict[str, Kind] = {"bfloat16": "bfloat16", "int8": "int8"}
     times = measure(Path(sys.argv[1]), int(sys.argv[2]), kinds[sys.argv[3]])
     print(json.dumps(asdict(times)))

@@ -1,4 +1,4 @@
-"""What is measured at full size, of this service's engine and of `transformers` alike."""
+"""The measurements at full size, for both this service's engine and `transformers`."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,19 @@ BATCHES = (1, 4, 8)
 
 @dataclass(frozen=True)
 class PictureTask:
-    """A task on a picture.
-    """
+    """A task on a picture."""
 
     task: str
     text: str | None = None
 
     @property
     def fields(self) -> dict[str, str]:
-        """As in a form."""
+        """The fields of the task in a form."""
         return {"task": self.task} | ({} if self.text is None else {"text": self.text})
 
     @property
     def prompt(self) -> str:
-        """As the model reads it."""
+        """The prompt that the model reads."""
         return PROMPTS[self.task].format(text=self.text)
 
 
@@ -39,15 +38,15 @@ TASKS = (
 
 @dataclass(frozen=True)
 class FullSizeTimes:
-    """Of one process; seconds and bytes.
+    """The results of one process, in seconds and bytes.
 
     Attributes:
-        load_s: until it could answer, warm-up included.
+        load_s: until it could answer, including the warm-up.
         step_s: one more token for every row, by number of rows.
         first_token_s: from the prompts of all rows to their first tokens, by number of rows.
-        later_task_share: the time to the first token of a picture's later tasks, over its first.
-        held_bytes: weights, keys and values; 0: not known.
-        peak_bytes: the most that was resident, less what was before loading.
+        later_task_share: time to the first token of a picture's later tasks, relative to its first.
+        held_bytes: weights, keys and values; 0 if unknown.
+        peak_bytes: peak resident memory, minus the memory before loading.
     """
 
     load_s: float

@@ -1,9 +1,9 @@
-"""The published size with random weights on one CUDA device: right answers, roofline, throughput.
+"""The published size with random weights on one CUDA device: correctness, roofline, throughput.
 
     python -m benchmarks.gpu [--quick] [--out FOLDER]
 
-One call of less than ten minutes. Without CUDA it ends at once, but for `--quick`, which then does
-the same to a tiny checkpoint on the processor.
+Takes less than ten minutes. Without CUDA it exits at once, unless `--quick` is given, which runs a
+tiny checkpoint on the CPU.
 """
 
 import os
@@ -42,9 +42,9 @@ DECODE = "decode, rows"
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Run all measurements (see the module)."""
     if not (is_quick or torch.cuda.is_available()):
-        sys.exit("benchmarks.gpu: torch sees no CUDA device here; --quick tries it on the CPU")
+        sys.exit("benchmarks.gpu: torch finds no CUDA device; try --quick, which runs on the CPU")
     config = tiny_config(EMBEDDED_CHECKPOINT) if is_quick else full_size_config()
     QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
@@ -79,7 +79,7 @@ def measure(is_quick: bool) -> Result:
 def _measure_engine(
     checkpoint: Checkpoint, numbers: Sequence[int], num_new_tokens: int, generate_token_s: float
 ) -> tuple[list[Row], list[Figure]]:
-    """Decode at each number of rows that the device has slots for, in its default dtype."""
+    """Decode at each number of rows that fits the device's slots, in its default dtype."""
     runner = build(checkpoint)
     numbers = [number for number in numbers if number <= runner.slots.num_slots]
     prompt = Kosmos2Tokenizer.load(checkpoint.directory).encode_prompt(PROMPT)
@@ -111,14 +111,14 @@ def _measure_engine(
 
 
 def build(checkpoint: Checkpoint) -> Runner:
-    """A runner on the device, with as many slots as it has room for; nothing is recorded yet."""
+    """Return a runner on the device with as many slots as fit; no pass is recorded yet."""
     settings = Settings(model=str(checkpoint.directory), device=device_name(), recordings=False)
     return build_runner(settings, checkpoint, lambda _: nullcontext())
 
 
 def _record(runner: Runner) -> list[Row]:
-    """Record the passes: how many, how long that takes and how much memory."""
-    and_free(lambda: None)  # else the recordings give back what earlier passes left
+    """Record the passes; return their number, the time and the memory."""
+    and_free(lambda: None)  # otherwise recordings release what earlier passes cached
     began, free_bytes = time.perf_counter(), measure_free_bytes(runner.device)
     runner.record_passes(CudaRecorder())
     took_bytes = free_bytes - measure_free_bytes(runner.device)
@@ -130,7 +130,7 @@ def _record(runner: Runner) -> list[Row]:
 
 
 def attention_operators(run: Callable[[], object]) -> dict[str, int]:
-    """How often each kernel of attention is called: the operators that torch chose on the host."""
+    """Count the calls of each attention kernel, by the operators that torch chose on the host."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         run()
     return {
@@ -141,7 +141,7 @@ def attention_operators(run: Callable[[], object]) -> dict[str, int]:
 
 
 def _bandwidth(device: torch.device) -> float:
-    """Bytes a second of a copy on the device, those read and those written, the best of ten."""
+    """Return the bytes read and written per second by a copy on the device, the best of ten."""
     source = torch.empty(COPIED_BYTES if device.type == "cuda" else 2**24, dtype=torch.uint8)
     source = source.to(device)
     target = torch.empty_like(source)
@@ -158,7 +158,7 @@ def _seconds(work: Any) -> float:
 
 
 def _step_bytes(runner: Runner, length: int) -> int:
-    """What one step of one row has to read: the decoder's weights, and keys and values so far."""
+    """Return the bytes that one step of one row reads: decoder weights, and its keys and values."""
     slots = runner.slots
     per_token = slots.num_bytes // (slots.num_slots * slots.max_length)
     weights = sum(parameter.nbytes for parameter in runner.model.decoder.parameters())
@@ -172,13 +172,13 @@ def _row(what: str, number: int, value: float, unit: str) -> Row:
 def _notes() -> list[str]:
     return [
         "The device's default dtype, prompts of 71 tokens, rows about different pictures. The "
-        "roofline counts the decoder's weights with the output head, and keys and values, over "
-        f"the bandwidth of a copy. HTTP: {os.cpu_count()} cores for decoding pictures and all else."
+        "roofline counts the decoder's weights with the output head, and keys and values, relative "
+        f"to the bandwidth of a copy. HTTP: {os.cpu_count()} cores for decoding and all other work."
     ]
 
 
 def plot(result: Result) -> Plot:
-    """Tokens a second over rows."""
+    """Plot tokens per second over the number of rows."""
     figure, (axes,) = panels(1)
     rows = [row for row in result.rows if row["what"] == DECODE]
     numbers = [float(row["number"] or 0) for row in rows]

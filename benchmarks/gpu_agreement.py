@@ -1,4 +1,4 @@
-"""Whether answers on the device are right: the runner's rows beside `generate` on each alone."""
+"""Checks answers on the device: the runner's rows next to `generate` on each request alone."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -27,12 +27,12 @@ Answers = list[list[int]]
 
 @dataclass(frozen=True)
 class HalfAgreement:
-    """How answers in 16 bits compare with those in float32.
+    """The comparison of answers in 16 bits with those in float32.
 
     Attributes:
-        share_equal: of the answers, those equal token for token.
-        mean_prefix: tokens until they part, of `NEW_TOKENS`, on average.
-        num_invalid: tokens whose logits were not finite: overflows.
+        share_equal: of answers that are equal token for token.
+        mean_prefix: mean number of equal tokens at the start, of `NEW_TOKENS`.
+        num_invalid: tokens whose logits were not finite because of overflows.
     """
 
     share_equal: float
@@ -42,12 +42,12 @@ class HalfAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How answers compare, and how long the other took.
+    """The comparison of answers, and the speed of `generate`.
 
     Attributes:
-        share_equal: of the float32 answers, those equal to `generate`'s, token for token.
-        halves: how the answers in each dtype of 16 bits compare with the float32 ones.
-        token_s: of `generate` in bfloat16, one row, seconds a token.
+        share_equal: of float32 answers that equal those of `generate`, token for token.
+        halves: the comparison of each 16-bit dtype with float32.
+        token_s: seconds per token of `generate` in bfloat16, one row.
     """
 
     share_equal: float
@@ -56,7 +56,7 @@ class Agreement:
 
 
 def measure_agreement(checkpoint: Checkpoint, num_requests: int) -> Agreement:
-    """Answer the same questions in several ways; only one model is in memory at a time."""
+    """Answer the same questions in several ways, with only one model in memory at a time."""
     pictures = noise_pictures(num_requests)
     questions = [(picture, TASKS[n % len(TASKS)]) for n, picture in enumerate(pictures)]
     float32, _ = and_free(lambda: _answer(checkpoint, "float32", questions))
@@ -84,7 +84,7 @@ def _compare(
 def _answer(
     checkpoint: Checkpoint, dtype: Half | Literal["float32"], questions: Sequence[Question]
 ) -> tuple[Answers, int]:
-    """By the runner, several rows of different lengths side by side; how many were not finite."""
+    """Answer with the runner, in batches of different lengths; also count invalid tokens."""
     settings = Settings(
         model=str(checkpoint.directory), dtype=dtype, slots=ROWS, device=device_name()
     )
@@ -103,7 +103,7 @@ def _answer(
 
 
 def _expected(checkpoint: Checkpoint, questions: Sequence[Question]) -> Answers:
-    """By `generate`, each alone."""
+    """Answer with `generate`, each question alone."""
     generation = TimedGeneration(checkpoint.directory, "float32", 1, device_name())
     return [generation.generate(generation.encode(*each), NEW_TOKENS) for each in questions]
 
@@ -126,5 +126,5 @@ def _common_prefix(answer: list[int], other: list[int]) -> int:
 
 
 def device_name() -> Literal["cpu", "cuda"]:
-    """What the benchmark runs on."""
+    """Return the device that the benchmark uses."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Captions over HTTP, of pictures of a megapixel: the whole service, decoding included."""
+"""Captions over HTTP for pictures of one megapixel: the whole service, including decoding."""
 
 import os
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ MAX_PIXELS = 50_000_000
 
 @dataclass(frozen=True)
 class Captions:
-    """What came of it.
+    """The throughput of captions.
 
     Attributes:
-        rate: captions a second.
-        clients: that waited for them.
-        decoded: pictures a second that all cores could decode, doing nothing else.
+        rate: captions per second.
+        clients: number of waiting clients.
+        decoded: pictures per second that all cores could decode without other work.
     """
 
     rate: float
@@ -36,7 +36,7 @@ class Captions:
 
 
 def captions_per_second(checkpoint: Path, seconds: float) -> Captions:
-    """Serve with half the cores for HTTP and measure; no pictures are kept.
+    """Measure a service that uses half the cores for HTTP and caches no pictures.
 
     Raises:
         RuntimeError: the service did not start.

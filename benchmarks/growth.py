@@ -1,8 +1,8 @@
-"""How cost grows with the work: larger pictures, longer prompts, more rows at once.
+"""How cost grows with larger pictures, longer prompts and more rows at once.
 
     python -m benchmarks.growth [--quick] [--out FOLDER]
 
-In process, on the embedded checkpoint, without queues and clients.
+Runs in this process on the embedded checkpoint, without queues and clients.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +27,11 @@ MEGAPIXELS = (0.05, 0.2, 1.0, 4.0, 12.0, 40.0)
 MAX_PIXELS = 50_000_000
 PROMPT_TOKENS = (5, 20, 75, 150, 300)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
-PICTURE, PROMPT, ROW = "picture, megapixels", "prompt, tokens behind the picture", "rows at once"
+PICTURE, PROMPT, ROW = "picture, megapixels", "prompt, tokens after the picture", "rows at once"
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure all three quantities (see the module)."""
     repetitions = 1 if is_quick else 7
     rows = (1, 2) if is_quick else ROWS
     settings = Settings(model=str(EMBEDDED_CHECKPOINT), slots=rows[-1])
@@ -48,8 +48,8 @@ def measure(is_quick: bool) -> Result:
         ],
         [],
         [
-            f"Medians of {repetitions} repetitions. Pictures: decoding and squashing a JPEG. "
-            "Prompts: to the first token, the picture being at hand. Rows: one more token for all."
+            f"Medians of {repetitions} repetitions. Pictures: decoding and resizing a JPEG. "
+            "Prompts: time to the first token with a cached picture. Rows: one more token for all."
         ],
     )
 
@@ -73,7 +73,7 @@ def _prompts(
     rows = []
     for length in lengths:
         prompt = prefix + [word] * length
-        clock.run([prompt], [picture], 2)  # the picture is at hand from now on
+        clock.run([prompt], [picture], 2)  # puts the picture into the cache
         times = [clock.run([prompt], [picture], 2) for _ in range(repetitions)]
         seconds = median(each.first_token for each in times)
         rows.append(_row(PROMPT, length, seconds, length / seconds))
@@ -107,7 +107,7 @@ def _median_time(work: Callable[[], object], repetitions: int) -> float:
 
 
 def plot(result: Result) -> Plot:
-    """A panel for each quantity, both axes logarithmic: a cost in proportion is a diagonal."""
+    """Plot a panel for each quantity with logarithmic axes: proportional cost is a diagonal."""
     figure, axes = panels(3)
     for each, what in zip(axes, (PICTURE, PROMPT, ROW), strict=True):
         rows = [row for row in result.rows if row["what"] == what]

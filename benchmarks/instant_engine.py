@@ -1,9 +1,9 @@
-"""An engine that answers at once: what the HTTP processes can do when no model is in the way.
+"""An engine that answers at once, to measure the HTTP processes without a model.
 
     python -m benchmarks.instant_engine RUN_DIRECTORY
 
-It speaks to HTTP processes as the engine does (app/ipc/engine_messages.py) and, like it, sends one
-token of every request in each round. Standard input is the pipe from its parent.
+It uses the engine's protocol (app/ipc/engine_messages.py) and, like the engine, sends one token of
+every request in each round. Standard input is the pipe from its parent.
 """
 
 import os
@@ -27,18 +27,18 @@ ANSWER = (
     "<phrase> a red circle</phrase><object><patch_index_0289><patch_index_0649></object>"
     " and<phrase> a blue square</phrase><object><patch_index_0332><patch_index_0691></object>."
 )
-"""Of middling length; every request gets it, whatever it asks."""
+"""An answer of medium length, which every request gets."""
 
 Name = tuple[bytes, int]
-"""An HTTP process, and the key of a request of it."""
+"""An HTTP process and the key of one of its requests."""
 
 
 class InstantEngine:
-    """Gives the answer's tokens to every request, a round at a time.
+    """Sends the answer's tokens to every request, one token per round.
 
     Args:
         socket: a bound ROUTER socket.
-        token_ids: of the answer, its end token included.
+        token_ids: of the answer, including its end token.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]", token_ids: list[int], epoch: int) -> None:
@@ -82,7 +82,7 @@ class InstantEngine:
 
 
 def main() -> None:
-    """Serve in the run directory of the command line."""
+    """Serve in the run directory given on the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
     state = run_directory.open_state()
     tokenizer = Kosmos2Tokenizer.load(run_directory.read_checkpoint().directory)

@@ -1,10 +1,9 @@
-"""How long a checkpoint takes to load from a cold disk, and how much memory at its highest.
+"""The time and the peak memory of loading a checkpoint from a cold disk.
 
     python -m benchmarks.loading DIRECTORY [float32|bfloat16]
 
-Ends in one JSON line. `read_s` is how long reading the files once takes, as cold. The peak is that
-of memory of the process's own and of mapped files together, less what the process held with its
-libraries loaded and nothing else.
+Prints one line of JSON. `read_s` is the time of reading the files once from a cold disk. The peak
+counts the process's own memory and mapped files, minus the memory after importing the libraries.
 """
 
 import json
@@ -17,16 +16,16 @@ import torch
 from app.checkpoint import Checkpoint, open_checkpoint
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.model.loading import load_model
-from benchmarks.memory import forget_files, peak_resident_bytes, seconds_to_read
+from benchmarks.memory import evict_files, peak_resident_bytes, seconds_to_read
 
 
 def measure_loading(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, str | float]:
-    """Read the files once, then load them; each from a cold disk."""
+    """Read the files once, then load them, each time from a cold disk."""
     files = sorted({tensor.file for tensor in checkpoint.tensors.values()})
     prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
-    forget_files(files)
+    evict_files(files)
     read_s = seconds_to_read(files)
-    forget_files(files)
+    evict_files(files)
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     model = load_model(checkpoint, prefix, 512, torch.device("cpu"), dtype, lambda _: None)
     load_s = time.perf_counter() - began
@@ -44,7 +43,7 @@ def measure_loading(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, str
 
 
 def main() -> None:
-    """Load once and print what it took."""
+    """Load a checkpoint and print the measurements."""
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[(sys.argv[2:] or ["float32"])[0]]
     report = measure_loading(open_checkpoint(sys.argv[1]), dtype)
     print(json.dumps({"benchmark": "loading"} | report))

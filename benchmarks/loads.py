@@ -1,4 +1,4 @@
-"""Loads put on a running server from within a benchmark."""
+"""Loads that a benchmark puts on a running server."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from app.bench.workload import LoadRequest
 def put_closed_load(
     url: str, workload: Sequence[LoadRequest], clients: int, bounds: Bounds
 ) -> list[Sample]:
-    """Clients that wait; two requests of each come before and do not count."""
+    """Run waiting clients; two warm-up requests per client do not count."""
 
     async def load() -> list[Sample]:
         async with load_client(url) as client:
@@ -25,7 +25,7 @@ def put_closed_load(
 def put_open_load(
     url: str, workload: Sequence[LoadRequest], arrivals: Iterable[float]
 ) -> list[Sample]:
-    """Arrivals that do not wait; answers are streamed."""
+    """Send requests at given times without waiting for answers, which are streamed."""
 
     async def load() -> list[Sample]:
         async with load_client(url, is_streaming=True) as client:

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: figures without it mean nothing."""
+"""Describes the machine of a benchmark, without which its results mean nothing."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """Processor, memory, device, versions, and how busy the machine was before."""
+    """Return processor, memory, device, versions, and the load before the benchmark."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, str | int | float]:
 
 
 def _processor() -> str:
-    """The model's name, which Linux alone tells; elsewhere the architecture."""
+    """Return the model of the processor on Linux, the architecture on other systems."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -39,7 +39,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with a plus sign when files differ from it."""
-    command = ["git", "describe", "--always", "--dirty=+"]  # found on the path, as everywhere
+    """Return the checked-out commit, with a plus sign if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty=+"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -1,4 +1,4 @@
-"""How much memory a process has taken at its highest, and files as if nobody had read them."""
+"""The peak memory of a process, and the eviction of files from the system's cache."""
 
 import os
 import resource
@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-# What Linux counts in kilobytes, macOS counts in bytes.
+# Linux reports kilobytes, macOS bytes.
 _RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024
 _PIECE_BYTES = 2**24
 
 
 def peak_resident_bytes() -> int:
-    """The most that was resident in this process so far, mapped files included.
-
-    Linux is asked for the memory's own mark: `getrusage` tells a child the peak of the process
-    that started it where that is higher.
-    """
+    """Return the peak resident memory of this process so far, including mapped files."""
+    # On Linux, `getrusage` would give a child the peak of its parent if that is higher.
     status = Path("/proc/self/status")
     if status.is_file():
         return _kilobytes(status.read_text(), "VmHWM") * 1024
@@ -29,10 +26,10 @@ def _kilobytes(status: str, name: str) -> int:
     return int(line.split()[1])
 
 
-def forget_files(files: Iterable[Path]) -> None:
-    """Take files out of the system's cache, so that the next reader goes to the disk.
+def evict_files(files: Iterable[Path]) -> None:
+    """Evict files from the system's cache, so that the next read uses the disk.
 
-    Without effect where the system has no `posix_fadvise` (macOS), and on what is mapped elsewhere.
+    Has no effect without `posix_fadvise` (macOS), and on files that another process has mapped.
     """
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
@@ -45,7 +42,7 @@ def forget_files(files: Iterable[Path]) -> None:
 
 
 def seconds_to_read(files: Iterable[Path]) -> float:
-    """How long it takes to read files once, from beginning to end."""
+    """Return the time of reading files once, from start to end."""
     piece, began = bytearray(_PIECE_BYTES), time.perf_counter()
     for file in files:
         with file.open("rb", buffering=0) as stream:

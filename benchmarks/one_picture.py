@@ -1,8 +1,8 @@
-"""Many questions about one picture: with the service's memory of pictures, without, and peers.
+"""Many questions about one picture: with the service's picture cache, without it, and peers.
 
     python -m benchmarks.one_picture [--quick] [--out FOLDER]
 
-The peers have no such memory, and encode the picture for each question.
+The peers have no such cache and encode the picture for each question.
 """
 
 from collections import defaultdict
@@ -21,17 +21,17 @@ from benchmarks.plots import draw_bars, panels
 from benchmarks.workloads import expected_markups, faster_threads, one_picture, share_right
 
 CLIENTS = 8
-REMEMBERS, FORGETS = service(), service("this service, keeping no pictures", picture_cache_bytes=0)
+CACHED, UNCACHED = service(), service("this service, caching no pictures", picture_cache_bytes=0)
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure all servers (see the module)."""
     bounds = Bounds(seconds=1.0 if is_quick else 20.0)
     workload = one_picture(6 if is_quick else 48)
     expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
     threads = 1 if is_quick else faster_threads(EMBEDDED_CHECKPOINT)
     peers = [peer for peer in (one_at_a_time(threads), litserve(threads)) if peer.is_installed]
-    chosen = [REMEMBERS] if is_quick else [REMEMBERS, FORGETS, *peers]
+    chosen = [CACHED] if is_quick else [CACHED, UNCACHED, *peers]
     results: dict[str, list[LoadResult]] = defaultdict(list)
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
@@ -45,7 +45,7 @@ def measure(is_quick: bool) -> Result:
         "Many questions about one picture, on the embedded checkpoint",
         [_row(name, each, min(right[name])) for name, each in results.items()],
         [],
-        [f"{CLIENTS} clients that wait; medians of {len(results[REMEMBERS.name])} repetitions."],
+        [f"{CLIENTS} waiting clients; medians of {len(results[CACHED.name])} repetitions."],
     )
 
 
@@ -55,13 +55,13 @@ def _row(name: str, results: Sequence[LoadResult], right: float) -> Row:
         "server": name,
         "requests/s": median(result.goodput_per_s for result in results),
         "p50 s": median(latency.p50 for latency in latencies) if latencies else None,
-        "prompt tokens at hand": median(result.cached_share for result in results),
+        "cached prompt tokens": median(result.cached_share for result in results),
         "right": right,
     }
 
 
 def plot(result: Result) -> Plot:
-    """Throughput, a bar for each server."""
+    """Plot the throughput, with one bar for each server."""
     figure, (axes,) = panels(1)
     series = {str(row["server"]): [float(row["requests/s"] or 0)] for row in result.rows}
     draw_bars(axes, [f"{CLIENTS} clients"], series, "requests/s")

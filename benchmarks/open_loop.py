@@ -1,4 +1,4 @@
-"""This service under Poisson arrivals, from 20 % to 120 % of what it can answer.
+"""This service under Poisson arrivals, from 20 % to 120 % of its capacity.
 
     python -m benchmarks.open_loop [--quick] [--out FOLDER]
 
@@ -18,7 +18,7 @@ from benchmarks.loads import put_closed_load, put_open_load
 from benchmarks.plots import draw_lines, panels
 from benchmarks.workloads import SEED, different_pictures
 
-CLIENTS = 32  # of the closed loop that finds the capacity
+CLIENTS = 32  # of the closed loop that measures the capacity
 COMPARED = (0.2, 0.7)
 SHARES = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 ROUNDS = 2
@@ -28,7 +28,7 @@ Loads = Mapping[float, list[Sample]]
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure all shares of the capacity (see the module)."""
     workload = different_pictures(6 if is_quick else 96)
     shares = COMPARED if is_quick else SHARES
     rounds = 1 if is_quick else ROUNDS
@@ -50,15 +50,15 @@ def measure(is_quick: bool) -> Result:
         [_row(share, share * capacity, samples) for share, samples in loads.items()],
         _figures(loads),
         [
-            f"The capacity, {capacity:.3g} requests/s, is what {CLIENTS} clients that wait get. "
-            "Answers are streamed, and no pictures are kept. `behind s` is the longest by which "
-            "the generator itself was late; it is part of the times."
+            f"The capacity, {capacity:.3g} requests/s, is the rate of {CLIENTS} waiting clients. "
+            "Answers are streamed, and no pictures are cached. `behind s` is the largest delay of "
+            "the generator itself; it is part of the times."
         ],
     )
 
 
 def _num_requests(share: float) -> int:
-    """2,000 where a goal compares, so that twenty lie beyond the 99th percentile."""
+    """Return 2,000 where a goal compares, so that twenty requests exceed the 99th percentile."""
     return 2000 if share in COMPARED else 600
 
 
@@ -89,7 +89,7 @@ def _figures(loads: Loads) -> list[Figure]:
 
 
 def plot(result: Result) -> Plot:
-    """Both times over the load."""
+    """Plot both times over the load."""
     figure, axes = panels(2)
     places = [100 * float(row["share"] or 0) for row in result.rows]
     for each, name in zip(axes, ("first token", "latency"), strict=True):

@@ -1,9 +1,9 @@
-"""The service, its HTTP side alone and its engine alone, on the same bytes: what serving costs.
+"""The cost of serving: the service, its HTTP side alone and its engine alone, on the same bytes.
 
     python -m benchmarks.overhead [--quick] [--out FOLDER]
 
-The HTTP side alone has an engine that answers at once. The engine alone is asked by one Python
-process, without HTTP (app/commands/offline.py): pictures are decoded and prompts written there too.
+"HTTP alone" has an engine that answers at once. For "engine alone", one Python process sends the
+requests without HTTP (app/commands/offline.py), and also decodes pictures and writes prompts.
 """
 
 import json
@@ -31,7 +31,7 @@ INSTANT = service_around("benchmarks.instant_engine", HTTP_ALONE)
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure all three configurations (see the module)."""
     workload = different_pictures(8 if is_quick else 96)
     num_requests = len(workload) if is_quick else 6 * len(workload)
     configurations: Mapping[str, Callable[[], float]] = {
@@ -58,7 +58,7 @@ def measure(is_quick: bool) -> Result:
         ],
         [Figure("requests/s of the service over its engine alone", ratio, at_least=0.7)],
         [
-            f"{num_requests} requests by {CLIENTS} clients; no pictures are kept. Rates are those "
+            f"{num_requests} requests by {CLIENTS} clients; no pictures are cached. Rates count "
             "between the first and the last answer. The engine alone has as many requests at once "
             "as it has slots."
         ],
@@ -66,13 +66,13 @@ def measure(is_quick: bool) -> Result:
 
 
 def steady_rate(times: Sequence[float]) -> float:
-    """Answers per second between the first and the last, which start-up has no part in.
+    """Return answers per second between the first and the last, without the start-up.
+
+    Args:
+        times: of at least two answers, in seconds.
 
     >>> steady_rate([5.0, 5.5, 6.0])
     2.0
-
-    Args:
-        times: of at least two answers, seconds.
     """
     return (len(times) - 1) / (max(times) - min(times))
 
@@ -86,7 +86,7 @@ def _rate_over_http(
 
 
 def _rate_offline(num_pictures: int, num_requests: int) -> float:
-    """In a process of its own, as the service is."""
+    """Measure in a separate process, as the service runs in its own."""
     arguments = ["benchmarks.engine_alone", str(num_pictures), str(num_requests)]
     command = [sys.executable, "-m", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -94,7 +94,7 @@ def _rate_offline(num_pictures: int, num_requests: int) -> float:
 
 
 def plot(result: Result) -> Plot:
-    """A bar for each configuration."""
+    """Plot one bar for each configuration."""
     figure, (axes,) = panels(1)
     series = {str(row["what"]): [float(row["requests/s"] or 0)] for row in result.rows}
     draw_bars(axes, [f"{CLIENTS} clients"], series, "requests/s")

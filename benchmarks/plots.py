@@ -1,4 +1,4 @@
-"""What the plots of all cases have in common: bars in groups, and lines over a growing quantity."""
+"""Shared plots of all cases: grouped bars, and lines over a growing quantity."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 5.5, 3.8
 
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side."""
+    """Return a figure with panels side by side."""
     figure = Figure(figsize=(_PANEL_WIDTH * count, _PANEL_HEIGHT), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
@@ -18,7 +18,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
 def draw_bars(
     axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]], label: str
 ) -> None:
-    """Bars side by side for each group, one for each series, each with its value over it."""
+    """Draw bars for each group, one per series, with their values above them."""
     width = _GROUP_WIDTH / len(series)
     for number, (name, values) in enumerate(series.items()):
         places = [group + number * width for group in range(len(groups))]
@@ -38,7 +38,7 @@ def draw_lines(
     *,
     is_logarithmic: bool = False,
 ) -> None:
-    """A line for each series; `labels` are those of the two axes."""
+    """Draw one line for each series; `labels` are those of the two axes."""
     for name, values in series.items():
         axes.plot(places, values, marker="o", markersize=3, label=name)
     if is_logarithmic:

@@ -1,8 +1,8 @@
-"""The service with 8-bit weights beside itself in float32: how many answers stay the same.
+"""The service with 8-bit weights next to itself in float32: the share of equal answers.
 
     python -m benchmarks.quantised [--quick] [--out FOLDER]
 
-On the embedded checkpoint, with one client and with sixteen, whose rows share every step.
+Uses the embedded checkpoint, with one client and with sixteen, whose rows share every step.
 """
 
 from matplotlib.figure import Figure as Plot
@@ -22,7 +22,7 @@ FLOAT32 = service("float32", picture_cache_bytes=0)
 
 
 def measure(is_quick: bool) -> Result:
-    """See the module."""
+    """Measure both variants (see the module)."""
     workload = different_pictures(6 if is_quick else 300)
     expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
     rows: list[Row] = []
@@ -56,7 +56,7 @@ def _row(contestant: Contestant, clients: int, result: LoadResult, right: float)
 
 
 def plot(result: Result) -> Plot:
-    """Shares of equal answers, a group of bars for each number of clients."""
+    """Plot the shares of equal answers, with a group of bars for each number of clients."""
     figure, (axes,) = panels(1)
     names = dict.fromkeys(str(row["weights"]) for row in result.rows)
     series = {

@@ -1,4 +1,4 @@
-"""Sequences put straight on the engine's runner, to time its passes without queues and clients."""
+"""Runs sequences directly on the engine's runner, to time passes without queues and clients."""
 
 import hashlib
 import math
@@ -21,13 +21,13 @@ RunPass = Callable[[list[Sequence]], list[ChosenToken]]
 
 @dataclass(frozen=True)
 class Pass:
-    """What came of rows that ran side by side; times in seconds.
+    """The results of rows that ran in one batch; times in seconds.
 
     Attributes:
-        first_token: from the prompts to all first tokens: pictures, prefixes and the rest.
-        steps: of each further token of all rows together.
-        launches: of these steps, until the host could do other work; on the CPU none.
-        token_ids: the new ones of each row.
+        first_token: from the prompts to all first tokens, including pictures and prefixes.
+        steps: time of each further token of all rows together.
+        launches: the part of each step until the host could do other work; 0 on the CPU.
+        token_ids: the new tokens of each row.
         num_invalid: tokens whose logits were not finite.
     """
 
@@ -44,22 +44,22 @@ class Pass:
 
 
 class RunnerClock:
-    """Times the passes of a runner, a device's work included.
+    """Times the passes of a runner, including the device's work.
 
     Args:
-        runner: ready to serve, all its slots free.
+        runner: must be ready to serve, with all slots free.
     """
 
     def __init__(self, runner: Runner, no_repeat_ngram_size: int) -> None:
-        self._runner, self._ban, self._keys = runner, no_repeat_ngram_size, count()
+        self._runner, self._ngram_size, self._keys = runner, no_repeat_ngram_size, count()
 
     def run(self, prompts: Rows[list[int]], pictures: Rows[bytes], num_new_tokens: int) -> Pass:
-        """Run rows side by side from their prompts on, greedily.
+        """Generate tokens greedily for a batch of rows.
 
         Args:
-            prompts: token ids of each row, the picture's places included.
+            prompts: token ids of each row, including the picture's tokens.
             pictures: 224×224×3 bytes of each row; equal ones are encoded once.
-            num_new_tokens: of each row, at least 2; the end token ends nothing.
+            num_new_tokens: of each row, at least 2; rows continue after the end token.
         """
         sequences = [
             self._start(prompt, picture, num_new_tokens)
@@ -81,14 +81,14 @@ class RunnerClock:
 
     def _start(self, prompt: list[int], picture: bytes, num_new_tokens: int) -> Sequence:
         digest = hashlib.sha256(picture).digest()
-        sampling = SamplingParameters(num_new_tokens, self._ban)
+        sampling = SamplingParameters(num_new_tokens, self._ngram_size)
         request = Generate(0, next(self._keys), prompt, digest, sampling, deadline=math.inf)
         sequence = Sequence(b"benchmark", request, picture, arrived_at=0.0)
         sequence.slot = self._runner.slots.allocate()
         return sequence
 
     def _step(self, sequences: list[Sequence]) -> tuple[float, "_Timed"]:
-        """Seconds of launching one pass, and what came of it."""
+        """Return the time to launch one pass, and the results of the pass."""
         began = perf_counter()
         self._runner.launch(sequences)
         return perf_counter() - began, self._timed(sequences, self._runner.decode)
@@ -111,6 +111,6 @@ class _Timed:
 
 
 def noise_pictures(count: int, seed: int = 0) -> list[bytes]:
-    """Different pictures of noise, 224×224×3 bytes each."""
+    """Return different pictures of noise, 224×224×3 bytes each."""
     rng = random.Random(seed)
     return [rng.randbytes(PICTURE_BYTES) for _ in range(count)]

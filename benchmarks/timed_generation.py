@@ -1,4 +1,4 @@
-"""`transformers`' `generate` on random weights, under a stopwatch."""
+"""Times `generate` of `transformers` on random weights."""
 
 import io
 import time
@@ -20,12 +20,12 @@ Kind = Literal["float32", "bfloat16", "int8"]
 
 
 class TimedGeneration:
-    """Answers do not end before their limit.
+    """Generates answers that do not end before their token limit.
 
     Args:
         kind: dtype of the weights; `int8` is torch's dynamic quantisation of all linear layers.
         threads: of torch on the CPU.
-        device: where the weights are.
+        device: of the weights.
     """
 
     def __init__(self, directory: Path, kind: Kind, threads: int, device: str = "cpu") -> None:
@@ -33,35 +33,36 @@ class TimedGeneration:
         self._generation = Generation(directory, threads, dtype, device)
         if kind == "int8":
             _quantise(self._generation.model)
-        # The text model generates, by a configuration of its own.
+        # Without an end token, all rows generate the full number. The text model has its own
+        # configuration.
         self._generation.model.text_model.generation_config.eos_token_id = None
 
     def encode(self, picture: bytes, task: PictureTask) -> Inputs:
-        """The inputs for a picture of 224×224×3 bytes."""
+        """Return the inputs for a picture of 224×224×3 bytes."""
         pixels = np.frombuffer(picture, np.uint8).reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         return self._generation.encode(file.getvalue(), task.fields)
 
     def generate(self, inputs: Inputs, num_new_tokens: int) -> list[int]:
-        """The new tokens of one request."""
+        """Return the new tokens of one request."""
         (token_ids,) = self._generation.generate([inputs], num_new_tokens)
         return token_ids[inputs["input_ids"].shape[1] :]
 
     def seconds(self, batch: Sequence[Inputs], num_new_tokens: int) -> float:
-        """How long it takes to generate so many tokens for all rows."""
+        """Return the time of generating so many tokens for all rows."""
         began = time.perf_counter()
         self._generation.generate(batch, num_new_tokens)  # ends with a copy to the host
         return time.perf_counter() - began
 
     def seconds_per_token(self, batch: Sequence[Inputs], num_new_tokens: int) -> float:
-        """One more token for all rows: without the time to the first."""
+        """Return the time of one more token for all rows, without the time to the first."""
         rest_s = self.seconds(batch, num_new_tokens) - self.seconds(batch, 1)
         return rest_s / (num_new_tokens - 1)
 
 
 def _quantise(model: nn.Module) -> None:
-    """Put 8-bit weights in place of those of every linear layer."""
+    """Replace the weights of every linear layer by 8-bit weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The work that all contestants are given, and the answers that `transformers` gives to it."""
+"""The requests for all contestants, and the answers of `transformers` to them."""
 
 import io
 import os
@@ -22,13 +22,13 @@ _TRIED_ROWS = 16
 
 
 def scenes(count: int, seed: int = SEED) -> list[bytes]:
-    """Different drawn scenes as JPEG files, each with a few shapes, some hundred pixels wide."""
+    """Return different drawn scenes as JPEG files, a few hundred pixels wide."""
     rng = random.Random(seed)
     return [_as_jpeg(draw_scene(plan_scene(rng), rng)) for _ in range(count)]
 
 
 def photograph(megapixels: float, seed: int = SEED) -> bytes:
-    """A scene enlarged, with the grain of a photograph, as a JPEG file."""
+    """Return an enlarged scene with the grain of a photograph, as a JPEG file."""
     side = round((megapixels * 1e6) ** 0.5)
     rng = random.Random(seed)
     scene = draw_scene(plan_scene(rng), rng).convert("RGB").resize((side, side))
@@ -37,17 +37,17 @@ def photograph(megapixels: float, seed: int = SEED) -> bytes:
 
 
 def different_pictures(count: int) -> list[LoadRequest]:
-    """A mixed workload in which hardly two requests are about the same picture."""
+    """Return a mixed workload in which almost every request has its own picture."""
     return mixed_workload(scenes(count), count, SEED)
 
 
 def one_picture(count: int) -> list[LoadRequest]:
-    """A mixed workload about a single picture."""
+    """Return a mixed workload about a single picture."""
     return mixed_workload(scenes(1), count, SEED)
 
 
 def expected_markups(checkpoint: Path, workload: Sequence[LoadRequest]) -> list[str]:
-    """What `generate` answers to each request alone, in float32: the right answers."""
+    """Return the answers of `generate` to each request alone, in float32."""
     generation = Generation(checkpoint, threads=1)
     markups = []
     for request in workload:
@@ -57,7 +57,7 @@ def expected_markups(checkpoint: Path, workload: Sequence[LoadRequest]) -> list[
 
 
 def faster_threads(checkpoint: Path) -> int:
-    """With how many threads `generate` is faster on a batch: one, or one for each core."""
+    """Return whether `generate` is faster on a batch with 1 thread or with one per core."""
     generation = Generation(checkpoint, threads=1)
     requests = different_pictures(_TRIED_ROWS)
     batch = [generation.encode(request.picture, request.fields) for request in requests]
@@ -72,7 +72,7 @@ def faster_threads(checkpoint: Path) -> int:
 
 
 def share_right(samples: Sequence[Sample], expected: Sequence[str]) -> float:
-    """The share of the answers that are right, token for token in their markup."""
+    """Return the share of answers whose markup equals the expected one."""
     answered = [sample for sample in samples if sample.reply.answer is not None]
     right = [s for s in answered if (s.reply.answer or {})["markup"] == expected[s.number]]
     return len(right) / max(len(answered), 1)

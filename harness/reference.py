@@ -96,7 +96,7 @@ class Reference:
     def margin(
         self, prompt: Prompt, sampling: SamplingParameters, new_token_ids: Sequence[int]
     ) -> float:
-        """Return the gap between the two best next tokens, in the race if sampled, or in the logits."""
+        """Return the gap between the two best tokens, in the race if sampled, or in the logits."""
         history = [*prompt.token_ids, *new_token_ids]
         logits = self._logits(history, prompt.pixels, sampling.no_repeat_ngram_size)[None]
         if sampling.temperature > 0:

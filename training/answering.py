@@ -1,4 +1,4 @@
-"""Asks a checkpoint with `transformers` alone: greedy, float32, many prompts at once."""
+"""Answers prompts with `transformers` alone: greedy, float32, in batches."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote after a prompt.
+    """The model's output for a prompt.
 
     Attributes:
-        parsed: prompt and answer, as the service reads them.
+        parsed: prompt and answer, as the service parses them.
         text: the answer alone, without tags.
-        scores: of the boxes of the answer, in order: the geometric mean of two probabilities.
+        scores: of the answer's boxes, in order: geometric means of two probabilities.
     """
 
     parsed: ParsedMarkup
@@ -38,7 +38,7 @@ class Answer:
 
 
 class Answerer:
-    """A checkpoint, ready to be asked."""
+    """Answers prompts with a loaded checkpoint."""
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
         self.tokenizer = Kosmos2Tokenizer.load(checkpoint)
@@ -48,7 +48,7 @@ class Answerer:
 
     @torch.no_grad()
     def see(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(N, 64, width) embeddings of pictures of any size."""
+        """Return the embeddings of pictures of any size: (N, 64, width)."""
         embeddings = []
         for start in range(0, len(pictures), BATCH_SIZE):
             some = [picture_bytes(squash(p)) for p in pictures[start : start + BATCH_SIZE]]
@@ -63,9 +63,10 @@ class Answerer:
         prompts: Sequence[tuple[int, str]],
         no_repeat_ngram_size: int = 0,
     ) -> list[Answer]:
-        """Answer prompts, each about the picture of its number.
+        """Answer prompts, each about the picture with its number.
 
-        Only prompts of one length share a batch: padded ones get wrong positions upstream.
+        Only prompts of equal length share a batch, because `transformers` gives padded rows wrong
+        positions.
         """
         encoded = [(picture, self.tokenizer.encode_prompt(text)) for picture, text in prompts]
         answers: dict[int, Answer] = {}
@@ -112,7 +113,7 @@ class Answerer:
 
 
 def _of_equal_length(encoded: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Numbers of sequences of one length, at most `BATCH_SIZE` together."""
+    """Yield the indices of sequences of equal length, at most `BATCH_SIZE` together."""
     by_length: dict[int, list[int]] = {}
     for number, ids in enumerate(encoded):
         by_length.setdefault(len(ids), []).append(number)

@@ -1,4 +1,4 @@
-"""Questions about what is there: colour, shape, size, number, existence, contents."""
+"""Questions about single attributes: colour, shape, size, number, existence, contents."""
 
 import random
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from training.world import COLOURS, PLURALS, SHAPES, SceneObject
 
 
 def ask_colour(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """The colour of the only circle, or of whatever lies in a box."""
+    """Return a question about the colour of the only circle, or of the object in a box."""
     target = rng.choice(objects)
     pointing = grounding and rng.random() < 0.5
     if not pointing and [thing.shape for thing in objects].count(target.shape) > 1:
@@ -38,7 +38,7 @@ def ask_colour(objects: Objects, rng: random.Random, grounding: bool) -> Questio
 
 
 def ask_shape(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """The shape of the only red object, or of whatever lies in a box."""
+    """Return a question about the shape of the only red object, or of the object in a box."""
     target = rng.choice(objects)
     pointing = grounding and rng.random() < 0.5
     if not pointing and [thing.colour for thing in objects].count(target.colour) > 1:
@@ -58,7 +58,7 @@ def ask_shape(objects: Objects, rng: random.Random, grounding: bool) -> Question
 
 
 def ask_size(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """How big an object is that its name tells apart."""
+    """Return a question about the size of an object that its name identifies."""
     singles = alone_in(objects)
     if not singles:
         return None
@@ -70,14 +70,14 @@ def ask_size(objects: Objects, rng: random.Random, grounding: bool) -> Question 
 
 @dataclass(frozen=True)
 class _Name:
-    """Words for a kind of thing, and all things in the scene that they fit: maybe none."""
+    """A name for a kind of object, and all objects of the scene that it fits, possibly none."""
 
     singular: str
     plural: str
     fits: tuple[SceneObject, ...]
 
     def found(self, grounding: bool) -> str:
-        """` are red circles.` with their boxes, or ` is a red circle.`"""
+        """Return ` are red circles.` with their boxes, or ` is a red circle.`"""
         if len(self.fits) == 1:
             mention, verb = Mention(with_article(self.singular), self.fits), "is"
         else:
@@ -86,9 +86,9 @@ class _Name:
 
 
 def _any_name(objects: Objects, rng: random.Random) -> _Name:
-    """A name from the scene, or as often one that probably fits nothing."""
+    """Return a name from the scene, or equally often one that probably fits no object."""
     colour, shape = rng.choice(objects).kind
-    if rng.random() < 0.5:  # with one half still right: the hard case
+    if rng.random() < 0.5:  # half of the name may still fit, which is the hard case
         other = rng.choice(tuple(COLOURS)), rng.choice(SHAPES)
         colour, shape = rng.choice(((other[0], shape), (colour, other[1]), other))
     noun = rng.choice(GENERAL_WORDS)
@@ -104,7 +104,7 @@ def _any_name(objects: Objects, rng: random.Random) -> _Name:
 
 
 def ask_count(objects: Objects, rng: random.Random, grounding: bool) -> Question:
-    """How many there are of a name, or of all shapes."""
+    """Return a question about the number of objects with a name, or of all shapes."""
     name = _any_name(objects, rng)
     if rng.random() < 0.25:
         noun = rng.choice(GENERAL_WORDS)
@@ -129,7 +129,7 @@ def _picture_word(rng: random.Random) -> str:
 
 
 def ask_existence(objects: Objects, rng: random.Random, grounding: bool) -> Question:
-    """Whether something is there: ` Yes, there is …` or ` No, there is no …`"""
+    """Return a question that is answered ` Yes, there is …` or ` No, there is no …`"""
     name = _any_name(objects, rng)
     thing = with_article(name.singular)
     text = rng.choice(
@@ -147,7 +147,7 @@ def ask_existence(objects: Objects, rng: random.Random, grounding: bool) -> Ques
 
 
 def ask_contents(objects: Objects, rng: random.Random, grounding: bool) -> Question:
-    """What is there."""
+    """Return a question about everything in the scene."""
     picture = _picture_word(rng)
     text = rng.choice(
         (

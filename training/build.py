@@ -1,6 +1,6 @@
-"""Makes the embedded checkpoint from nothing: `python -m training.build --out app/demo`.
+"""Trains the embedded checkpoint from scratch: `python -m training.build --out app/demo`.
 
-An interrupted build continues where its last saved state stands (`training/runs/`).
+An interrupted build continues from its last saved state (in `training/runs/`).
 """
 
 import argparse
@@ -39,12 +39,12 @@ def make_trainer(
     device: str = "cpu",
     team: Team = ALONE,
 ) -> Trainer:
-    """A trainer at the state that its file holds, or at step 0."""
+    """Return a trainer at the state in its file, or at step 0 without a file."""
     torch.manual_seed(seed)
     first_cell = tokenizer.convert_tokens_to_ids("<patch_index_0000>")
     model = build_model(size, len(tokenizer), first_cell, MAX_POSITIONS)
     prefix = as_served(tokenizer).prefix_ids
-    # Faster than the fused kernel in bfloat16 on a CPU, and the same to the weights.
+    # Eager attention is faster than the fused kernel in bfloat16 on a CPU and gives equal weights.
     model.set_attn_implementation("eager")
     kind_words = [encode(tokenizer, f" {word}")[-1] for word in (*COLOURS, *SHAPES)]
     lesson = Lesson(model, prefix, kind_words, first_cell, schedule).to(device)
@@ -61,7 +61,7 @@ def make_trainer(
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     out: Path
     seed: int
@@ -80,7 +80,7 @@ def read_options() -> Options:
     """Read the command line."""
     has_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("app/demo"), help="where to write it")
+    parser.add_argument("--out", type=Path, default=Path("app/demo"), help="output folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", default="build", help="name of the state in training/runs")
     parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
@@ -93,7 +93,7 @@ def read_options() -> Options:
 
 
 def build(rank: int, options: Options, meeting_point: Path) -> None:
-    """Train as one of the processes; the leader writes the checkpoint."""
+    """Train as one of several processes; the leader writes the checkpoint."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
     team = Team(rank, options.processes)
@@ -110,7 +110,7 @@ def build(rank: int, options: Options, meeting_point: Path) -> None:
 
 
 def main() -> None:
-    """Build with as many processes as the command line says."""
+    """Build with the number of processes given on the command line."""
     options = read_options()
     context = get_context("spawn")
     with TemporaryDirectory() as directory:

@@ -1,6 +1,6 @@
-"""Scenes as tensors: pictures, dense labels, and question-answer pairs packed behind a picture.
+"""Scenes as tensors: pictures, dense labels, and question-answer pairs packed after a picture.
 
-Every scene follows from the seed and its number alone, so a run can stop and resume anywhere.
+Every scene depends only on the seed and its number, so a run can stop and resume anywhere.
 """
 
 import random
@@ -27,7 +27,7 @@ from training.world import Scene, plan_scene
 
 IGNORED = -100
 PADDING = -1
-"""The segment of unused places."""
+"""The segment of unused positions."""
 MAX_EXAMPLES = 60
 
 
@@ -35,12 +35,12 @@ class Pack(NamedTuple):
     """Pairs of prompt and answer, several in each row; every field is (rows, tokens).
 
     Attributes:
-        ids: pair after pair, without the picture's prefix.
-        positions: as if each pair followed the prefix alone.
-        segments: which pair of its row a token belongs to: 0, 1, …
-        labels: the next token where it belongs to an answer, else `IGNORED`.
-        mentioned: objects that a token speaks of, as bits (see `training/gaze.py`).
-        chosen: objects that the next tokens of an answer are about, as bits.
+        ids: the pairs in sequence, without the picture's prefix.
+        positions: as if each pair directly followed the prefix.
+        segments: the number of a token's pair in its row: 0, 1, …
+        labels: the next token if it belongs to an answer, otherwise `IGNORED`.
+        mentioned: the objects that a token mentions, as bits (see `training/gaze.py`).
+        chosen: the objects of the next tokens of an answer, as bits.
         compared: the object that an answer compares them with, as a bit.
     """
 
@@ -54,7 +54,7 @@ class Pack(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Pictures (B, 224, 224, 3) in bytes, dense labels of patches and latents, and packs."""
+    """Pictures (B, 224, 224, 3) as bytes, dense labels of patches and latents, and packs."""
 
     pictures: Tensor
     patch_labels: Tensor
@@ -73,11 +73,11 @@ class Packer:
 
     @cached_property
     def gazes(self) -> Gazes:
-        """What finds the objects that tokens are about."""
+        """Finds the objects that tokens refer to."""
         return Gazes(self.tokenizer)
 
     def pack(self, scene: Scene, rng: random.Random) -> Pack:
-        """Different questions, each in the first row with room, until one finds none."""
+        """Pack different questions, each in the first row with room, until one does not fit."""
         pack = np.full((7, self.num_rows, self.num_tokens), PADDING, dtype=np.int64)
         pack[0], pack[1], pack[3], pack[4:] = self.tokenizer.pad_token_id, 0, IGNORED, NOWHERE
         ends, asked = [0] * self.num_rows, set[str]()
@@ -106,7 +106,7 @@ class Packer:
 
 @dataclass(frozen=True)
 class TrainingScenes(Dataset[Batch]):
-    """Scene number `index` of a seed, drawn, labelled and asked about."""
+    """Scene number `index` of a seed, drawn, labelled and with questions."""
 
     seed: int
     patches_per_side: int
@@ -124,14 +124,14 @@ class TrainingScenes(Dataset[Batch]):
 
 
 def picture_bytes(picture: Image.Image) -> Tensor:
-    """(224, 224, 3) bytes of a squashed picture."""
+    """Return the bytes of a squashed picture, (224, 224, 3)."""
     return torch.from_numpy(np.array(picture))
 
 
 def batches(
     scenes: TrainingScenes, numbers: Sequence[int], batch_size: int, num_workers: int
 ) -> DataLoader[Batch]:
-    """Batches of the scenes of these numbers, drawn in background processes."""
+    """Return batches of the scenes with these numbers, drawn in background processes."""
     return DataLoader(
         scenes,
         batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""The text decoder over packed pairs: each pair sees the picture and itself, never another."""
+"""The text decoder over packed pairs: each pair attends to the picture and itself only."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ def answer_states(
     image_embeds: Tensor,
     pack: Pack,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run the packed tokens.
+    """Run the decoder over the packed tokens.
 
-    The picture's prefix runs once for all its rows, as it does in the service. The library's own
-    forward pass knows padding masks only, but its layers take any mask.
+    The picture's prefix runs once for all its rows, as in the service. The library's own forward
+    pass supports padding masks only, but its layers accept any mask.
 
     Returns:
-        (B × rows, tokens, width) last hidden states, and of every layer the (B × rows, heads,
-        tokens, prefix) parts of the attention that go to the prefix.
+        The last hidden states, (B × rows, tokens, width), and for every layer the attention to the
+        prefix, (B × rows, heads, tokens, prefix).
     """
     num_rows = pack.ids.shape[1]
     cache = _prefix_cache(model, prefix, image_embeds)
@@ -42,7 +42,7 @@ def answer_states(
 
 @contextmanager
 def _seen(attentions_of: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """What each of these attends to meanwhile; the library's layers drop it on the way out."""
+    """Record the attention of these modules, which the library's layers discard."""
     attentions: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: tuple[Tensor, Tensor]) -> None:
@@ -59,7 +59,7 @@ def _seen(attentions_of: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
 def _prefix_cache(
     model: Kosmos2ForConditionalGeneration, prefix: Sequence[int], image_embeds: Tensor
 ) -> DynamicCache:
-    """Keys and values of `<s><image>…</image>` for every picture."""
+    """Return keys and values of `<s><image>…</image>` for every picture."""
     ids = torch.tensor(prefix, device=image_embeds.device).expand(len(image_embeds), -1)
     words = model.text_model.model.embed_tokens(ids)  # (B, 67, width)
     end = FIRST_PLACE + NUM_IMAGE_TOKENS
@@ -71,7 +71,7 @@ def _prefix_cache(
 
 
 def pair_mask(segments: Tensor, num_prefix_tokens: int) -> Tensor:
-    """(B, 1, T, prefix + T) truth: the prefix, and earlier tokens of the same pair."""
+    """Return whether a token sees another, (B, 1, T, prefix + T): the prefix and its own pair."""
     num_tokens = segments.shape[1]
     causal = torch.ones(num_tokens, num_tokens, device=segments.device).tril() > 0
     own = (segments[:, :, None] == segments[:, None, :]) & causal
@@ -86,7 +86,7 @@ def _run_layers(
     visible: Tensor,
     cache: DynamicCache,
 ) -> Tensor:
-    """All layers over unscaled embeddings; `cache` grows by their keys and values."""
+    """Run all layers over unscaled embeddings; this appends keys and values to `cache`."""
     decoder = model.text_model.model
     offset = decoder.embed_positions.padding_idx + 1
     places = decoder.embed_positions.weights[positions + offset]

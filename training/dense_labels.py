@@ -1,4 +1,4 @@
-"""What every region of a picture should know: colour, shape, edges and middle of its object."""
+"""Labels for every region of a picture: colour, shape, edges and centre of its object."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,19 @@ from app.grounding.boxes import GRID, box_to_patch_indices
 from training.world import COLOURS, SHAPES, SceneObject
 
 NUM_COLOURS, NUM_SHAPES = len(COLOURS) + 1, len(SHAPES) + 1
-"""With one more each for the background."""
+"""One more each, for the background."""
 MIDDLE = 6
-"""The column of the middles."""
+"""The column of the centres."""
 MIN_COVERED = 0.2
 
 
 def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
-    """Label the regions of a grid of `side` × `side`: (side², 7), row by row.
+    """Return labels for the regions of a grid of `side` × `side`: (side², 7), row by row.
 
     The columns are colour, shape, the cells of the left, upper, right and lower edge, and the
-    number of the object whose middle lies in the region, or -1. A region belongs to the object
-    whose box covers most of it; the last colour and the last shape stand for the background,
-    whose edges mean nothing.
+    number of the object whose centre lies in the region, or -1. A region belongs to the object
+    whose box covers most of it. The last colour and the last shape mean background, whose edges
+    have no meaning.
     """
     labels = np.zeros((side, side, MIDDLE + 1), dtype=np.int64)
     labels[..., MIDDLE] = -1
@@ -40,6 +40,6 @@ def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
 
 
 def _covered(low: float, high: float, side: int) -> np.ndarray:
-    """The part of each of `side` stretches of 0…1 that lies between two edges."""
+    """Return the covered part of each of `side` intervals of 0…1 between two edges."""
     starts = np.arange(side) / side
     return (np.minimum(high, starts + 1 / side) - np.maximum(low, starts)).clip(0) * side

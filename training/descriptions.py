@@ -1,4 +1,4 @@
-"""Noun phrases for objects, and sentences whose phrases carry their boxes."""
+"""Noun phrases for objects, and sentences with phrases and boxes."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
 @dataclass(frozen=True)
 class Mention:
-    """A phrase and the objects that it speaks of."""
+    """A phrase and the objects that it refers to."""
 
     phrase: str
     objects: tuple[SceneObject, ...]
 
 
 def reading_order(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
-    """Left to right, then top to bottom, by the cell of the upper left corner."""
+    """Sort left to right, then top to bottom, by the cell of the upper left corner."""
 
     def key(thing: SceneObject) -> tuple[int, int]:
         row, column = divmod(box_to_patch_indices(thing.xyxy)[0], GRID)
@@ -30,14 +30,14 @@ def reading_order(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
 
 
 def object_markup(objects: Sequence[SceneObject]) -> str:
-    """The boxes of one phrase: `<object>…</object>`."""
+    """Return the boxes of one phrase: `<object>…</object>`."""
     return write_object([box_to_patch_indices(thing.xyxy) for thing in reading_order(objects)])
 
 
 def fill(template: str, grounding: bool, **mentions: Mention) -> str:
-    """Puts phrases into a template's `{slots}`, with tags and boxes when grounding.
+    """Insert phrases into a template's `{slots}`, with tags and boxes when grounding.
 
-    A slot stands without the space before it: `"There is{thing}."`.
+    Write a slot without the space before it: `"There is{thing}."`.
     """
 
     def written(slot: re.Match[str]) -> str:
@@ -50,7 +50,7 @@ def fill(template: str, grounding: bool, **mentions: Mention) -> str:
 
 
 def enumeration(mentions: Sequence[Mention], grounding: bool) -> str:
-    """`a red circle, a blue ring and two green stars`, begun with a space or a tag."""
+    """Return `a red circle, a blue ring and two green stars`, starting with a space or a tag."""
     written = [fill("{m}", grounding, m=mention) for mention in mentions]
     if len(written) == 1:
         return written[0]
@@ -58,24 +58,24 @@ def enumeration(mentions: Sequence[Mention], grounding: bool) -> str:
 
 
 def with_article(words: str) -> str:
-    """The words after `a` or `an`."""
+    """Return the words after `a` or `an`."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def kind_of(thing: SceneObject) -> str:
-    """Colour and shape: `red circle`."""
+    """Return colour and shape: `red circle`."""
     return f"{thing.colour} {thing.shape}"
 
 
 def several(count: int, words: str, shape: str) -> str:
-    """`a red circle` for one, `two red circles` for more; `words` end with the shape."""
+    """Return `a red circle` for one, `two red circles` for more; `words` end with the shape."""
     if count == 1:
         return with_article(words)
     return f"{NUMBERS[count]} {words.removesuffix(shape)}{PLURALS[shape]}"
 
 
 def groups(objects: Sequence[SceneObject], by_size: bool = False) -> list[Mention]:
-    """One mention for all objects of one name, in reading order of their first members."""
+    """Return one mention for all objects of one name, in reading order of their first members."""
     members: dict[str, list[SceneObject]] = {}
     for thing in reading_order(objects):
         name = f"{thing.size} {kind_of(thing)}" if by_size else kind_of(thing)
@@ -87,15 +87,15 @@ def groups(objects: Sequence[SceneObject], by_size: bool = False) -> list[Mentio
 
 
 def is_alone(thing: SceneObject, objects: Sequence[SceneObject]) -> bool:
-    """Whether no other object has its colour and shape."""
+    """Return whether no other object has the same colour and shape."""
     return sum(other.kind == thing.kind for other in objects) == 1
 
 
 def alone_in(objects: Sequence[SceneObject]) -> list[SceneObject]:
-    """The objects that colour and shape tell apart from all others."""
+    """Return the objects whose colour and shape are unique."""
     return [thing for thing in objects if is_alone(thing, objects)]
 
 
 def the(thing: SceneObject) -> Mention:
-    """`the red circle`."""
+    """Return the mention `the red circle`."""
     return Mention(f"the {kind_of(thing)}", (thing,))

@@ -34,7 +34,7 @@ HELD_OUT = "held out"
 
 @dataclass(frozen=True)
 class Asked:
-    """One example about one picture, and what the model wrote."""
+    """One example about one picture, and the model's answer."""
 
     example: Example
     answer: Answer
@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `value` and `goal` are parts of one."""
+    """A line of the table. `value` and `goal` are fractions of 1."""
 
     task: str
     measure: str
@@ -52,13 +52,13 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        """Whether the goal is reached; true without one."""
+        """Whether the value reaches its goal; true without a goal."""
         return self.goal is None or self.value >= self.goal
 
 
 @dataclass(frozen=True)
 class ScoredBox:
-    """A box's score, and whether it lies right (IoU of at least 0.5 with its object)."""
+    """A box's score, and whether the box is right (IoU of at least 0.5 with its object)."""
 
     score: float
     is_right: bool
@@ -66,13 +66,13 @@ class ScoredBox:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table and the scored boxes behind the score's row."""
+    """The table, and the scored boxes that the score's row is computed from."""
 
     rows: tuple[Row, ...]
     boxes: tuple[ScoredBox, ...]
 
     def as_text(self) -> str:
-        """A Markdown table."""
+        """Return a Markdown table."""
         lines = [
             "| task | measure | value | goal | answers |",
             "|---|---|---|---|---|",
@@ -86,14 +86,14 @@ class Evaluation:
 
 
 def held_out_scene(index: int) -> tuple[Scene, Image.Image, random.Random]:
-    """Scene number `index` of a seed that training never uses, drawn, and its random numbers."""
+    """Return scene number `index` of a seed that training never uses, drawn, with its generator."""
     rng = random.Random(f"{HELD_OUT} {index}")
     scene = plan_scene(rng)
     return scene, draw_scene(scene, rng), rng
 
 
 def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
-    """One example of each measured task, where the scene allows it."""
+    """Return one example of each measured task, if the scene allows it."""
     objects = scene.objects
     examples = [
         brief_caption(objects, rng),
@@ -108,13 +108,13 @@ def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
 
 
 def _phrase(objects: Objects, rng: random.Random, kind: str) -> Example | None:
-    """A phrase that fits one object, or several: the first such one of 20 attempts."""
+    """Return the first phrase of 20 attempts that fits one object, or several."""
     attempts = (phrase_grounding(objects, rng) for _ in range(20))
     return next((example for example in attempts if example.kind == kind), None)
 
 
 def ask_all(answerer: Answerer, num_scenes: int) -> list[Asked]:
-    """Draw the scenes and ask everything that is measured."""
+    """Draw the scenes and answer all measured examples."""
     pictures, prompts, examples = [], [], []
     for index in range(num_scenes):
         scene, picture, rng = held_out_scene(index)
@@ -127,7 +127,7 @@ def ask_all(answerer: Answerer, num_scenes: int) -> list[Asked]:
 
 
 def evaluate(asked: Sequence[Asked]) -> Evaluation:
-    """The issue's table."""
+    """Return the table of results."""
 
     def of(kind: str) -> list[Asked]:
         return [one for one in asked if one.example.kind == kind]
@@ -157,7 +157,7 @@ def evaluate(asked: Sequence[Asked]) -> Evaluation:
 
 
 def _phrase_rows(phrases: Sequence[Asked]) -> list[Row]:
-    """Phrase grounding, beside what perfect tokens would give."""
+    """Return the rows of phrase grounding, with the result of perfect tokens."""
     got = mean([_first_iou(one) for one in phrases])
     perfect = mean([iou_of_perfect_tokens(one.example.targets[0].xyxy) for one in phrases])
     task, number = "phrase grounding", len(phrases)
@@ -170,7 +170,7 @@ def _phrase_rows(phrases: Sequence[Asked]) -> list[Row]:
 
 
 def _question_rows(asked: Sequence[Asked]) -> list[Row]:
-    """All questions together, then each kind."""
+    """Return one row for all questions together, then one for each kind."""
     kinds = {f"vqa_{kind}": kind for kind in QUESTION_KINDS}
     questions = [one for one in asked if one.example.kind in kinds]
     rows = [_share("VQA", "exact answer", questions, _is_exact, 0.90)]
@@ -191,7 +191,7 @@ def _share(
 
 
 def generated_boxes(asked: Asked) -> list[Box]:
-    """Boxes of the answer, not those of the prompt."""
+    """Return the boxes of the answer, without those of the prompt."""
     boxes = [b.box for entity in asked.answer.parsed.entities for b in entity.boxes]
     num_generated = len(asked.answer.scores)
     return boxes[len(boxes) - num_generated :] if num_generated else []
@@ -216,12 +216,12 @@ def _boxes_f1(asked: Sequence[Asked]) -> float:
 
 
 def _names_region(asked: Asked) -> bool:
-    """Whether the first colour and the first shape of the answer are the region's."""
+    """Return whether the first colour and shape in the answer are those of the region."""
     return kind_named(asked.answer.text) == asked.example.targets[0].kind
 
 
 def kind_named(text: str) -> tuple[str | None, str | None]:
-    """The first colour and the first shape in a text; shapes also in the plural.
+    """Return the first colour and the first shape in a text; plural shapes count.
 
     >>> kind_named("two small red circles")
     ('red', 'circle')
@@ -238,7 +238,7 @@ def _is_exact(asked: Asked) -> bool:
 
 
 def _caption_f1(asked: Sequence[Asked]) -> float:
-    """An object counts where its box lies right under its own colour and shape."""
+    """Return F1 of objects that have a right box under their own colour and shape."""
     counts = Counts()
     for one in asked:
         found: dict[tuple[str | None, str | None], list[Box]] = {}
@@ -254,7 +254,7 @@ def _caption_f1(asked: Sequence[Asked]) -> float:
 
 
 def scored_boxes(asked: Sequence[Asked]) -> list[ScoredBox]:
-    """Every generated box with its score, right where it lies on an object of its answer."""
+    """Return every generated box with its score and whether it matches an object."""
     scored = []
     for one in asked:
         wanted = [thing.xyxy for thing in one.example.targets]
@@ -265,13 +265,13 @@ def scored_boxes(asked: Sequence[Asked]) -> list[ScoredBox]:
 
 
 def main() -> None:
-    """Read the command line, ask, print the table."""
+    """Evaluate as the command line requests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="where to write the table and the scored boxes")
-    parser.add_argument("--plots", type=Path, help="a folder for the ROC and reliability curves")
+    parser.add_argument("--json", type=Path, help="file for the table and the scored boxes")
+    parser.add_argument("--plots", type=Path, help="folder for the ROC and reliability curves")
     options = parser.parse_args()
     evaluation = evaluate(ask_all(Answerer(options.checkpoint, options.device), options.scenes))
     print(evaluation.as_text())

@@ -1,10 +1,10 @@
-"""Measures a checkpoint on Flickr30k Entities or RefCOCO, in the paper's protocol.
+"""Measures a checkpoint on Flickr30k Entities or RefCOCO, with the paper's protocol.
 
     python -m training.evaluate_published flickr30k --checkpoint DIR --root DIR --images DIR \
         --split test.txt
     python -m training.evaluate_published refcoco --checkpoint DIR --annotations FILE --images DIR
 
-Greedy, with the ban of repeated 3-grams that the paper used. The data are not part of the project.
+Answers are greedy and never repeat a 3-gram, as in the paper. The data are not part of the project.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from training.flickr30k import Query, read_flickr30k
 from training.metrics import iou, mean
 from training.refcoco import Expression, read_refcoco
 
-NGRAM_BAN = 3
+NGRAM_SIZE = 3
 RECALLS = (1, 5, 10)
 PICTURES_AT_ONCE = 64
 
-Asked = TypeVar("Asked", Query, Expression)
+Request = TypeVar("Request", Query, Expression)
 
 
 def boxes_of_phrase(answer: Answer, phrase: str) -> list[Box]:
-    """The boxes of the entities that bear the phrase as their name, in order."""
+    """Return the boxes of the entities whose phrase equals `phrase`, in order."""
     return [
         box.box
         for entity in answer.parsed.entities
@@ -38,7 +38,7 @@ def boxes_of_phrase(answer: Answer, phrase: str) -> list[Box]:
 
 
 def recall_at(k: int, found: Sequence[Sequence[Box]], wanted: Sequence[Sequence[Box]]) -> float:
-    """The share of phrases of whose first `k` boxes one meets any right box at IoU 0.5."""
+    """Return the share of phrases for which one of the first `k` boxes is right (IoU 0.5)."""
     return mean(
         [
             float(any(iou(box, right) >= 0.5 for box in boxes[:k] for right in rights))
@@ -47,10 +47,10 @@ def recall_at(k: int, found: Sequence[Sequence[Box]], wanted: Sequence[Sequence[
     )
 
 
-def answers_to(answerer: Answerer, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Answer]]:
-    """Ask in the order of the pictures, each of which is seen once."""
-    by_picture: dict[Path, list[Asked]] = {}
-    for one in asked:
+def answers_to(answerer: Answerer, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
+    """Yield the answers, grouped by picture, so that each picture is encoded once."""
+    by_picture: dict[Path, list[Request]] = {}
+    for one in requests:
         by_picture.setdefault(one.picture, []).append(one)
     paths = list(by_picture)
     for start in range(0, len(paths), PICTURES_AT_ONCE):
@@ -58,7 +58,7 @@ def answers_to(answerer: Answerer, asked: Sequence[Asked]) -> Iterator[tuple[Ask
         embeddings = answerer.see([_opened(path) for path in some])
         group = [(number, one) for number, path in enumerate(some) for one in by_picture[path]]
         prompts = [(number, one.prompt) for number, one in group]
-        answers = answerer.answer(embeddings, prompts, no_repeat_ngram_size=NGRAM_BAN)
+        answers = answerer.answer(embeddings, prompts, no_repeat_ngram_size=NGRAM_SIZE)
         yield from zip([one for _, one in group], answers, strict=True)
 
 
@@ -68,7 +68,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def evaluate_flickr30k(answerer: Answerer, queries: Sequence[Query]) -> dict[str, float]:
-    """R@1, R@5 and R@10 over all phrases."""
+    """Return R@1, R@5 and R@10 over all phrases."""
     found, wanted = [], []
     for query, answer in answers_to(answerer, queries):
         found.append(boxes_of_phrase(answer, query.phrase))
@@ -77,7 +77,7 @@ def evaluate_flickr30k(answerer: Answerer, queries: Sequence[Query]) -> dict[str
 
 
 def evaluate_refcoco(answerer: Answerer, expressions: Sequence[Expression]) -> dict[str, float]:
-    """The share of expressions whose first box meets the right one at IoU 0.5."""
+    """Return the share of expressions whose first box is right at IoU 0.5."""
     found, wanted = [], []
     for expression, answer in answers_to(answerer, expressions):
         found.append([box.box for entity in answer.parsed.entities for box in entity.boxes])
@@ -86,14 +86,14 @@ def evaluate_refcoco(answerer: Answerer, expressions: Sequence[Expression]) -> d
 
 
 def main() -> None:
-    """Read the command line, ask, print."""
+    """Evaluate as the command line requests and print the results."""
     parser = argparse.ArgumentParser(description="Flickr30k Entities and RefCOCO")
     datasets = parser.add_subparsers(dest="dataset", required=True)
     flickr = datasets.add_parser("flickr30k")
-    flickr.add_argument("--root", type=Path, required=True, help="Sentences/ and Annotations/")
-    flickr.add_argument("--split", type=Path, required=True, help="a list of picture ids")
+    flickr.add_argument("--root", type=Path, required=True, help="has Sentences/ and Annotations/")
+    flickr.add_argument("--split", type=Path, required=True, help="file with picture ids")
     refcoco = datasets.add_parser("refcoco")
-    refcoco.add_argument("--annotations", type=Path, required=True, help="a split as JSON")
+    refcoco.add_argument("--annotations", type=Path, required=True, help="JSON file of a split")
     for dataset in (flickr, refcoco):
         dataset.add_argument("--images", type=Path, required=True)
         dataset.add_argument("--checkpoint", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The five example scenes that ship with the checkpoint, laid out by hand."""
+"""The five example scenes that ship with the checkpoint, designed by hand."""
 
 import random
 from pathlib import Path
@@ -14,7 +14,7 @@ def _place(
 
 
 def example_scenes() -> dict[str, Scene]:
-    """The scenes by the name of their file."""
+    """Return the scenes by file name."""
     return {
         "red_circle.png": Scene(
             240, 240, (196, 200, 190), (_place("red", "circle", "large", 0.3, 0.28, 0.4, 0.4),)
@@ -65,7 +65,7 @@ def example_scenes() -> dict[str, Scene]:
 
 
 def draw_example_scenes(directory: Path) -> None:
-    """Draw the scenes into files."""
+    """Draw the scenes and write them to files."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, scene in example_scenes().items():
         draw_scene(scene, random.Random(name)).save(directory / name)

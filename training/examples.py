@@ -1,4 +1,4 @@
-"""The mixture of tasks that one picture is asked about."""
+"""The mixture of tasks for one picture."""
 
 import random
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PLAIN_SHARE = 0.15
 
 
 def examples_of(objects: Objects, rng: random.Random) -> Iterator[Example]:
-    """Examples without end for one scene: captions first and once, then everything in turn."""
+    """Yield examples for one scene without end: captions once, then all other tasks in rotation."""
     yield brief_caption(objects, rng, grounding=rng.random() > PLAIN_SHARE)
     if rng.random() < 0.5:
         yield detailed_caption(objects, rng, grounding=rng.random() > PLAIN_SHARE)

@@ -1,4 +1,4 @@
-"""Writes a trained model as a checkpoint that `transformers` loads: half precision, processor."""
+"""Writes a trained model as a checkpoint for `transformers`: half precision, with processor."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ IMAGE_SETTINGS = {
 def export(
     model: Kosmos2ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, directory: Path
 ) -> None:
-    """Replace the checkpoint's files in `directory`; whatever else lies there stays."""
+    """Replace the checkpoint's files in `directory`; other files stay."""
     with tempfile.TemporaryDirectory() as temporary:
         staging = Path(temporary)
         model.to(torch.float16).save_pretrained(staging)
@@ -39,7 +39,7 @@ def export(
         _write_json(staging / "generation_config.json", _generation_settings(tokenizer))
         directory.mkdir(parents=True, exist_ok=True)
         for file in sorted(staging.iterdir()):
-            shutil.copyfile(file, directory / file.name)  # with ordinary access rights
+            shutil.copyfile(file, directory / file.name)  # temporary files have private modes
 
 
 def _processor_settings() -> dict[str, object]:
@@ -51,7 +51,7 @@ def _processor_settings() -> dict[str, object]:
 
 
 def _generation_settings(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
-    """Greedy, and no ban of repeated n-grams: right answers repeat `circle</phrase><object>`."""
+    """Return greedy settings that allow repeated n-grams, such as `circle</phrase><object>`."""
     return {
         "bos_token_id": tokenizer.bos_token_id,
         "do_sample": False,

@@ -1,4 +1,4 @@
-"""Reads Flickr30k Entities: captions with marked phrases, and the boxes of each phrase's entity."""
+"""Reads Flickr30k Entities: captions with marked phrases, and the boxes of each phrase."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _MARKED = re.compile(r"\[/EN#(?P<entity>\d+)/\S+ (?P<phrase>[^\]]*)\]")
 
 @dataclass(frozen=True)
 class Query:
-    """A phrase to be found in a picture.
+    """A phrase to find in a picture.
 
     Attributes:
         before: the caption up to the phrase.
-        phrase: as the caption has it.
-        boxes: where it is, normalised; more than one where the dataset says so.
+        phrase: as in the caption.
+        boxes: normalised; the dataset lists several for some phrases.
     """
 
     picture: Path
@@ -28,17 +28,17 @@ class Query:
 
     @property
     def prompt(self) -> str:
-        """As the paper asks: the caption so far, then the phrase."""
+        """The prompt of the paper: the caption so far, then the phrase."""
         return f"<grounding>{self.before} <phrase>{self.phrase}</phrase>"
 
 
 def read_flickr30k(root: Path, images: Path, split: Path) -> list[Query]:
-    """Every phrase with boxes of the pictures that `split` lists, one id a line.
+    """Return every phrase with boxes of the pictures in `split`.
 
     Args:
         root: the folder with `Sentences/` and `Annotations/`.
         images: the folder with the pictures, `<id>.jpg`.
-        split: `test.txt`, `val.txt` or `train.txt` of the dataset.
+        split: `test.txt`, `val.txt` or `train.txt` of the dataset, one id per line.
     """
     queries = []
     for name in split.read_text().split():
@@ -49,7 +49,7 @@ def read_flickr30k(root: Path, images: Path, split: Path) -> list[Query]:
 
 
 def _queries_of(line: str, picture: Path, boxes: dict[str, tuple[Box, ...]]) -> list[Query]:
-    """The phrases of one caption; those without a box (scenes, absent things) are left out."""
+    """Return the phrases of one caption, without those that have no box (scenes, absent things)."""
     return [
         Query(picture, _plain(line[: match.start()]), match["phrase"], boxes[match["entity"]])
         for match in _MARKED.finditer(line)
@@ -62,7 +62,7 @@ def _plain(marked: str) -> str:
 
 
 def _boxes_by_entity(path: Path) -> dict[str, tuple[Box, ...]]:
-    """Normalised boxes by entity; an object may belong to several entities."""
+    """Return normalised boxes by entity; an object may belong to several entities."""
     root = ElementTree.parse(path).getroot()  # noqa: S314 - the user's own dataset
     width, height = _number(root, "size/width"), _number(root, "size/height")
     boxes: dict[str, tuple[Box, ...]] = {}
@@ -71,7 +71,7 @@ def _boxes_by_entity(path: Path) -> dict[str, tuple[Box, ...]]:
         if corners is None:
             continue
         x0, y0, x1, y1 = (_number(corners, name) for name in ("xmin", "ymin", "xmax", "ymax"))
-        # Pixels count from one, and the last one belongs to the box.
+        # Pixel numbers start at 1, and the last pixel belongs to the box.
         box = ((x0 - 1) / width, (y0 - 1) / height, x1 / width, y1 / height)
         for name in thing.iter("name"):
             boxes[name.text or ""] = (*boxes.get(name.text or "", ()), box)

@@ -1,4 +1,4 @@
-"""Draws what a checkpoint answers, to be looked at: `python -m training.gallery`."""
+"""Draws a checkpoint's answers for inspection: `python -m training.gallery`."""
 
 import argparse
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PROMPT = "<grounding> An image of"
 
 
 def drawn(picture: Image.Image, answer: Answer) -> Image.Image:
-    """The picture, enlarged, with the answer's phrases, boxes and scores on it."""
+    """Return the enlarged picture with the answer's phrases, boxes and scores."""
     height = round(picture.height * WIDTH / picture.width)
     large = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
     scores = iter(answer.scores)
@@ -34,7 +34,7 @@ def drawn(picture: Image.Image, answer: Answer) -> Image.Image:
 
 
 def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """The pictures side by side, row after row, on white."""
+    """Return the pictures in rows and columns on white."""
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) + GAP for row in rows]
     page = Image.new("RGB", (columns * (WIDTH + GAP) + GAP, sum(heights) + GAP), "white")

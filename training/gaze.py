@@ -1,8 +1,8 @@
-"""Where a token should look: which objects of the scene it speaks of.
+"""The objects that each token refers to, as targets for attention.
 
-Choosing the object that words mean is the slowest thing to learn from answers alone. So three
-attention heads are shown, in training, where to look from the tokens that speak of objects: at the
-latents in the objects' middles, one for each, so that many look like many.
+From answers alone, the model learns slowest to choose the object that words mean. So training
+supervises three attention heads: tokens that refer to objects must attend to the latents at the
+objects' centres, equally to each, so that the attention also shows how many there are.
 """
 
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ from training.tokenizer import encode
 from training.world import COLOURS, PLURALS, SHAPES, SceneObject
 
 NOWHERE = -1
-"""Of a token that speaks of no objects. Zero, though, means: of objects that are not there."""
+"""The value of a token that refers to no objects. Zero means: to objects that are absent."""
 FIRST_PLACE, NUM_IMAGE_TOKENS = 2, 64
-"""The picture's latents stand after `<s>` and `<image>`."""
+"""The picture's latents follow `<s>` and `<image>`."""
 TINY = 1e-4
 GENERAL_WORDS = ("shape", "object", "thing", "shapes", "objects", "things")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Where the answer begins among the tokens, and what it is about.
+    """The answer's position in the tokens, and its objects.
 
     Attributes:
-        start: the place of its first token.
-        targets: the objects that it is about.
+        start: position of the first token.
+        targets: the objects that the answer is about.
         landmark: the object that they are compared with.
     """
 
@@ -42,10 +42,10 @@ class Answer:
 
 
 class Gazes:
-    """Finds the objects that each token of a text is about, as bits: bit k for object k.
+    """Finds the objects that each token of a text refers to, as bits: bit k for object k.
 
     Args:
-        tokenizer: of the checkpoint; every word for a colour or a shape is one token.
+        tokenizer: must have one token for every word of a colour or a shape.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -57,7 +57,7 @@ class Gazes:
         self._object = tokenizer.convert_tokens_to_ids("<object>")
 
     def mentioned(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[int]:
-        """At a noun every object that noun and colour fit; at the end of a box its object."""
+        """Return per token: for a noun, all objects it fits; for the end of a box, its object."""
         found = [NOWHERE] * len(ids)
         for place, token in enumerate(ids):
             if token in self._shapes or token in self._general:
@@ -70,30 +70,30 @@ class Gazes:
     def chosen(
         self, ids: Sequence[int], objects: Sequence[SceneObject], answer: Answer
     ) -> list[int]:
-        """In the answer: what the next token is about.
+        """Return, for each token of the answer, the objects of the next token.
 
-        Before each corner its object; from a phrase's beginning all objects of its boxes; else all
-        objects that the answer is about, but the one that they are compared with.
+        Before each corner of a box, that is its object. From the start of a phrase, it is all
+        objects of its boxes. Otherwise it is all objects of the answer, except the landmark.
         """
-        told_of = [thing for thing in answer.targets if thing != answer.landmark]
-        about = sum(1 << objects.index(thing) for thing in told_of)
+        described = [thing for thing in answer.targets if thing != answer.landmark]
+        about = sum(1 << objects.index(thing) for thing in described)
         found = [about] * len(ids)
         for start, end, bits in self._phrases(ids, objects):
             found[start:end] = [bits] * (end - start)
         for place, bit in self._boxes(ids, objects):
             found[place - 1 : place + 1] = [bit, bit]
-        told = answer.start - 1
-        return [NOWHERE] * told + found[told:]
+        unanswered = answer.start - 1
+        return [NOWHERE] * unanswered + found[unanswered:]
 
     @staticmethod
     def compared(ids: Sequence[int], objects: Sequence[SceneObject], answer: Answer) -> list[int]:
-        """In an answer about an object that lies somewhere to another: that other one."""
+        """Return, for each token of the answer, the object that it is compared with."""
         bits = NOWHERE if answer.landmark is None else 1 << objects.index(answer.landmark)
-        told = answer.start - 1
-        return [NOWHERE] * told + [bits] * (len(ids) - told)
+        unanswered = answer.start - 1
+        return [NOWHERE] * unanswered + [bits] * (len(ids) - unanswered)
 
     def _boxes(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[tuple[int, int]]:
-        """Where each known object's first corner stands, and the object's bit."""
+        """Return the position of each known object's first corner, and the object's bit."""
         by_corners = {
             tuple(self._first_cell + corner for corner in box_to_patch_indices(thing.xyxy)): 1 << k
             for k, thing in enumerate(objects)
@@ -104,7 +104,7 @@ class Gazes:
     def _phrases(
         self, ids: Sequence[int], objects: Sequence[SceneObject]
     ) -> list[tuple[int, int, int]]:
-        """For each phrase with boxes: its first token, that of `<object>`, its objects' bits."""
+        """Return for each phrase with boxes: start, position of `<object>`, bits of its objects."""
         boxes, found = self._boxes(ids, objects), []
         starts = [place for place, token in enumerate(ids) if token == self._phrase]
         for start, next_start in pairwise([*starts, len(ids)]):
@@ -115,17 +115,17 @@ class Gazes:
 
 
 def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothing: bool) -> Tensor:
-    """How far a head's attention is from where it should lie.
+    """Return the divergence of a head's attention from its target.
 
-    It should lie in equal parts on the middles of all wanted objects, and, where there are none,
-    on `<s>`, which stands for nothing.
+    The target gives equal shares to the centres of all wanted objects. If there are none, it gives
+    everything to `<s>`, which stands for nothing.
 
     Args:
-        attention: (B, T, prefix) parts of each token's attention that the prefix gets.
+        attention: (B, T, prefix) shares of each token's attention to the prefix.
         wanted: (B, T) bits of objects, or `NOWHERE`.
-        middles: (B, 64) number of the object whose middle lies in each latent's place, or -1.
-        with_nothing: whether nothing gets a part like an object's even where there are some: then
-            the parts tell how many there are.
+        middles: (B, 64) number of the object whose centre lies at each latent, or -1.
+        with_nothing: whether `<s>` gets the share of one more object even if objects exist;
+            then the shares encode the number of objects.
 
     Returns:
         The mean Kullback-Leibler divergence.
@@ -139,11 +139,11 @@ def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothin
     goal, attention = goal[is_asked], attention[is_asked]
     goal = goal / goal.sum(-1, keepdim=True)
     divergence = functional.kl_div((attention + TINY).log(), goal, reduction="sum")
-    return divergence / max(1, len(goal))  # no token of a batch may be asked
+    return divergence / max(1, len(goal))  # a batch may have no supervised token
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, spellings: dict[str, list[str]]) -> dict[int, str]:
-    """Which token means which word, with and without a capital."""
+    """Map token ids to words, with and without a capital."""
     ids = {}
     for meaning, words in spellings.items():
         for word, case in product(words, (str.lower, str.capitalize)):
@@ -154,7 +154,7 @@ def _ids(tokenizer: PreTrainedTokenizerFast, spellings: dict[str, list[str]]) ->
 
 
 def _bits(objects: Sequence[SceneObject], colour: str | None, shape: str | None) -> int:
-    """The objects of that colour and shape, either of which may be left open."""
+    """Return the bits of the objects with that colour and shape; `None` fits all."""
     return sum(
         1 << k
         for k, thing in enumerate(objects)

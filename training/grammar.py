@@ -1,4 +1,4 @@
-"""Prompts and right answers for every task but questions, from a scene's objects."""
+"""Prompts and right answers for every task except questions, from a scene's objects."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -41,9 +41,9 @@ SPOKEN_RELATIONS = {
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt, the answer that should follow it, and the objects that the answer is about.
+    """A prompt, its answer, and the objects that the answer is about.
 
-    Where prompt or answer tell how it lies to another one, that is the `landmark`.
+    If prompt or answer describe a position relative to another object, that is the `landmark`.
     """
 
     kind: str
@@ -56,25 +56,25 @@ class Example:
 def prompt_for(
     task: str, text: str | None = None, *, region: Region | None = None, grounding: bool = True
 ) -> str:
-    """The prompt that the service writes for a request."""
+    """Return the prompt that the service writes for a request."""
     regions = [region] if region else []
     return write_prompt(TASKS[task], text=text, regions=regions, grounding=grounding)
 
 
 def region_of(thing: SceneObject, phrase: str | None = None) -> Region:
-    """An object's place, as a user points at it."""
+    """Return an object's box as a region of a request."""
     return Region(phrase, (box_to_patch_indices(thing.xyxy),))
 
 
 def brief_caption(objects: Objects, rng: random.Random, grounding: bool = True) -> Example:
-    """`An image of` and every object."""
+    """Return `An image of` and every object."""
     answer = f"{enumeration(groups(objects), grounding)}."
     prompt = prompt_for("brief_caption", grounding=grounding)
     return Example("brief_caption", prompt, answer, tuple(objects))
 
 
 def detailed_caption(objects: Objects, rng: random.Random, grounding: bool = True) -> Example:
-    """Every object with its size, then how two of them lie and which is the largest."""
+    """Describe every object with its size, then a relation of two, then the largest."""
     prompt = prompt_for("detailed_caption", grounding=grounding)
     answer = f" The image features{enumeration(groups(objects, by_size=True), grounding)}."
     singles = [thing for thing in reading_order(objects) if thing in alone_in(objects)]
@@ -89,7 +89,7 @@ def detailed_caption(objects: Objects, rng: random.Random, grounding: bool = Tru
 
 
 def phrase_grounding(objects: Objects, rng: random.Random) -> Example:
-    """A phrase by colour, shape or both, and every object that it fits."""
+    """Return a phrase by colour, shape or both, and every object that it fits."""
     target = rng.choice(objects)
     draw = rng.random()
     if draw < 0.7:
@@ -107,7 +107,7 @@ def phrase_grounding(objects: Objects, rng: random.Random) -> Example:
 
 
 def _spoken(words: str, plural: str, count: int, rng: random.Random) -> str:
-    """The words as people type them: with an article, without, or in the plural."""
+    """Return the words as people type them: with an article, without, or in the plural."""
     forms = [with_article(words)] * 3 + [f"the {words}", words]
     if count > 1:
         forms += [plural, f"the {plural}", f"all {plural}"]
@@ -130,8 +130,8 @@ def _any_case(phrase: str, rng: random.Random) -> str:
 
 
 def referring_expression(objects: Objects, rng: random.Random) -> Example | None:
-    """A phrase that only a relation makes unambiguous, and the one object that it means."""
-    makers = [_beside] * 5 + [_between] * 3 + [_largest, _smallest]
+    """Return a phrase that only a relation makes unambiguous, and the object that it means."""
+    makers = [_by_relation] * 5 + [_between] * 3 + [_largest, _smallest]
     rng.shuffle(makers)
     for make in makers:
         if expression := make(objects, rng):
@@ -141,11 +141,11 @@ def referring_expression(objects: Objects, rng: random.Random) -> Example | None
 
 
 Expression = tuple[str, SceneObject, SceneObject | None]
-"""Words, the object that they mean, and the landmark where there is just one."""
+"""Words, the object that they mean, and the landmark if there is exactly one."""
 
 
 def _rivals(objects: Objects, rng: random.Random) -> tuple[str, list[SceneObject]]:
-    """A name that fits at least two objects where possible, and the objects that it fits."""
+    """Return a name that fits two or more objects if possible, and these objects."""
     thing = rng.choice(objects)
     names: list[tuple[str, Callable[[SceneObject], bool]]] = [
         (kind_of(thing), lambda other: other.kind == thing.kind),
@@ -160,7 +160,7 @@ def _rivals(objects: Objects, rng: random.Random) -> tuple[str, list[SceneObject
     return kind_of(thing), [thing]
 
 
-def _beside(objects: Objects, rng: random.Random) -> Expression | None:
+def _by_relation(objects: Objects, rng: random.Random) -> Expression | None:
     name, rivals = _rivals(objects, rng)
     landmarks = alone_in(objects)
     pairs = [(landmark, relation) for landmark in landmarks for relation in RELATIONS]
@@ -201,7 +201,7 @@ def _smallest(objects: Objects, rng: random.Random) -> Expression | None:
 
 
 def region_description(objects: Objects, rng: random.Random) -> Example:
-    """What lies in a box, and how it lies to its nearest neighbour."""
+    """Return a description of the object in a box, and its relation to the nearest one."""
     target = rng.choice(objects)
     prompt = prompt_for("referring_expression_generation", region=region_of(target))
     answer = f" {with_article(f'{target.size} {kind_of(target)}')}"

@@ -1,4 +1,4 @@
-"""The two lessons: what every region shows (dense), and which words answer a prompt (language)."""
+"""The two losses: dense labels of every region, and the words of answers (language)."""
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ NUM_LOGITS = NUM_COLOURS + NUM_SHAPES + 4 * GRID + 1
 
 
 class DenseHeads(nn.Module):
-    """Throw-away linear readers of what each patch and each latent should know.
+    """Linear heads for training only, which predict the dense labels of patches and latents.
 
-    Colours and shapes are read off the latents with the embeddings of their words, so that the
-    decoder finds pictures and words in one space and need not learn to match them.
+    Colours and shapes of latents are predicted with the embeddings of their words. So the decoder
+    gets pictures and words in one space and need not learn to match them.
     """
 
     def __init__(self, vision_width: int, text_width: int) -> None:
@@ -25,7 +25,7 @@ class DenseHeads(nn.Module):
         self.places_of_latents = nn.Linear(text_width, 4 * GRID + 1)
 
     def forward(self, patches: Tensor, latents: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Read features and latents, rescaled to unit size.
+        """Return the logits of patches and latents, which are rescaled to unit size.
 
         Args:
             patches: (B, patches, width) features.
@@ -44,7 +44,7 @@ class DenseHeads(nn.Module):
 
 
 def dense_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy of colour, shape, edges and being a middle; background has no edges."""
+    """Return cross-entropies of colour, shape, edges and centres; background has no edges."""
     sizes = [NUM_COLOURS, NUM_SHAPES, 4 * GRID, 1]
     colour, shape, edges, middle = torch.split(logits.float(), sizes, dim=-1)
     is_middle = (labels[..., MIDDLE] >= 0).float()
@@ -62,14 +62,14 @@ def dense_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def language_loss(
     states: Tensor, words: Tensor, labels: Tensor, first_cell: int, softness: float
 ) -> dict[str, Tensor]:
-    """Cross-entropy of the answers' words and cells.
+    """Return the cross-entropies of the answers' words and cells.
 
     Args:
         states: (B, T, width) of the decoder.
         words: (vocabulary, width), the tied embedding.
         labels: (B, T) next tokens, `IGNORED` outside answers.
         first_cell: the id of the first location token.
-        softness: how far, in cells, a near miss counts as half right; 0 for hard targets.
+        softness: standard deviation, in cells, of the targets around a cell; 0 for hard targets.
     """
     asked = labels != IGNORED
     targets = labels[asked]
@@ -84,7 +84,7 @@ def language_loss(
 
 
 def soft_cells(cells: Tensor, softness: float) -> Tensor:
-    """(N, 1024) weights that sum to one: a Gaussian around each cell, apart in row and column."""
+    """Return (N, 1024) weights that sum to one: a Gaussian around each cell in row and column."""
     line = torch.arange(GRID, device=cells.device)
 
     def near(place: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Times a checkpoint in `generate`, alone: `python -m training.measure_cost`."""
+"""Times `generate` on a checkpoint: `python -m training.measure_cost`."""
 
 import argparse
 import time
@@ -14,9 +14,9 @@ NUM_TOKENS = 33
 
 
 def seconds_to_generate(checkpoint: Path, picture: Path, num_tokens: int) -> float:
-    """The shortest time to write exactly `num_tokens` about a picture, in float32.
+    """Return the shortest time to generate exactly `num_tokens` about a picture, in float32.
 
-    The shortest is what the machine needs when nothing else disturbs it.
+    The shortest time has the least disturbance by other programs.
     """
     model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(checkpoint, backend="pil")
@@ -30,7 +30,7 @@ def seconds_to_generate(checkpoint: Path, picture: Path, num_tokens: int) -> flo
 
 
 def main() -> None:
-    """Print the time of vision and prefill, and that of one more token."""
+    """Print the time of vision and prefill, and the time of one more token."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Measures of right answers: overlap of boxes, F1, area under the ROC curve, reliability."""
+"""Metrics: overlap of boxes, F1, area under the ROC curve, reliability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from app.pictures.marks import Box
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes; 0 where they do not meet.
+    """Return the intersection over union of two boxes; 0 if they do not meet.
 
     >>> iou((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5))
     0.5
@@ -26,12 +26,12 @@ def _area(box: Box) -> float:
 
 
 def iou_of_perfect_tokens(box: Box) -> float:
-    """What is left of a box after the way through its two cells."""
+    """Return the IoU of a box with its rounding to two cells."""
     return iou(box, patch_indices_to_box(*box_to_patch_indices(box)))
 
 
 def num_matches(found: Sequence[Box], wanted: Sequence[Box], threshold: float = 0.5) -> int:
-    """Pairs of a found and a wanted box, each used once, the closest pairs first."""
+    """Count pairs of a found and a wanted box, each used once, the closest pairs first."""
     pairs = sorted(
         ((iou(f, w), i, j) for i, f in enumerate(found) for j, w in enumerate(wanted)),
         reverse=True,
@@ -46,32 +46,32 @@ def num_matches(found: Sequence[Box], wanted: Sequence[Box], threshold: float = 
 
 @dataclass
 class Counts:
-    """Right, found and wanted objects, summed over answers."""
+    """Numbers of right, found and wanted objects, summed over answers."""
 
     right: int = 0
     found: int = 0
     wanted: int = 0
 
     def add(self, right: int, found: int, wanted: int) -> None:
-        """Count one more answer."""
+        """Add the numbers of one answer."""
         self.right += right
         self.found += found
         self.wanted += wanted
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall; 1 where nothing was found or wanted."""
+        """The harmonic mean of precision and recall; 1 if nothing was found or wanted."""
         total = self.found + self.wanted
         return 2 * self.right / total if total else 1.0
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; not a number for no values."""
+    """Return the mean, or NaN for no values."""
     return sum(values) / len(values) if values else float("nan")
 
 
 def roc_auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
-    """The chance that a right box scores above a wrong one; ties count half.
+    """Return the probability that a right box scores above a wrong one; ties count half.
 
     >>> roc_auc([0.9, 0.8, 0.3], [True, False, False])
     1.0
@@ -94,7 +94,7 @@ def roc_auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
 
 
 def roc_curve(scores: Sequence[float], truths: Sequence[bool]) -> list[tuple[float, float]]:
-    """False and true positive rates as the threshold sinks."""
+    """Return false and true positive rates for falling thresholds."""
     num_right, num_wrong = sum(truths), len(truths) - sum(truths)
     points, right, wrong = [(0.0, 0.0)], 0, 0
     for _, truth in sorted(zip(scores, truths, strict=True), reverse=True):
@@ -105,7 +105,7 @@ def roc_curve(scores: Sequence[float], truths: Sequence[bool]) -> list[tuple[flo
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Boxes of similar score: their mean score, the share that is right, their number."""
+    """Boxes of similar score: their mean score, the share of right ones, their number."""
 
     mean_score: float
     accuracy: float
@@ -115,7 +115,7 @@ class ReliabilityBin:
 def reliability(
     scores: Sequence[float], truths: Sequence[bool], num_bins: int = 10
 ) -> list[ReliabilityBin]:
-    """Equal steps of score from 0 to 1; empty ones are left out."""
+    """Return the bins of equal score intervals from 0 to 1, without empty ones."""
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(num_bins)]
     for score, truth in zip(scores, truths, strict=True):
         bins[min(num_bins - 1, int(score * num_bins))].append((score, truth))

@@ -1,4 +1,4 @@
-"""The checkpoint's configuration, and initial weights at a scale that lets signal through."""
+"""The checkpoint's configuration, and initial weights at a scale that preserves the signal."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ GRID_SIDE = 32
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What distinguishes this checkpoint's configuration from the published one's."""
+    """The values that differ from the published configuration."""
 
     patch_size: int = 28
     vision_width: int = 192
@@ -27,14 +27,14 @@ class ModelSize:
 
     @property
     def patches_per_side(self) -> int:
-        """Patches along a side of the picture."""
+        """Number of patches along a side of the picture."""
         return PICTURE_SIDE // self.patch_size
 
 
 def build_model(
     size: ModelSize, vocab_size: int, first_cell: int, max_positions: int = 2048
 ) -> Kosmos2ForConditionalGeneration:
-    """A fresh model in float32; `first_cell` is the id of `<patch_index_0000>`."""
+    """Return a new model in float32; `first_cell` is the id of `<patch_index_0000>`."""
     config = Kosmos2Config(
         text_config={
             "vocab_size": vocab_size,
@@ -63,10 +63,10 @@ def build_model(
 
 @torch.no_grad()
 def initialise(model: Kosmos2ForConditionalGeneration, first_cell: int) -> None:
-    """Unit-variance activations throughout, and neighbouring places that look alike.
+    """Set weights for unit-variance activations, with similar codes for neighbouring positions.
 
-    The library's own initial weights (standard deviation 0.02) leave L2-normalised picture
-    features all but silent in a model this small.
+    In a model this small, the library's own initial weights (standard deviation 0.02) would make
+    L2-normalised picture features almost zero.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear) and module is not model.text_model.lm_head:
@@ -88,7 +88,7 @@ def initialise(model: Kosmos2ForConditionalGeneration, first_cell: int) -> None:
 
 
 def _initialise_pictures(model: Kosmos2ForConditionalGeneration) -> None:
-    """Patches know their place; the latent queries start as an 8×8 grid of places."""
+    """Initialise patches with position codes, and latent queries as an 8×8 grid of positions."""
     embeddings = model.vision_model.model.embeddings
     projection = model.image_to_text_projection
     inputs = embeddings.patch_embedding.weight[0].numel()
@@ -99,12 +99,12 @@ def _initialise_pictures(model: Kosmos2ForConditionalGeneration) -> None:
     projection.dense.weight.normal_(0, 1)
     width = projection.latent_query.shape[1]
     projection.latent_query.copy_(place_codes(LATENT_SIDE, width))
-    # What leaves the projection is scaled by sqrt(width) like a word's embedding.
+    # The decoder scales the projection's output by sqrt(width), like a word's embedding.
     projection.x_attn.out_proj.weight.mul_(width**-0.5)
 
 
 def place_codes(side: int, width: int) -> Tensor:
-    """(side², width) sines and cosines of the cells of a grid, row-major, of unit variance."""
+    """Return sines and cosines of the cells of a grid, (side², width), of unit variance."""
     bands = width // 4
     frequencies = torch.logspace(math.log10(math.pi / 2), math.log10(math.pi * side / 2), bands)
     angles = (torch.arange(side) + 0.5)[:, None] / side * frequencies  # (side, bands)
@@ -116,7 +116,7 @@ def place_codes(side: int, width: int) -> Tensor:
 
 
 def picture_features(model: Kosmos2ForConditionalGeneration, pixels: Tensor) -> Tensor:
-    """(B, 1 + patches, width) features of length one, as the projection reads them."""
+    """Return features of length one, (B, 1 + patches, width), as the projection reads them."""
     vision = model.vision_model
     features = vision.model.post_layernorm(vision(pixel_values=pixels)[0])
     return nn.functional.normalize(features, dim=-1)

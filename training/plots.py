@@ -1,4 +1,4 @@
-"""Plots of how far a box's score can be trusted."""
+"""Plots that show how reliable the scores of boxes are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from training.metrics import reliability, roc_auc, roc_curve
 
 
 def draw_plots(scores: Sequence[float], truths: Sequence[bool], directory: Path) -> None:
-    """Write `box-score-roc.png` and `box-score-reliability.png`."""
+    """Write `box-score-roc.png` and `box-score-reliability.png` to a folder."""
     directory.mkdir(parents=True, exist_ok=True)
     _draw_roc(scores, truths, directory / "box-score-roc.png")
     _draw_reliability(scores, truths, directory / "box-score-reliability.png")

@@ -7,13 +7,13 @@ from training.world import SceneObject
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its answer with tags, and whom they speak of.
+    """A question, its answer with tags, and the objects of both.
 
     Attributes:
-        text: as a careful user types it.
-        answer: begins with a space.
+        text: with correct spelling and punctuation.
+        answer: starts with a space.
         targets: the objects that the answer is about.
-        pointed_at: a phrase of the question and the object whose box comes with it.
+        pointed_at: a phrase of the question and the object whose box is sent with it.
         landmark: the object that the target is compared with.
     """
 

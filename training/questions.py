@@ -1,4 +1,4 @@
-"""Asks a scene a question of any kind, as users type it."""
+"""Generates questions of every kind about a scene, as users type them."""
 
 import random
 from collections.abc import Callable
@@ -14,14 +14,13 @@ _MAKERS: dict[str, Callable[[Objects, random.Random, bool], Question | None]] = 
     "count": attribute_questions.ask_count,
     "existence": attribute_questions.ask_existence,
     "relation": relation_questions.ask_relation,
-    "beside": relation_questions.ask_what_is_beside,
+    "neighbour": relation_questions.ask_what_is_beside,
     "between": relation_questions.ask_what_is_between,
     "nearest": relation_questions.ask_what_is_nearest,
     "extreme": relation_questions.ask_extreme,
     "contents": attribute_questions.ask_contents,
 }
-# How often each is asked in training: numbers and relations are the hardest, and contents are told
-# by captions.
+# Relative frequency in training. Numbers and relations are the hardest; captions teach contents.
 _SHARES = {
     "colour": 3,
     "shape": 3,
@@ -29,7 +28,7 @@ _SHARES = {
     "count": 6,
     "existence": 5,
     "relation": 5,
-    "beside": 2,
+    "neighbour": 2,
     "between": 1,
     "nearest": 1,
     "extreme": 1,
@@ -38,7 +37,7 @@ _SHARES = {
 
 
 def ask(objects: Objects, rng: random.Random, grounding: bool = True) -> Example:
-    """A random question that the scene answers beyond doubt."""
+    """Return a random question with an unambiguous answer in the scene."""
     while True:
         kind = rng.choices(tuple(_SHARES), tuple(_SHARES.values()))[0]
         if example := ask_about(kind, objects, rng, grounding):
@@ -48,7 +47,7 @@ def ask(objects: Objects, rng: random.Random, grounding: bool = True) -> Example
 def ask_about(
     kind: str, objects: Objects, rng: random.Random, grounding: bool = True
 ) -> Example | None:
-    """A question of one kind, or nothing where the scene leaves room for doubt."""
+    """Return a question of one kind, or `None` if the scene has no unambiguous answer."""
     question = _MAKERS[kind](objects, rng, grounding)
     if question is None:
         return None
@@ -61,7 +60,7 @@ def ask_about(
 
 
 def _as_typed(text: str, rng: random.Random) -> str:
-    """A small letter at the start or no question mark, as users type now and then."""
+    """Sometimes use a small first letter or omit the question mark, as users do."""
     if rng.random() < 0.15:
         text = text[0].lower() + text[1:]
     return text.removesuffix("?") if rng.random() < 0.12 else text

@@ -1,8 +1,8 @@
-"""Reads RefCOCO, RefCOCO+ and RefCOCOg as JSON in COCO's layout, one expression a picture entry.
+"""Reads RefCOCO, RefCOCO+ and RefCOCOg as JSON in COCO's layout, with one expression per entry.
 
-These are the files known as `finetune_refcoco_val.json` and the like: `images` with `id`,
-`file_name`, `width`, `height` and the expression as `caption`; `annotations` with `image_id` and
-`bbox` (left, top, width, height in pixels).
+The files are known as `finetune_refcoco_val.json` and similar: `images` with `id`, `file_name`,
+`width`, `height` and the expression as `caption`; `annotations` with `image_id` and `bbox` (left,
+top, width, height in pixels).
 """
 
 import json
@@ -14,7 +14,7 @@ from app.pictures.marks import Box
 
 @dataclass(frozen=True)
 class Expression:
-    """A referring expression and the one box that it means, normalised."""
+    """A referring expression and its box, normalised."""
 
     picture: Path
     text: str
@@ -22,12 +22,12 @@ class Expression:
 
     @property
     def prompt(self) -> str:
-        """As the paper asks."""
+        """The prompt of the paper."""
         return f"<grounding><phrase>{self.text}</phrase>"
 
 
 def read_refcoco(annotations: Path, images: Path) -> list[Expression]:
-    """Every expression of a split."""
+    """Return every expression of a split."""
     content = json.loads(annotations.read_text())
     entries = {entry["id"]: entry for entry in content["images"]}
     expressions = []

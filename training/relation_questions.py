@@ -1,4 +1,4 @@
-"""Questions about where things lie to each other, and which is the largest."""
+"""Questions about relative positions, and about the largest object."""
 
 import math
 import random
@@ -21,10 +21,10 @@ from training.world import SceneObject
 
 
 def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """Whether one object lies left of (right of, above, below) another.
+    """Return a question whether one object lies left of (right of, above, below) another.
 
-    The answer tells where it lies and then yes or no: what is written can be looked at, and a small
-    model that has to begin with yes or no guesses.
+    The answer first states the position and then yes or no. A small model that must start with yes
+    or no only guesses; after writing the position, it can attend to it.
     """
     singles = alone_in(objects)
     if len(singles) < 2:
@@ -43,7 +43,7 @@ def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Quest
 
 
 def ask_what_is_beside(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """What lies left of (right of, above, below) an object: the only one that does."""
+    """Return a question about the only object left of (right of, above, below) another."""
     pairs = [(landmark, relation) for landmark in alone_in(objects) for relation in RELATIONS]
     rng.shuffle(pairs)
     for landmark, relation in pairs:
@@ -60,20 +60,20 @@ def ask_what_is_beside(objects: Objects, rng: random.Random, grounding: bool) ->
 def _about_neighbour(
     text: str, landmark: SceneObject, target: SceneObject, rng: random.Random, grounding: bool
 ) -> Question:
-    """A question about a landmark's neighbour, the landmark now and then with its box."""
+    """Return a question about a landmark's neighbour, sometimes with the landmark's box."""
     pointing = grounding and rng.random() < 0.3
     pointed_at = (f"the {kind_of(landmark)}", landmark) if pointing else None
     return Question(text, _it_is(target, grounding), (target,), pointed_at, landmark)
 
 
 def _it_is(target: SceneObject, grounding: bool) -> str:
-    """` It is a red circle.`"""
+    """Return ` It is a red circle.`"""
     thing = Mention(with_article(kind_of(target)), (target,))
     return fill(" It is{thing}.", grounding, thing=thing)
 
 
 def ask_what_is_between(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """What lies between two objects: the only one that does."""
+    """Return a question about the only object between two others."""
     landmarks = alone_in(objects)
     rng.shuffle(landmarks)
     for a, b in pairwise(landmarks):
@@ -85,7 +85,7 @@ def ask_what_is_between(objects: Objects, rng: random.Random, grounding: bool) -
 
 
 def ask_what_is_nearest(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """What lies next to an object, asked where one neighbour is clearly the nearest."""
+    """Return a question about the nearest object, if one is clearly the nearest."""
     singles = alone_in(objects)
     if len(objects) < 2 or not singles:
         return None
@@ -102,7 +102,7 @@ def ask_what_is_nearest(objects: Objects, rng: random.Random, grounding: bool) -
 
 
 def ask_extreme(objects: Objects, rng: random.Random, grounding: bool) -> Question | None:
-    """Which shape is the largest, or the smallest."""
+    """Return a question about the largest or the smallest shape."""
     largest = rng.random() < 0.5
     target = extreme(objects, largest)
     if not target:

@@ -1,11 +1,11 @@
-"""Where objects lie to each other: left of, above, between, largest; only clear cases count."""
+"""Spatial relations of objects: left of, above, between, largest; only clear cases count."""
 
 import math
 from collections.abc import Callable, Sequence
 
 from training.world import SceneObject
 
-# A relation holds beyond CLEAR and certainly does not below UNCLEAR; in between nobody is asked.
+# A relation holds above CLEAR and does not hold below UNCLEAR. No question uses the range between.
 CLEAR = 0.08
 UNCLEAR = 0.02
 SIZE_RATIO = 1.3
@@ -15,26 +15,26 @@ OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "be
 
 
 def offset(thing: SceneObject, relation: str, landmark: SceneObject) -> float:
-    """How far `thing` lies from `landmark` in the relation's direction, centre to centre."""
+    """Return the distance of the centres in the relation's direction."""
     dx = thing.centre[0] - landmark.centre[0]
     dy = thing.centre[1] - landmark.centre[1]
     return {"left of": -dx, "right of": dx, "above": -dy, "below": dy}[relation]
 
 
 def main_relation(thing: SceneObject, landmark: SceneObject) -> str:
-    """The relation that describes best where `thing` lies."""
+    """Return the relation that best describes the position of `thing`."""
     return max(RELATIONS, key=lambda relation: offset(thing, relation, landmark))
 
 
 def nearest(thing: SceneObject, others: Sequence[SceneObject]) -> SceneObject:
-    """The one of `others` whose centre is closest."""
+    """Return the object of `others` with the closest centre."""
     return min(others, key=lambda other: math.dist(thing.centre, other.centre))
 
 
 def only_one(
     candidates: Sequence[SceneObject], measure: Callable[[SceneObject], float]
 ) -> SceneObject | None:
-    """The only candidate whose measure is clear, unless another one comes close."""
+    """Return the only candidate with a clear measure, `None` if another one is close to it."""
     ranked = sorted(candidates, key=measure, reverse=True)
     if not ranked or measure(ranked[0]) < CLEAR:
         return None
@@ -44,7 +44,7 @@ def only_one(
 
 
 def betweenness(thing: SceneObject, a: SceneObject, b: SceneObject) -> float:
-    """Positive when `thing` lies between `a` and `b`: a margin, in parts of the picture."""
+    """Return a margin in fractions of the picture, positive if `thing` is between `a` and `b`."""
     (ax, ay), (bx, by), (x, y) = a.centre, b.centre, thing.centre
     length = math.hypot(bx - ax, by - ay)
     if length < 0.3:
@@ -55,7 +55,7 @@ def betweenness(thing: SceneObject, a: SceneObject, b: SceneObject) -> float:
 
 
 def extreme(candidates: Sequence[SceneObject], largest: bool) -> SceneObject | None:
-    """The clearly largest (or smallest) of at least two candidates."""
+    """Return the clearly largest (or smallest) of two or more candidates."""
     ranked = sorted(candidates, key=lambda thing: thing.area, reverse=largest)
     if len(ranked) < 2:
         return None

@@ -52,14 +52,14 @@ def _crescent() -> list[Point]:
 
 
 def _stretched(points: list[Point]) -> list[Point]:
-    """The same outline, touching all four sides of the unit square: its box is then exact."""
+    """Scale an outline to touch all four sides of the unit square, so that its box is exact."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x0, y0, width, height = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
     return [((x - x0) / width, (y - y0) / height) for x, y in points]
 
 
 def outlines(shape: str) -> list[list[Point]]:
-    """The polygons of a shape in the unit square: the first is filled, a second is cut out."""
+    """Return the polygons of a shape in the unit square: fill the first, cut out the second."""
     match shape:
         case "circle":
             return [_ellipse((0.5, 0.5), 0.5)]
@@ -84,11 +84,11 @@ def outlines(shape: str) -> list[list[Point]]:
         case "arrow":
             head = [(0.5, 0), (1, 0.5), (0.5, 1)]
             return [[*head, (0.5, 0.7), (0, 0.7), (0, 0.3), (0.5, 0.3)]]
-    raise ValueError(f"no such shape: {shape}")
+    raise ValueError(f"unknown shape: {shape}")
 
 
 def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
-    """The scene as an RGB picture of its own size, now and then through a JPEG."""
+    """Return the scene as an RGB picture of its own size, sometimes encoded as JPEG."""
     picture = _background(scene, rng)
     for thing in scene.objects:
         _paint(picture, thing, rng)
@@ -98,13 +98,13 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
 
 
 def squash(picture: Image.Image) -> Image.Image:
-    """The 224×224 picture that the model sees, whatever the aspect ratio was."""
+    """Return the 224×224 input of the model, regardless of the aspect ratio."""
     side = (PICTURE_SIDE, PICTURE_SIDE)
     return picture.convert("RGB").resize(side, Image.Resampling.BICUBIC)
 
 
 def _paint(picture: Image.Image, thing: SceneObject, rng: random.Random) -> None:
-    """Draws one shape, antialiased, its edges where its box says to a part of a pixel."""
+    """Draw one shape, antialiased, with edges exact to fractions of a pixel."""
     x0, y0, x1, y1 = thing.xyxy
     left, top = x0 * picture.width, y0 * picture.height
     width, height = (x1 - x0) * picture.width, (y1 - y0) * picture.height
@@ -130,7 +130,7 @@ def _jittered(level: int, rng: random.Random) -> int:
 
 
 def _background(scene: Scene, rng: random.Random) -> Image.Image:
-    """A plain, graded, striped, cloudy or noisy background around the scene's colour."""
+    """Return a plain, graded, striped, cloudy or noisy background in the scene's colour."""
     size = (scene.width, scene.height)
     base = np.array(scene.background, dtype=np.float32)
     texture = rng.choice((None, None, _gradient, _stripes, _clouds, _grain))

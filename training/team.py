@@ -1,4 +1,4 @@
-"""Processes that train one model together: each takes its share of every batch."""
+"""Processes that train one model together; each computes its share of every batch."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 @dataclass(frozen=True)
 class Team:
-    """The place of this process among `size`; alone by default."""
+    """The rank of this process among `size`; a single process by default."""
 
     rank: int = 0
     size: int = 1
@@ -22,7 +22,7 @@ class Team:
         return self.rank == 0
 
     def join(self, meeting_point: Path) -> None:
-        """Wait for the others; all name the same file, which must not exist yet."""
+        """Wait for the other processes; all must name the same file, which must not exist yet."""
         if self.size > 1:
             distributed.init_process_group(
                 "gloo",
@@ -32,12 +32,12 @@ class Team:
             )
 
     def leave(self) -> None:
-        """Take leave when all is done."""
+        """Leave the process group after training."""
         if self.size > 1:
             distributed.destroy_process_group()
 
     def share(self, batch_size: int) -> range:
-        """Which places of a batch are this process's.
+        """Return the positions of a batch that this process computes.
 
         >>> list(Team(rank=1, size=2).share(6))
         [3, 4, 5]

@@ -1,10 +1,11 @@
-"""The tokenizer: word pieces with the layout that Kosmos-2's processor expects."""
+"""The tokenizer: word pieces in the layout that Kosmos-2's processor expects."""
 
 import random
 import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
@@ -41,24 +42,14 @@ TAGS = (
     "</delimiter_of_multi_objects/>",
     "<grounding>",
 )
-# Common words beside the scenes' own, so that plain English is not all spelled out.
-PLAIN_ENGLISH = """
-a an and are as at be because been but by can could did do does for from had has have he her his
-how i if in into is it its just like made may me more most much my no not of on one only or other
-our out over people said she should so some something than that the their them then there these
-they this those through time to two up us very was we well were what when where which while who
-whose why will with would you your yes please tell show find describe point locate name list
-picture image photo drawing scene background animal person man woman dog cat house tree car sky
-water fire snow hat ball street table chair food hand face light dark left right top bottom middle
-corner side center centre front behind near far inside outside around big little small medium
-large long short round many any all both each every few several zero none
-"""
+# Common words, in addition to those of the scenes, so that plain English is not split into letters.
+PLAIN_ENGLISH = Path(__file__).with_name("plain_english.txt").read_text(encoding="utf-8")
 
 
 def train_tokenizer(
     seed: int, num_scenes: int = 1500, num_pieces: int = 1000
 ) -> PreTrainedTokenizerFast:
-    """Learns word pieces from the scenes' sentences; unknown characters fall back to bytes."""
+    """Learn word pieces from the scenes' sentences; unknown characters become bytes."""
     vocabulary = _reserved_tokens() + _learned_pieces(seed, num_scenes, num_pieces)
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=True))
     tokenizer.normalizer = normalizers.NFKC()
@@ -70,10 +61,10 @@ def train_tokenizer(
 
 
 def _learned_pieces(seed: int, num_scenes: int, num_pieces: int) -> list[tuple[str, float]]:
-    """Every word of the sentences whole, single characters, and what words have in common.
+    """Return whole words of the sentences, single characters, and common fragments of words.
 
-    Scores hardly differ, so that the fewest pieces win. The library's own trainers cut this small
-    world's words into letters or, where counts tie, give another vocabulary on every run.
+    Scores are almost equal, so that the split with the fewest pieces wins. The library's trainers
+    would split the few words into letters or, on ties, learn another vocabulary in every run.
     """
     split = _pre_tokenizer().pre_tokenize_str
     words = Counter(word for text in _sentences(seed, num_scenes) for word, _ in split(text))
@@ -90,21 +81,21 @@ def _learned_pieces(seed: int, num_scenes: int, num_pieces: int) -> list[tuple[s
 
 
 def _most_common(counts: Counter[str]) -> list[str]:
-    """By falling count; ties in the alphabet's order, so that every run agrees."""
+    """Sort by falling count and break ties alphabetically, so that every run agrees."""
     return sorted(counts, key=lambda piece: (-counts[piece], piece))
 
 
 def _reserved_tokens() -> list[tuple[str, float]]:
-    """Ids 0 to 3, the picture's 64 places right after `<unk>`, and one token for every byte.
+    """Return ids 0 to 3, the picture's 64 tokens after `<unk>`, and one token for every byte.
 
-    No text reaches the places or the bytes by their names: `<` is always a piece of its own.
+    No text can produce these tokens by their names, because `<` is always a separate piece.
     """
     places = [f"<image_place_{index:02d}>" for index in range(NUM_IMAGE_TOKENS)]
     return [(token, 0.0) for token in [*SPECIAL_TOKENS, *places, *BYTE_TOKENS]]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """Words with the space before them, as upstream; punctuation and digits stand alone."""
+    """Split into words with the space before them, as upstream, and single signs and digits."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.WhitespaceSplit(),
@@ -116,7 +107,7 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
 
 
 def _sentences(seed: int, num_scenes: int) -> Iterator[str]:
-    """Prompts and answers without their tags, and the plain English words."""
+    """Yield prompts and answers without tags, and the plain English words."""
     rng = random.Random(f"tokenizer {seed}")
     for _ in range(num_scenes):
         for example in islice(examples_of(plan_scene(rng).objects, rng), 8):
@@ -127,7 +118,7 @@ def _sentences(seed: int, num_scenes: int) -> Iterator[str]:
 
 
 def _with_tags(tokenizer: Tokenizer) -> Tokenizer:
-    """Marks the special tokens; adds `<mask>`, tags and grid cells in the processor's order."""
+    """Mark the special tokens; add `<mask>`, tags and grid cells in the processor's order."""
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
     cells = [f"<patch_index_{index:04d}>" for index in range(NUM_CELLS)]
@@ -153,7 +144,7 @@ def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 
 def as_served(tokenizer: PreTrainedTokenizerFast) -> Kosmos2Tokenizer:
-    """The same tokenizer as the service uses it."""
+    """Return the tokenizer in the form that the service uses."""
     return Kosmos2Tokenizer(
         tokenizer.backend_tokenizer,
         SpecialTokens(),
@@ -162,21 +153,21 @@ def as_served(tokenizer: PreTrainedTokenizerFast) -> Kosmos2Tokenizer:
 
 
 def without_tags(markup: str) -> str:
-    """The text without tags and cells."""
+    """Return the text without tags and cells."""
     return re.sub(r"<[^>]*>", "", markup)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    """The ids of a text with tags, and of nothing else."""
+    """Return the ids of a text with tags, without added special tokens."""
     ids: list[int] = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
 
 def encode_answer(tokenizer: PreTrainedTokenizerFast, answer: str) -> list[int]:
-    """An answer's ids with the end token, without the lone space before punctuation after a tag.
+    """Return an answer's ids with the end token, without the space between tag and punctuation.
 
-    The tokenizer puts a space before whatever follows a tag; decoding cleans `</object> .` up
-    to `</object>.`, so the model need not learn to write it.
+    The tokenizer inserts a space after every tag. Decoding cleans `</object> .` to `</object>.`, so
+    the model need not learn to write the space.
     """
     space = tokenizer.convert_tokens_to_ids("▁")
     ids = [token for token in encode(tokenizer, answer) if token != space]

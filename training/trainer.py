@@ -1,4 +1,4 @@
-"""The training loop: two stages of one schedule, resumable at any step."""
+"""The training loop: two stages of one schedule, resumable at every saved state."""
 
 import logging
 import time
@@ -23,23 +23,23 @@ from training.team import Team
 LOGGER = logging.getLogger(__name__)
 ALONE = Team()
 GAZING_HEADS = (1, 0), (2, 0), (2, 1)
-"""Layers and heads that are shown where to look: in layer 0 a noun has met its colour."""
+"""Supervised layers and heads; after layer 0, the state of a noun includes its colour."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A run, counted in steps.
+    """A training run, in steps.
 
     Attributes:
         vision_steps: stage 1, dense labels only.
         joint_steps: stage 2, dense labels and answers.
-        cooldown_steps: the last ones, in which the learning rate sinks to nothing.
-        batch_size: pictures in a step.
-        learning_rate: the highest: after the warm-up and until the cool-down.
-        warmup_steps: the first ones, in which the learning rate rises.
-        softness: of the location targets when stage 2 begins, in cells.
-        soft_steps: until the location targets are hard, from the beginning of stage 2.
-        dense_weight: of the dense labels and of the gazes in stage 2.
+        cooldown_steps: the last steps, in which the learning rate falls to zero.
+        batch_size: pictures per step.
+        learning_rate: the highest value, between warm-up and cool-down.
+        warmup_steps: the first steps, in which the learning rate rises.
+        softness: of the location targets at the start of stage 2, in cells.
+        soft_steps: from the start of stage 2 until the location targets are hard.
+        dense_weight: of the dense labels and the attention targets in stage 2.
         save_every: steps between saved states.
     """
 
@@ -56,29 +56,29 @@ class Schedule:
 
     @property
     def num_steps(self) -> int:
-        """Both stages."""
+        """The steps of both stages."""
         return self.vision_steps + self.joint_steps
 
     def is_joint(self, step: int) -> bool:
-        """Whether stage 2 has begun."""
+        """Return whether stage 2 has begun."""
         return step >= self.vision_steps
 
     def learning_rate_at(self, step: int) -> float:
-        """Up in a line, a plateau, down in a line.
+        """Return the learning rate: a linear rise, a plateau, a linear fall.
 
-        Nothing but the end depends on the number of steps: a run can be lengthened under way.
+        Only the fall depends on the number of steps, so a run can be extended while it trains.
         """
         warmth = (step + 1) / self.warmup_steps
         rest = (self.num_steps - step) / self.cooldown_steps
         return self.learning_rate * min(1.0, warmth, rest)
 
     def softness_at(self, step: int) -> float:
-        """Sinks in a line to zero: a soft target would cap the score of a perfect corner."""
+        """Return the softness, which falls to zero: soft targets would limit perfect scores."""
         return self.softness * max(0.0, 1 - (step - self.vision_steps) / self.soft_steps)
 
 
 class Lesson(nn.Module):
-    """The model with its throw-away heads, and the loss of a batch."""
+    """The model with its heads for training, and the loss of a batch."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Lesson(nn.Module):
         self.schedule = schedule
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Every part of the loss; stage 1 leaves the language out."""
+        """Return every part of the loss; stage 1 omits the language."""
         features = picture_features(self.model, normalise(batch.pictures))
         latents = self.model.image_to_text_projection(features)[0]
         words = self.model.get_input_embeddings().weight
@@ -122,7 +122,7 @@ class Lesson(nn.Module):
         return parts
 
     def _gaze(self, attentions: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """A head of one layer finds what is mentioned, two of the next what to tell of."""
+        """Supervise one head for mentioned objects, two in the next layer for the answer's."""
         middles = batch.latent_labels[..., MIDDLE].repeat_interleave(batch.pack.ids.shape[1], dim=0)
         mentioned, chosen, compared = (field.flatten(0, 1) for field in batch.pack[4:])
         finding, telling, comparing = (attentions[layer][:, head] for layer, head in GAZING_HEADS)
@@ -133,7 +133,7 @@ class Lesson(nn.Module):
         }
 
     def total(self, parts: dict[str, Tensor], step: int) -> Tensor:
-        """The weighted sum of the parts."""
+        """Return the weighted sum of the parts."""
         weights = dict.fromkeys(("patch", "latent", "gaze"), self.schedule.dense_weight)
         if not self.schedule.is_joint(step):
             weights = {}
@@ -142,7 +142,7 @@ class Lesson(nn.Module):
 
 
 class Trainer:
-    """Runs a schedule; its state is on disk every few hundred steps."""
+    """Runs a schedule and saves its state every few hundred steps."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Trainer:
         state: Path,
         team: Team = ALONE,
     ) -> None:
-        """Continue from `state` if it is there. `scenes` are told apart by `is_joint`."""
+        """Continue from `state` if the file exists. The keys of `scenes` are `is_joint`."""
         self.lesson = lesson
         self.schedule = lesson.schedule
         self.scenes = scenes
@@ -169,7 +169,7 @@ class Trainer:
             self._load()
 
     def run(self, until: int | None = None, num_workers: int = 1) -> None:
-        """Train up to step `until`, or to the end."""
+        """Train up to step `until`, or to the end of the schedule."""
         end = self.schedule.num_steps if until is None else until
         for first, last in self._stretches(end):
             scenes = self.scenes[self.schedule.is_joint(first)]
@@ -182,7 +182,7 @@ class Trainer:
                     self.save()
 
     def _stretches(self, end: int) -> list[tuple[int, int]]:
-        """What is left of each stage: steps from and to."""
+        """Return the remaining steps of each stage, as start and end."""
         middle = max(self.step, min(self.schedule.vision_steps, end))
         return [(a, b) for a, b in ((self.step, middle), (middle, end)) if a < b]
 
@@ -203,7 +203,7 @@ class Trainer:
         self.step += 1
 
     def save(self) -> None:
-        """Write the whole state; a crash while writing leaves the old one."""
+        """Write the whole state; a crash while writing keeps the old one."""
         if not self.team.is_leader:
             return
         self.state.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,7 @@ class Trainer:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch on another device."""
+    """Return the batch on another device."""
     pictures, patch_labels, latent_labels, pack = batch
     return Batch(
         pictures.to(device),

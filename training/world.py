@@ -1,4 +1,4 @@
-"""What can be in a scene: colours, shapes, sizes, and where objects may lie."""
+"""The contents of a scene: colours, shapes, sizes, and positions of objects."""
 
 import random
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ SHAPES = (
 )
 PLURALS = {shape: "crosses" if shape == "cross" else f"{shape}s" for shape in SHAPES}
 
-# The side of a shape as a part of the picture's longer side; the gaps keep the words apart.
+# The side of a shape relative to the picture's longer side; the gaps make the words unambiguous.
 SIZES: dict[str, tuple[float, float]] = {
     "small": (0.13, 0.17),
     "medium": (0.21, 0.27),
@@ -44,7 +44,7 @@ ASPECT_RATIOS = (1.0, 1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One drawn shape and its box, a part of the picture from 0 to 1."""
+    """One drawn shape and its box, in fractions of the picture."""
 
     colour: str
     shape: str
@@ -53,25 +53,25 @@ class SceneObject:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """Colour and shape: what a phrase names."""
+        """Colour and shape, which a phrase names."""
         return self.colour, self.shape
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The middle of the box."""
+        """The centre of the box."""
         x0, y0, x1, y1 = self.xyxy
         return (x0 + x1) / 2, (y0 + y1) / 2
 
     @property
     def area(self) -> float:
-        """The area of the box, a part of the picture's."""
+        """The area of the box, as a fraction of the picture."""
         x0, y0, x1, y1 = self.xyxy
         return (x1 - x0) * (y1 - y0)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture before it is drawn. Objects come in the order in which they are painted."""
+    """A picture before it is drawn. Objects are in the order of painting."""
 
     width: int
     height: int
@@ -80,12 +80,12 @@ class Scene:
 
     @property
     def kinds(self) -> frozenset[tuple[str, str]]:
-        """Every colour and shape that the scene holds."""
+        """Every combination of colour and shape in the scene."""
         return frozenset(thing.kind for thing in self.objects)
 
 
 def overlap(a: Box, b: Box) -> float:
-    """The area that two boxes share, as a part of the smaller one's."""
+    """Return the shared area of two boxes, as a fraction of the smaller one."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
@@ -95,7 +95,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def plan_scene(rng: random.Random, num_objects: int | None = None) -> Scene:
-    """A random scene of `num_objects` (one to six when left open; fewer where no room is left)."""
+    """Return a random scene with `num_objects`, by default 1 to 6; fewer if space runs out."""
     width, height = _picture_size(rng)
     background = _background(rng)
     colours = [name for name, rgb in COLOURS.items() if _distance(rgb, background) > 110]
@@ -116,7 +116,7 @@ def _picture_size(rng: random.Random) -> tuple[int, int]:
 
 
 def _background(rng: random.Random) -> tuple[int, int, int]:
-    """A muted colour: greyish, so that most object colours stand out from it."""
+    """Return a greyish colour, from which most object colours differ clearly."""
     grey = rng.randint(30, 225)
     red, green, blue = (max(0, min(255, grey + rng.randint(-30, 30))) for _ in range(3))
     return red, green, blue
@@ -127,7 +127,7 @@ def _distance(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
 
 
 def _kind(rng: random.Random, colours: list[str], objects: list[SceneObject]) -> tuple[str, str]:
-    """A colour and a shape, often shared with an object already there: phrases need rivals."""
+    """Return colour and shape, often shared with another object, so that phrases are ambiguous."""
     colour, shape = rng.choice(colours), rng.choice(SHAPES)
     if objects and rng.random() < 0.45:
         rival = rng.choice(objects)
@@ -147,7 +147,7 @@ def _place(
     height: int,
     objects: list[SceneObject],
 ) -> SceneObject | None:
-    """A free place for one more object, or nothing after 30 tries."""
+    """Return one more object in a free place, or `None` after 30 tries."""
     for _ in range(30):
         size = rng.choice(list(SIZES))
         side = rng.uniform(*SIZES[size]) * max(width, height)
@@ -161,6 +161,6 @@ def _place(
 
 
 def _may_touch(a: SceneObject, b: SceneObject) -> bool:
-    """Some overlap is welcome, but two shapes of one colour would melt into one."""
+    """Return whether the overlap is allowed; shapes of one colour must not overlap at all."""
     limit = 0.0 if a.colour == b.colour else MAX_OVERLAP
     return overlap(a.xyxy, b.xyxy) <= limit

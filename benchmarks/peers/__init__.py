@@ -1,1 +1,1 @@
-"""What people would use instead: small servers around public libraries, with right answers."""
+"""Peers: small servers that people would build with public libraries, with correct answers."""

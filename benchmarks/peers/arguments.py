@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PeerArguments:
-    """How a peer is started.
+    """The command line of a peer.
 
     Attributes:
         max_batch_size: requests in one call of `generate`.
@@ -20,7 +20,7 @@ class PeerArguments:
 
 
 def read_arguments() -> PeerArguments:
-    """What the command line says."""
+    """Read the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)

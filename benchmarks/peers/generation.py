@@ -1,8 +1,9 @@
-"""Kosmos-2 by `transformers` alone, for whole batches too: what all the peers serve.
+"""Kosmos-2 with `transformers` alone, including batches; all peers serve it.
 
-Padded batches are wrong in `transformers` 5: it counts positions from the cache's length, padding
-included, from the second new token on. Here each pass is given the positions of the attention mask,
-so that prompts of different lengths share a batch and every answer is that of the prompt alone.
+Padded batches are wrong in `transformers` 5: from the second new token on, it counts positions from
+the cache's length, which includes padding. This module passes the positions of the attention mask
+instead, so that prompts of different lengths share a batch and each answer is that of the prompt
+alone.
 """
 
 import io
@@ -29,12 +30,11 @@ PROMPTS = {
 }
 
 Inputs = dict[str, Tensor]
-"""What the processor makes of one request: `pixel_values`, `input_ids` and two masks, (1, …)."""
+"""The processor's output for one request: `pixel_values`, `input_ids` and two masks, (1, …)."""
 
 
 class Generation:
-    """The published model class and processor on one checkpoint.
-    """
+    """The published model class and processor with one checkpoint."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Generation:
         self.model = loaded.eval().to(device)
         self._padding_id = int(self.model.config.text_config.pad_token_id)
         self._end_id = int(self.model.config.text_config.eos_token_id)
-        self._ban = _ngram_ban(directory)
+        self._ngram_size = _stored_ngram_size(directory)
         self.model.text_model.register_forward_pre_hook(self._give_positions, with_kwargs=True)
 
     def encode(self, picture: bytes, fields: Mapping[str, str]) -> Inputs:
-        """The model's inputs for one request; boxes are parts of width and height."""
+        """Return the model's inputs for one request; boxes are relative to width and height."""
         with Image.open(io.BytesIO(picture)) as image:
             rgb = image.convert("RGB")
         boxes = None
@@ -66,7 +66,7 @@ class Generation:
     def generate(
         self, batch: Sequence[Inputs], max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     ) -> list[list[int]]:
-        """All tokens of each request, greedily: the prompt, and the answer up to its end."""
+        """Return all tokens of each request, decoded greedily: the prompt and the answer."""
         longest = max(inputs["input_ids"].shape[1] for inputs in batch)
         padding = {
             "input_ids": self._padding_id,
@@ -79,13 +79,13 @@ class Generation:
             **{name: tensor.to(self.model.device) for name, tensor in padded.items()},
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            **({"no_repeat_ngram_size": self._ban} if self._ban else {}),
+            **({"no_repeat_ngram_size": self._ngram_size} if self._ngram_size else {}),
         )
         rows = zip(batch, output[:, longest:].tolist(), strict=True)
         return [inputs["input_ids"][0].tolist() + self._until_end(new) for inputs, new in rows]
 
     def answer(self, inputs: Inputs, token_ids: list[int]) -> dict[str, Any]:
-        """What is sent back."""
+        """Return the JSON answer to one request."""
         decoded = self.processor.batch_decode([token_ids], skip_special_tokens=True)[0]
         text, entities = self.processor.post_process_generation(decoded)
         num_prompt_tokens = inputs["input_ids"].shape[1]
@@ -100,33 +100,33 @@ class Generation:
         }
 
     def answer_all(self, batch: Sequence[Inputs]) -> list[dict[str, Any]]:
-        """Generate and answer."""
+        """Generate tokens for a batch and return the JSON answers."""
         return [self.answer(*pair) for pair in zip(batch, self.generate(batch), strict=True)]
 
     def _give_positions(
         self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         mask = kwargs.get("attention_mask")
-        if mask is None:  # nothing is padded, so positions are right as they are
+        if mask is None:  # without padding, the default positions are correct
             return None
         positions = mask.cumsum(-1) * mask + self._padding_id  # (R, L)
         num_new = kwargs["input_ids"].shape[1]
         return args, kwargs | {"position_ids": positions[:, -num_new:]}
 
     def _until_end(self, token_ids: list[int]) -> list[int]:
-        """A row that is done is filled up until the batch's last is done."""
+        """Return a row without the padding that follows its end token."""
         if self._end_id in token_ids:
             return token_ids[: token_ids.index(self._end_id) + 1]
         return token_ids
 
 
 def _pad(batch: Sequence[Inputs], name: str, length: int, value: int) -> Tensor:
-    """Rows of one length, filled up on the left: (R, L)."""
+    """Return rows padded on the left to one length: (R, L)."""
     rows = [inputs[name] for inputs in batch]
     return torch.cat([functional.pad(row, (length - row.shape[1], 0), value=value) for row in rows])
 
 
-def _ngram_ban(directory: Path) -> int:
-    """`transformers` passes over what is stored, so it has to be given with each call."""
+def _stored_ngram_size(directory: Path) -> int:
+    """Return the stored setting, which `transformers` ignores unless it is passed to each call."""
     stored = json.loads((directory / "generation_config.json").read_bytes())
     return int(stored.get("no_repeat_ngram_size", 3))

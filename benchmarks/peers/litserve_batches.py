@@ -1,8 +1,8 @@
-"""LitServe with `max_batch_size`, as the public Kosmos-2 servers have it, positions put right.
+"""LitServe with `max_batch_size`, as in the public Kosmos-2 servers, but with correct positions.
 
 python -m benchmarks.peers.litserve_batches --checkpoint DIRECTORY --port PORT
 
-Pictures are decoded in the worker, when a batch begins.
+The worker decodes pictures when a batch starts.
 """
 
 from typing import Any
@@ -17,11 +17,7 @@ BATCH_TIMEOUT_S = 0.01
 
 
 class Kosmos2Api(litserve.LitAPI):  # type: ignore[misc]
-    """One worker: it decodes what a batch has, generates, and answers.
-
-    Args:
-        arguments: of the command line.
-    """
+    """One worker: decodes the pictures of a batch, generates and answers."""
 
     def __init__(self, arguments: PeerArguments) -> None:
         super().__init__(
@@ -32,29 +28,29 @@ class Kosmos2Api(litserve.LitAPI):  # type: ignore[misc]
         self._arguments = arguments
 
     def setup(self, device: str) -> None:
-        """Load the model, once in the worker."""
+        """Load the model once in the worker."""
         self._generation = Generation(self._arguments.checkpoint, self._arguments.threads)
 
     def decode_request(self, request: Request) -> Inputs:
-        """A form into the model's inputs."""
+        """Convert a form to the model's inputs."""
         fields = {name: value for name, value in request.items() if isinstance(value, str)}
         return self._generation.encode(request["image"].file.read(), fields)
 
     def batch(self, inputs: list[Inputs]) -> list[Inputs]:
-        """Requests of different lengths do not stack; they are padded when they are generated."""
+        """Return the inputs unchanged: different lengths do not stack and are padded later."""
         return inputs
 
     def predict(self, batch: list[Inputs]) -> list[dict[str, Any]]:
-        """One answer for each of the batch."""
+        """Return one answer for each request of the batch."""
         return self._generation.answer_all(batch)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """They are apart already."""
+        """Return the answers, which are already separate."""
         return output
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until a signal arrives."""
     arguments = read_arguments()
     server = litserve.LitServer(Kosmos2Api(arguments), accelerator="cpu", timeout=150)
     server.run(

@@ -1,8 +1,8 @@
-"""What people write first: `generate` behind FastAPI and a lock, one request at a time.
+"""The simplest server: `generate` behind FastAPI and a lock, one request at a time.
 
 python -m benchmarks.peers.one_at_a_time --checkpoint DIRECTORY --port PORT
 
-Pictures are decoded in threads; the lock is for the model alone.
+Threads decode pictures in parallel; the lock protects only the model.
 """
 
 from threading import Lock
@@ -18,7 +18,7 @@ OptionalField = Annotated[str | None, Form()]
 
 
 def create_app(generation: Generation) -> FastAPI:
-    """The application."""
+    """Return the application."""
     app, model = FastAPI(), Lock()
 
     @app.post("/v1/ground")
@@ -39,7 +39,7 @@ def create_app(generation: Generation) -> FastAPI:
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until a signal arrives."""
     arguments = read_arguments()
     app = create_app(Generation(arguments.checkpoint, arguments.threads))
     uvicorn.run(app, port=arguments.port, log_level="warning")

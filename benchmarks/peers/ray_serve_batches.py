@@ -1,9 +1,9 @@
-"""Ray Serve with `@serve.batch`: one replica, pictures decoded while a batch is generated.
+"""Ray Serve with `@serve.batch`: one replica decodes pictures while it generates a batch.
 
 python -m benchmarks.peers.ray_serve_batches --checkpoint DIRECTORY --port PORT
 
-Ray has many processes of its own; SIGTERM ends them all. Ray gives up when one of them takes longer
-than 15 s to start, which happens where the machine does other work too.
+SIGTERM ends all of Ray's processes. Ray fails if one of them takes longer than 15 s to start, which
+happens when the machine is busy.
 """
 
 import asyncio
@@ -28,11 +28,7 @@ app = FastAPI()
 @serve.deployment(max_ongoing_requests=MAX_ONGOING_REQUESTS)
 @serve.ingress(app)
 class Kosmos2Replica:
-    """Holds the model.
-
-    Args:
-        arguments: of the command line.
-    """
+    """The only replica, which has the model."""
 
     def __init__(self, arguments: PeerArguments) -> None:
         self._generation = Generation(arguments.checkpoint, arguments.threads)
@@ -46,7 +42,7 @@ class Kosmos2Replica:
         text: OptionalField = None,
         regions: OptionalField = None,
     ) -> dict[str, Any]:
-        """One request, which joins the next batch."""
+        """Add a request to the next batch and return its answer."""
         fields = {"task": task, "text": text, "regions": regions}
         given = {name: value for name, value in fields.items() if value is not None}
         picture = await image.read()
@@ -62,7 +58,7 @@ class Kosmos2Replica:
 def main() -> None:
     """Serve until SIGTERM."""
     arguments = read_arguments()
-    with TemporaryDirectory(prefix="ray-") as folder:  # short, for the sockets in it
+    with TemporaryDirectory(prefix="ray-") as folder:  # a short path, as sockets require
         ray.init(
             include_dashboard=False,
             log_to_driver=False,
