@@ -1,4 +1,4 @@
-"""Fixtures that several folders of tests share."""
+"""Fixtures shared by several test folders."""
 
 import os
 import sys
@@ -27,12 +27,12 @@ MARKERS_WITH_PROCESSES = ("processes", "large", "weights")
 
 
 class ProcessGuard:
-    """An audit hook that lets no process start in a test without one of the markers."""
+    """An audit hook that lets only tests with a marker start processes."""
 
     is_on = False
 
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Raise `AssertionError` where the running test may not start a process."""
+        """Raise `AssertionError` if the running test must not start a process."""
         if self.is_on and event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
             raise AssertionError("a test that starts a process needs the marker `processes`")
 
@@ -42,7 +42,7 @@ sys.addaudithook(guard)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that use processes, and deselect those that need CUDA where there is none."""
+    """Mark tests that use processes, and deselect tests for CUDA on machines without it."""
     for item in items:
         if uses_processes(item):
             item.add_marker("processes")
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def uses_processes(item: pytest.Item) -> bool:
-    """Whether its folder or a fixture says so; other tests have the marker themselves."""
+    """Return whether the folder or a fixture of a test implies that it uses processes."""
     folder, *_ = item.path.relative_to(Path(__file__).parent).parts
     fixtures = set(getattr(item, "fixturenames", ()))
     return folder in FOLDERS_WITH_PROCESSES or bool({"service", "hub"} & fixtures)
@@ -61,7 +61,7 @@ def uses_processes(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Hold a test to its markers."""
+    """Enforce the markers of a test."""
     guard.is_on = not any(item.get_closest_marker(name) for name in MARKERS_WITH_PROCESSES)
     try:
         return (yield)
@@ -69,17 +69,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         guard.is_on = False
 
 
-# A busy machine is not a defect.
+# Tests on a busy machine may take long.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-# Exactness is tested in float32. Services that tests start inherit it; tests of CUDA name theirs.
+# Exactness is tested in float32. Services in tests inherit this; tests for CUDA set their device.
 os.environ["KOSMOS2_DEVICE"] = "cpu"
 
 
 @pytest.fixture(scope="session")
 def shared_kosmos2() -> Path:
-    """The real processor, the golden parses and the demo pictures, read in place."""
+    """The published processor, the golden parses and the demo pictures, read in place."""
     directory = Path(__file__).parents[2] / "shared" / "kosmos2"
     if not directory.is_dir():
         skip_locally("the published processor's files, in ../shared/kosmos2")
@@ -88,7 +88,7 @@ def shared_kosmos2() -> Path:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[RunningService]:
-    """The embedded checkpoint, with limits so small that tests reach them with little data."""
+    """A service with the embedded checkpoint and limits that tests reach with little data."""
     with running_service(
         max_body_bytes=200_000, max_image_pixels=1_000_000, cors_origins="https://app.example"
     ) as running:
@@ -97,7 +97,7 @@ def service() -> Iterator[RunningService]:
 
 @pytest.fixture(scope="session")
 def reference_processor(shared_kosmos2: Path) -> Any:
-    """The processor that this service must equal, pictures by Pillow."""
+    """The processor whose results this service must equal, with pictures decoded by Pillow."""
     from transformers import Kosmos2Processor
 
     return Kosmos2Processor.from_pretrained(shared_kosmos2 / "processor")
@@ -105,7 +105,7 @@ def reference_processor(shared_kosmos2: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def tireless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random checkpoint, whose answers do not end before their limit."""
+    """A checkpoint with random weights, whose answers only end at their token limit."""
     from harness.checkpoints import tiny_config, write_random_checkpoint
 
     directory = tmp_path_factory.mktemp("checkpoints") / "tireless"

@@ -117,8 +117,8 @@ class Gazes:
 def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothing: bool) -> Tensor:
     """Return the divergence of a head's attention from its target.
 
-    The target gives equal shares to the centres of all wanted objects. If there are none, it gives
-    everything to `<s>`, which stands for nothing.
+    The target gives equal shares to the centres of all wanted objects. If no object is wanted, it
+    gives everything to `<s>`, which stands for nothing.
 
     Args:
         attention: (B, T, prefix) shares of each token's attention to the prefix.

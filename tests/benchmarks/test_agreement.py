@@ -1,4 +1,4 @@
-"""The two sides of the benchmarks on random weights do the same work: their tokens are equal."""
+"""The service and `generate` produce equal tokens in the benchmarks, so both do the same work."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from benchmarks.gpu_agreement import measure_agreement
 from harness.checkpoints import tiny_config, write_random_checkpoint
 
 
-def test_the_runner_gives_the_tokens_of_generate_on_each_request_alone(tmp_path: Path) -> None:
-    """Times of work that differs would say nothing: same prompts, same ban, no end of answers."""
+def test_the_runner_returns_the_tokens_of_generate_for_each_request(tmp_path: Path) -> None:
+    """Otherwise their times could not be compared."""
     directory = write_random_checkpoint(
         tmp_path / "random", tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT
     )

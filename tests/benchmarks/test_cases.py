@@ -1,4 +1,4 @@
-"""Every case of the benchmarks runs to its end and leaves what it says, in its smoke version."""
+"""Every case of the benchmarks runs in its quick version and writes its results."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ CHOSEN = [*QUICK, *(pytest.param(case, marks=pytest.mark.large) for case in LARG
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
 @pytest.mark.processes
-def test_a_case_leaves_a_line_a_table_and_a_plot(case: Case, tmp_path: Path) -> None:
-    """The figures of so short a run mean nothing; that there are some is what counts."""
+def test_a_case_writes_a_line_of_json_a_table_and_a_plot(case: Case, tmp_path: Path) -> None:
+    """The figures of a quick run are meaningless; the test checks only that they exist."""
     result = run(case, is_quick=True, folder=tmp_path)
     assert all(row.get("right", 1.0) == 1.0 for row in result.rows)
     (line,) = (tmp_path / f"{case.name}.json").read_text().splitlines()
@@ -29,8 +29,8 @@ def test_a_case_leaves_a_line_a_table_and_a_plot(case: Case, tmp_path: Path) -> 
     assert (tmp_path / f"{case.name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_page_shows_what_every_case_has_left(tmp_path: Path) -> None:
-    """In the order in which they run, those that are not there left out."""
+def test_the_page_shows_the_results_of_every_case(tmp_path: Path) -> None:
+    """The results are in the order of the cases; cases without results are omitted."""
     for case in (CASES[0], CASES[2]):
         (tmp_path / f"{case.name}.md").write_text(f"## {case.name}\n")
     write_page(tmp_path, {"cores": 2})

@@ -1,4 +1,4 @@
-"""Only one model is in a device's memory at a time."""
+"""Only one model at a time is in a device's memory."""
 
 import gc
 from weakref import ref
@@ -7,13 +7,13 @@ from benchmarks.device_memory import and_free
 
 
 class Model:
-    """Holds itself, as a model with its recordings does."""
+    """Refers to itself, like a model with its recordings."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-def test_what_a_measurement_held_is_gone_before_the_next_begins() -> None:
+def test_memory_of_a_measurement_is_freed_before_the_next_one() -> None:
     """A card of 12 GB has no room for two models."""
     references: list[ref[Model]] = []
 

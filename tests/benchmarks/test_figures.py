@@ -1,4 +1,4 @@
-"""How benchmarks turn what they measured into tables and verdicts."""
+"""Benchmarks convert their measurements to tables and compare them with goals."""
 
 import math
 
@@ -22,30 +22,30 @@ from benchmarks.workloads import share_right
         (Figure("x", 1.0), True, ""),
     ],
 )
-def test_a_goal_is_met_on_its_own_side_alone(figure: Figure, is_met: bool, goal: str) -> None:
-    """What could not be measured is no number, and meets nothing."""
+def test_a_goal_is_met_on_one_side_only(figure: Figure, is_met: bool, goal: str) -> None:
+    """A missing measurement is NaN and meets no goal."""
     assert (figure.is_met, figure.goal) == (is_met, goal)
 
 
-def test_a_missed_goal_stands_in_the_table() -> None:
-    """Misses are told as loudly as hits."""
+def test_a_missed_goal_is_shown_in_the_table() -> None:
+    """The table shows missed goals next to met ones."""
     result = Result("Speed", [{"rows": 1}], [Figure("ratio", 2.0, at_least=3)])
     assert "| ratio | 2 | ≥ 3 | no |" in to_markdown("speed", result)
 
 
-def test_numbers_have_three_digits_and_large_ones_all_before_the_point() -> None:
-    """More would pretend to a precision that no benchmark has."""
+def test_numbers_have_three_digits_and_large_numbers_all_digits_before_the_point() -> None:
+    """More digits would suggest a precision that no benchmark has."""
     rows = [{"a": 0.012345, "b": 12345.6, "c": 7, "d": None, "e": "text"}]
     assert to_table(rows).splitlines()[-1] == "| 0.0123 | 12346 | 7 |  | text |"
 
 
-def test_a_steady_rate_leaves_out_the_start() -> None:
-    """Three answers after the first in 1.5 s, whenever that was."""
+def test_a_steady_rate_ignores_the_time_before_the_first_answer() -> None:
+    """Here, three answers arrive in the 1.5 s after the first."""
     assert steady_rate([100.0, 100.5, 101.5, 101.0]) == 2.0
 
 
-def test_an_answer_is_right_when_its_markup_is_that_of_the_same_request() -> None:
-    """An answer to another request would be wrong, and a failure is no answer."""
+def test_an_answer_is_right_when_its_markup_equals_that_of_the_same_request() -> None:
+    """The answer to another request is wrong; a failure does not count as an answer."""
 
     def sample(number: int, markup: str | None) -> Sample:
         answer = None if markup is None else {"markup": markup}

@@ -1,4 +1,4 @@
-"""The peers answer rightly: a comparison with a server that is wrong says nothing."""
+"""The peers give correct answers; otherwise a comparison with them would be meaningless."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ def expected() -> list[str]:
 
 
 def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[str]) -> None:
-    """Left to itself, `transformers` 5 gives other answers to most of the padded rows."""
+    """By default, `transformers` 5 gives wrong answers for most padded rows."""
     generation = Generation(EMBEDDED_CHECKPOINT, threads=1)
     batch = [generation.encode(request.picture, request.fields) for request in WORKLOAD]
     assert len({inputs["input_ids"].shape[1] for inputs in batch}) > 2
@@ -34,10 +34,10 @@ def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[s
 @pytest.mark.parametrize(
     "peer", [one_at_a_time(), litserve(), ray_serve()], ids=lambda peer: peer.name
 )
-def test_a_peer_that_is_asked_all_at_once_answers_rightly(
+def test_a_peer_under_concurrent_requests_gives_correct_answers(
     peer: Contestant, expected: list[str]
 ) -> None:
-    """As `benchmarks.closed_loop` asks it."""
+    """The load is that of `benchmarks.closed_loop`."""
     if not peer.is_installed:
         pytest.skip(f"{peer.needs} is not installed: pip install -e '.[bench]'")
 

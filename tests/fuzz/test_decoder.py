@@ -1,4 +1,4 @@
-"""Damaged pictures of every format, through the decoder as it is served: in its own process."""
+"""Damaged pictures of every format, decoded in a picture process as in the service."""
 
 import asyncio
 
@@ -12,22 +12,22 @@ COUNT = 4  # of each file
 
 
 @pytest.mark.parametrize("name", FUZZED)
-def test_a_file_is_the_sum_of_its_pieces(name: str) -> None:
-    """Or the mutator would damage what it means to leave alone."""
+def test_the_pieces_of_a_file_add_up_to_the_file(name: str) -> None:
+    """Otherwise the mutator would damage more than it intends."""
     parts = pieces(FUZZED[name])
     assert b"".join(parts) == FUZZED[name]
     assert len(parts) > 3
 
 
 def test_the_same_seed_gives_the_same_mutants() -> None:
-    """What was found has to be found again."""
+    """A finding must be repeatable."""
     first, second = (list(mutants(FILES["PNG"], 50, "seed")) for _ in range(2))
     assert first == second
     assert len(set(first)) > 40
 
 
 def test_every_damaged_picture_is_decoded_or_refused() -> None:
-    """No exception but a request's, and none ends its process. `make fuzz` decodes more."""
+    """Only request errors are raised, and no process ends. `make fuzz` decodes more pictures."""
     ends = asyncio.run(decode_mutants(COUNT))
     assert ends.total() == COUNT * len(FUZZED)
     assert ends["ended its process"] == 0

@@ -1,4 +1,4 @@
-"""Damaged pictures and damaged requests, sent to a running service: it answers all, and lives."""
+"""A running service answers damaged pictures and requests, and its processes survive."""
 
 import httpx
 
@@ -10,7 +10,7 @@ COUNT = 10  # of each kind, anywhere and in the body
 
 
 def test_every_damaged_picture_is_answered(service: RunningService) -> None:
-    """As a client's fault or not at all; no process of the service ends. `make fuzz` sends more."""
+    """No answer is a 5xx, and no process of the service ends. `make fuzz` sends more."""
     before = processes_of(service)
     ends = post_mutants(service, 1)
     assert ends.total() == len(FUZZED)
@@ -18,10 +18,10 @@ def test_every_damaged_picture_is_answered(service: RunningService) -> None:
     assert processes_of(service) == before
 
 
-def test_every_damaged_request_is_answered_or_its_connection_closed(
+def test_every_damaged_request_is_answered_or_its_connection_is_closed(
     service: RunningService,
 ) -> None:
-    """Damaged anywhere: request line, headers, lengths, boundaries, JSON, base64."""
+    """Damage can be anywhere: request line, headers, lengths, boundaries, JSON, base64."""
     before = processes_of(service)
     ends = send_damaged_requests(service, COUNT)
     assert ends.total() == 2 * COUNT * 5

@@ -1,4 +1,4 @@
-"""An answer is read token by token as `transformers` and the parser read it at once."""
+"""Answers read token by token equal the whole answers of `transformers` and the parser."""
 
 import math
 import random
@@ -116,18 +116,18 @@ def tokenizer(directory: Path) -> Kosmos2Tokenizer:
 
 @pytest.fixture(scope="module")
 def vocabulary(directory: Path) -> dict[str, int]:
-    """The id of every token, tags and bytes included."""
+    """The id of every token, including tags and bytes."""
     ids: dict[str, int] = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab()
     return ids
 
 
 def ids_of(vocabulary: dict[str, int], names: str) -> list[int]:
-    """The ids of tokens; those that the vocabulary lacks are left out."""
+    """Return the ids of tokens; tokens that the vocabulary lacks are omitted."""
     return [vocabulary[name] for name in names.split() if name in vocabulary]
 
 
 def sequences(vocabulary: dict[str, int]) -> st.SearchStrategy[list[int]]:
-    """What a model may write: above all what is hard to read, ids that are no token included."""
+    """Generate difficult sequences of token ids, including ids without a token."""
     known = st.sampled_from([[vocabulary[name]] for name in NAMES if name in vocabulary])
     whole_object = st.just(ids_of(vocabulary, OBJECT))
     any_token = st.integers(0, len(vocabulary) + 3).map(lambda token_id: [token_id])
@@ -138,26 +138,26 @@ def sequences(vocabulary: dict[str, int]) -> st.SearchStrategy[list[int]]:
 def read(
     tokenizer: Kosmos2Tokenizer, prompt_ids: list[int], new_ids: list[int]
 ) -> tuple[list[list[AnswerEvent]], GroundedText]:
-    """What is told at each token, and the whole answer."""
+    """Return the events of each token, and the whole answer."""
     reader = AnswerReader(tokenizer, prompt_ids, IMAGE)
-    told = [
+    events_by_token = [
         reader.read(NewToken(0, token_id, -0.01 * number, reason, 0.0, 0))
         for number, token_id in enumerate(new_ids)
         for reason in ["length" if number == len(new_ids) - 1 else None]
     ]
-    return told, reader.grounded()
+    return events_by_token, reader.grounded()
 
 
-def texts(told: list[list[AnswerEvent]]) -> list[str]:
-    """The text told at each token."""
-    return ["".join(e.text for e in events if isinstance(e, NewText)) for events in told]
+def texts(events_by_token: list[list[AnswerEvent]]) -> list[str]:
+    """Return the text in the events of each token."""
+    return ["".join(e.text for e in events if isinstance(e, NewText)) for events in events_by_token]
 
 
 @given(st.data())
-def test_an_answer_is_decoded_token_by_token_as_at_once(
+def test_decoding_token_by_token_equals_decoding_at_once(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], data: st.DataObject
 ) -> None:
-    """Bytes, tokens that are left out and spaces before punctuation included."""
+    """The tokens include bytes, skipped tokens, and spaces before punctuation."""
     ids = data.draw(sequences(vocabulary))
     sizes = iter(data.draw(st.lists(st.integers(1, 3))))
     decoder, markup, rest = TokenDecoder(tokenizer), "", ids
@@ -171,16 +171,16 @@ def test_an_answer_is_decoded_token_by_token_as_at_once(
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @given(data=st.data())
-def test_what_is_told_adds_up_to_the_answer(
+def test_the_events_add_up_to_the_answer(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, data: st.DataObject
 ) -> None:
-    """Whatever the model writes, and wherever it stops: every beginning is an answer too."""
+    """This holds for any tokens and for any end, because every prefix is an answer, too."""
     prompt_ids = tokenizer.encode_prompt(prompt)
     new_ids = data.draw(sequences(vocabulary))
-    told, grounded = read(tokenizer, prompt_ids, new_ids)
-    events = [event for events in told for event in events]
+    sent, grounded = read(tokenizer, prompt_ids, new_ids)
+    events = [event for events in sent for event in events]
     found = [event for event in events if isinstance(event, NewEntity)]
-    assert "".join(texts(told)) == grounded.answer == grounded.text[grounded.answer_start :]
+    assert "".join(texts(sent)) == grounded.answer == grounded.text[grounded.answer_start :]
     assert [event.entity for event in found] == list(grounded.entities)
     assert [event.index for event in found] == list(range(len(found)))
     assert all(event.text for event in events if isinstance(event, NewText))
@@ -188,10 +188,10 @@ def test_what_is_told_adds_up_to_the_answer(
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @given(data=st.data())
-def test_an_answer_is_what_the_whole_text_says(
+def test_an_answer_equals_the_parsed_whole_text(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, data: st.DataObject
 ) -> None:
-    """All but a second `</image>`, which is a tag like any other here."""
+    """The only exception is a second `</image>`, which is an ordinary tag here."""
     prompt_ids = tokenizer.encode_prompt(prompt)
     new_ids = data.draw(sequences(vocabulary))
     _, grounded = read(tokenizer, prompt_ids, new_ids)
@@ -213,10 +213,10 @@ def test_an_answer_is_what_the_whole_text_says(
 
 
 @given(data=st.data())
-def test_a_score_is_that_of_the_boxs_own_tokens(
+def test_a_score_is_computed_from_the_boxs_own_tokens(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], data: st.DataObject
 ) -> None:
-    """The n-th location tag is the n-th location token, whatever stands between."""
+    """The n-th location tag is the n-th location token, regardless of tokens between them."""
     names = [*OBJECT.split(), "▁a", ".", "</delimiter_of_multi_objects/>"]
     new_ids = data.draw(
         st.lists(
@@ -231,17 +231,17 @@ def test_a_score_is_that_of_the_boxs_own_tokens(
     parsed = parse_markup(grounded.markup).cleaned()
     places = [box.markup_offset for entity in parsed.entities for box in entity.boxes]
     scores = [box.score for entity in grounded.entities for box in entity.boxes]
-    assert scores[0] is None  # the prompt's
+    assert scores[0] is None  # the box of the prompt
     for place, score in zip(places[1:], scores[1:], strict=True):
         first = offsets.index(place) - 2
         mean = -0.01 * (numbers[first] + numbers[first + 1]) / 2
         assert score == pytest.approx(math.exp(mean))
 
 
-def test_text_that_only_reads_like_a_location_has_no_score(
+def test_text_that_only_looks_like_a_location_has_no_score(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
 ) -> None:
-    """Ordinary tokens can spell a tag; what they are worth nobody knows."""
+    """Ordinary tokens can spell a tag, but they have no score."""
     letters = [*"<patch_index_0001>"]
     if not vocabulary.keys() >= set(letters):
         pytest.skip("this vocabulary cannot spell a tag")
@@ -254,7 +254,7 @@ def test_text_that_only_reads_like_a_location_has_no_score(
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"),
+    ("tokens", "sent"),
     [
         ("▁a ▁red ▁dog .", ["a", " red", " dog", "."]),
         ("▁a ▁ . ▁ ▁", ["a", "", ".", "", ""]),
@@ -269,16 +269,16 @@ def test_text_that_only_reads_like_a_location_has_no_score(
         ("▁a </s>", ["a", ""]),
     ],
 )
-def test_text_is_told_as_soon_as_it_is_final(
-    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, told: list[str]
+def test_text_is_sent_as_soon_as_it_is_final(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, sent: list[str]
 ) -> None:
-    """Before the last token, too: a reader does not wait longer than needed."""
+    """A client need not wait for the last token."""
     new_ids = [vocabulary[name] for name in tokens.split()]
-    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == told
+    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == sent
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"),
+    ("tokens", "sent"),
     [
         ("▁ <0xC3> <0xA9> .", ["", "", "", "é."]),
         ("▁ <0xC3> <0xA9>", ["", "", "é"]),
@@ -286,42 +286,42 @@ def test_text_is_told_as_soon_as_it_is_final(
         ("▁a <0xC3> <0xA9> <0xFF> .", ["a", "", "", "", "\ufffd\ufffd\ufffd."]),
     ],
 )
-def test_bytes_wait_for_the_end_of_their_row(
-    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, told: list[str]
+def test_bytes_are_held_back_until_their_row_ends(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], tokens: str, sent: list[str]
 ) -> None:
-    """One byte out of place, and none of them is a character."""
+    """If one byte is invalid, none of them forms a character."""
     if "<0xC3>" not in vocabulary:
         pytest.skip("this vocabulary has no bytes")
     new_ids = [vocabulary[name] for name in tokens.split()]
-    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == told
+    assert texts(read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)[0]) == sent
 
 
-def test_the_entities_of_the_prompt_come_first(
+def test_the_entities_of_the_prompt_are_sent_first(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
 ) -> None:
-    """With the first token: before it, a failure is an ordinary error."""
-    told, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[2]), ids_of(vocabulary, "▁a"))
-    first, second = told[0]
+    """They are sent with the first token, because before it a failure is an ordinary error."""
+    sent, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[2]), ids_of(vocabulary, "▁a"))
+    first, second = sent[0]
     assert isinstance(first, NewEntity)
     assert (first.index, first.entity.phrase, first.entity.from_prompt) == (0, "It", True)
     assert second == NewText("a")
 
 
-def test_an_entity_is_told_at_its_end(
+def test_an_entity_is_sent_when_it_is_complete(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
 ) -> None:
-    """So it can be drawn while the sentence goes on."""
+    """So a client can draw it while the model continues the sentence."""
     new_ids = ids_of(vocabulary, f"{OBJECT} ▁a")
-    told, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
-    assert [len(events) for events in told[-3:]] == [0, 1, 1]
-    assert isinstance(told[-2][0], NewEntity)
+    sent, _ = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
+    assert [len(events) for events in sent[-3:]] == [0, 1, 1]
+    assert isinstance(sent[-2][0], NewEntity)
 
 
 @pytest.mark.parametrize("num_tokens", range(1, 8))
-def test_an_unfinished_object_is_in_the_markup_alone(
+def test_an_unfinished_object_is_only_in_the_markup(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], num_tokens: int
 ) -> None:
-    """The limit may end an answer anywhere; its words are kept."""
+    """The token limit may end an answer anywhere; the words of the phrase are kept."""
     new_ids = ids_of(vocabulary, OBJECT)[:num_tokens]
     _, grounded = read(tokenizer, tokenizer.encode_prompt(PROMPTS[0]), new_ids)
     written = "".join(OBJECT.replace("▁", "_").split()[:num_tokens]).replace("_", " ")
@@ -330,18 +330,18 @@ def test_an_unfinished_object_is_in_the_markup_alone(
     assert grounded.answer == "a red dog"[: len(grounded.answer)]
 
 
-def test_the_right_answers_about_200_scenes_are_told_as_they_are_written(
+def test_the_right_answers_about_200_scenes_are_streamed_correctly(
     tokenizer: Kosmos2Tokenizer,
 ) -> None:
-    """Over all tasks; token by token they come to the same text and the same entities."""
+    """For all tasks, the stream gives the same text and the same entities as the whole answer."""
     rng = random.Random(0)
     for _ in range(200):
         for example in islice(examples_of(plan_scene(rng).objects, rng), 7):
             prompt_ids = tokenizer.encode_prompt(example.prompt)
             new_ids = tokenizer.encode_prompt(example.answer)[67:]
-            told, grounded = read(tokenizer, prompt_ids, new_ids)
-            found = [e.entity for events in told for e in events if isinstance(e, NewEntity)]
-            assert "".join(texts(told)) == grounded.answer
+            sent, grounded = read(tokenizer, prompt_ids, new_ids)
+            found = [e.entity for events in sent for e in events if isinstance(e, NewEntity)]
+            assert "".join(texts(sent)) == grounded.answer
             assert tuple(found) == grounded.entities
 
 
@@ -361,14 +361,14 @@ LITERAL_TEXTS = (
 
 @pytest.mark.parametrize("task", ["grounded_vqa", "phrase_grounding", "raw"])
 @pytest.mark.parametrize("text", LITERAL_TEXTS)
-def test_a_bracket_of_the_user_stays_in_text_phrase_and_stream(
+def test_a_bracket_of_the_user_is_kept_in_text_phrase_and_stream(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], task: str, text: str
 ) -> None:
-    """The tags that the model writes after it are read as before."""
+    """Tags that the model writes after the bracket are still parsed."""
     prompt = write_prompt(TASKS[task], text=text, regions=[], grounding=True)
     new_ids = ids_of(vocabulary, f"{OBJECT.partition('</phrase>')[2]} ▁a {OBJECT}")
     reader = AnswerReader(tokenizer, tokenizer.encode_prompt(prompt), IMAGE, keeps_literals=True)
-    told = [
+    events_by_token = [
         reader.read(NewToken(0, token_id, -0.1, reason, 0.0, 0))
         for number, token_id in enumerate(new_ids)
         for reason in ["length" if number == len(new_ids) - 1 else None]
@@ -378,21 +378,21 @@ def test_a_bracket_of_the_user_stays_in_text_phrase_and_stream(
     assert written in grounded.text
     assert written in grounded.markup
     assert grounded.answer == "a a red dog"
-    assert "".join(texts(told)) == grounded.answer
+    assert "".join(texts(sent)) == grounded.answer
     assert [entity.phrase for entity in grounded.entities] == [
         written if task == "phrase_grounding" else None,
         "a red dog",
     ]
     for entity in grounded.entities:
         assert grounded.text[slice(*entity.span)] == (entity.phrase or "")
-    found = [e.entity for events in told for e in events if isinstance(e, NewEntity)]
+    found = [e.entity for events in sent for e in events if isinstance(e, NewEntity)]
     assert tuple(found) == grounded.entities
 
 
-def test_a_bracket_in_a_regions_phrase_stays(
+def test_a_bracket_in_a_regions_phrase_is_kept(
     tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
 ) -> None:
-    """In a question with regions, and where a region alone is described."""
+    """The test covers questions with regions, and descriptions of one region."""
     region = Region("a <3 shirt", ((44, 863),))
     vqa = write_prompt(
         TASKS["grounded_vqa"], text="Is a <3 shirt > 5?", regions=[region], grounding=True

@@ -1,4 +1,4 @@
-"""Boxes and cells follow the reference, and what users send is checked before it reaches them."""
+"""Boxes and cells are converted as in the reference, after boxes from clients are checked."""
 
 import math
 import sys
@@ -30,24 +30,24 @@ BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
 @given(pairs.map(sort_corners))
-def test_encoding_undoes_decoding(pair: CellPair) -> None:
-    """A box of an answer can be sent back and means the same cells."""
+def test_encoding_is_the_inverse_of_decoding(pair: CellPair) -> None:
+    """A client can send a box of an answer and gets the same cells."""
     assert box_to_patch_indices(patch_indices_to_box(*pair)) == pair
 
 
 @given(pairs.map(sort_corners), st.integers(1, 60_000), st.integers(1, 60_000))
-def test_a_box_of_an_answer_in_pixels_comes_back_as_the_same_cells(
+def test_a_box_of_an_answer_in_pixels_gives_the_same_cells_again(
     pair: CellPair, width: int, height: int
 ) -> None:
-    """The answer gives pixels of any picture; dividing by its size must lose nothing."""
+    """The division by the picture's size must not change the cells."""
     pixels = scale_box(patch_indices_to_box(*pair), width, height)
     box = parse_user_box(pixels, width=width, height=height, box_format="pixel")
     assert box_to_patch_indices(box) == pair
 
 
 @given(st.tuples(st.integers(0, 5000), st.integers(0, 5000)))
-def test_cells_become_the_box_of_the_reference(pair: CellPair) -> None:
-    """Cells beyond the grid too: the reference checks nothing."""
+def test_cells_give_the_box_of_the_reference(pair: CellPair) -> None:
+    """Cells beyond the grid are included, because the reference checks nothing."""
     assert patch_indices_to_box(*pair) == patch_index_to_coordinate(*pair, GRID)
 
 
@@ -55,10 +55,8 @@ def test_cells_become_the_box_of_the_reference(pair: CellPair) -> None:
 @example(0.0, 0.0, BELOW_ONE, BELOW_ONE)
 @example(BELOW_ONE, BELOW_ONE, 1.0, 1.0)
 @example(1 / 32, 1 / 32, 2 / 32, 2 / 32)
-def test_a_box_becomes_the_cells_of_the_reference(
-    x0: float, y0: float, x1: float, y1: float
-) -> None:
-    """Upper left rounds down, lower right up, edges of cells counting inwards."""
+def test_a_box_gives_the_cells_of_the_reference(x0: float, y0: float, x1: float, y1: float) -> None:
+    """The upper left corner is rounded down, the lower right one up; edges count inwards."""
     box = clamp_box((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
     if box[0] < box[2] > 1e-17 and box[1] < box[3] > 1e-17:
         assert box_to_patch_indices(box) == coordinate_to_patch_index(box, GRID)
@@ -68,8 +66,8 @@ def test_a_box_becomes_the_cells_of_the_reference(
 @example(sys.float_info.min, 0.0)
 @example(1e-17, 0.0)
 @example(1.0, BELOW_ONE)
-def test_every_box_in_the_picture_has_its_cells_in_the_grid(high: float, low: float) -> None:
-    """The reference wraps an edge below 2**-59 into another row; here it stays in its own."""
+def test_every_box_in_the_picture_has_cells_in_the_grid(high: float, low: float) -> None:
+    """The reference wraps an edge below 2**-59 into another row; this service does not."""
     if low < high:
         pair = box_to_patch_indices((low, low, high, high))
         assert is_inside_grid(pair)
@@ -77,8 +75,8 @@ def test_every_box_in_the_picture_has_its_cells_in_the_grid(high: float, low: fl
 
 
 @given(pairs)
-def test_sorted_corners_span_a_box_of_positive_size(pair: CellPair) -> None:
-    """Swapped on one axis or both, the same two rows and columns remain."""
+def test_sorted_corners_form_a_box_of_positive_size(pair: CellPair) -> None:
+    """The rows and columns stay the same if corners were swapped on one axis or both."""
     x0, y0, x1, y1 = patch_indices_to_box(*sort_corners(pair))
     assert x0 < x1
     assert y0 < y1
@@ -89,7 +87,7 @@ def test_sorted_corners_span_a_box_of_positive_size(pair: CellPair) -> None:
     [((0, 0), True), ((1023, 1023), True), ((0, 1024), False), ((-1, 5), False)],
 )
 def test_the_grid_has_1024_cells(pair: CellPair, inside: bool) -> None:
-    """Nothing beyond it can be drawn."""
+    """Cells beyond the grid cannot be drawn."""
     assert is_inside_grid(pair) is inside
 
 
@@ -106,7 +104,7 @@ def test_the_grid_has_1024_cells(pair: CellPair, inside: bool) -> None:
 def test_a_box_partly_outside_is_clamped(
     xyxy: list[float], box_format: BoxFormat, box: tuple[float, ...]
 ) -> None:
-    """A box drawn by hand often overshoots the picture's edge."""
+    """A box drawn by hand often crosses the picture's edge."""
     assert parse_user_box(xyxy, width=200, height=100, box_format=box_format) == box
 
 
@@ -128,19 +126,19 @@ def test_a_box_partly_outside_is_clamped(
         ([0.0, 0.0, 5e-324, 50.0], "pixel", "outside"),
     ],
 )
-def test_a_box_that_means_no_place_is_refused_in_words(
+def test_an_invalid_box_is_rejected_with_a_message(
     xyxy: list[float], box_format: BoxFormat, message: str
 ) -> None:
-    """Upstream would wrap it silently into another row."""
+    """The reference would silently wrap it into another row."""
     with pytest.raises(ValueError, match=message):
         parse_user_box(xyxy, width=200, height=100, box_format=box_format)
 
 
 @given(st.lists(st.floats() | st.integers(), max_size=6), st.sampled_from(["pixel", "normalized"]))
-def test_whatever_is_sent_gives_cells_of_the_grid_or_a_value_error(
+def test_any_numbers_give_cells_of_the_grid_or_a_value_error(
     xyxy: list[float], box_format: BoxFormat
 ) -> None:
-    """Numbers come from strangers."""
+    """Clients may send any numbers."""
     try:
         box = parse_user_box(xyxy, width=640, height=480, box_format=box_format)
     except ValueError:

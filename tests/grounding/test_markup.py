@@ -1,4 +1,4 @@
-"""The markup is read as the reference processor reads it, on every string."""
+"""The parser gives the result of the reference processor for every string."""
 
 import json
 import re
@@ -62,14 +62,14 @@ markups = st.lists(pieces | st.text(max_size=3), max_size=12).map("".join)
 
 
 class ReferenceParser(Kosmos2Processor):
-    """The reference without a tokenizer and an image processor: parsing needs neither."""
+    """The reference without tokenizer and image processor, which parsing does not need."""
 
     def __init__(self) -> None:
         self.eoi_token = END_OF_IMAGE
 
 
 def as_reference(parsed: ParsedMarkup) -> tuple[str, list[ReferenceEntity]]:
-    """Give a box without a phrase the name that the reference makes up."""
+    """Return the parsed entities with the reference's names for boxes without a phrase."""
     entities: list[ReferenceEntity] = []
     for entity in parsed.entities:
         first, second = entity.boxes[0].patch_indices
@@ -79,8 +79,8 @@ def as_reference(parsed: ParsedMarkup) -> tuple[str, list[ReferenceEntity]]:
     return parsed.text, entities
 
 
-def test_every_golden_case_is_read_as_the_reference_reads_it(shared_kosmos2: Path) -> None:
-    """The model card's eight answers are among them."""
+def test_every_golden_case_is_parsed_as_in_the_reference(shared_kosmos2: Path) -> None:
+    """They include the eight answers of the model card."""
     cases: list[dict[str, Any]] = json.loads(
         (shared_kosmos2 / "golden_postprocess.json").read_text()
     )["cases"]
@@ -98,8 +98,8 @@ def test_every_golden_case_is_read_as_the_reference_reads_it(shared_kosmos2: Pat
 @given(markups)
 @example("a < b <object><patch_index_0001><patch_index_0044></object> > c")
 @example("<phrase>  </phrase>" + write_object([(1, 44)]))
-def test_any_markup_is_read_as_the_reference_reads_it(markup: str) -> None:
-    """Half tags, tags in tags, blanks and line breaks included."""
+def test_any_markup_is_parsed_as_in_the_reference(markup: str) -> None:
+    """The strings include incomplete and nested tags, blanks and line breaks."""
     reference = ReferenceParser()
     parsed = parse(markup)
     assert parsed.markup == reference.post_process_generation(markup, cleanup_and_extract=False)
@@ -107,8 +107,8 @@ def test_any_markup_is_read_as_the_reference_reads_it(markup: str) -> None:
 
 
 @given(markups)
-def test_every_box_tells_where_its_tags_are(markup: str) -> None:
-    """The score of a box is found by the place of its tokens."""
+def test_every_box_has_the_offset_of_its_tags(markup: str) -> None:
+    """The offset finds the tokens that the score is computed from."""
     parsed = parse(markup)
     tags = re.finditer(r"<patch_index_\d{1,300}>", parsed.markup)
     offsets = [tag.start() for tag in tags]
@@ -122,8 +122,8 @@ def test_every_box_tells_where_its_tags_are(markup: str) -> None:
 
 
 @given(markups)
-def test_what_the_service_answers_is_fit_to_draw(markup: str) -> None:
-    """Spans cut the phrase out of the text; boxes lie in the picture, upper left first."""
+def test_cleaned_entities_can_be_drawn(markup: str) -> None:
+    """Spans match the phrases in the text; boxes lie in the picture, with sorted corners."""
     cleaned = parse(markup).cleaned()
     for entity in cleaned.entities:
         start, end = entity.span
@@ -138,14 +138,14 @@ def test_what_the_service_answers_is_fit_to_draw(markup: str) -> None:
 
 
 @given(markups)
-def test_cleaning_twice_changes_nothing(markup: str) -> None:
-    """What is fit to draw stays so."""
+def test_cleaning_twice_equals_cleaning_once(markup: str) -> None:
+    """Cleaned entities need no further change."""
     cleaned = parse(markup).cleaned()
     assert cleaned.cleaned() == cleaned
 
 
-def test_an_entity_whose_boxes_all_lie_beyond_the_grid_disappears() -> None:
-    """There is nothing of it to show; its words stay in the text."""
+def test_an_entity_is_removed_if_all_its_boxes_lie_beyond_the_grid() -> None:
+    """Its words stay in the text."""
     parsed = parse(write_phrase(" a cat") + write_object([(1024, 2000)]) + " sits").cleaned()
     assert parsed.entities == ()
     assert parsed.text == "a cat sits"
@@ -159,8 +159,8 @@ def test_an_entity_whose_boxes_all_lie_beyond_the_grid_disappears() -> None:
         )
     )
 )
-def test_what_is_written_is_read_back(entities: list[tuple[str, list[tuple[int, int]]]]) -> None:
-    """Prompts are written with the same tags that answers are read by."""
+def test_written_markup_is_parsed_back(entities: list[tuple[str, list[tuple[int, int]]]]) -> None:
+    """Prompts and answers use the same tags."""
     markup = "".join(write_phrase(f" {phrase}") + write_object(boxes) for phrase, boxes in entities)
     read = [
         (entity.phrase, [box.patch_indices for box in entity.boxes])
@@ -170,8 +170,8 @@ def test_what_is_written_is_read_back(entities: list[tuple[str, list[tuple[int, 
 
 
 @pytest.mark.parametrize("digits", [301, 5000])
-def test_a_number_too_long_for_python_is_no_location(digits: int) -> None:
-    """The reference raises here; a hostile prompt must not."""
+def test_a_number_too_long_for_python_is_not_a_location(digits: int) -> None:
+    """The reference raises an error here, which a hostile prompt could exploit."""
     markup = f"<object><patch_index_{'1' * digits}><patch_index_0001></object>"
     assert parse(markup).entities == ()
 
@@ -193,7 +193,7 @@ def test_a_number_too_long_for_python_is_no_location(digits: int) -> None:
         write_phrase(" a") + f"<object><patch_index_0001><patch_index_0044>{DELIMITER}",
     ],
 )
-def test_hostile_markup_takes_no_more_time_than_its_length(unit: str) -> None:
+def test_parsing_time_of_hostile_markup_is_linear(unit: str) -> None:
     """Ten times the text takes about ten times as long, not a hundred times."""
 
     def seconds(repeats: int) -> float:
@@ -206,5 +206,5 @@ def test_hostile_markup_takes_no_more_time_than_its_length(unit: str) -> None:
 
 
 def test_location_tags_are_written_with_four_digits() -> None:
-    """That is how the vocabulary has them."""
+    """The vocabulary has them in this form."""
     assert patch_tag(7) == "<patch_index_0007>"

@@ -1,4 +1,4 @@
-"""Growing text is read as the whole text is, and as little of it as possible is held back."""
+"""A growing text is parsed like the whole text, and as little as possible is held back."""
 
 import re
 import time
@@ -42,7 +42,7 @@ spaced = st.lists(st.sampled_from([" ", *"'ntmsver.?!,\u00a0x"]), max_size=30)
 
 
 def cut(text: str, sizes: list[int]) -> list[str]:
-    """The text in pieces of these sizes, and the rest."""
+    """Return the text in pieces of these sizes, and the rest."""
     parts = []
     for size in sizes:
         parts.append(text[:size])
@@ -65,24 +65,24 @@ def transformers_clean_up(text: str) -> str:
 @given(spaced)
 @example([" ", "'", " ", "'", "s", " ", "n", "'", "t"])
 @example([" ", " ", ".", " ", "'", "r", "e"])
-def test_spaces_are_cleaned_up_as_transformers_does(parts: list[str]) -> None:
-    """However the text is cut: the rules of `clean_up_tokenization`, one after the other."""
+def test_spaces_are_cleaned_up_as_in_transformers(parts: list[str]) -> None:
+    """The rules of `clean_up_tokenization` apply one after the other, for any split of the text."""
     cleaner = SpaceCleaner()
     cleaned = "".join(cleaner.push(part) for part in parts) + cleaner.finish()
     assert cleaned == transformers_clean_up("".join(parts))
 
 
 @given(spaced)
-def test_only_what_may_be_replaced_is_held_back(parts: list[str]) -> None:
-    """A rule and a space: no text waits longer than for its next characters."""
+def test_only_text_that_may_be_replaced_is_held_back(parts: list[str]) -> None:
+    """The held-back text is never longer than a rule and a space."""
     cleaner = SpaceCleaner()
     given_out = "".join(cleaner.push(part) for part in parts)
     held = transformers_clean_up("".join(parts)).removeprefix(given_out)
     assert held == "" or (held.startswith(" ") and len(held) <= 4)
 
 
-def test_no_rule_of_the_clean_up_touches_a_tag() -> None:
-    """So a tag is never held back, and its place in the markup is known when its token comes."""
+def test_no_rule_of_the_clean_up_changes_a_tag() -> None:
+    """So no tag is held back, and its offset in the markup is known when its token arrives."""
     assert not any(set("<>") & set(old + new) for old, new in CLEAN_UP_RULES)
 
 
@@ -90,8 +90,8 @@ def test_no_rule_of_the_clean_up_touches_a_tag() -> None:
 @example(["a < b <object><patch_index_0001><patch_index_0044></object> > c"])
 @example([" ", write_object([(1, 100)]), " x"])
 @example(["a <\n", write_object([(1, 100)])])
-def test_growing_markup_is_read_as_the_whole(parts: list[str]) -> None:
-    """Its text, its entities and where they stand; every prefix is such a whole."""
+def test_growing_markup_is_parsed_like_the_whole(parts: list[str]) -> None:
+    """Text, entities and their order are equal for every prefix."""
     stream = MarkupStream()
     found = [item for part in parts for item in stream.push(part)] + stream.finish()
     whole = parse_markup("".join(parts)).cleaned()
@@ -100,7 +100,7 @@ def test_growing_markup_is_read_as_the_whole(parts: list[str]) -> None:
 
 
 @given(pieces, st.lists(st.integers(0, 9)))
-def test_it_makes_no_difference_where_markup_is_cut(parts: list[str], sizes: list[int]) -> None:
+def test_the_split_of_the_markup_makes_no_difference(parts: list[str], sizes: list[int]) -> None:
     """A token of another model may end in the middle of a tag."""
     whole, stream = MarkupStream(), MarkupStream()
     markup = "".join(parts)
@@ -111,8 +111,8 @@ def test_it_makes_no_difference_where_markup_is_cut(parts: list[str], sizes: lis
 
 
 @given(pieces)
-def test_an_entity_comes_behind_its_own_words_and_before_all_others(parts: list[str]) -> None:
-    """Whoever draws it has the text that it speaks of, and no more."""
+def test_an_entity_follows_its_own_words_and_precedes_all_others(parts: list[str]) -> None:
+    """A client that draws it has the text up to the phrase, and no more."""
     stream = MarkupStream()
     text = ""
     for item in (item for part in parts for item in stream.push(part)):
@@ -123,8 +123,8 @@ def test_an_entity_comes_behind_its_own_words_and_before_all_others(parts: list[
 
 
 @given(pieces)
-def test_only_white_space_and_what_may_be_a_tag_is_held_back(parts: list[str]) -> None:
-    """A reader sees each word as soon as it is written."""
+def test_only_white_space_and_possible_tags_are_held_back(parts: list[str]) -> None:
+    """A client gets each word as soon as it is generated."""
     stream = MarkupStream()
     given_out = texts([item for part in parts for item in stream.push(part)])
     rest = parse_markup("".join(parts) + "\0").text.removeprefix(given_out).removesuffix("\0")
@@ -132,7 +132,7 @@ def test_only_white_space_and_what_may_be_a_tag_is_held_back(parts: list[str]) -
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "sent"),
     [
         (["a", " dog", " sits"], ["a", " dog", " sits"]),
         (["a ", "  ", "dog"], ["a", "", "   dog"]),
@@ -143,14 +143,16 @@ def test_only_white_space_and_what_may_be_a_tag_is_held_back(parts: list[str]) -
         (["a", "</object>", "b"], ["a", "", "b"]),
     ],
 )
-def test_text_is_told_as_soon_as_it_is_final(parts: list[str], told: list[str]) -> None:
+def test_text_is_returned_as_soon_as_it_is_final(parts: list[str], sent: list[str]) -> None:
     stream = MarkupStream()
-    assert [texts(stream.push(part)) for part in parts] == told
+    assert [texts(stream.push(part)) for part in parts] == sent
 
 
 @given(st.text("ab '<>", max_size=6), st.lists(st.text("ab '<>", max_size=3), max_size=5))
-def test_the_answer_begins_where_the_whole_text_says(prompt: str, parts: list[str]) -> None:
-    """Even where it takes back characters of the prompt."""
+def test_the_answer_starts_where_the_whole_text_starts_to_differ(
+    prompt: str, parts: list[str]
+) -> None:
+    """The answer may even replace characters of the prompt."""
     prompt = prompt.strip()
     words = [part.strip() for part in parts]
     text = "".join(words)
@@ -170,7 +172,7 @@ def test_the_answer_begins_where_the_whole_text_says(prompt: str, parts: list[st
         write_phrase(" a") + write_object([(1, 44)]),
     ],
 )
-def test_hostile_markup_takes_no_more_time_than_its_length(unit: str) -> None:
+def test_streaming_time_of_hostile_markup_is_linear(unit: str) -> None:
     """Ten times the tokens take about ten times as long, not a hundred times."""
 
     def seconds(repeats: int) -> float:

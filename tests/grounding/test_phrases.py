@@ -1,4 +1,4 @@
-"""A phrase is found as whole words; scripts without spaces have no other border than the text's."""
+"""Phrases are found as whole words; scripts without spaces have no word borders."""
 
 import pytest
 from hypothesis import assume, given
@@ -24,7 +24,7 @@ from app.grounding.phrases import find_whole_words, fold
         ("དམར་པོ་", "དམར", 0),
     ],
 )  # fmt: skip
-def test_a_phrase_is_found_where_no_spaces_are_written(text: str, phrase: str, start: int) -> None:
+def test_a_phrase_is_found_in_text_without_spaces(text: str, phrase: str, start: int) -> None:
     """Chinese, Japanese, Thai, Khmer, Lao, Burmese, Tibetan, and Latin words among them."""
     assert next(find_whole_words(fold(text), phrase)) == (start, start + len(phrase))
 
@@ -44,8 +44,8 @@ def test_a_phrase_is_found_where_no_spaces_are_written(text: str, phrase: str, s
         ("한국어", "한국"),
     ],
 )
-def test_no_sign_is_cut_from_its_letter(text: str, phrase: str) -> None:
-    """Nor a number or a word of a script with spaces in two."""
+def test_no_sign_is_separated_from_its_letter(text: str, phrase: str) -> None:
+    """Numbers, and words of scripts with spaces, are not split either."""
     assert list(find_whole_words(fold(text), phrase)) == []
 
 
@@ -65,15 +65,15 @@ def test_no_sign_is_cut_from_its_letter(text: str, phrase: str) -> None:
         ("e\u0301 e\u0301 b", "b", "b"),
     ],
 )
-def test_spellings_that_look_the_same_are_the_same(text: str, phrase: str, found: str) -> None:
-    """The span is that of the text, in its own spelling."""
+def test_spellings_that_look_the_same_are_equal(text: str, phrase: str, found: str) -> None:
+    """The span refers to the text in its own spelling."""
     [(start, end)] = find_whole_words(fold(text), phrase)
     assert text[start:end] == found
 
 
 @given(st.text("ab \u0301\u00e9\u2019'\u00a0\u7ea2", max_size=12), st.data())
-def test_a_span_cuts_a_text_that_folds_to_the_phrase(text: str, data: st.DataObject) -> None:
-    """Whatever the spelling; a mark never begins what stands behind a span."""
+def test_a_span_contains_text_that_folds_to_the_phrase(text: str, data: st.DataObject) -> None:
+    """This holds for any spelling; the text after a span never starts with a mark."""
     phrase = data.draw(st.text("ab \u0301\u00e9\u2019'\u00a0\u7ea2", min_size=1, max_size=3))
     assume(phrase.strip() == phrase)
     for start, end in find_whole_words(fold(text), phrase):

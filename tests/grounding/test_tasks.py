@@ -1,4 +1,4 @@
-"""Each task writes the prompt that the model was trained on, and says which field is wrong."""
+"""Each task writes the prompt of the model's training, and errors name the wrong field."""
 
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -31,7 +31,7 @@ def fire(phrase: str | None = "the fire") -> Region:
 
 
 def test_the_tasks_are_the_seven_of_the_contract() -> None:
-    """A name in a request is looked up here and nowhere else."""
+    """Requests may use no other names."""
     assert set(TASKS) == {
         "brief_caption",
         "detailed_caption",
@@ -45,7 +45,7 @@ def test_the_tasks_are_the_seven_of_the_contract() -> None:
 
 
 def test_the_tasks_cannot_be_changed() -> None:
-    """They are shared by every request."""
+    """All requests share them."""
     with pytest.raises(TypeError):
         TASKS["mine"] = TASKS["raw"]  # type: ignore[index]
     with pytest.raises(FrozenInstanceError):
@@ -81,10 +81,10 @@ def test_the_tasks_cannot_be_changed() -> None:
         ("raw", {"text": "<grounding>An image of"}, "<grounding>An image of"),
     ],
 )
-def test_the_prompts_of_the_model_card_come_out_exactly(
+def test_the_prompts_of_the_model_card_are_written_exactly(
     task: str, fields: dict[str, Any], written: str
 ) -> None:
-    """The published answers were made with these."""
+    """The published answers were generated from these prompts."""
     assert prompt(task, **fields) == written
 
 
@@ -98,7 +98,7 @@ def test_the_prompts_of_the_model_card_come_out_exactly(
         ("The fire or the fire?", [fire()], f"The fire or<phrase> the fire</phrase>{FIRE}?"),
         ("firefire fire", [fire("fire")], f" firefire<phrase> fire</phrase>{FIRE} Answer:"),
         ("a+b (a.b) a.b?", [fire("a.b")], f"a+b (<phrase>a.b</phrase>{FIRE}) a.b?"),
-        ("Is it {text}?", [fire("{text}")], f"Is it<phrase> {{text}}</phrase>{FIRE}?"),
+        ("Has {text} won?", [fire("{text}")], f"Has<phrase> {{text}}</phrase>{FIRE} won?"),
         ("is Answer ok?", [fire("Answer")], f"is<phrase> Answer</phrase>{FIRE} ok? Answer:"),
         (
             "a cat and a cat?",
@@ -115,10 +115,10 @@ def test_the_prompts_of_the_model_card_come_out_exactly(
         ),
     ],
 )
-def test_a_region_takes_the_first_free_occurrence_of_its_phrase(
+def test_a_region_gets_the_first_free_occurrence_of_its_phrase(
     text: str, regions: list[Region], written: str
 ) -> None:
-    """Whole words, case-sensitive, in list order; the space before moves inside the tag."""
+    """Whole words, case-sensitive, in list order; the space before is moved into the tag."""
     assert written in prompt("grounded_vqa", text=text, regions=regions)
 
 
@@ -146,17 +146,17 @@ def test_a_region_takes_the_first_free_occurrence_of_its_phrase(
         ("x " * 17, [fire("x")] * (MAX_REGIONS + 1), "regions", "at most 16, not 17"),
     ],
 )
-def test_a_region_that_cannot_be_placed_is_refused(
+def test_a_region_without_an_occurrence_is_rejected(
     text: str, regions: list[Region], field: str, message: str
 ) -> None:
-    """A box silently left out would change the question."""
+    """A box that is silently omitted would change the question."""
     with pytest.raises(InvalidRequest, match=message) as raised:
         prompt("grounded_vqa", text=text, regions=regions)
     assert [error.field for error in raised.value.errors] == [field]
 
 
-def test_as_many_regions_and_boxes_as_the_limit_are_taken() -> None:
-    """Sixteen of sixteen."""
+def test_the_maximum_of_regions_and_boxes_is_accepted() -> None:
+    """Sixteen regions with sixteen boxes each."""
     regions = [Region("x", ((1, 34),) * MAX_BOXES_PER_REGION)] * MAX_REGIONS
     written = prompt("grounded_vqa", text="x " * MAX_REGIONS, regions=regions)
     entities = parse(written).entities
@@ -164,8 +164,8 @@ def test_as_many_regions_and_boxes_as_the_limit_are_taken() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_field_that_a_task_does_not_use_is_refused_by_name(task: str) -> None:
-    """A field without effect is a misunderstanding, and silence would hide it."""
+def test_a_field_that_a_task_does_not_use_is_rejected_by_name(task: str) -> None:
+    """Ignoring the field would hide a misunderstanding of the client."""
     record = TASKS[task]
     fields: dict[str, Any] = {
         "text": "Is the fire on?" if record.text is Use.REQUIRED else None,
@@ -184,23 +184,21 @@ def test_a_field_that_a_task_does_not_use_is_refused_by_name(task: str) -> None:
     "task", [name for name, task in TASKS.items() if task.text is Use.REQUIRED]
 )
 @pytest.mark.parametrize(("text", "message"), [(None, "is required"), (" \n\t", "be blank")])
-def test_a_text_that_a_task_needs_must_say_something(
-    task: str, text: str | None, message: str
-) -> None:
-    """An empty question still costs a place in the queue."""
+def test_a_required_text_must_not_be_blank(task: str, text: str | None, message: str) -> None:
+    """An empty question would still use a slot."""
     with pytest.raises(InvalidRequest, match=f"text: .*{message}"):
         prompt(task, text=text)
 
 
 @pytest.mark.parametrize("regions", [[], [fire(), fire()]])
 def test_a_referring_expression_is_generated_for_exactly_one_region(regions: list[Region]) -> None:
-    """The prompt has room for one."""
-    with pytest.raises(InvalidRequest, match="regions: must be exactly one"):
+    """The prompt has room for only one."""
+    with pytest.raises(InvalidRequest, match="regions: must have exactly one"):
         prompt("referring_expression_generation", regions=regions)
 
 
-def test_a_described_region_may_have_a_name_of_its_own() -> None:
-    """`It` is what the model card says, not all it understands."""
+def test_a_region_to_describe_may_have_its_own_phrase() -> None:
+    """The model card uses `It`, but the model understands other phrases."""
     written = prompt("referring_expression_generation", regions=[fire(" This thing ")])
     assert written == f"<grounding><phrase> This thing</phrase>{FIRE} is"
     with pytest.raises(InvalidRequest, match=r"regions\[0\].phrase: must not be blank"):
@@ -220,16 +218,16 @@ def test_a_described_region_may_have_a_name_of_its_own() -> None:
         ),
     ],
 )
-def test_captions_and_answers_can_be_asked_for_without_boxes(
+def test_captions_and_questions_work_without_boxes(
     task: str, fields: dict[str, Any], written: str
 ) -> None:
-    """`<grounding>` goes, and the space after it."""
+    """The prompt then lacks `<grounding>` and the space after it."""
     assert prompt(task, **fields, grounding=False) == written
 
 
 @pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.can_be_plain])
-def test_a_task_that_is_about_boxes_cannot_go_without(task: str) -> None:
-    """Its prompt would mean nothing."""
+def test_a_task_about_boxes_requires_grounding(task: str) -> None:
+    """Its prompt would be meaningless without tags."""
     text = "a dog" if TASKS[task].text is Use.REQUIRED else None
     regions = [fire()] if TASKS[task].regions is Use.REQUIRED else []
     with pytest.raises(InvalidRequest, match=f"grounding: cannot be false for the task {task}"):
@@ -238,7 +236,7 @@ def test_a_task_that_is_about_boxes_cannot_go_without(task: str) -> None:
 
 @given(st.text("ab é.'\u0301", max_size=20), st.lists(st.text("ab é.'\u0301"), max_size=3))
 def test_placing_regions_changes_no_word_of_the_question(text: str, phrases: list[str]) -> None:
-    """Without its tags the prompt reads as if there were no regions."""
+    """Without its tags, the prompt equals the prompt without regions."""
     regions = [Region(phrase, ((1, 34),)) for phrase in phrases]
     try:
         written = prompt("grounded_vqa", text=text, regions=regions)

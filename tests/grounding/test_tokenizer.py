@@ -1,4 +1,4 @@
-"""The tokenizer gives the reference's ids and texts, and lets no control token through."""
+"""The tokenizer gives the reference's ids and texts, and rejects control tokens."""
 
 import re
 import subprocess
@@ -105,7 +105,7 @@ def reference_ids(processor: Any, prompt: str) -> list[int]:
 
 
 def control_tokens(processor: Any, ids: list[int]) -> list[str]:
-    """Name the added tokens after the picture but `<unk>`, which unknown characters have too."""
+    """Return the names of the added tokens after the picture, without `<unk>`."""
     added = processor.tokenizer.added_tokens_decoder
     names = [added[token_id].content for token_id in ids[67:] if token_id in added]
     return [name for name in names if name != "<unk>"]
@@ -123,7 +123,7 @@ def is_accepted(refuse: Any, text: str) -> bool:
 def test_the_prompts_of_the_model_card_have_the_ids_of_the_reference(
     tokenizer: Kosmos2Tokenizer, processor: Any, prompt: str
 ) -> None:
-    """Other ids are another question to the model."""
+    """Other ids would be another question for the model."""
     assert tokenizer.encode_prompt(prompt) == reference_ids(processor, prompt)
 
 
@@ -131,22 +131,22 @@ def test_the_prompts_of_the_model_card_have_the_ids_of_the_reference(
 def test_any_prompt_has_the_ids_of_the_reference(
     tokenizer: Kosmos2Tokenizer, processor: Any, text: str
 ) -> None:
-    """White space, unknown characters and tags included."""
+    """The prompts include white space, unknown characters and tags."""
     assert tokenizer.encode_prompt(text) == reference_ids(processor, text)
 
 
 @given(numbers=st.lists(st.integers(min_value=0), max_size=40))
-def test_any_ids_read_as_in_the_reference(
+def test_any_ids_are_decoded_as_in_the_reference(
     tokenizer: Kosmos2Tokenizer, processor: Any, numbers: list[int]
 ) -> None:
-    """Spaces before punctuation are cleaned up, `</s>` left out, tags kept."""
+    """Spaces before punctuation are removed, `</s>` is omitted, tags are kept."""
     ids = [number % len(processor.tokenizer) for number in numbers]
     (read,) = processor.batch_decode([ids], skip_special_tokens=True)
     assert tokenizer.decode(ids) == read
 
 
-def test_every_prompt_begins_with_the_place_of_the_picture(tokenizer: Kosmos2Tokenizer) -> None:
-    """So the first 67 tokens depend on the picture alone, and can be kept for the next question."""
+def test_every_prompt_starts_with_the_tokens_of_the_picture(tokenizer: Kosmos2Tokenizer) -> None:
+    """The first 67 tokens depend only on the picture, so they can be cached."""
     assert len(tokenizer.prefix_ids) == NUM_IMAGE_TOKENS + 3 == 67
     assert tuple(tokenizer.encode_prompt("")) == tokenizer.prefix_ids
     for prompt in CARD_PROMPTS:
@@ -154,12 +154,12 @@ def test_every_prompt_begins_with_the_place_of_the_picture(tokenizer: Kosmos2Tok
 
 
 def test_the_shortest_caption_prompt_has_71_tokens(published: Kosmos2Tokenizer) -> None:
-    """As published: 67 of the picture, `<grounding>` and three words."""
+    """As published: 67 tokens of the picture, `<grounding>` and three words."""
     assert len(published.encode_prompt("<grounding> An image of")) == 71
 
 
 def test_ids_are_read_from_the_tokenizer(tokenizer: Kosmos2Tokenizer, processor: Any) -> None:
-    """Another checkpoint has others."""
+    """Another checkpoint has other ids."""
     vocabulary = processor.tokenizer
     assert tokenizer.eos_id == vocabulary.eos_token_id
     assert tokenizer.pad_id == vocabulary.pad_token_id
@@ -182,7 +182,7 @@ def test_ids_are_read_from_the_tokenizer(tokenizer: Kosmos2Tokenizer, processor:
     ],
 )
 def test_plain_text_is_accepted(tokenizer: Kosmos2Tokenizer, text: str) -> None:
-    """Characters that the vocabulary lacks are nobody's fault."""
+    """Characters that the vocabulary lacks are allowed."""
     tokenizer.refuse_control_tokens("text", text)
     tokenizer.refuse_control_tokens_in_raw("text", text)
 
@@ -192,10 +192,10 @@ def test_plain_text_is_accepted(tokenizer: Kosmos2Tokenizer, text: str) -> None:
     ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<image>", "</image>", "</doc>", "</chunk>"],
 )
 @pytest.mark.parametrize("around", ["{}", "a{}b", " {} ", "𓀀{}", "<pa{}d>"])
-def test_a_control_token_is_refused_everywhere(
+def test_a_control_token_is_rejected_everywhere(
     tokenizer: Kosmos2Tokenizer, token: str, around: str
 ) -> None:
-    """`<pad>` breaks positions, `</image>` cuts the answer; raw prompts gain nothing by them."""
+    """`<pad>` breaks positions, and `</image>` cuts the answer; raw prompts do not need them."""
     text = around.format(token)
     with pytest.raises(
         InvalidRequest, match=f"question: must not contain the control token {token}"
@@ -219,17 +219,17 @@ def test_a_control_token_is_refused_everywhere(
         "＜mask＞",
     ],
 )
-def test_a_control_token_in_another_guise_is_refused(
-    tokenizer: Kosmos2Tokenizer, text: str
-) -> None:
-    """The normalisation makes the real token of it."""
+def test_a_disguised_control_token_is_rejected(tokenizer: Kosmos2Tokenizer, text: str) -> None:
+    """Normalisation would turn it into the real token."""
     assert not is_accepted(tokenizer.refuse_control_tokens, text)
     assert not is_accepted(tokenizer.refuse_control_tokens_in_raw, text)
 
 
 @pytest.mark.parametrize("text", CARD_PROMPTS)
-def test_tags_of_grounding_are_for_raw_prompts_only(tokenizer: Kosmos2Tokenizer, text: str) -> None:
-    """Elsewhere the service writes them itself."""
+def test_tags_of_grounding_are_allowed_in_raw_prompts_only(
+    tokenizer: Kosmos2Tokenizer, text: str
+) -> None:
+    """In other prompts, only the service writes them."""
     assert not is_accepted(tokenizer.refuse_control_tokens, text)
     assert is_accepted(tokenizer.refuse_control_tokens_in_raw, text)
 
@@ -244,23 +244,23 @@ def test_tags_of_grounding_are_for_raw_prompts_only(tokenizer: Kosmos2Tokenizer,
         "<object> ＜object＞",
     ],
 )
-def test_text_that_only_reads_like_a_tag_is_refused(tokenizer: Kosmos2Tokenizer, text: str) -> None:
-    """It is no token to the model, but in the answer it would pass for a box."""
+def test_text_that_looks_like_a_tag_is_rejected(tokenizer: Kosmos2Tokenizer, text: str) -> None:
+    """It is not a token for the model, but the parser would read a box from it."""
     assert not is_accepted(tokenizer.refuse_control_tokens, text)
     assert not is_accepted(tokenizer.refuse_control_tokens_in_raw, text)
 
 
-def test_text_that_reads_like_a_tag_once_decoded_is_refused(published: Kosmos2Tokenizer) -> None:
-    """A character that this vocabulary lacks vanishes on the way."""
+def test_text_that_decodes_to_a_tag_is_rejected(published: Kosmos2Tokenizer) -> None:
+    """Decoding drops a character that this vocabulary lacks."""
     assert not is_accepted(published.refuse_control_tokens, "<obj𓀀ect>")
     assert not is_accepted(published.refuse_control_tokens_in_raw, "<object> <obj𓀀ect>")
 
 
 @given(text=texts)
-def test_an_accepted_text_brings_no_control_token_into_a_prompt(
+def test_an_accepted_text_adds_no_control_token_to_a_prompt(
     tokenizer: Kosmos2Tokenizer, processor: Any, text: str
 ) -> None:
-    """The tags of the prompt are the template's."""
+    """The only tags of the prompt are those of the template."""
     assume(is_accepted(tokenizer.refuse_control_tokens, text))
     ids = tokenizer.encode_prompt(f"<grounding><phrase> {text}</phrase>")
     tags = ["<grounding>", "<phrase>", "</phrase>"]
@@ -269,10 +269,10 @@ def test_an_accepted_text_brings_no_control_token_into_a_prompt(
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(start=texts, phrase=texts, end=texts)
-def test_placing_an_accepted_phrase_in_an_accepted_text_makes_no_control_token(
+def test_placing_an_accepted_phrase_in_an_accepted_text_adds_no_control_token(
     tokenizer: Kosmos2Tokenizer, processor: Any, start: str, phrase: str, end: str
 ) -> None:
-    """Tags cut the text in two, and the parts are normalised apart."""
+    """The tags split the text, and its parts are normalised separately."""
     text = start + phrase + end
     try:
         tokenizer.refuse_control_tokens("text", text)
@@ -301,7 +301,7 @@ def test_placing_an_accepted_phrase_in_an_accepted_text_makes_no_control_token(
 def test_in_an_accepted_raw_prompt_every_location_tag_is_a_token(
     tokenizer: Kosmos2Tokenizer, text: str
 ) -> None:
-    """So tags and tokens can be counted off against each other."""
+    """So the n-th tag belongs to the n-th token."""
     assume(is_accepted(tokenizer.refuse_control_tokens_in_raw, text))
     ids = tokenizer.encode_prompt(text)
     cells = [tokenizer.patch_ids[token_id] for token_id in ids if token_id in tokenizer.patch_ids]
@@ -310,8 +310,8 @@ def test_in_an_accepted_raw_prompt_every_location_tag_is_a_token(
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc80 dog"])
-def test_half_a_character_is_refused_in_words(tokenizer: Kosmos2Tokenizer, text: str) -> None:
-    """JSON can write a lone surrogate; the tokenizer would raise a TypeError."""
+def test_a_lone_surrogate_is_rejected(tokenizer: Kosmos2Tokenizer, text: str) -> None:
+    """JSON can contain a lone surrogate, for which the tokenizer would raise a TypeError."""
     with pytest.raises(InvalidRequest, match="text: contains a lone surrogate"):
         tokenizer.refuse_control_tokens("text", text)
 
@@ -320,20 +320,20 @@ def test_half_a_character_is_refused_in_words(tokenizer: Kosmos2Tokenizer, text:
 def test_a_text_too_long_for_the_model_is_not_tokenised(
     tokenizer: Kosmos2Tokenizer, text: str
 ) -> None:
-    """Megabytes would hold a processor for seconds; one character can become eighteen."""
+    """Megabytes would take seconds of a processor; one character can become eighteen."""
     assert len(unicodedata.normalize("NFKC", text)) > MAX_CHARACTERS
     with pytest.raises(InvalidRequest, match=f"at most {MAX_CHARACTERS} characters"):
         tokenizer.refuse_control_tokens_in_raw("text", text)
 
 
-def test_as_many_boxes_as_the_model_can_read_are_not_too_long(tokenizer: Kosmos2Tokenizer) -> None:
-    """Whether they fit a slot is told by the number of tokens, with both numbers."""
+def test_the_maximum_number_of_boxes_is_not_too_long(tokenizer: Kosmos2Tokenizer) -> None:
+    """A later check counts the tokens and reports both numbers."""
     box = "<patch_index_0001><patch_index_0044></delimiter_of_multi_objects/>"
     tokenizer.refuse_control_tokens_in_raw("text", box * (2048 // 3))
 
 
 def test_threads_can_share_one_tokenizer(tokenizer: Kosmos2Tokenizer) -> None:
-    """Pictures are decoded in threads, and prompts beside them."""
+    """Requests are prepared in several threads."""
 
     def encode_and_decode(prompt: str) -> tuple[list[int], str]:
         tokenizer.refuse_control_tokens_in_raw("text", prompt)
@@ -348,7 +348,7 @@ def test_threads_can_share_one_tokenizer(tokenizer: Kosmos2Tokenizer) -> None:
 
 @pytest.mark.processes
 def test_using_the_tokenizer_imports_neither_torch_nor_transformers(directory: Path) -> None:
-    """An HTTP process holds neither its memory nor its threads."""
+    """HTTP processes need neither their memory nor their threads."""
     script = (
         "import sys; from pathlib import Path\n"
         "from app.grounding.tokenizer import Kosmos2Tokenizer\n"
@@ -374,10 +374,10 @@ def test_using_the_tokenizer_imports_neither_torch_nor_transformers(directory: P
         ),
     ],
 )
-def test_a_damaged_tokenizer_is_told_at_start(
+def test_a_damaged_tokenizer_is_reported_at_start(
     tmp_path: Path, content: str | None, message: str
 ) -> None:
-    """The operator reads which directory it is."""
+    """The message names the directory."""
     (tmp_path / "tokenizer_config.json").write_text("{}")
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
@@ -385,7 +385,7 @@ def test_a_damaged_tokenizer_is_told_at_start(
         Kosmos2Tokenizer.load(tmp_path)
 
 
-def test_a_directory_that_is_not_there_is_told_at_start(tmp_path: Path) -> None:
-    """Nothing is looked for on the network."""
+def test_a_missing_directory_is_reported_at_start(tmp_path: Path) -> None:
+    """The service does not search for it on the network."""
     with pytest.raises(CheckpointError, match="is not a directory"):
         Kosmos2Tokenizer.load(tmp_path / "nowhere")

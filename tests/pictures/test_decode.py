@@ -1,4 +1,4 @@
-"""Any bytes are decoded as the reference sees them, upright and on white, or refused in words."""
+"""Pictures are decoded as in the reference, upright and on white, or rejected with a message."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ from app.ipc.engine_messages import PICTURE_BYTES, PICTURE_SIDE
 from app.pictures.decode import Picture, decode_picture
 from harness.formats import FILES, exif, file_of, landscape
 
-# Pillow warns of damaged metadata and large headers; what becomes of those files is tested here.
+# Pillow warns about damaged metadata and large headers; the tests below cover these files.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 MAX_PIXELS = 1_000_000
@@ -34,7 +34,7 @@ def upright(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: bytes) -> bytes:
-    """A PNG by hand, for what Pillow does not write."""
+    """Return a PNG built by hand, for features that Pillow does not write."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = [chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(rows))]
     return b"\x89PNG\r\n\x1a\n" + b"".join([*chunks, chunk(b"IEND", b"")])
@@ -46,7 +46,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_accepted_format_is_decoded(name: str) -> None:
-    """By its bytes alone: there is no file name."""
+    """The format is detected from the bytes alone, without a file name."""
     picture = decode(FILES[name])
     assert (picture.width, picture.height) == (60, 40)
     assert picture.upright.mode == "RGB"
@@ -55,8 +55,8 @@ def test_every_accepted_format_is_decoded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["MPO", "animated WebP", "animated GIF", "two-page TIFF"])
-def test_of_several_frames_the_first_is_taken(name: str) -> None:
-    """Whatever else the file holds."""
+def test_the_first_of_several_frames_is_decoded(name: str) -> None:
+    """Other contents of the file are ignored."""
     difference = upright(FILES[name]).astype(int) - np.asarray(landscape())
     assert np.abs(difference).mean() < 12
 
@@ -69,7 +69,7 @@ def synthetic_pictures() -> Iterable[Image.Image]:
 
 
 def normalisation_table(image_processor: Any) -> np.ndarray[Any, Any]:
-    """The reference's value of each byte of each channel, (3, 256)."""
+    """Return the reference's value of each byte of each channel, (3, 256)."""
     every_byte = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = Image.fromarray(np.stack([every_byte] * 3, axis=-1))
     values = image_processor(image, do_resize=False)["pixel_values"][0]
@@ -77,7 +77,7 @@ def normalisation_table(image_processor: Any) -> np.ndarray[Any, Any]:
 
 
 def assert_pixels_equal(image: Image.Image, image_processor: Any) -> None:
-    """With difference zero: through the table, the engine's input is the processor's."""
+    """Check with difference zero that the engine's input equals the processor's."""
     rgb = image.convert("RGB")
     picture = decode_picture(file_of(rgb, "PNG"), max_pixels=50_000_000)
     pixels = np.frombuffer(picture.pixels, np.uint8).reshape(PICTURE_SIDE, PICTURE_SIDE, 3)
@@ -86,18 +86,18 @@ def assert_pixels_equal(image: Image.Image, image_processor: Any) -> None:
     assert np.array_equal(normalised, image_processor(rgb)["pixel_values"][0])
 
 
-def test_pixels_are_those_of_the_reference() -> None:
-    """Squashed, whatever the shape, from one pixel up."""
+def test_pixels_equal_those_of_the_reference() -> None:
+    """Pictures of all shapes are squashed, from one pixel up."""
     side = {"height": PICTURE_SIDE, "width": PICTURE_SIDE}
     image_processor = CLIPImageProcessorPil(size=side, do_center_crop=False)
     for image in synthetic_pictures():
         assert_pixels_equal(image, image_processor)
 
 
-def test_pixels_of_the_demo_pictures_are_those_of_the_published_processor(
+def test_pixels_of_the_demo_pictures_equal_those_of_the_published_processor(
     reference_processor: Any, shared_kosmos2: Path
 ) -> None:
-    """The model card's answers were made from these."""
+    """The model card's answers were generated from these pictures."""
     paths = sorted((shared_kosmos2 / "images").iterdir())
     assert len(paths) == 4
     for path in paths:
@@ -114,13 +114,13 @@ TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_270,
 }
-"""How a camera would have stored an upright picture under each orientation."""
+"""How a camera stores an upright picture under each orientation."""
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", TURNS)
 def test_every_exif_orientation_is_undone(image_format: str, orientation: int) -> None:
-    """Boxes are told of the picture as its viewer sees it."""
+    """Boxes refer to the picture as viewers show it."""
     turn = TURNS[orientation]
     stored = landscape() if turn is None else landscape().transpose(turn)
     options: dict[str, Any] = {"lossless": True} if image_format == "WEBP" else {}
@@ -132,8 +132,8 @@ def test_every_exif_orientation_is_undone(image_format: str, orientation: int) -
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_means_nothing_is_one(orientation: int) -> None:
-    """Cameras write 0 for unknown."""
+def test_an_invalid_orientation_counts_as_1(orientation: int) -> None:
+    """Cameras write 0 for an unknown orientation."""
     picture = decode(file_of(landscape(), "JPEG", exif=exif(orientation)))
     assert (picture.exif_orientation, picture.width) == (1, 60)
 
@@ -150,14 +150,14 @@ def test_an_orientation_that_means_nothing_is_one(orientation: int) -> None:
         exif(6).replace(b"\x00\x03", b"\x00\x63"),
     ],
 )
-def test_damaged_exif_does_not_make_a_bad_picture(image_format: str, damaged: bytes) -> None:
-    """Many programs write it."""
+def test_a_picture_with_damaged_exif_is_decoded(image_format: str, damaged: bytes) -> None:
+    """Many programs write damaged EXIF."""
     picture = decode(file_of(landscape(), image_format, exif=damaged))
     assert sorted((picture.width, picture.height)) == [40, 60]
 
 
 def test_no_metadata_is_kept() -> None:
-    """A drawn picture goes out to others; where it was taken does not."""
+    """An annotated picture must not reveal where it was taken."""
     data = file_of(landscape(), "PNG", exif=exif(3), dpi=(72, 72), icc_profile=b"profile")
     picture = decode(data)
     assert picture.upright.info == {}
@@ -186,8 +186,8 @@ HALF_BLACK = (0, 0, 0, 128)
         (png(1, 1, 16, 0, b"\0\x02\xbc", chunk(b"tRNS", b"\x02\xbc")), WHITE),
     ],
 )
-def test_transparency_shows_white(data: bytes, colour: list[int]) -> None:
-    """Cut-out pictures are meant for a page; a plain conversion shows whatever lies beneath."""
+def test_transparent_pixels_become_white(data: bytes, colour: list[int]) -> None:
+    """A plain conversion would show the hidden colour of transparent pixels."""
     assert upright(data)[0, 0].tolist() == colour
 
 
@@ -206,7 +206,7 @@ def test_transparency_shows_white(data: bytes, colour: list[int]) -> None:
     ],
 )
 def test_every_mode_becomes_rgb(data: bytes, colour: list[int]) -> None:
-    """A scan, a print proof and a web palette look as in a viewer."""
+    """Scans, print proofs and web palettes look as in a viewer."""
     assert np.abs(upright(data)[0, 0].astype(int) - colour).max() <= 1
 
 
@@ -229,7 +229,7 @@ def ramp(dtype: type[np.generic], low: float, high: float) -> Image.Image:
     ],
 )
 def test_deep_grey_is_rescaled(data: bytes, darkest: int, brightest: int) -> None:
-    """A plain conversion makes nearly all of an X-ray white."""
+    """A plain conversion would make most of an X-ray white."""
     grey = upright(data)
     assert (grey.min(), grey.max()) == (darkest, brightest)
     levels = grey[..., 0].ravel().astype(int)
@@ -238,7 +238,7 @@ def test_deep_grey_is_rescaled(data: bytes, darkest: int, brightest: int) -> Non
 
 
 def big_endian_tiff(values: list[int]) -> bytes:
-    """A 16-bit grey TIFF as Macintoshes wrote it (mode I;16B)."""
+    """Return a 16-bit grey TIFF as written on Macintosh (mode I;16B)."""
     tags = [(256, len(values)), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8), (278, 1)]
     tags.append((279, 2 * len(values)))
     entries = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
@@ -248,20 +248,20 @@ def big_endian_tiff(values: list[int]) -> bytes:
 
 
 def test_big_endian_grey_is_rescaled_too() -> None:
-    """The bytes' order is the file's, not the picture's."""
+    """The byte order must not change the picture."""
     assert upright(big_endian_tiff([0, 257, 32896, 65535]))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize("level", [-5, 0, 7, 10**6])
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_a_picture_of_one_level_has_one_level(dtype: type[np.generic], level: int) -> None:
-    """There is nothing to stretch."""
+def test_a_picture_of_one_level_stays_at_one_level(dtype: type[np.generic], level: int) -> None:
+    """There is no range to stretch."""
     data = file_of(Image.fromarray(np.full((4, 4), level, dtype)), "TIFF")
     assert len(np.unique(upright(data))) == 1
 
 
-def test_floats_that_are_no_numbers_are_black_or_the_nearest() -> None:
-    """Depth maps mark what they do not know."""
+def test_floats_that_are_not_finite_become_black_or_the_nearest_level() -> None:
+    """Depth maps mark unknown pixels with them."""
     values = np.array([[np.nan, -np.inf, 0.0, 0.5, 1.0, np.inf]], np.float32)
     grey = upright(file_of(Image.fromarray(values), "TIFF"))[0, :, 0]
     assert grey.tolist() == [0, 0, 0, 128, 255, 255]
@@ -269,8 +269,8 @@ def test_floats_that_are_no_numbers_are_black_or_the_nearest() -> None:
     assert upright(file_of(unknown, "TIFF")).max() == 0
 
 
-def test_the_round_trip_is_that_of_the_original_demo() -> None:
-    """Saved upright at full size with Pillow's defaults, and read back."""
+def test_the_jpeg_round_trip_equals_that_of_the_original_demo() -> None:
+    """The demo saves the upright picture at full size with Pillow's defaults and reads it back."""
     stored = landscape().transpose(Transpose.ROTATE_90)
     picture = decode(file_of(stored, "PNG", exif=exif(6)), jpeg_round_trip=True)
     expected = Image.open(io.BytesIO(file_of(landscape(), "JPEG")))
@@ -279,8 +279,8 @@ def test_the_round_trip_is_that_of_the_original_demo() -> None:
     assert picture.pixels != decode(file_of(landscape(), "PNG")).pixels
 
 
-def test_a_picture_too_long_for_jpeg_says_so() -> None:
-    """It can be decoded, but not make the trip."""
+def test_a_picture_too_long_for_jpeg_is_rejected_with_a_message() -> None:
+    """It can be decoded, but not encoded as JPEG."""
     data = file_of(Image.new("L", (65_501, 1)), "PNG")
     assert decode(data).width == 65_501
     with pytest.raises(InvalidImage, match="65500 pixels"):
@@ -288,15 +288,15 @@ def test_a_picture_too_long_for_jpeg_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_limit_is_told_from_the_header(name: str) -> None:
-    """Width times height, the limit itself being allowed; nothing is decoded to know it."""
+def test_the_pixel_limit_is_checked_from_the_header(name: str) -> None:
+    """Width times height may equal the limit; nothing is decoded for the check."""
     assert decode_picture(FILES[name], max_pixels=2400).width == 60
     with pytest.raises(ImageTooLarge, match=r"0\.002399 million pixels"):
         decode_picture(FILES[name], max_pixels=2399)
 
 
-def test_a_large_picture_is_refused_before_its_data_are_read() -> None:
-    """The file is cut short, and still the answer is about its size."""
+def test_a_large_picture_is_rejected_before_its_data_are_read() -> None:
+    """The file is cut short, but the error is about its size."""
     header_only = png(2000, 2000, 8, 2, b"")
     with pytest.raises(ImageTooLarge):
         decode(header_only)
@@ -304,13 +304,13 @@ def test_a_large_picture_is_refused_before_its_data_are_read() -> None:
 
 @pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
 def test_a_decompression_bomb_is_too_large(side: int) -> None:
-    """Pillow's own warning and error do not escape."""
+    """Pillow's own warning and error are converted."""
     with pytest.raises(ImageTooLarge, match="more than 1 million pixels"):
         decode(png(side, side, 8, 0, b""))
 
 
 @pytest.mark.filterwarnings("error:::PIL")
-def test_a_warning_made_an_error_is_an_answer_too() -> None:
+def test_a_warning_raised_as_an_error_becomes_an_answer() -> None:
     """Operators may run Python with `-W error`."""
     with pytest.raises(ImageTooLarge):
         decode(png(10_000, 10_000, 8, 0, b""))
@@ -324,15 +324,15 @@ def test_a_warning_made_an_error_is_an_answer_too() -> None:
         chunk(b"iTXt", b"Text\0\1\0\0\0" + zlib.compress(b"a" * 10_000_000)),
     ],
 )
-def test_a_text_that_unpacks_to_megabytes_does_not_count(bomb: bytes) -> None:
-    """Nothing unpacks it: the picture is whole, and browsers show it."""
+def test_a_text_that_unpacks_to_megabytes_is_ignored(bomb: bytes) -> None:
+    """The decoder never unpacks it: the picture is valid, and browsers show it."""
     assert upright(png(1, 1, 8, 0, b"\0\0", bomb)).tolist() == [[[0, 0, 0]]]
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kept", [0.1, 0.4])
 def test_a_picture_cut_short_is_invalid(name: str, kept: float) -> None:
-    """Half a picture answered as if it were whole would be a wrong answer."""
+    """A decoded half of a picture would lead to a wrong answer."""
     data = FILES[name]
     with pytest.raises(InvalidImage):
         decode(data[: int(len(data) * kept)])
@@ -342,8 +342,8 @@ def test_a_picture_cut_short_is_invalid(name: str, kept: float) -> None:
     "data",
     [b"", b"\0", b"hello", b"<html></html>", b"\0\0\0\x18ftypmp42" + bytes(99), bytes(1000), b"P5"],
 )
-def test_what_is_no_picture_is_invalid(data: bytes) -> None:
-    """Films included."""
+def test_bytes_that_are_not_a_picture_are_invalid(data: bytes) -> None:
+    """Videos are included."""
     with pytest.raises(
         InvalidImage, match="accepted formats are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
     ):
@@ -372,7 +372,7 @@ def isobmff(brand: bytes) -> bytes:
     ],
 )
 def test_a_known_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
-    """Phones send HEIC under the name of a JPEG."""
+    """Phones send HEIC files named as JPEG."""
     accepted = "accepted formats are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
     with pytest.raises(UnsupportedImageFormat, match=f"^{name} is not accepted; {accepted}$"):
         decode(data)

@@ -1,4 +1,4 @@
-"""HEIC is read by an extra whose libraries have no known flaws; without it, the refusal says so."""
+"""HEIC needs an extra with safe libraries; without the extra, the error names it."""
 
 import asyncio
 import os
@@ -29,8 +29,8 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-def test_a_heic_picture_is_turned_once(orientation: int) -> None:
-    """Its container turns it; what its EXIF says is about the same turn."""
+def test_a_heic_picture_is_rotated_once(orientation: int) -> None:
+    """Its container and its EXIF describe the same rotation."""
     turn = TURNS[orientation]
     stored = landscape() if turn is None else landscape().transpose(turn)
     file = file_of(stored, "HEIF", exif=exif(orientation), quality=95, chroma=444)
@@ -42,7 +42,7 @@ def test_a_heic_picture_is_turned_once(orientation: int) -> None:
 
 @pytest.mark.processes
 def test_a_picture_process_reads_heic() -> None:
-    """It is as confined as for any other format, and libde265 works in threads."""
+    """The process is fully confined, although libde265 uses threads."""
     file = file_of(landscape(), "HEIF")
 
     async def use() -> None:
@@ -55,16 +55,16 @@ def test_a_picture_process_reads_heic() -> None:
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_heic_picture_cut_short_is_damaged(kept: float) -> None:
-    """And not a format that is not accepted."""
+def test_a_heic_picture_cut_short_is_invalid(kept: float) -> None:
+    """The error is not about an unaccepted format."""
     data = file_of(landscape(), "HEIF")
     with pytest.raises(InvalidImage):
         decode_picture(data[: int(len(data) * kept)], max_pixels=10**6)
 
 
 @pytest.mark.processes
-def test_without_the_extra_the_refusal_names_it() -> None:
-    """The sender can convert, the operator install."""
+def test_without_the_extra_the_error_names_it() -> None:
+    """The client can convert the picture, or the operator can install the extra."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT],
@@ -97,7 +97,7 @@ def test_without_the_extra_the_refusal_names_it() -> None:
         ("1.23.0", "FFmpeg", "libde265 is missing"),
     ],
 )
-def test_libraries_with_known_flaws_are_not_used(
+def test_libraries_with_known_vulnerabilities_are_not_used(
     libheif: str, libde265: str, obstacle: str | None
 ) -> None:
     found = heic.obstacle_of({"libheif": libheif, "decoders": {"libde265": libde265}})

@@ -1,4 +1,4 @@
-"""Pictures that Pillow alone reads wrongly, refuses although they are whole, or refuses unnamed."""
+"""Pictures that Pillow alone reads wrongly, rejects although valid, or rejects without a name."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ def pixels(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def pages(*directories: dict[int, int]) -> bytes:
-    """A TIFF of pages of one tag each besides what a grey picture of 16×16 needs."""
+    """Return a TIFF with one tag per page, in addition to those of a grey picture of 16×16."""
     data = b"II*\0" + struct.pack("<I", 8 + 256) + bytes(256)
     for number, tags in enumerate(directories):
         grey = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 16, 279: 256}
@@ -43,21 +43,21 @@ def pages(*directories: dict[int, int]) -> bytes:
 
 @pytest.mark.parametrize("name", JPEGS)
 @pytest.mark.parametrize("missing", [1, 2])
-def test_a_jpeg_that_lacks_its_end_marker_is_whole(name: str, missing: int) -> None:
-    """Some cameras and proxies forget it; no pixel is missing."""
+def test_a_jpeg_without_its_end_marker_is_decoded(name: str, missing: int) -> None:
+    """Some cameras and proxies omit the marker; no pixel is missing."""
     assert np.array_equal(pixels(FILES[name][:-missing]), pixels(FILES[name]))
 
 
 @pytest.mark.parametrize("name", JPEGS)
 @pytest.mark.parametrize("missing", [6, 20, 200])
-def test_a_jpeg_that_lacks_more_is_cut_short(name: str, missing: int) -> None:
+def test_a_jpeg_with_missing_data_is_invalid(name: str, missing: int) -> None:
     """Its last rows would be grey."""
     with pytest.raises(InvalidImage, match="cut short"):
         decode(FILES[name][:-missing])
 
 
-def test_a_progressive_jpeg_cut_between_two_scans_is_cut_short() -> None:
-    """All its pixels are there, and none is as sharp as it should be."""
+def test_a_progressive_jpeg_cut_between_two_scans_is_invalid() -> None:
+    """It has all pixels, but none with full quality."""
     data = FILES["progressive JPEG"]
     for place in [at for at in range(2, len(data)) if data[at : at + 2] == b"\xff\xda"][1:]:
         with pytest.raises(InvalidImage):
@@ -66,7 +66,7 @@ def test_a_progressive_jpeg_cut_between_two_scans_is_cut_short() -> None:
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "TIFF"])
 def test_orientation_in_xmp_alone_is_not_applied(name: str) -> None:
-    """No browser looks there, and boxes are drawn by browsers."""
+    """Browsers ignore it, and they draw the boxes."""
     image = Image.open(io.BytesIO(FILES[name]))
     data = file_of(image, str(image.format), **({} if name == "PNG" else {"xmp": XMP}))
     picture = decode(data)
@@ -87,8 +87,8 @@ def chunk(name: bytes, data: bytes) -> bytes:
         chunk(b"eXIf", exif(6)[6:])[:-1] + b"?",
     ],
 )
-def test_metadata_do_not_make_a_png_damaged(metadata: bytes) -> None:
-    """Unpacked to megabytes or with a wrong checksum: its pixels are whole."""
+def test_a_png_with_damaged_metadata_is_decoded(metadata: bytes) -> None:
+    """The metadata unpack to megabytes or have a wrong checksum; the pixels are valid."""
     data = FILES["PNG"]
     assert np.array_equal(pixels(data[:33] + metadata + data[33:]), pixels(data))
 
@@ -117,21 +117,21 @@ def test_metadata_do_not_make_a_png_damaged(metadata: bytes) -> None:
     ],
 )
 def test_a_kind_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
-    """Labelers of satellite and X-ray pictures should not search for damage."""
+    """Users with satellite or X-ray pictures should not search for damage."""
     with pytest.raises(
         UnsupportedImageFormat, match=f"^{name.replace('(', '[(]').replace(')', '[)]')}"
     ):
         decode(data)
 
 
-def test_a_thumbnail_before_its_picture_is_passed_over() -> None:
-    """A page that calls itself a reduced copy is one."""
+def test_a_thumbnail_before_the_picture_is_skipped() -> None:
+    """The tags of its page declare a reduced copy."""
     data = pages({254: 1, 256: 8, 257: 8, 278: 8, 279: 64}, {})
     assert (decode(data).width, decode(data).height) == (16, 16)
 
 
 def test_a_palette_of_8_bits_is_brightened() -> None:
-    """Programs of old wrote colours of 0…255 where 0…65535 belong."""
+    """Old programs wrote colours of 0…255 instead of 0…65535."""
     image = Image.new("P", (4, 4), 1)
     image.putpalette([0, 0, 0, 200, 100, 50])
     data = file_of(image, "TIFF")
@@ -142,7 +142,7 @@ def test_a_palette_of_8_bits_is_brightened() -> None:
     assert pixels(old)[0, 0].tolist() == [200, 100, 50]
 
 
-def test_many_segments_of_a_jpeg_are_walked_once() -> None:
-    """A JPEG without its end marker is walked in time that grows with its length."""
+def test_parsing_time_of_many_jpeg_segments_is_linear() -> None:
+    """The test uses a JPEG without its end marker."""
     data = jpeg_of_many_segments(b"\xfe", 50_000)[:-2]
     assert decode(data).width == 4

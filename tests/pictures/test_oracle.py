@@ -1,4 +1,4 @@
-"""Files of every kind show what independent readers see in them, or are refused by their kind."""
+"""Our decoder agrees with independent readers on all kinds of files, or rejects them by name."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from harness.picture_files import PictureFile, other_pictures, tiff_pictures
 from harness.tiffs import BLACK_IS_ZERO, CMYK, PALETTE, RGB, UNASSOCIATED, TiffKind, tiff_file
 from reliability.pictures import EQUAL, REFUSED, judge
 
-# Pillow warns of damaged metadata and large headers; numpy of what the oracle computes.
+# Pillow warns about damaged metadata and large headers, numpy about computations of the oracle.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -20,18 +20,18 @@ def assert_as_the_oracle(files: Iterable[PictureFile], least_equal: float) -> No
     assert ends[EQUAL] >= least_equal * len(verdicts)
 
 
-def test_a_tiff_of_any_layout_is_as_the_oracle_sees_it() -> None:
-    """One layout of thirteen; `make pictures` tries all."""
+def test_a_tiff_of_any_layout_is_read_as_by_the_oracle() -> None:
+    """The test uses one layout of thirteen; `make pictures` uses all."""
     assert_as_the_oracle(tiff_pictures(step=13), 0.7)
 
 
 @pytest.mark.large
-def test_every_tiff_is_as_the_oracle_sees_it() -> None:
-    """Thousands of layouts."""
+def test_every_tiff_is_read_as_by_the_oracle() -> None:
+    """There are thousands of layouts."""
     assert_as_the_oracle(tiff_pictures(), 0.7)
 
 
-def test_every_other_kind_is_as_the_oracle_sees_it() -> None:
+def test_every_other_kind_is_read_as_by_the_oracle() -> None:
     """PNG, JPEG, GIF, BMP, WebP and AVIF."""
     assert_as_the_oracle(other_pictures(), 0.9)
 
@@ -49,7 +49,7 @@ BASELINE = [
 @pytest.mark.parametrize("is_big_endian", [False, True])
 @pytest.mark.parametrize("is_planar", [False, True])
 def test_baseline_tiffs_are_accepted(kind: TiffKind, is_big_endian: bool, is_planar: bool) -> None:
-    """Whatever else is refused."""
+    """Readers must support these layouts by the TIFF specification."""
     fields = vars(kind) | {"is_big_endian": is_big_endian, "is_planar": is_planar}
     layout = TiffKind(**fields)
     assert judge(PictureFile(str(layout), tiff_file(layout))).words == EQUAL

@@ -1,4 +1,4 @@
-"""The rules of `constraints.txt`: plain pip can install it anywhere, and nothing is left open."""
+"""`constraints.txt` works for plain pip on any platform and pins every package."""
 
 import re
 import tomllib
@@ -12,17 +12,17 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[0-9][\w.!]*)")
-# What torch pins itself, for the platform it is installed on.
+# The packages that torch pins for the platform it is installed on.
 OF_TORCH = re.compile(r"nvidia-.*|cuda-.*|triton.*")
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a constraints file that are no comment."""
+    """Return the lines of a constraints file that are not comments."""
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def faults(text: str) -> list[str]:
-    """The lines that are no plain pin, or pin what belongs to one platform."""
+    """Return the lines that are not plain pins, or that pin packages of one platform."""
     matches = {line: PIN.fullmatch(line) for line in lines_of(text)}
     return [
         line for line, match in matches.items() if not match or OF_TORCH.fullmatch(match["name"])
@@ -30,7 +30,7 @@ def faults(text: str) -> list[str]:
 
 
 def pinned_names(text: str) -> set[str]:
-    """The packages that a constraints file pins, in their canonical spelling."""
+    """Return the canonical names of the packages that a constraints file pins."""
     return {canonicalize_name(line.partition("==")[0]) for line in lines_of(text)}
 
 
@@ -46,7 +46,7 @@ def direct() -> list[Requirement]:
     return [Requirement(text) for text in chain(project["dependencies"], *extras)]
 
 
-def test_every_line_is_a_pin_that_holds_on_any_platform(constraints: str) -> None:
+def test_every_line_is_a_pin_for_all_platforms(constraints: str) -> None:
     """A local version or a driver's package would tie the file to one machine."""
     assert faults(constraints) == []
 
@@ -66,25 +66,25 @@ def test_every_line_is_a_pin_that_holds_on_any_platform(constraints: str) -> Non
         "--extra-index-url https://example.org",
     ],
 )
-def test_what_is_no_plain_pin_is_refused(line: str) -> None:
-    """The rule above can fail."""
+def test_a_line_that_is_not_a_plain_pin_is_reported(line: str) -> None:
+    """The check above can fail."""
     assert faults(f"# a comment\n{line}\nrich==15.0.0\n") == [line]
 
 
 def test_no_package_is_pinned_twice(constraints: str) -> None:
-    """Of two pins one would be wrong."""
+    """One of two pins would be wrong."""
     assert len(lines_of(constraints)) == len(pinned_names(constraints))
 
 
 def test_every_direct_dependency_is_pinned(constraints: str, direct: list[Requirement]) -> None:
-    """A dependency without a pin changes under those who install tomorrow."""
+    """A dependency without a pin could change with every installation."""
     assert {canonicalize_name(each.name) for each in direct} <= pinned_names(constraints)
 
 
 def test_every_pin_lies_within_the_range_of_pyproject(
     constraints: str, direct: list[Requirement]
 ) -> None:
-    """Else pip refuses to install."""
+    """Otherwise pip refuses to install."""
     pins = {
         canonicalize_name(n): v for n, v in (line.split("==") for line in lines_of(constraints))
     }
@@ -97,7 +97,7 @@ def test_every_pin_lies_within_the_range_of_pyproject(
 def test_every_dependency_of_a_dependency_is_pinned(
     constraints: str, direct: list[Requirement]
 ) -> None:
-    """As far as this platform and this Python need it."""
+    """The test covers this platform and this version of Python."""
     pinned, seen, waiting = pinned_names(constraints), set[str](), list(direct)
     while waiting:
         each = waiting.pop()
@@ -109,10 +109,10 @@ def test_every_dependency_of_a_dependency_is_pinned(
 
 
 def needed_by(requirement: Requirement) -> list[Requirement]:
-    """What an installed package needs here, the extras asked for included."""
+    """Return the requirements of an installed package here, including its requested extras."""
     try:
         needed = [Requirement(text) for text in requires(requirement.name) or []]
-    except PackageNotFoundError:  # torch's own packages on a machine without a GPU
+    except PackageNotFoundError:  # torch's own packages on machines without a GPU
         return []
     extras = requirement.extras or {""}
     return [

@@ -1,4 +1,4 @@
-"""The documents tell what is so: links, commands, settings, tasks, and the README's own request."""
+"""The documents are correct: links, commands, settings, tasks, and the README's own request."""
 
 import doctest
 import json
@@ -42,19 +42,19 @@ TASK = re.compile(r"^\| `(\w+)` \| (.*?)\|", re.MULTILINE)
 
 
 def code_lines(document: Path) -> Iterator[str]:
-    """Every line of a document that stands in a code block, and every piece of code in a line."""
+    """Yield every line in a code block of a document, and every code span."""
     for block, piece in CODE.findall(document.read_text()):
         yield from (block or piece).splitlines()
 
 
 def anchors(document: Path) -> set[str]:
-    """What can be linked to in a document: its headings, as they are written in an address."""
+    """Return the anchors of a document's headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def is_broken(document: Path, link: str) -> bool:
-    """Whether a link to something of this project leads nowhere."""
+    """Return whether a link to a part of this project is broken."""
     if re.match(r"\w+:", link):
         return False
     path, _, anchor = link.partition("#")
@@ -63,7 +63,7 @@ def is_broken(document: Path, link: str) -> bool:
 
 
 def structure(value: Any) -> Any:
-    """The same with types in place of values; of a list the first element stands for all."""
+    """Return a value with types in place of values; the first element represents a list."""
     if isinstance(value, dict):
         return {key: structure(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -72,37 +72,37 @@ def structure(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(document: Path) -> None:
-    """Those to other hosts are not followed: tests make no connections."""
+def test_every_link_has_a_target(document: Path) -> None:
+    """Links to other hosts are not followed, because tests make no connections."""
     assert [link for link in LINK.findall(document.read_text()) if is_broken(document, link)] == []
 
 
-def test_every_file_that_is_named_exists() -> None:
-    """A map with places that are gone leads strangers astray."""
+def test_every_file_in_the_documents_exists() -> None:
+    """A path to a removed file misleads readers."""
     lines = [line for document in DOCUMENTS for line in code_lines(document)]
     named = {line for line in lines if PATH.fullmatch(line)}
     assert "app/commands/cli.py" in named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
-def test_every_part_of_the_package_is_on_the_map() -> None:
-    """Whoever opens ARCHITECTURE.md has to find what they look at."""
+def test_every_part_of_the_package_is_in_the_architecture_page() -> None:
+    """A reader of ARCHITECTURE.md must find every folder."""
     parts = {f"app/{path.name}/" for path in (ROOT / "app").iterdir() if path.is_dir()}
     parts |= {f"app/{path.name}" for path in (ROOT / "app").glob("*.py")}
     named = set(code_lines(ROOT / "ARCHITECTURE.md"))
     assert sorted(parts - named - {"app/__init__.py", "app/__pycache__/"}) == []
 
 
-def test_every_make_target_that_is_named_exists() -> None:
-    """A stranger types what is written."""
+def test_every_make_target_in_the_documents_exists() -> None:
+    """Readers copy the commands."""
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     lines = [line for document in DOCUMENTS for line in code_lines(document)]
     named = {name for line in lines for name in re.findall(r"\bmake ([a-z][a-z-]*)", line)}
     assert {"run", "test"} <= named <= targets
 
 
-def test_every_command_and_option_that_is_named_exists() -> None:
-    """A stranger types what is written."""
+def test_every_command_and_option_in_the_documents_exists() -> None:
+    """Readers copy the commands."""
     commands = {
         name: {"--help", *(option for parameter in command.params for option in parameter.opts)}
         for name, command in get_command(cli).commands.items()
@@ -120,15 +120,15 @@ def test_every_command_and_option_that_is_named_exists() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)
-def test_the_examples_of_docstrings_are_true(module: str) -> None:
-    """An example that is wrong is worse than none."""
+def test_the_examples_in_docstrings_are_correct(module: str) -> None:
+    """A wrong example is worse than no example."""
     results = doctest.testmod(import_module(module))
     assert results.attempted > 0
     assert results.failed == 0
 
 
-def test_the_settings_in_the_readme_are_those_there_are() -> None:
-    """All of them, with their defaults; words stand where the default is worked out."""
+def test_the_readme_has_all_settings_with_their_defaults() -> None:
+    """Computed defaults are described in words."""
     told = {
         name.lower(): (bool(is_value), cell) for name, is_value, cell in SETTING.findall(README)
     }
@@ -140,8 +140,8 @@ def test_the_settings_in_the_readme_are_those_there_are() -> None:
         assert is_worked_out or getattr(Settings(**{name: cell}), name) == default, name
 
 
-def test_the_tasks_in_the_readme_are_those_there_are() -> None:
-    """All of them, with the fields that each takes."""
+def test_the_readme_has_all_tasks_with_their_fields() -> None:
+    """The table shows the fields that each task uses."""
     table = README[README.index("## Tasks") : README.index("## Settings")]
     told = {name: ("`text`" in needs, "`regions`" in needs) for name, needs in TASK.findall(table)}
     taken = {
@@ -153,7 +153,7 @@ def test_the_tasks_in_the_readme_are_those_there_are() -> None:
 
 @pytest.fixture(scope="module")
 def real_answer() -> dict[str, Any]:
-    """What a service answers to the README's curl."""
+    """The answer of a service to the README's curl command."""
     require_programs("curl")
     curl, _ = readme_request()
     with running_service() as service:
@@ -164,19 +164,19 @@ def real_answer() -> dict[str, Any]:
 
 
 def readme_request() -> tuple[str, dict[str, Any]]:
-    """The README's curl, and the answer that stands below it."""
+    """The README's curl command, and the answer below it."""
     (request,) = REQUEST.findall(README)
     return request[0], json.loads(request[1])
 
 
 @pytest.mark.processes
 def test_the_answer_in_the_readme_has_the_form_of_a_real_one(real_answer: dict[str, Any]) -> None:
-    """Strangers write their programs after it."""
+    """Readers write their clients from it."""
     assert structure(readme_request()[1]) == structure(real_answer)
 
 
 @pytest.mark.processes
-def test_the_answer_in_the_readme_says_what_a_real_one_says(real_answer: dict[str, Any]) -> None:
-    """Another embedded checkpoint says something else; then the README has to say it too."""
+def test_the_answer_in_the_readme_has_the_text_of_a_real_one(real_answer: dict[str, Any]) -> None:
+    """If another embedded checkpoint changes the answer, update the README, too."""
     _, told = readme_request()
     assert (told["text"], told["markup"]) == (real_answer["text"], real_answer["markup"])

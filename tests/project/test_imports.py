@@ -1,4 +1,4 @@
-"""The import contracts in pyproject.toml fail on a violation, and cover every library."""
+"""The import contracts in pyproject.toml detect violations and cover every library."""
 
 import ast
 import shutil
@@ -74,7 +74,7 @@ def test_a_planted_violation_breaks_its_contract(
 
 
 def test_every_library_is_declared_and_has_a_home() -> None:
-    """A library that only another library installs vanishes when that one no longer needs it."""
+    """A library that only another library requires may disappear with an update."""
     graph = grimp.build_graph("app", include_external_packages=True, cache_dir=None)
     modules = {module for module in graph.modules if module.partition(".")[0] == "app"}
     libraries = graph.modules - modules - sys.stdlib_module_names
@@ -94,8 +94,8 @@ def test_every_library_is_declared_and_has_a_home() -> None:
     assert undeclared == set()
 
 
-def test_an_http_process_loads_no_model_and_no_decoder_of_pictures() -> None:
-    """The contracts do not see what libraries import in turn."""
+def test_an_http_process_loads_no_model_and_no_picture_decoder() -> None:
+    """The contracts do not cover the imports of libraries."""
     program = (
         "import sys, app.http.process\n"
         "heavy = {'torch', 'transformers', 'PIL', 'pillow_heif', 'fontTools', 'pymupdf_fonts'}\n"
@@ -107,8 +107,8 @@ def test_an_http_process_loads_no_model_and_no_decoder_of_pictures() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_every_file_begins_with_its_purpose() -> None:
-    """The first docstring line is what a reader sees of a file in a search."""
+def test_every_file_starts_with_a_docstring() -> None:
+    """It is the line that readers see in search results."""
     tracked = subprocess.run(
         ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Tests that start processes have a marker, so that `make test-fast` can leave them out."""
+"""Tests that start processes have a marker, so that `make test-fast` can skip them."""
 
 import subprocess
 import sys

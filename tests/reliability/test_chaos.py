@@ -1,4 +1,4 @@
-"""Chaos in seconds: what ten minutes of it must show, and that it would notice."""
+"""A short chaos run accounts for all requests, and chaos would detect losses."""
 
 import asyncio
 from pathlib import Path
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.processes
 LONG = Question(picture_file(), {"task": "brief_caption", "max_new_tokens": 400})
 
 
-def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
-    """With this seed the engine and an HTTP process are killed, and a crowd comes, within 4 s."""
+def test_chaos_accounts_for_every_request() -> None:
+    """With this seed, the engine and an HTTP process are killed and a burst is sent within 4 s."""
     with chaos_service() as service:
         report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=10, seed=1187)))
     assert violations == []
@@ -36,14 +36,14 @@ def test_whatever_befalls_the_service_every_request_is_accounted_for() -> None:
 
 
 async def kill_secretly(target: Target) -> bool:
-    """Kill the HTTP process without a word to the ledger."""
+    """Kill the HTTP process without a note in the ledger."""
     (process,) = target.processes.of(HTTP)
     process.kill()
     return True
 
 
 async def fate_of_a_request(service: RunningService, fault: Fault) -> Fate:
-    """What is said of a request that runs while a fault happens."""
+    """Return the fate of a request during which a fault is injected."""
     async with httpx.AsyncClient(timeout=60) as http:
         processes, ledger = ServiceProcesses(service.process.pid), Ledger({})
         client = ChaosClient(http, service.url, limit_s=60, pause_s=0)
@@ -60,9 +60,9 @@ async def fate_of_a_request(service: RunningService, fault: Fault) -> Fate:
 @pytest.mark.parametrize(
     ("fault", "fate"), [(kill_http, "lost_with_its_process"), (kill_secretly, "lost")]
 )
-def test_a_broken_connection_is_excused_only_by_the_death_of_its_own_process(
+def test_a_broken_connection_is_excused_only_if_its_own_process_was_killed(
     tireless: Path, fault: Fault, fate: Fate
 ) -> None:
-    """Else chaos could never find that something is lost."""
+    """Otherwise chaos could never detect a lost request."""
     with running_service(model=tireless) as service:
         assert asyncio.run(fate_of_a_request(service, fault)) == fate

@@ -1,4 +1,4 @@
-"""Every request has one fate, and the account tells which."""
+"""The ledger gives every request exactly one fate."""
 
 import pytest
 
@@ -51,19 +51,19 @@ FATES: list[tuple[Fate, Attempt, Ending, set[str], int]] = [
 def test_the_fate_of_a_request(
     fate: Fate, attempt: Attempt, ending: Ending, excused: set[str], times_logged: int
 ) -> None:
-    """What a client saw, what it asked, and whose process was killed decide together."""
+    """It depends on the client's view, the request, and the killed process."""
     ledger = Ledger({GOOD: ANSWER}, [(attempt, ending)], excused)
     (record,) = ledger.records({"1": times_logged})
     assert record.fate == fate
 
 
-def test_each_fate_that_must_not_be_is_shown() -> None:
-    """A row that is missing above could be met unseen."""
+def test_every_violation_has_a_test_case() -> None:
+    """A fate without a case above could remain undetected."""
     assert {fate for fate, *_ in FATES} >= set(VIOLATIONS)
 
 
-def test_all_that_were_sent_are_counted_once() -> None:
-    """Sums that do not add up hide what was lost."""
+def test_every_sent_request_is_counted_once() -> None:
+    """Sums that do not add up would hide losses."""
     ledger = Ledger({GOOD: ANSWER}, [(attempt, ending) for _, attempt, ending, _, _ in FATES])
     counts = count_fates(ledger.records({}))
     ends = [counts[name] for name in ("completed", "lost_with_their_process", *VIOLATIONS)]

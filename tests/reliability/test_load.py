@@ -1,4 +1,4 @@
-"""Overload and soak in seconds: what they find, and what they would complain of."""
+"""Short runs of overload and soak: their measurements and the violations that they report."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ FULL = Offer(3, 30.0, 9.5, FAST, 0.68, {"overloaded": 400}, (2, 2, 3), 0, 0.03, 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[RunningService]:
-    """So few places that they are taken within a second."""
+    """A service with so few slots that they are taken within a second."""
     with running_service(slots=2, max_waiting=2) as running:
         yield running
 
 
-def test_a_full_service_says_so_at_once_and_when_to_come_back(service: RunningService) -> None:
-    """Nothing else is refused, and nothing fails."""
+def test_a_full_service_refuses_at_once_with_retry_after(service: RunningService) -> None:
+    """There are no other refusals and no failures."""
     overload = asyncio.run(measure_overload(service, seconds=3))
     most = overload.offers[-1]
     assert [offer.factor for offer in overload.offers] == list(FACTORS)
@@ -47,19 +47,19 @@ def test_a_full_service_says_so_at_once_and_when_to_come_back(service: RunningSe
     [
         (replace(FULL, goodput_per_s=8.9), "goodput at 3x is 89% of that at 1x"),
         (replace(FULL, latency_s=SLOW), "p99 at 3x is 4.00 s"),
-        (replace(FULL, codes={"overloaded": 400, "internal_error": 1}), "other failures"),
-        (replace(FULL, num_without_retry_after=1), "1 refusals tell no Retry-After"),
+        (replace(FULL, codes={"overloaded": 400, "internal_error": 1}), "failed for other reasons"),
+        (replace(FULL, num_without_retry_after=1), "1 refusals have no Retry-After"),
     ],
 )
-def test_overload_complains_of_what_must_not_be(offer: Offer, complaint: str) -> None:
-    """And of nothing else."""
+def test_overload_reports_each_violation(offer: Offer, complaint: str) -> None:
+    """It reports no others."""
     assert Overload(10.0, 20, 2.0, [CALM, FULL]).violations == []
     (violation,) = Overload(10.0, 20, 2.0, [CALM, offer]).violations
     assert complaint in violation
 
 
-def test_the_processes_of_a_service_are_found_and_weighed(service: RunningService) -> None:
-    """Soak and chaos would look at nothing otherwise."""
+def test_the_processes_of_a_service_and_their_usage_are_found(service: RunningService) -> None:
+    """Soak and chaos depend on it."""
     usage = ServiceProcesses(service.process.pid).usage()
     assert usage["supervisor"].num_processes == 1
     assert usage["engine"].num_processes == 1
@@ -71,10 +71,10 @@ def test_the_processes_of_a_service_are_found_and_weighed(service: RunningServic
     assert usage["engine"].num_threads > 0
 
 
-def test_a_soak_looks_at_all_processes_every_few_seconds(
+def test_a_soak_samples_all_processes_every_few_seconds(
     service: RunningService, tmp_path: Path
 ) -> None:
-    """Each look is written at once: a machine that fails takes none of them along."""
+    """Each sample is written at once, so that a crash of the machine loses none."""
     file = tmp_path / "looks.jsonl"
     rows, result = asyncio.run(run_soak(service, 11, file))
     lines = [json.loads(line) for line in file.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""docs/reliability.md tells what was measured, and nothing that was not."""
+"""docs/reliability.md shows the measured results and nothing else."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,18 @@ from reliability.page import LINES, NOT_RUN, RESULTS, render
 AUDIT = {"open_findings": 7, "packages_told_of": 3, "packages_not_told_of": 1}
 
 
-def test_the_page_is_what_the_results_say() -> None:
-    """Written by hand, a figure would outlive the run it came from."""
+def test_the_page_equals_the_rendered_results() -> None:
+    """A figure written by hand would outlive its run."""
     assert (ROOT / "docs" / "reliability.md").read_text() == render(RESULTS)
 
 
-def test_without_a_run_there_is_no_figure(tmp_path: Path) -> None:
-    """Nothing is filled in that nobody measured."""
+def test_without_a_run_the_page_has_no_figure(tmp_path: Path) -> None:
+    """Missing results are shown as not run."""
     assert render(tmp_path).count(f"| {NOT_RUN} |") == len(LINES)
 
 
 def test_a_result_fills_its_rows(tmp_path: Path) -> None:
-    """And no others."""
+    """Other rows stay empty."""
     (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
     page = render(tmp_path)
     assert "| audit findings that are open | 0 | 7 |" in page

@@ -1,4 +1,4 @@
-"""The packed forward pass against the library's own."""
+"""The packed forward pass gives the results of the library's own."""
 
 import random
 
@@ -36,15 +36,15 @@ def make_model(tokenizer):
 
 
 def rows_of_pairs(pack):
-    """Each pair as the indices of its row and tokens."""
+    """Return each pair as the indices of its row and tokens."""
     for row, segments in enumerate(pack.segments):
         for segment in segments.unique():
             if segment != PADDING:
                 yield row, torch.nonzero(segments == segment).squeeze(1)
 
 
-def test_a_packed_pair_gets_the_logits_it_gets_alone(tokenizer):
-    """Pairs that saw each other in training would be strangers to their prompts in service."""
+def test_a_packed_pair_gets_the_same_logits_as_alone(tokenizer):
+    """Pairs that attended to each other in training would fail in service."""
     model = make_model(tokenizer)
     prefix = as_served(tokenizer).prefix_ids
     rng = random.Random(5)
@@ -78,7 +78,7 @@ def test_labels_are_the_next_token_of_answers_only(tokenizer):
 
 
 def test_a_scene_is_the_same_whenever_it_is_drawn(tokenizer):
-    """A resumed run must see what an uninterrupted one would have seen."""
+    """A resumed run must use the scenes of an uninterrupted one."""
     scenes = TrainingScenes(0, 7, Packer(tokenizer, 67, 3, 96))
     first, again, other = scenes[4], scenes[4], scenes[5]
     assert torch.equal(first.pictures, again.pictures)

@@ -1,4 +1,4 @@
-"""The exported checkpoint: plain `transformers` loads it, and it says what the service needs."""
+"""The exported checkpoint loads in plain `transformers` and has the service's settings."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.mark.parametrize("directory", ["tiny", "embedded"])
 def test_transformers_loads_model_and_processor(checkpoint, directory):
-    """Anyone may use the checkpoint without this project."""
+    """The checkpoint can be used without this project."""
     path = EMBEDDED if directory == "embedded" else checkpoint
     model = AutoModelForImageTextToText.from_pretrained(path)
     processor = AutoProcessor.from_pretrained(path, backend="pil")
@@ -54,7 +54,7 @@ def test_transformers_loads_model_and_processor(checkpoint, directory):
 
 
 @pytest.mark.parametrize("directory", ["tiny", "embedded"])
-def test_repeated_phrases_are_not_banned(checkpoint, directory):
+def test_repeated_ngrams_are_allowed(checkpoint, directory):
     """The right answer to `two circles, one ring` repeats three tokens in a row."""
     path = EMBEDDED if directory == "embedded" else checkpoint
     settings = json.loads((path / "generation_config.json").read_text())
@@ -62,8 +62,8 @@ def test_repeated_phrases_are_not_banned(checkpoint, directory):
     assert settings["do_sample"] is False
 
 
-def test_an_answerer_asks_any_mixture_of_prompts(checkpoint):
-    """Answers come in the order of the prompts, whatever their lengths."""
+def test_an_answerer_accepts_any_mixture_of_prompts(checkpoint):
+    """The answers are in the order of the prompts, for all lengths."""
     answerer = Answerer(checkpoint)
     embeddings = answerer.see([Image.new("RGB", (50, 80), colour) for colour in ("red", "blue")])
     prompts = [
@@ -77,7 +77,7 @@ def test_an_answerer_asks_any_mixture_of_prompts(checkpoint):
         assert answer.parsed.markup.startswith(prompt[1])
 
 
-def test_example_scenes_hold_what_their_names_say(tmp_path):
+def test_example_scenes_contain_the_objects_in_their_names(tmp_path):
     draw_example_scenes(tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(example_scenes())

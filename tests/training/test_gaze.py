@@ -1,4 +1,4 @@
-"""Where tokens are shown to look."""
+"""The attention targets of tokens."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ def tokenizer():
     return train_tokenizer(seed=0)
 
 
-def told(tokenizer, ids, bits):
-    """The tokens that speak of objects, each with its bits."""
+def mentions(tokenizer, ids, bits):
+    """Return the tokens that refer to objects, each with its bits."""
     words = tokenizer.convert_ids_to_tokens(ids)
     return [(word, bit) for word, bit in zip(words, bits, strict=True) if bit != NOWHERE]
 
@@ -37,19 +37,19 @@ def told(tokenizer, ids, bits):
         (f"<phrase> It</phrase>{BLUE_BOX} is", [("<patch_index_0759>", 0b010)]),
     ],
 )
-def test_a_noun_means_every_object_that_it_fits(tokenizer, text, expected):
-    """Zero where there is none: a token may also learn that it looks in vain."""
+def test_a_noun_refers_to_every_object_that_it_fits(tokenizer, text, expected):
+    """Zero means that no object fits; the token learns that its search fails."""
     ids = encode(tokenizer, text)
-    assert told(tokenizer, ids, Gazes(tokenizer).mentioned(ids, OBJECTS)) == expected
+    assert mentions(tokenizer, ids, Gazes(tokenizer).mentioned(ids, OBJECTS)) == expected
 
 
-def test_an_answer_is_about_its_targets_and_then_about_each(tokenizer):
+def test_an_answer_refers_to_all_its_targets_and_then_to_each(tokenizer):
     prompt = encode(tokenizer, "<phrase> circles</phrase>")
     red, blue = "<patch_index_0000><patch_index_0231>", "<patch_index_0528><patch_index_0759>"
     answer = encode(tokenizer, f"<object>{red}</delimiter_of_multi_objects/>{blue}</object>")
     about = Answer(len(prompt), (RED_CIRCLE, BLUE_CIRCLE))
     bits = Gazes(tokenizer).chosen([*prompt, *answer], OBJECTS, about)
-    assert told(tokenizer, [*prompt, *answer], bits) == [
+    assert mentions(tokenizer, [*prompt, *answer], bits) == [
         ("</phrase>", 0b011),
         ("<object>", 0b001),
         ("<patch_index_0000>", 0b001),
@@ -61,26 +61,28 @@ def test_an_answer_is_about_its_targets_and_then_about_each(tokenizer):
     ]
 
 
-def test_what_is_compared_is_looked_at_by_a_head_of_its_own(tokenizer):
-    """So both places are known before the answer says yes or no."""
+def test_the_compared_object_has_its_own_attention_head(tokenizer):
+    """So both positions are known before the answer starts with yes or no."""
     prompt = encode(tokenizer, "Is the blue circle left of the red star? Answer:")
     ids = [*prompt, *encode(tokenizer, "Yes")]
     about = Answer(len(prompt), (BLUE_CIRCLE, RED_STAR), landmark=RED_STAR)
     gazes = Gazes(tokenizer)
-    assert {bit for _, bit in told(tokenizer, ids, gazes.chosen(ids, OBJECTS, about))} == {0b010}
-    compared = told(tokenizer, ids, gazes.compared(ids, OBJECTS, about))
+    assert {bit for _, bit in mentions(tokenizer, ids, gazes.chosen(ids, OBJECTS, about))} == {
+        0b010
+    }
+    compared = mentions(tokenizer, ids, gazes.compared(ids, OBJECTS, about))
     assert {bit for _, bit in compared} == {0b100}
     assert compared[0][0] == ":", "the answer's first word is foretold there"
 
 
-def test_a_batch_in_which_nothing_is_asked_costs_nothing():
+def test_a_batch_without_supervised_tokens_has_no_loss():
     middles = torch.full((1, 64), -1)
     nobody = torch.tensor([[NOWHERE]])
     assert gaze_loss(attention_on(1), nobody, middles, with_nothing=False) == 0
 
 
 def attention_on(*places):
-    """(1, 1, 67): equal parts on these places of the prefix."""
+    """Return (1, 1, 67): equal shares at these positions of the prefix."""
     attention = torch.zeros(1, 1, 67)
     attention[..., list(places)] = 1 / len(places)
     return attention
@@ -88,7 +90,7 @@ def attention_on(*places):
 
 @pytest.mark.parametrize("with_nothing", [True, False])
 @pytest.mark.parametrize("wanted", [0, 0b001, 0b110])
-def test_attention_in_equal_parts_on_the_middles_costs_nothing(wanted, with_nothing):
+def test_equal_attention_to_the_centres_has_no_loss(wanted, with_nothing):
     middles = torch.from_numpy(dense_labels(OBJECTS, 8)[:, MIDDLE])[None]
     of_objects = [FIRST_PLACE + place for place in (9, 45, 15)]
     places = [place for bit, place in enumerate(of_objects) if wanted >> bit & 1]

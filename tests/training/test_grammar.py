@@ -1,4 +1,4 @@
-"""The grammar: every answer parses back to the objects that it is about, and is true."""
+"""Generated answers are true and parse back to their objects."""
 
 import random
 from itertools import islice
@@ -35,7 +35,7 @@ def parsed_boxes(markup):
 
 
 def at(x, y, side=0.2, colour="red", shape="circle"):
-    """An object whose centre lies at a place."""
+    """Return an object with its centre at a position."""
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
     return SceneObject(colour, shape, "medium", box)
 
@@ -56,7 +56,7 @@ def test_a_caption_grounds_every_object_once_under_its_name(make, seed):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_phrase_is_answered_with_all_that_it_fits_in_reading_order(seed):
+def test_a_phrase_is_answered_with_all_objects_that_it_fits_in_reading_order(seed):
     objects = scene_objects(seed)
     example = phrase_grounding(objects, random.Random(seed))
     colour, shape = kind_named(parse(example.prompt).text)
@@ -70,7 +70,7 @@ def test_a_phrase_is_answered_with_all_that_it_fits_in_reading_order(seed):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_referring_expression_means_one_object(seed):
+def test_a_referring_expression_refers_to_one_object(seed):
     objects = scene_objects(seed)
     example = referring_expression(objects, random.Random(seed))
     if example:
@@ -98,8 +98,8 @@ def test_counts_and_existence_are_true(seed, grounding):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_boxes_are_written_only_when_asked_for(seed):
-    """Without grounding neither prompt nor answer has any tag."""
+def test_boxes_are_written_only_with_grounding(seed):
+    """Without grounding, neither prompt nor answer has tags."""
     objects, rng = scene_objects(seed), random.Random(seed)
     for example in islice(examples_of(objects, rng), 20):
         if "<grounding>" not in example.prompt:
@@ -114,13 +114,13 @@ def test_answers_are_sentences_after_a_space_or_a_tag():
             assert "  " not in parse(example.prompt + example.answer).text
 
 
-def test_objects_are_read_left_to_right_then_top_to_bottom():
+def test_objects_are_sorted_left_to_right_then_top_to_bottom():
     low, high, right = at(0.2, 0.8), at(0.2, 0.3), at(0.6, 0.1)
     assert reading_order([right, low, high]) == (high, low, right)
 
 
 def test_only_clear_relations_count():
-    """A user could argue about anything closer."""
+    """Users could disagree about unclear ones."""
     landmark = at(0.5, 0.5)
     assert main_relation(at(0.2, 0.6), landmark) == "left of"
     assert main_relation(at(0.45, 0.9), landmark) == "below"
@@ -130,7 +130,7 @@ def test_only_clear_relations_count():
     assert only_one([hardly], lambda t: 0.5 - t.centre[0]) is None
 
 
-def test_between_needs_to_be_on_the_way():
+def test_between_requires_a_position_on_the_connecting_line():
     a, b = at(0.1, 0.5), at(0.9, 0.5)
     assert betweenness(at(0.5, 0.55), a, b) > 0
     assert betweenness(at(0.5, 0.9), a, b) < 0

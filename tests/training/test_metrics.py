@@ -1,4 +1,4 @@
-"""The evaluation's formulas, on cases worked out by hand."""
+"""The evaluation's formulas, checked with examples computed by hand."""
 
 import math
 
@@ -90,7 +90,7 @@ RING = SceneObject("blue", "ring", "small", (0.0, 0.0, 0.2, 0.2))
 ON_CIRCLE, ON_RING = write_object([(264, 759)]), write_object([(0, 198)])
 
 
-def test_boxes_of_the_prompt_are_not_the_answer_s():
+def test_boxes_of_the_prompt_do_not_count_as_the_answer_s():
     prompt = f"<grounding><phrase> It</phrase>{ON_CIRCLE} is"
     answer = f" left of<phrase> the ring</phrase>{ON_RING}"
     one = asked("region_description", prompt, "", answer, [CIRCLE], [0.9])
@@ -99,7 +99,7 @@ def test_boxes_of_the_prompt_are_not_the_answer_s():
 
 
 def test_the_table():
-    """Each measure on one right and one wrong answer."""
+    """Each measure is computed for one right and one wrong answer."""
     phrase = "<grounding><phrase> a red circle</phrase>"
     both = f"<phrase> a red circle</phrase>{ON_CIRCLE} and<phrase> a blue ring</phrase>{ON_RING}."
     swapped = f"<phrase> a blue ring</phrase>{ON_CIRCLE} and<phrase> a blue ring</phrase>{ON_RING}."

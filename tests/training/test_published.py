@@ -1,4 +1,4 @@
-"""The paper's protocol, on records of our own in the formats of the published datasets."""
+"""The paper's protocol, with our own records in the formats of the published datasets."""
 
 import json
 
@@ -38,7 +38,7 @@ ON_LOWER_RIGHT = write_object([(16 * 32 + 16, 1023)])
 
 
 class ScriptedAnswerer:
-    """Writes a fixed continuation for each prompt, and remembers what it was asked."""
+    """Returns a fixed answer for each prompt, and records the prompts."""
 
     def __init__(self, script):
         self.script = script
@@ -64,7 +64,7 @@ def flickr30k(tmp_path):
 
 
 def test_flickr30k_phrases_and_boxes(flickr30k):
-    """One query per phrase that has boxes; the caption before it comes without its marks."""
+    """Each phrase with boxes gives one query, with the unmarked caption before it."""
     assert [(query.before, query.phrase) for query in flickr30k] == [
         ("", "A young man"),
         ("A young man sits on", "a bench"),
@@ -91,8 +91,8 @@ def test_flickr30k_recall(flickr30k):
     assert set(answerer.ngram_bans) == {3}
 
 
-def test_refcoco_takes_the_first_box(tmp_path):
-    """The box is given as left, top, width and height in pixels."""
+def test_refcoco_uses_the_first_box(tmp_path):
+    """The dataset stores left, top, width and height in pixels."""
     Image.new("RGB", (200, 100)).save(tmp_path / "1.jpg")
     entry = {"file_name": "1.jpg", "width": 200, "height": 100}
     texts = ["left half", "lower right"]

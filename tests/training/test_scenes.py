@@ -1,4 +1,4 @@
-"""The renderer: what is drawn lies where its box says."""
+"""The renderer draws objects exactly in their boxes."""
 
 import random
 
@@ -13,7 +13,7 @@ GREY = (128, 128, 128)
 
 
 class Unwilling(random.Random):
-    """Random numbers that draw a plain background and no JPEG."""
+    """Random numbers that select a plain background and no JPEG."""
 
     def choice(self, seq):
         return seq[0]
@@ -23,7 +23,7 @@ class Unwilling(random.Random):
 
 
 def changed_box(picture: Image.Image) -> tuple[float, float, float, float]:
-    """The normalised box around all pixels that differ from the plain background."""
+    """Return the normalised box around all pixels that differ from the plain background."""
     changed = np.abs(np.asarray(picture, dtype=int) - GREY).max(axis=2) > 12
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     height, width = changed.shape
@@ -38,12 +38,12 @@ def changed_box(picture: Image.Image) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [(300, 200), (160, 213), (257, 257)])
 def test_the_pixels_of_a_shape_fill_its_box(shape, size):
-    """The boxes are the training's truth: an error here would be learned."""
+    """The model would learn an error of the boxes."""
     width, height = size
     box = (0.313, 0.271, 0.313 + 90 / width, 0.271 + 90 / height)
     scene = Scene(width, height, GREY, (SceneObject("red", shape, "large", box),))
     picture = draw_scene(scene, Unwilling(1))
-    pixel = 1.6 / min(size)  # antialiasing fades the outermost row
+    pixel = 1.6 / min(size)  # antialiasing makes the outermost row faint
     assert changed_box(picture) == pytest.approx(box, abs=pixel)
     assert changed_box(squash(picture)) == pytest.approx(box, abs=pixel + 2 / 224)
 
@@ -55,8 +55,8 @@ def test_an_outline_touches_all_sides_of_the_unit_square(shape):
     assert points.max(axis=0) == pytest.approx([1, 1], abs=1e-9)
 
 
-def test_planned_scenes_keep_the_world_s_rules():
-    """One to six objects, none too small, inside the picture, little overlap."""
+def test_planned_scenes_follow_the_world_s_rules():
+    """One to six objects, none too small, inside the picture, with little overlap."""
     for seed in range(300):
         scene = plan_scene(random.Random(seed))
         assert 1 <= len(scene.objects) <= 6
@@ -71,7 +71,7 @@ def test_planned_scenes_keep_the_world_s_rules():
 
 
 def test_shapes_of_one_colour_never_touch():
-    """They would melt into one."""
+    """They would look like one shape."""
     for seed in range(300):
         objects = plan_scene(random.Random(seed)).objects
         for thing in objects:

@@ -1,4 +1,4 @@
-"""Several processes train as one."""
+"""Several processes train one model."""
 
 import multiprocessing
 
@@ -16,7 +16,7 @@ def test_shares_cover_a_batch_once():
 
 
 def average_in_a_team(rank, directory):
-    """Write the gradients that process `rank` has after the exchange."""
+    """Write the gradients of process `rank` after the exchange."""
     team = Team(rank, 2)
     team.join(directory / "meeting-point")
     layer, unused = nn.Linear(2, 1, bias=False), nn.Linear(2, 2)
@@ -28,7 +28,7 @@ def average_in_a_team(rank, directory):
 
 @pytest.mark.processes
 def test_gradients_are_averaged(tmp_path):
-    """Else two processes would drift apart."""
+    """Otherwise the processes' weights would differ."""
     context = multiprocessing.get_context("spawn")
     members = [context.Process(target=average_in_a_team, args=(r, tmp_path)) for r in range(2)]
     for member in members:
@@ -38,7 +38,7 @@ def test_gradients_are_averaged(tmp_path):
         assert torch.equal(torch.load(tmp_path / f"{rank}.pt"), torch.tensor([[1.5, 15.0]]))
 
 
-def test_alone_nothing_is_exchanged():
+def test_a_single_process_exchanges_nothing():
     team, layer = Team(), nn.Linear(2, 1)
     team.join(None)
     layer.weight.grad = torch.ones(1, 2)

@@ -1,4 +1,4 @@
-"""The tokenizer: the reference processor's structure, and an encoding for every text."""
+"""The tokenizer has the structure of the reference processor and encodes every text."""
 
 import pytest
 from transformers import CLIPImageProcessorPil, Kosmos2Processor
@@ -20,13 +20,13 @@ def tokenizer():
 
 
 def test_the_processor_finds_every_token_that_it_would_add(tokenizer):
-    """It adds tags and cells to whatever tokenizer it gets; here all must be there already."""
+    """It adds tags and cells to tokenizers that lack them; ours must have all of them."""
     size = len(tokenizer)
     Kosmos2Processor(CLIPImageProcessorPil(), tokenizer)
     assert len(tokenizer) == size
 
 
-def test_ids_stand_in_the_reference_s_order(tokenizer):
+def test_ids_are_in_the_reference_s_order(tokenizer):
     vocabulary = tokenizer.get_vocab()
     assert [vocabulary[token] for token in SPECIAL_TOKENS] == [0, 1, 2, 3]
     assert vocabulary["<image_place_00>"] == tokenizer.unk_token_id + 1
@@ -50,8 +50,8 @@ def test_the_prompt_s_prefix_has_67_tokens(tokenizer):
         "ALL CAPS and\ttabs",
     ],
 )
-def test_every_text_is_encoded_and_comes_back(tokenizer, text):
-    """Nothing a user types may crash, or become `<unk>`, or be taken for a reserved token."""
+def test_every_text_is_encoded_and_decoded_unchanged(tokenizer, text):
+    """No text may crash, become `<unk>` or match a reserved token."""
     ids = encode(tokenizer, text)
     assert tokenizer.unk_token_id not in ids
     assert not any(4 <= token < 68 for token in ids)
@@ -61,7 +61,7 @@ def test_every_text_is_encoded_and_comes_back(tokenizer, text):
 
 
 def test_the_world_s_words_are_single_tokens(tokenizer):
-    """Short prompts and answers are cheap to train and to serve."""
+    """Short prompts and answers take less time."""
     for word in [*COLOURS, *SHAPES, *PLURALS.values(), "Question", "between", "largest"]:
         assert len(encode(tokenizer, word)) == 1, word
 
@@ -77,13 +77,13 @@ def test_an_answer_has_no_lone_space_before_punctuation(tokenizer):
     assert ids[-1] == tokenizer.eos_token_id
 
 
-def test_training_s_prompts_are_encoded_as_the_service_does(tokenizer):
+def test_training_encodes_prompts_as_the_service_does(tokenizer):
     prompt = "<grounding> Question: What is<phrase> the shape</phrase><object><patch_index_0001>"
     served = as_served(tokenizer).encode_prompt(prompt)
     assert encode(tokenizer, prompt) == served[67:]
 
 
 def test_the_same_seed_gives_the_same_tokenizer(tokenizer):
-    """A resumed run trains its tokenizer again and must find the ids that its weights know."""
+    """A resumed run trains its tokenizer again and needs the same ids."""
     again = train_tokenizer(seed=0)
     assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()

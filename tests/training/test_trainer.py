@@ -1,4 +1,4 @@
-"""The training loop: a run may stop at any step and go on as if nothing had happened."""
+"""A training run may stop at any step and resume with the same result."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def make(tokenizer, state):
 
 @pytest.fixture(scope="module")
 def whole_run(tokenizer, tmp_path_factory):
-    """A run that never stopped."""
+    """A run without interruption."""
     trainer = make(tokenizer, tmp_path_factory.mktemp("whole") / "state.pt")
     trainer.run(num_workers=0)
     return trainer
@@ -42,7 +42,7 @@ def whole_run(tokenizer, tmp_path_factory):
 
 @pytest.mark.parametrize("stop", [1, 2, 4])
 def test_a_resumed_run_ends_with_the_same_weights(whole_run, tokenizer, tmp_path, stop):
-    """In stage 1, between the stages and in stage 2."""
+    """The run stops in stage 1, between the stages, or in stage 2."""
     make(tokenizer, tmp_path / "parts.pt").run(until=stop, num_workers=0)
     resumed = make(tokenizer, tmp_path / "parts.pt")
     assert resumed.step == stop
@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_with_the_same_weights(whole_run, tokenizer, tmp_path
         torch.testing.assert_close(resumed.lesson.state_dict()[name], weight, msg=name)
 
 
-def test_stage_1_leaves_the_decoder_alone(tokenizer, tmp_path):
+def test_stage_1_does_not_change_the_decoder(tokenizer, tmp_path):
     trainer = make(tokenizer, tmp_path / "state.pt")
     before = trainer.lesson.model.text_model.model.layers[0].ffn.fc1.weight.clone()
     trainer.run(until=2, num_workers=0)
@@ -61,8 +61,8 @@ def test_stage_1_leaves_the_decoder_alone(tokenizer, tmp_path):
     assert not torch.equal(layer.ffn.fc1.weight, before)
 
 
-def test_a_longer_run_begins_like_a_shorter_one():
-    """So that a run can be lengthened before its cool-down."""
+def test_a_longer_run_starts_like_a_shorter_one():
+    """So a run can be extended before its cool-down."""
     short = Schedule(vision_steps=500, joint_steps=2000)
     long = Schedule(vision_steps=500, joint_steps=9000)
     for step in range(0, short.num_steps - short.cooldown_steps + 1, 50):
@@ -71,13 +71,13 @@ def test_a_longer_run_begins_like_a_shorter_one():
     assert short.learning_rate_at(short.num_steps - 1) < 0.01 * short.learning_rate
 
 
-def test_location_targets_end_hard():
+def test_location_targets_are_hard_at_the_end():
     schedule = Schedule(vision_steps=10, joint_steps=3000)
     assert schedule.softness_at(10) == schedule.softness
     assert schedule.softness_at(schedule.num_steps - 1) == 0
 
 
-def test_soft_cells_are_a_distribution_around_the_right_one():
+def test_soft_cells_are_a_distribution_around_the_right_cell():
     cells = torch.tensor([0, 33, 1023])
     weights = soft_cells(cells, softness=0.8)
     assert torch.equal(weights.argmax(1), cells)
@@ -85,8 +85,8 @@ def test_soft_cells_are_a_distribution_around_the_right_one():
     assert weights[1, 34] == pytest.approx(weights[1, 65].item())  # right and below
 
 
-def test_the_language_loss_counts_answers_only():
-    """A prompt's tokens are the user's: nothing is learned from them."""
+def test_the_language_loss_includes_answers_only():
+    """The tokens of a prompt are written by users, so nothing is learned from them."""
     words = torch.eye(6)
     states = torch.zeros(1, 3, 6)
     states[0, 1, 2] = states[0, 2, 5] = 9.0
@@ -99,6 +99,6 @@ def test_the_language_loss_counts_answers_only():
     assert wrong["cell"] > 1
 
 
-def test_the_prefix_is_the_service_s(tokenizer, tmp_path):
+def test_training_s_prefix_equals_the_service_s(tokenizer, tmp_path):
     trainer = make(tokenizer, tmp_path / "state.pt")
     assert trainer.lesson.prefix == as_served(tokenizer).prefix_ids

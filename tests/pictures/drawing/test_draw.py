@@ -1,4 +1,4 @@
-"""Annotated pictures: labels can be read, hide no other label, and hold nothing but pixels."""
+"""Annotated pictures have readable labels that do not overlap, and contain no metadata."""
 
 import io
 import math
@@ -23,7 +23,7 @@ from app.pictures.encode import encode_picture
 from app.pictures.marks import Mark, MediaType
 
 FONTS = load_fonts()
-CARRIED = Fonts(FONTS.typefaces[:1], FONTS.layout)  # what every machine has
+CARRIED = Fonts(FONTS.typefaces[:1], FONTS.layout)  # present on every machine
 MEDIA_TYPES: tuple[MediaType, ...] = ("image/png", "image/jpeg", "image/webp")
 
 coordinates = st.floats(-50, 450) | st.integers(-20, 420).map(float)
@@ -63,7 +63,7 @@ def changed(before: Image.Image, after: Image.Image) -> NDArray[np.bool_]:
 def test_labels_lie_in_the_picture_and_do_not_overlap(
     marks: list[Mark], size: tuple[int, int]
 ) -> None:
-    """A label cut off or hidden by another cannot be read."""
+    """A label that is cut off or hidden cannot be read."""
     rectangles = [label.rectangle for label in lay_out(marks, size, CARRIED).labels]
     assert all(is_inside(rectangle, size) for rectangle in rectangles)
     assert not any(overlap(*pair) for pair in combinations(rectangles, 2))
@@ -71,14 +71,14 @@ def test_labels_lie_in_the_picture_and_do_not_overlap(
 
 @given(marks_of(coordinates), sizes)
 def test_the_same_input_gives_the_same_layout(marks: list[Mark], size: tuple[int, int]) -> None:
-    """Two runs can be compared byte by byte."""
+    """So two runs can be compared byte by byte."""
     assert lay_out(marks, size, CARRIED) == lay_out(marks, size, CARRIED)
 
 
 @settings(max_examples=50)
 @given(marks_of(wild), sizes)
-def test_no_box_can_break_the_drawing(marks: list[Mark], size: tuple[int, int]) -> None:
-    """Infinite, inverted, empty and outlying boxes are an ordinary answer of a bad model."""
+def test_drawing_accepts_any_box(marks: list[Mark], size: tuple[int, int]) -> None:
+    """A bad model may return infinite, inverted, empty and outlying boxes."""
     assert draw_marks(Image.new("RGB", size), marks, CARRIED).size == size
 
 
@@ -91,13 +91,13 @@ def hundred_marks() -> list[Mark]:
 
 
 def test_a_hundred_entities_all_get_a_label_at_one_megapixel() -> None:
-    """There is room; a placement that gives up early would waste it."""
+    """The picture has enough room for them."""
     layout = lay_out(hundred_marks(), (1000, 1000), CARRIED)
     assert len(layout.labels) == 100
 
 
-def test_thousands_of_boxes_are_drawn_and_a_bounded_number_labelled() -> None:
-    """Placing labels is the one part whose time grows faster than the boxes."""
+def test_thousands_of_boxes_are_drawn_but_only_the_first_are_labelled() -> None:
+    """The time to place labels grows faster than their number."""
     marks = [Mark("x", ((10.0, 10.0, 60.0, 60.0),) * 3000)]
     layout = lay_out(marks, (2000, 2000), CARRIED)
     assert len(layout.boxes) == 3000
@@ -120,16 +120,16 @@ def test_thousands_of_boxes_are_drawn_and_a_bounded_number_labelled() -> None:
         ((math.nan, 0, 10, 10), None),
     ],
 )
-def test_of_a_box_the_part_in_the_picture_is_shown(
+def test_only_the_part_of_a_box_in_the_picture_is_drawn(
     box: tuple[float, float, float, float], visible: Rectangle | None
 ) -> None:
-    """A box on the border is seen; one wholly outside has no part to show."""
+    """A box on the border is drawn; a box wholly outside is not."""
     boxes = lay_out([Mark("a", (box,))], (100, 50), CARRIED).boxes
     assert [shown.rectangle for shown in boxes] == ([] if visible is None else [visible])
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:
-    """What is readable at 640×480 is invisible in a picture of 48 megapixels shown whole."""
+    """Letters for 640×480 pixels would be invisible in a picture of 48 megapixels."""
     layouts = [lay_out([], size, CARRIED) for size in ((32, 32), (640, 480), (8000, 6000))]
     assert [layout.line_width for layout in layouts] == [1, 2, 28]
     assert [layout.font_size for layout in layouts] == [8, 13, 165]
@@ -152,10 +152,10 @@ def crowds(draw: st.DrawFn) -> tuple[list[LabelBox], tuple[int, int]]:
 
 
 @given(crowds())
-def test_a_label_is_left_out_only_if_no_free_place_of_its_size_is_left(
+def test_a_label_is_omitted_only_if_no_free_position_is_left(
     crowd: tuple[list[LabelBox], tuple[int, int]],
 ) -> None:
-    """Every place of the picture is tried here, one by one."""
+    """The test tries every position of the picture."""
     wanted, (width, height) = crowd
     taken: list[Rectangle] = []
     for label, found in zip(wanted, place(wanted, (width, height), 1), strict=True):
@@ -167,8 +167,8 @@ def test_a_label_is_left_out_only_if_no_free_place_of_its_size_is_left(
             taken.append(found)
 
 
-def test_a_label_sits_on_its_box_as_long_as_no_label_is_just_there() -> None:
-    """One in the same rows, or in the same columns, is not in the way."""
+def test_a_label_touches_its_box_unless_another_label_is_there() -> None:
+    """A label in the same rows or the same columns does not block it."""
     boxes = (10, 30, 40, 90), (60, 30, 90, 90), (10, 60, 40, 90)
     places = place([LabelBox(20, 10, box) for box in boxes], (100, 100), 2)
     assert places == [(10, 20, 30, 30), (60, 20, 80, 30), (10, 50, 30, 60)]
@@ -177,19 +177,19 @@ def test_a_label_sits_on_its_box_as_long_as_no_label_is_just_there() -> None:
 STRIPS = [LabelBox(30, 40, (100, 15, 110, 25))] * 3  # as high as the picture
 
 
-def test_a_label_that_finds_no_place_at_its_box_stays_as_near_as_it_can() -> None:
-    """The farther it is, the longer the line that ties it to its box."""
+def test_a_label_without_room_at_its_box_is_as_near_as_possible() -> None:
+    """A longer distance means a longer line between label and box."""
     assert place(STRIPS, (140, 40), 2) == [(110, 0, 140, 40), (70, 0, 100, 40), (40, 0, 70, 40)]
 
 
-def test_a_label_goes_farther_to_leave_corners_in_sight() -> None:
-    """A box that is hidden is worse than a label that is far."""
+def test_a_label_moves_farther_away_to_keep_corners_visible() -> None:
+    """A hidden box is worse than a distant label."""
     hidden_else = LabelBox(1, 1, (52, 18, 58, 22))
     assert place([*STRIPS, hidden_else], (140, 40), 2)[2] == (0, 0, 30, 40)
 
 
-def test_a_label_leaves_the_corners_of_boxes_in_sight_where_it_can() -> None:
-    """Corners are what a viewer reads a box by."""
+def test_a_label_keeps_the_corners_of_boxes_visible_if_possible() -> None:
+    """Viewers recognise a box by its corners."""
     box, below = (20, 30, 90, 80), (30, 22, 60, 28)  # a small box right above the first
     first, _ = place([LabelBox(40, 10, box), LabelBox(5, 5, below)], (100, 100), 2)
     assert first == (20, 80, 60, 90)
@@ -213,10 +213,10 @@ def test_a_label_leaves_the_corners_of_boxes_in_sight_where_it_can() -> None:
         ("❤\ufe0f", "❤"),
     ],
 )
-def test_a_label_is_one_line_and_without_a_phrase_the_number_of_the_entity(
+def test_a_label_is_one_line_and_shows_the_entitys_number_without_a_phrase(
     label: str | None, shown: str
 ) -> None:
-    """Control characters would break the line or turn it around; an empty label says nothing."""
+    """Control characters would break or reverse the line; an empty label would be useless."""
     mark = Mark(label, ((10, 60, 300, 290),))
     assert texts(lay_out([mark], (300, 300), FONTS)) == [shown]
 
@@ -231,17 +231,15 @@ def test_a_label_is_one_line_and_without_a_phrase_the_number_of_the_entity(
         ((1.0, 0.0), ["cat 1.00", "cat 0.00"]),
     ],
 )
-def test_each_box_shows_its_own_score_if_it_has_one(
-    scores: tuple[float | None, ...], shown: list[str]
-) -> None:
-    """A score that is not a number is none."""
+def test_each_box_shows_its_own_score(scores: tuple[float | None, ...], shown: list[str]) -> None:
+    """A score that is not a number is not shown."""
     mark = Mark("cat", ((10, 60, 100, 90), (10, 160, 100, 190)), scores)
     assert texts(lay_out([mark], (300, 300), CARRIED)) == shown
 
 
 @pytest.mark.parametrize("width", [60, 100, 300])
-def test_a_long_label_loses_its_end_and_keeps_its_score(width: int) -> None:
-    """The beginning of a phrase tells most; the score cannot be guessed."""
+def test_a_long_label_is_cut_at_its_end_and_keeps_its_score(width: int) -> None:
+    """The start of a phrase is most informative, and the score cannot be guessed."""
     mark = Mark("the snowman that warms itself by the fire " * 5, ((0, 50, 30, 60),), (0.5,))
     (label,) = lay_out([mark], (width, 100), CARRIED).labels
     assert label.text.startswith("the")
@@ -249,8 +247,8 @@ def test_a_long_label_loses_its_end_and_keeps_its_score(width: int) -> None:
 
 
 @given(st.text("ab \u0301ก\u200dא猫", min_size=1, max_size=40).map(one_line), st.integers(0, 200))
-def test_a_shortened_text_fits_and_is_a_beginning(text: str, max_width: int) -> None:
-    """An accent is not cut off its letter: what is left reads like the original."""
+def test_a_shortened_text_fits_and_is_a_prefix(text: str, max_width: int) -> None:
+    """No accent is separated from its letter."""
     typesetter = Typesetter(CARRIED, 12)
     shortened = typesetter.shortened(text, "", max_width)
     if shortened is None or shortened == text:
@@ -262,7 +260,7 @@ def test_a_shortened_text_fits_and_is_a_beginning(text: str, max_width: int) -> 
 
 
 def test_a_label_of_a_million_characters_is_cut_before_it_is_measured() -> None:
-    """Measuring would take seconds, for a line that fits no picture."""
+    """Measuring it would take seconds."""
     assert len(one_line("a" * 1_000_000)) == MAX_CHARACTERS
 
 
@@ -281,8 +279,8 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_font_carried_along_shows(script: str) -> None:
-    """It holds on a machine without any font."""
+def test_the_bundled_font_covers(script: str) -> None:
+    """These scripts work on machines without fonts."""
     assert all(CARRIED.covering(character) for character in SCRIPTS[script])
 
 
@@ -290,12 +288,12 @@ def test_the_font_carried_along_shows(script: str) -> None:
     ("character", "escape"), [("猫", "\\u732b"), ("😀", "\\U0001f600"), ("\ud800", "\\ud800")]
 )
 def test_a_character_without_a_font_is_written_as_its_escape(character: str, escape: str) -> None:
-    """An empty box would not say which character it was; half a surrogate pair has no glyph."""
+    """An empty box would not show which character it is; half a surrogate pair has no glyph."""
     assert np.array_equal(written(f"a {character}", CARRIED), written(f"a {escape}", CARRIED))
 
 
 def test_a_joiner_without_a_glyph_is_not_escaped() -> None:
-    """It is invisible by nature."""
+    """Joiners are invisible."""
     assert np.array_equal(written("猫\u200d猫", CARRIED), written("猫猫", CARRIED))
 
 
@@ -314,14 +312,14 @@ def test_a_joiner_without_a_glyph_is_not_escaped() -> None:
     ],
 )
 def test_right_to_left_text_is_put_into_visual_order(logical: str, visual: str) -> None:
-    """Pillow's basic layout draws from left to right whatever the script."""
+    """Pillow's basic layout draws from left to right for every script."""
     assert visual_order(logical) == visual
 
 
 @pytest.mark.skipif(not features.check("raqm"), reason="this Pillow has no Raqm to compare with")
 @pytest.mark.parametrize("text", ["חתול", "חתול 0.91", "cat חתול", "חתול big cat 5"])
-def test_both_layout_engines_write_hebrew_alike(text: str) -> None:
-    """Hebrew letters do not join, so the order of the letters is all there is."""
+def test_both_layout_engines_draw_hebrew_equally(text: str) -> None:
+    """Hebrew letters do not join, so only their order matters."""
     basic = Fonts(CARRIED.typefaces, ImageFont.Layout.BASIC)
     raqm = Fonts(CARRIED.typefaces, ImageFont.Layout.RAQM)
     assert ink_of_columns(written(text, basic)) == pytest.approx(
@@ -330,7 +328,7 @@ def test_both_layout_engines_write_hebrew_alike(text: str) -> None:
 
 
 def test_without_raqm_no_invisible_character_is_drawn() -> None:
-    """The basic layout would give each the width of its glyph."""
+    """The basic layout would add the width of its glyph."""
     basic = Fonts(CARRIED.typefaces, ImageFont.Layout.BASIC)
     assert np.array_equal(written("a\u200db猫", basic), written("ab\\u732b", basic))
 
@@ -373,7 +371,7 @@ VISION = {
 
 
 def cielab(colour: Colour, vision: str) -> NDArray[np.float64]:
-    """Return what an eye makes of a colour: CIE L*a*b* under D65."""
+    """Return how a kind of vision perceives a colour: CIE L*a*b* under D65."""
     channels = np.array(colour) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.array(VISION[vision]) @ linear, 0, 1)
@@ -386,25 +384,25 @@ def cielab(colour: Colour, vision: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_any_two_colours_differ_for_every_kind_of_colour_vision(vision: str) -> None:
-    """2.3 is just noticeable side by side; lines far apart on a busy picture need much more."""
+    """A difference of 2.3 is just noticeable side by side; distant lines need much more."""
     seen = [cielab(colour, vision) for colour in COLOURS]
     assert min(float(np.linalg.norm(one - other)) for one, other in combinations(seen, 2)) > 15
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_black_or_white_can_be_read_on_any_colour(colour: Colour) -> None:
-    """WCAG 2.2 asks for 4.5 to 1; the palette may change without a thought about ink."""
+def test_black_or_white_is_readable_on_any_colour(colour: Colour) -> None:
+    """WCAG 2.2 requires 4.5 to 1; so the palette may change without changing the ink."""
     assert max(contrast(BLACK, colour), contrast(WHITE, colour)) >= 4.5
 
 
-def test_every_style_takes_the_ink_that_contrasts_more() -> None:
-    """See above: it is then at least 4.5 to 1."""
+def test_every_style_uses_the_ink_with_more_contrast() -> None:
+    """It then has at least 4.5 to 1."""
     styles = [style_of(index) for index in range(len(COLOURS))]
     assert all(contrast(style.ink, style.colour) >= 4.5 for style in styles)
 
 
 def test_as_many_entities_differ_as_there_are_colours_times_patterns() -> None:
-    """Beyond that, labels tell them apart."""
+    """Further entities are distinguished by their labels."""
     styles = {style_of(index) for index in range(len(COLOURS) * len(PATTERNS))}
     assert len(styles) == 32
 
@@ -413,8 +411,8 @@ def test_as_many_entities_differ_as_there_are_colours_times_patterns() -> None:
 
 
 @pytest.mark.parametrize("index", range(0, 32, 8))
-def test_the_edges_of_a_box_are_drawn_and_nothing_else(index: int) -> None:
-    """In each pattern; gaps show the rim's colour, so that an edge is an unbroken line."""
+def test_only_the_edges_of_a_box_are_drawn(index: int) -> None:
+    """Gaps of a pattern show the rim's colour, so that every edge is an unbroken line."""
     outside: list[Mark] = [Mark(None, ())] * index
     plain = Image.new("RGB", (400, 300), (120, 130, 140))
     drawn = draw_marks(plain, [*outside, Mark("x", ((50, 60, 350, 250),))], CARRIED)
@@ -427,15 +425,15 @@ def test_the_edges_of_a_box_are_drawn_and_nothing_else(index: int) -> None:
     assert not difference[255:].any()
 
 
-def test_the_picture_given_stays_as_it_is() -> None:
-    """The caller may need it again."""
+def test_the_given_picture_is_not_changed() -> None:
+    """The caller may still use it."""
     plain = Image.new("RGB", (100, 100))
     draw_marks(plain, [Mark("x", ((10, 30, 90, 90),))], CARRIED)
     assert not changed(plain, Image.new("RGB", (100, 100))).any()
 
 
-def test_a_label_far_from_its_box_is_tied_to_it() -> None:
-    """Twenty labels of one box cannot all touch it."""
+def test_a_label_far_from_its_box_is_connected_by_a_line() -> None:
+    """Twenty labels cannot all touch the same box."""
     marks = [Mark("a label", ((190, 190, 210, 210),))] * 20
     label = max(
         lay_out(marks, (400, 400), CARRIED).labels, key=lambda one: abs(one.rectangle[1] - 200)
@@ -448,8 +446,8 @@ def test_a_label_far_from_its_box_is_tied_to_it() -> None:
     assert all(difference[row].any() for row in between)
 
 
-def test_a_picture_too_small_for_a_letter_shows_its_boxes_alone() -> None:
-    """Half a letter would only hide what little there is."""
+def test_a_picture_too_small_for_letters_shows_only_its_boxes() -> None:
+    """Parts of letters would only hide the picture."""
     plain = Image.new("RGB", (8, 8), "white")
     marks = [Mark("a cat", ((1, 1, 7, 7),))]
     assert not lay_out(marks, plain.size, CARRIED).labels
@@ -467,8 +465,8 @@ def gradient(size: tuple[int, int]) -> Image.Image:
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (17, 31), (64, 48), (1, 40)])
-def test_a_file_shows_the_picture_again(media_type: MediaType, size: tuple[int, int]) -> None:
-    """Odd sizes are no multiple of a JPEG's blocks. PNG is exact."""
+def test_an_encoded_file_shows_the_picture(media_type: MediaType, size: tuple[int, int]) -> None:
+    """Odd sizes are not multiples of a JPEG's blocks. PNG is exact."""
     picture = gradient(size)
     again = Image.open(io.BytesIO(encode_picture(picture, media_type)))
     difference = np.abs(np.asarray(again.convert("RGB"), float) - np.asarray(picture, float))
@@ -477,8 +475,8 @@ def test_a_file_shows_the_picture_again(media_type: MediaType, size: tuple[int, 
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_no_metadata_reach_the_file(media_type: MediaType) -> None:
-    """A picture may come with places, names and a camera's number."""
+def test_the_file_contains_no_metadata(media_type: MediaType) -> None:
+    """A picture may contain its location, names and a camera's serial number."""
     picture = gradient((20, 20))
     exif = Image.Exif()
     exif[0x010E] = "secret"
@@ -501,10 +499,10 @@ WEBP_DEFAULTS = ("loop", "background")  # Pillow reports them for every file
 
 
 @pytest.mark.parametrize(("media_type", "side"), [("image/jpeg", 65500), ("image/webp", 16383)])
-def test_a_side_longer_than_the_format_allows_is_an_error_of_ours(
+def test_a_side_longer_than_the_format_allows_raises_our_error(
     media_type: MediaType, side: int
 ) -> None:
-    """The sender can ask for PNG."""
+    """The client can request PNG instead."""
     assert encode_picture(Image.new("RGB", (side, 1)), media_type)
     with pytest.raises(ImageTooLarge, match=str(side)):
         encode_picture(Image.new("RGB", (side + 1, 1)), media_type)

@@ -1,4 +1,4 @@
-"""A hijacked decoder finds no files, no network and no programs."""
+"""A hijacked decoder cannot use files, the network or programs."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ REFUSED_BY_LANDLOCK = ("read", "write", "list", "exec")
 
 
 def outcomes(function: str, folder: Path) -> dict[str, str]:
-    """What a process comes to that confines itself and then tries everything."""
+    """Return the outcomes of all attempts in a process that confines itself first."""
     command = [sys.executable, "-c", ATTEMPTS, function, "9"]
     environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
@@ -77,8 +77,8 @@ def outcomes(function: str, folder: Path) -> dict[str, str]:
     return found
 
 
-def test_with_seccomp_every_attempt_fails(tmp_path: Path) -> None:
-    """On its own: kernels without Landlock are common."""
+def test_with_seccomp_alone_every_attempt_fails(tmp_path: Path) -> None:
+    """Kernels without Landlock are common."""
     (tmp_path / "planted").touch()
     found = outcomes("filter_calls", tmp_path)
     memory = found.pop("more memory")
@@ -86,8 +86,8 @@ def test_with_seccomp_every_attempt_fails(tmp_path: Path) -> None:
     assert set(found.values()) == {NOT_PERMITTED}
 
 
-def test_with_landlock_paths_and_tcp_are_out_of_reach(tmp_path: Path) -> None:
-    """On its own: seccomp may be forbidden by a container."""
+def test_with_landlock_alone_paths_and_tcp_are_denied(tmp_path: Path) -> None:
+    """A container may forbid seccomp."""
     found = outcomes("restrict_paths", tmp_path)
     assert {name: found[name] for name in REFUSED_BY_LANDLOCK} == dict.fromkeys(
         REFUSED_BY_LANDLOCK, DENIED
@@ -95,7 +95,7 @@ def test_with_landlock_paths_and_tcp_are_out_of_reach(tmp_path: Path) -> None:
 
 
 def test_a_picture_process_is_confined() -> None:
-    """The kernel says so of it, of each of its threads, and it says so itself."""
+    """The kernel reports it for each thread, and the process reports it itself."""
 
     async def use() -> None:
         async with PicturePool(Settings(picture_processes=1)) as pool:
@@ -113,7 +113,7 @@ def test_a_picture_process_is_confined() -> None:
 
 
 async def confined(pool: PicturePool, data: bytes) -> bytes | str:
-    """The model's pixels, or why there are none, from a picture process."""
+    """Return the model's pixels from a picture process, or its error message."""
     try:
         return (await pool.decode(data)).pixels
     except RequestError as error:
@@ -121,15 +121,15 @@ async def confined(pool: PicturePool, data: bytes) -> bytes | str:
 
 
 def unconfined(data: bytes) -> bytes | str:
-    """The same from this process."""
+    """Return the model's pixels from this process, or its error message."""
     try:
         return decode_picture(data, max_pixels=10**6).pixels
     except RequestError as error:
         return str(error)
 
 
-def test_a_confined_process_reads_and_draws_all_that_another_does() -> None:
-    """Nothing is imported or read late: every format, then every kind of label and file."""
+def test_a_confined_process_reads_and_draws_like_an_unconfined_one() -> None:
+    """The test covers every format, and every kind of label and file: nothing is loaded late."""
     files = [*ALL_FILES.values(), *(file.data for file in tiff_pictures(step=150))]
     files += [file.data for file in list(other_pictures())[::9]]
     labels = ["plain", "قطة", "猫", "แมว", "☺ 🐈", None]

@@ -1,4 +1,4 @@
-"""Users' pictures are opened in processes of their own: a bad one harms nobody but itself."""
+"""Pictures are opened in separate processes, so that a bad picture affects only itself."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ MARK = Mark("a disc", ((40.0, 30.0, 160.0, 120.0),), (0.5,))
 def with_pool(
     use: Callable[[PicturePool], Awaitable[None]], num_processes: int = 1, max_pixels: int = 10**7
 ) -> None:
-    """Use a pool of processes from its start to its end."""
+    """Run a test function with a pool of processes."""
 
     async def run() -> None:
         settings = Settings(picture_processes=num_processes, max_image_pixels=max_pixels)
@@ -51,25 +51,25 @@ def with_pool(
 
 
 def children() -> list[psutil.Process]:
-    """The picture processes that run now; programs that other tests share may run beside them."""
+    """Return the running picture processes, without other programs that tests share."""
     return [child for child in psutil.Process().children() if opens_pictures(child)]
 
 
 def opens_pictures(child: psutil.Process) -> bool:
-    """Whether it is a picture process, by its command line."""
+    """Return whether a process is a picture process, by its command line."""
     try:
         return process.__name__ in child.cmdline()
-    except psutil.NoSuchProcess:  # it has just ended
+    except psutil.NoSuchProcess:  # the process has just exited
         return False
 
 
 async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Process:
-    """A picture process not known so far, once it has been at work for a moment."""
+    """Wait for a new picture process that has worked for a moment."""
     working: list[psutil.Process] = []
 
     def is_at_work() -> bool:
         others = [child for child in children() if child not in known]
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+        with contextlib.suppress(psutil.NoSuchProcess):  # the process has just exited
             working[:] = [child for child in others if sum(child.cpu_times()[:2]) > 0.5]
         return bool(working)
 
@@ -77,7 +77,7 @@ async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Proc
     return working[0]
 
 
-def test_a_picture_is_what_the_decoder_makes_of_it() -> None:
+def test_a_picture_is_decoded_as_by_the_decoder() -> None:
     async def use(pool: PicturePool) -> None:
         decoded = await pool.decode(PICTURE)
         expected = decode_picture(PICTURE, max_pixels=10**7)
@@ -99,7 +99,7 @@ def test_a_picture_is_what_the_decoder_makes_of_it() -> None:
         (file_of(Image.new("1", (4000, 4000)), "PNG"), ImageTooLarge),
     ],
 )
-def test_what_is_said_of_a_picture_is_said_by_its_process(
+def test_an_error_of_a_picture_is_reported_by_its_process(
     image: bytes, error: type[RequestError]
 ) -> None:
     async def use(pool: PicturePool) -> None:
@@ -111,8 +111,8 @@ def test_what_is_said_of_a_picture_is_said_by_its_process(
     with_pool(use)
 
 
-def test_so_many_pictures_are_decoded_at_once_and_no_more() -> None:
-    """The others wait their turn; none is lost."""
+def test_as_many_pictures_as_processes_are_decoded_at_once() -> None:
+    """The other pictures wait; none is lost."""
 
     async def use(pool: PicturePool) -> None:
         decoded = await asyncio.gather(*(pool.decode(PICTURE) for _ in range(40)))
@@ -122,8 +122,8 @@ def test_so_many_pictures_are_decoded_at_once_and_no_more() -> None:
     with_pool(use, num_processes=2)
 
 
-def test_a_picture_that_ends_its_process_twice_is_refused_and_others_are_served() -> None:
-    """As a flaw in a decoder would; the fault is its own, so it is told of."""
+def test_a_picture_that_crashes_its_process_twice_is_rejected_and_others_are_served() -> None:
+    """The picture exploits a bug in a decoder, so its client gets the error."""
 
     async def use(pool: PicturePool) -> None:
         doomed = asyncio.create_task(pool.decode(ENDLESS))
@@ -138,8 +138,8 @@ def test_a_picture_that_ends_its_process_twice_is_refused_and_others_are_served(
     with_pool(use)
 
 
-def test_a_picture_whose_process_was_ended_by_another_fault_is_decoded_again() -> None:
-    """The system ends processes when memory is short, whoever took it."""
+def test_a_picture_whose_process_was_killed_is_decoded_again() -> None:
+    """The system kills processes when memory is short, even if others use it."""
 
     async def use(pool: PicturePool) -> None:
         assert (await pool.decode(PICTURE)).width == 320
@@ -150,13 +150,13 @@ def test_a_picture_whose_process_was_ended_by_another_fault_is_decoded_again() -
     with_pool(use)
 
 
-def test_a_client_that_leaves_does_not_take_the_process_along() -> None:
-    """Its picture is finished, then others are served by the same process."""
+def test_a_disconnected_client_does_not_stop_the_process() -> None:
+    """Its picture is finished, then the same process serves others."""
 
     async def use(pool: PicturePool) -> None:
         [before] = children()
         left = asyncio.create_task(pool.decode(file_of(Image.new("RGB", (3000, 3000)), "PNG")))
-        await asyncio.sleep(0)  # lets it begin
+        await asyncio.sleep(0)  # lets the task start
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         assert (await pool.decode(PICTURE)).width == 320
@@ -165,8 +165,8 @@ def test_a_client_that_leaves_does_not_take_the_process_along() -> None:
     with_pool(use)
 
 
-def test_a_defect_of_ours_is_not_blamed_on_the_picture() -> None:
-    """A process that ends by itself has met what nobody foresaw."""
+def test_a_defect_of_ours_is_not_reported_as_an_invalid_picture() -> None:
+    """A process that exits by itself has a bug."""
 
     async def use(pool: PicturePool) -> None:
         with pytest.raises(RuntimeError, match="exit code 1"):
@@ -177,8 +177,8 @@ def test_a_defect_of_ours_is_not_blamed_on_the_picture() -> None:
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="the system keeps no limit")
-def test_a_file_that_unpacks_to_gigabytes_is_refused_within_the_limit() -> None:
-    """700 MB of zeros lie in 3 MB."""
+def test_a_file_that_unpacks_to_gigabytes_is_rejected_within_the_memory_limit() -> None:
+    """3 MB of the file contain 700 MB of zeros."""
 
     async def use(pool: PicturePool) -> None:
         with pytest.raises(InvalidImage):
@@ -206,8 +206,8 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused_within_the_limit() -> None:
     ],
     ids=["chunks", "comment", "EXIF", "comments", "tags", "scans", "tile", "planes", "pages"],
 )
-def test_a_bomb_is_answered_and_leaves_its_process_small(bomb: bytes) -> None:
-    """Decoded or refused: metadata that unfold cost no more than the file could cost anyway."""
+def test_the_process_of_a_bomb_answers_and_stays_small(bomb: bytes) -> None:
+    """Unpacked metadata cost no more than other contents of the file could."""
 
     async def use(pool: PicturePool) -> None:
         [before] = children()
@@ -221,8 +221,8 @@ def test_a_bomb_is_answered_and_leaves_its_process_small(bomb: bytes) -> None:
 
 
 @pytest.mark.large
-def test_a_file_that_takes_hours_is_refused_after_its_time() -> None:
-    """Each scan of a progressive JPEG is a pass over all pixels, and takes a few bytes."""
+def test_a_file_that_takes_hours_is_rejected_after_the_time_limit() -> None:
+    """Each scan of a progressive JPEG takes a few bytes and is a pass over all pixels."""
 
     async def use(pool: PicturePool) -> None:
         [before] = children()
@@ -235,8 +235,8 @@ def test_a_file_that_takes_hours_is_refused_after_its_time() -> None:
     with_pool(use)
 
 
-def test_what_decoders_print_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
-    """Those in C write to standard error what they think of a picture, and parts of it."""
+def test_the_output_of_decoders_is_discarded(capfd: pytest.CaptureFixture[str]) -> None:
+    """Decoders in C print messages and parts of a picture to standard error."""
     broken = [
         mutant
         for name in ("LZW TIFF", "JPEG TIFF", "TIFF with metadata")
@@ -250,8 +250,8 @@ def test_what_decoders_print_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr().err == ""
 
 
-def test_at_the_end_no_process_is_left() -> None:
-    """Not even one that is at work."""
+def test_all_processes_are_stopped_at_the_end() -> None:
+    """This includes a process that is decoding."""
 
     async def use(pool: PicturePool) -> None:
         abandoned = asyncio.create_task(pool.decode(ENDLESS))
