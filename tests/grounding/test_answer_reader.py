@@ -368,7 +368,7 @@ def test_a_bracket_of_the_user_is_kept_in_text_phrase_and_stream(
     prompt = write_prompt(TASKS[task], text=text, regions=[], grounding=True)
     new_ids = ids_of(vocabulary, f"{OBJECT.partition('</phrase>')[2]} ▁a {OBJECT}")
     reader = AnswerReader(tokenizer, tokenizer.encode_prompt(prompt), IMAGE, keeps_literals=True)
-    events_by_token = [
+    sent = [
         reader.read(NewToken(0, token_id, -0.1, reason, 0.0, 0))
         for number, token_id in enumerate(new_ids)
         for reason in ["length" if number == len(new_ids) - 1 else None]
