@@ -179,6 +179,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level of the log lines that are written."
     )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="json: one JSON object per line. text: readable lines. auto: text if standard "
+        "error is a terminal, otherwise json.",
+    )
     tracing: bool = Field(
         False,
         description="Send an OpenTelemetry trace of each request; the OTEL_* variables configure "

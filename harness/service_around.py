@@ -21,7 +21,7 @@ def main() -> None:
     settings, engine_module = Settings(), sys.argv[1]
     listener = listen(settings.host, settings.port)
     checkpoint = open_checkpoint(settings.model, settings.revision)
-    configure_logs(settings.log_level, "supervisor")
+    configure_logs(settings.log_level, "supervisor", settings.log_format)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
     ready = Ready(url, ops_url=None, example=f"curl {url}/readyz")
 

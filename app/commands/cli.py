@@ -78,7 +78,7 @@ def serve(
     listener = listen(settings.host, settings.port)
     ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
     checkpoint = _open(settings)
-    configure_logs(settings.log_level, "supervisor")
+    configure_logs(settings.log_level, "supervisor", settings.log_format)
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
@@ -120,8 +120,10 @@ def ground(
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
+    from app.telemetry.logs import configure_logs
 
-    settings = _settings(model=model, revision=revision, device=device, dtype=dtype)
+    settings = _one_shot_settings(model=model, revision=revision, device=device, dtype=dtype)
+    configure_logs(settings.log_level, "ground", settings.log_format)
     options = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in options.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
@@ -193,6 +195,13 @@ def bench(
 def _settings(**options: Any) -> Settings:
     """The settings of the environment, those of the command line over them."""
     return Settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _one_shot_settings(**options: Any) -> Settings:
+    """Return `_settings`, but log warnings and errors only, unless the environment sets a level."""
+    settings = _settings(**options)
+    is_level_set = "log_level" in settings.model_fields_set
+    return settings if is_level_set else settings.model_copy(update={"log_level": "warning"})
 
 
 def _open(settings: Settings) -> Checkpoint:

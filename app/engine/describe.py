@@ -16,15 +16,16 @@ from app.engine.device import choose_device, name_dtype, probe_cuda
 from app.engine.sizing import choose_threads, measure_free_bytes, plan_memory
 from app.errors import StartupError
 from app.settings import Settings
+from app.telemetry.logs import configure_logs
 
 
-def describe(directory: Path) -> dict[str, str | int]:
+def describe(directory: Path, settings: Settings) -> dict[str, str | int]:
     """What the engine would run on, and how much memory it would take.
 
     Raises:
         StartupError: CUDA is asked for where there is none, or the model is of another kind.
     """
-    settings, checkpoint = Settings(), read_checkpoint(directory, directory.name, None)
+    checkpoint = read_checkpoint(directory, directory.name, None)
     device, dtype = choose_device(settings, probe_cuda())
     free_bytes = measure_free_bytes(device)
     plan = plan_memory(settings, checkpoint, device, dtype, free_bytes)
@@ -46,8 +47,11 @@ def describe(directory: Path) -> dict[str, str | int]:
 
 def main() -> None:
     """Print the description; a start-up error becomes one line and its exit code."""
+    settings = Settings()
+    # Standard output holds the JSON line alone, so warnings must not go there.
+    configure_logs(settings.log_level, "engine", settings.log_format)
     try:
-        print(json.dumps(describe(Path(sys.argv[1]))))
+        print(json.dumps(describe(Path(sys.argv[1]), settings)))
     except StartupError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

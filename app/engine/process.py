@@ -238,7 +238,8 @@ def main(runner_class: type[Runner] = Runner, min_allowance_s: float = MIN_ALLOW
         min_allowance_s: before the supervisor kills a silent engine; tests pass a short one.
     """
     run_directory = RunDirectory(Path(sys.argv[1]))
-    configure_logs(run_directory.read_settings().log_level, "engine")
+    settings = run_directory.read_settings()
+    configure_logs(settings.log_level, "engine", settings.log_format)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         serve(run_directory, runner_class, min_allowance_s)

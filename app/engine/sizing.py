@@ -17,6 +17,7 @@ from app.model.linear import LinearLayers, can_pack
 from app.model.loading import count_prefix_tokens, read_config, weights_bytes
 from app.model.quantised import check_kernels
 from app.settings import Settings
+from app.telemetry.logs import get_logger
 
 SMALL_MODEL_BYTES = 2**30
 CPU_SLOTS_SMALL, CPU_SLOTS_LARGE = 32, 4
@@ -203,12 +204,14 @@ def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
 
 
 def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, free_bytes: int) -> None:
-    """Print what will be taken.
+    """Log the planned memory.
 
     Raises:
-        OutOfMemory: it is more than is free.
+        OutOfMemory: the plan exceeds the free memory.
     """
-    print(f"{checkpoint.name}: {plan}, {free_bytes / 1e9:.2f} GB free", file=sys.stderr, flush=True)
+    get_logger().info(
+        "memory planned", model=checkpoint.name, plan=str(plan), free_gb=round(free_bytes / 1e9, 2)
+    )
     if plan.total_bytes > free_bytes:
         raise _out_of_memory(checkpoint, plan, f"{free_bytes / 1e9:.2f} GB are free")
 

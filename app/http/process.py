@@ -142,7 +142,8 @@ async def _handle_supervisor_messages(
 def main() -> None:
     """Run the process with the arguments of the command line."""
     run_directory = RunDirectory(Path(sys.argv[1]))
-    configure_logs(run_directory.read_settings().log_level, "http")
+    settings = run_directory.read_settings()
+    configure_logs(settings.log_level, "http", settings.log_format)
     listeners = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[3:]]
     asyncio.run(serve(run_directory, int(sys.argv[2]), listeners))
 

@@ -1,11 +1,14 @@
-"""Logs as JSON lines on standard error: sizes, times and ids, nothing of the user's."""
+"""Logs on standard error: sizes, times and ids, never content that a user sent."""
 
 import logging
 import sys
 import traceback
 from types import TracebackType
+from typing import Literal
 
 import structlog
+
+LogFormat = Literal["auto", "json", "text"]
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -15,23 +18,24 @@ _LEVELS = {
 }
 
 _MAX_CAUSES = 8
-_OF_USERS = ("http", "pictures")
-"""Processes that see what users send: an exception's message may hold some of it."""
+_PROCESSES_WITH_USER_DATA = ("http", "pictures")
+"""In these processes an exception's message may quote a request, so it is not logged."""
 
 _SILENT = ("PIL", "python_multipart")
-"""Libraries that log what they read."""
+"""Libraries whose log lines quote the data that they parse."""
 
 
-def configure_logs(level: str, process: str) -> None:
-    """Send every log of this process, libraries' included, to standard error as JSON lines.
+def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> None:
+    """Send every log line of this process, libraries included, to standard error.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        process: what this process is (`supervisor`, `http`, `pictures`, `engine`), told in every
-            line.
+        process: name of this process in every line: `supervisor`, `http`, `pictures`, `engine`.
+        log_format: `json` writes one JSON object per line, `text` writes lines for people; `auto`
+            writes text to a terminal and JSON to a file or a pipe.
     """
     exceptions = structlog.processors.format_exc_info
-    if process in _OF_USERS:
+    if process in _PROCESSES_WITH_USER_DATA:
         exceptions = structlog.processors.ExceptionRenderer(_describe)
     for library in _SILENT:
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
@@ -51,27 +55,44 @@ def configure_logs(level: str, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
+            # Lines of libraries do not pass through structlog; this chain adds the same fields.
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _renderer(log_format),
             ],
         )
     )
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
 
 
+def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
+    is_terminal = sys.stderr.isatty()
+    if log_format == "json" or (log_format == "auto" and not is_terminal):
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(
+        colors=is_terminal,
+        # The chain has already formatted the exception, and in some processes removed its message.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
 def log_unforeseen(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """For `sys.excepthook`: what ends a process is a line of the log like any other."""
+    """Log an uncaught exception, as `sys.excepthook`, so that it appears in the log like any other.
+
+    Args:
+        kind: class of the exception.
+        trace: traceback of the exception.
+    """
     get_logger().critical("process failed", exc_info=(kind, error, trace))
 
 
 def _describe(
     exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
 ) -> str:
-    """An exception by its kind and its place, and those that led to it; without their messages."""
+    """Return the class and the traceback of an exception and of its causes, without messages."""
     parts: list[str] = []
     error: BaseException | None = exc_info[1]
     while error is not None and len(parts) < _MAX_CAUSES:
@@ -81,6 +102,6 @@ def _describe(
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger of the project: `get_logger().info("ready", port=8000)`."""
+    """Return the project's logger; use it as `get_logger().info("ready", port=8000)`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("kosmos2")
     return logger

@@ -14,9 +14,10 @@ from harness.pictures import picture_file
 GROUND = (sys.executable, "-m", "app.commands.cli", "ground")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*GROUND, *arguments],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=180,
@@ -85,3 +86,15 @@ def test_an_answer_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> Non
         check=True,
     )
     assert json.loads(result.stdout.decode(encoding))["picture"] == str(picture)
+
+
+def test_ground_prints_no_engine_log_unless_a_level_is_set(tmp_path: Path) -> None:
+    """Only the notice about the embedded checkpoint goes to standard error."""
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    arguments = (str(tmp_path / "scene.png"), "--task", "brief_caption")
+    result = run(*arguments)
+    assert result.returncode == 0
+    assert [line for line in result.stderr.splitlines() if line.startswith("{")] == []
+    assert "memory planned" not in result.stderr
+    logged = run(*arguments, KOSMOS2_LOG_LEVEL="info").stderr
+    assert '"event": "engine ready"' in logged

@@ -130,7 +130,7 @@ class PictureProcess:
     """One picture process, restarted when it has ended."""
 
     def __init__(self, settings: Settings) -> None:
-        self._arguments = str(settings.max_image_pixels), settings.log_level
+        self._arguments = str(settings.max_image_pixels), settings.log_level, settings.log_format
         self._child: ChildProcess | None = None
 
     async def start(self) -> ChildProcess:

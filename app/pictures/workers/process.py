@@ -1,6 +1,6 @@
 """Runs a picture process: reads jobs from standard input, writes results to standard output.
 
-    python -m app.pictures.workers.process MAX_PIXELS LOG_LEVEL
+    python -m app.pictures.workers.process MAX_PIXELS LOG_LEVEL LOG_FORMAT
 
 The process exits at the end of its input, or when a picture exceeds the `limits`.
 """
@@ -8,6 +8,7 @@ The process exits at the end of its input, or when a picture exceeds the `limits
 import os
 import sys
 import warnings
+from typing import cast
 
 from app.errors import InvalidImage, RequestError
 from app.pictures import heic
@@ -28,7 +29,7 @@ from app.pictures.workers.messages import (
     read_job,
     to_frame,
 )
-from app.telemetry.logs import configure_logs, log_unforeseen
+from app.telemetry.logs import LogFormat, configure_logs, log_unforeseen
 
 
 def perform(job: Job, max_pixels: int, annotator: Annotator, abilities: Abilities) -> Result:
@@ -63,7 +64,8 @@ def main() -> None:
     """Perform jobs until the input ends."""
     max_pixels = int(sys.argv[1])
     silence_native_code()
-    configure_logs(sys.argv[2], "pictures")
+    level, log_format = sys.argv[2], cast(LogFormat, sys.argv[3])
+    configure_logs(level, "pictures", log_format)
     sys.excepthook = log_unforeseen
     # Pillow warns about damaged metadata in users' pictures, which operators cannot fix.
     warnings.filterwarnings("ignore", module=r"PIL\.")
