@@ -1,1 +1,1 @@
-"""What `kosmos2 …` runs: one module for each command."""
+"""The commands of `kosmos2`, one module per command."""

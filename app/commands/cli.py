@@ -19,7 +19,8 @@ from app.grounding.tasks import TASKS
 from app.settings import PUBLISHED_MODEL, Settings
 
 _EMBEDDED_NOTICE = (
-    "This is the embedded checkpoint: it knows drawn shapes only. To serve the published model:\n"
+    "The embedded checkpoint is a stand-in for trying the API: it knows drawn shapes only. "
+    "To serve the published model:\n"
     f"  kosmos2 serve --model {PUBLISHED_MODEL}    (or: make run MODEL={PUBLISHED_MODEL})"
 )
 
@@ -34,13 +35,15 @@ cli = typer.Typer(
 
 Model = Annotated[
     str | None,
-    typer.Option(help="A checkpoint's directory or hub id. Default: the embedded checkpoint."),
+    typer.Option(help="Directory or hub id of a checkpoint. Default: the embedded checkpoint."),
 ]
 Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of a hub id. Default: its main branch.")
+    str | None, typer.Option(help="Branch, tag or commit of the hub id. Default: its main branch.")
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str | None, typer.Option(help="Device to run on: auto, cpu or cuda.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="Dtype of the weights: auto, float32, bfloat16 or float16.")
+]
 
 
 @cli.command()
@@ -49,14 +52,14 @@ def serve(
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
-    http_workers: Annotated[int | None, typer.Option(help="HTTP processes.")] = None,
-    slots: Annotated[int | None, typer.Option(help="Sequences decoded at once.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free port.")] = None,
+    http_workers: Annotated[int | None, typer.Option(help="Number of HTTP processes.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Sequences decoded at the same time.")] = None,
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C.
 
-    Every setting can also be given as KOSMOS2_… in the environment; see app/settings.py for all.
+    Every setting can also be set as KOSMOS2_… in the environment; README.md lists all of them.
     """
     from app.ipc.run_directory import RunDirectory
     from app.supervisor.listener import listen
@@ -82,7 +85,7 @@ def serve(
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
-            Supervisor,  # counts, so the run directory has to be there
+            Supervisor,  # imports prometheus_client, which must find the run directory
         )
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
@@ -95,28 +98,38 @@ def serve(
 
 @cli.command()
 def ground(
-    pictures: Annotated[list[Path], typer.Argument(help="Files.", exists=True, dir_okay=False)],
-    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
-    text: Annotated[str | None, typer.Option(help="Phrase, expression, question, prompt.")] = None,
-    regions: Annotated[str | None, typer.Option(help="JSON, as in POST /v1/ground.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the answer.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="The whole answer, a line each.")] = False,
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)
+    ],
+    task: Annotated[str, typer.Option(help=f"Task, one of {', '.join(TASKS)}.")],
+    text: Annotated[
+        str | None, typer.Option(help="Phrase, expression, question or prompt.")
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(help="Regions as JSON, as in POST /v1/ground.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Largest number of tokens to generate.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each whole answer as a line of JSON.")
+    ] = False,
     save_annotated: Annotated[
         Path | None,
-        typer.Option(help="Where to put the picture with its boxes; for several, a directory."),
+        typer.Option(help="File for the picture with its boxes drawn; a directory for several."),
     ] = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = None,
 ) -> None:
-    """Answer a request about each picture, without a server.
+    """Run one task on each picture, without a server.
 
     kosmos2 ground scene.png --task phrase_grounding --text "a red circle"
 
     kosmos2 ground *.jpg --task brief_caption --json --save-annotated boxes/ > captions.jsonl
     """
-    from app.commands.ground import Question, ask
+    from app.commands.ground import GroundOptions, ground_pictures
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
@@ -124,18 +137,18 @@ def ground(
 
     settings = _one_shot_settings(model=model, revision=revision, device=device, dtype=dtype)
     configure_logs(settings.log_level, "ground", settings.log_format)
-    options = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
-    texts = {name: str(value) for name, value in options.items() if value is not None}
+    fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
+    texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
-    question = Question(pictures, body, json, save_annotated)
-    raise typer.Exit(ask(settings, _open(settings), question))
+    options = GroundOptions(pictures, body, json, save_annotated)
+    raise typer.Exit(ground_pictures(settings, _open(settings), options))
 
 
 @cli.command()
 def info(model: Model = None, revision: Revision = None) -> None:
-    """Tell versions, device, model, memory and limits; loads nothing.
+    """Show versions, device, model, memory and limits, without loading the model.
 
-    The settings are those of the environment, so this is what `kosmos2 serve` would do.
+    Settings are read from the environment, so this shows what `kosmos2 serve` would run.
     """
     from app.commands.info import print_information
 
@@ -145,7 +158,7 @@ def info(model: Model = None, revision: Revision = None) -> None:
 
 @cli.command()
 def demo() -> None:
-    """Serve the embedded checkpoint, send a scene through every task, print the answers, stop."""
+    """Serve the embedded checkpoint, print the answer of every task on an example scene, stop."""
     from app.commands.demo import demonstrate
 
     raise typer.Exit(demonstrate())
@@ -153,30 +166,45 @@ def demo() -> None:
 
 @cli.command()
 def bench(
-    url: Annotated[str, typer.Option(help="Of the service, such as http://127.0.0.1:8000.")],
+    url: Annotated[str, typer.Option(help="URL of the service, such as http://127.0.0.1:8000.")],
     pictures: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files. Default: the embedded scenes.", exists=True, dir_okay=False),
+        typer.Argument(
+            help="Picture files. Default: the embedded scenes.", exists=True, dir_okay=False
+        ),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, help="Closed loop: clients that wait for their answers.")
+        int,
+        typer.Option(
+            min=1, help="Closed loop: clients that send the next request after each answer."
+        ),
     ] = 8,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Open loop: arrivals a second; no client waits."),
+        typer.Option(
+            min=0.001, help="Open loop: requests per second, sent without waiting for answers."
+        ),
     ] = None,
-    requests: Annotated[int | None, typer.Option(min=1, help="Requests in all.")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Total number of requests.")] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="To send for. Default: 30, without --requests.")
+        float | None,
+        typer.Option(
+            min=0.1, help="Seconds to send requests for. Default: 30, unless --requests is given."
+        ),
     ] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Ask for events.")] = False,
-    seed: Annotated[int, typer.Option(help="Of requests and arrivals.")] = 0,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Request answers as event streams.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Random seed of requests and arrivals.")] = 0,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(help="Its first word is sent. Default: KOSMOS2_API_KEY.", exists=True),
+        typer.Option(
+            help="File whose first word is the API key. Default: the KOSMOS2_API_KEY variable.",
+            exists=True,
+        ),
     ] = None,
 ) -> None:
-    """Put a load on a running service: requests of all tasks, then throughput and latencies.
+    """Send requests of all tasks to a running service; print its throughput and latencies.
 
     kosmos2 bench --url http://127.0.0.1:8000 --concurrency 32
 
@@ -193,7 +221,7 @@ def bench(
 
 
 def _settings(**options: Any) -> Settings:
-    """The settings of the environment, those of the command line over them."""
+    """Return the settings; options of the command line override the environment."""
     return Settings(**{name: value for name, value in options.items() if value is not None})
 
 
@@ -224,17 +252,18 @@ def _url_of(settings: Settings, listener: socket) -> str:
 
 
 def main() -> None:
-    """Run the command line; our own errors become one line and an exit code."""
+    """Run the command line; print errors of the project as one line and exit with their code."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # it may not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
         try:
             cli()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except BrokenPipeError:  # the reader has closed the pipe, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed once more at exit
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
+        # Python flushes standard output once more at exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except StartupError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`kosmos2 demo`: a real service, an example scene, every task, over HTTP; then it stops."""
+"""`kosmos2 demo`: starts a service, sends the example scene with every task, and stops it."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ def demonstrate() -> int:
     """Serve the embedded checkpoint on a free port and print the answer to each example.
 
     Returns:
-        The service's exit code; 1 when a request was not answered.
+        The service's exit code, or 1 if a request failed.
     """
     command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", "0"]
     quiet = {**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}
-    with subprocess.Popen(  # noqa: S603 - our own module, no words of a user
+    with subprocess.Popen(  # noqa: S603 - our own module, no user input
         command, env=quiet, stdout=subprocess.PIPE, text=True
     ) as service:
         try:
@@ -35,7 +35,7 @@ def demonstrate() -> int:
 
 
 def _show(url: str, example: Example) -> bool:
-    """Print a request and its answer; whether there was one."""
+    """Send a request and print it with its answer; return whether the request succeeded."""
     print(f"\n$ {example.curl(url, EXAMPLE_SCENE)}")
     response = httpx.post(
         f"{url}/v1/ground",

@@ -1,4 +1,4 @@
-"""`kosmos2 ground`: one request about each of several pictures, answers printed as they come."""
+"""`kosmos2 ground`: runs one task on each picture and prints each answer when it is complete."""
 
 import asyncio
 import json
@@ -30,14 +30,14 @@ _MEDIA_TYPES: dict[str, MediaType] = {
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked about each picture, and how the answers are given.
+class GroundOptions:
+    """Options of `kosmos2 ground`.
 
     Attributes:
-        pictures: files.
-        body: the request, its picture apart.
-        as_json: print each answer as a line of JSON.
-        save_annotated: a file, or for several pictures a directory; none: nowhere.
+        body: the request without its picture.
+        as_json: whether each answer is printed as a line of JSON.
+        save_annotated: file for the picture with its boxes, or directory for several pictures;
+            `None` saves nothing.
     """
 
     pictures: Sequence[Path]
@@ -46,13 +46,13 @@ class Question:
     save_annotated: Path | None
 
 
-def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
-    """Ask about all pictures; a picture that cannot be answered does not stop the others.
+def ground_pictures(settings: Settings, checkpoint: Checkpoint, options: GroundOptions) -> int:
+    """Run the task on all pictures; an error of one picture does not stop the others.
 
     Returns:
-        The exit code: 1 when a picture was not answered.
+        The exit code: 1 if the task failed for a picture, otherwise 0.
     """
-    requests = [question.body.to_request(path.read_bytes()) for path in question.pictures]
+    requests = [options.body.to_request(path.read_bytes()) for path in options.pictures]
     console, num_failed = Console(stderr=True), 0
     annotator = Annotator(settings.max_image_pixels)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
@@ -60,36 +60,36 @@ def ask(settings: Settings, checkpoint: Checkpoint, question: Question) -> int:
 
         def show(number: int, answer: Answer | RequestError) -> None:
             nonlocal num_failed
-            path = question.pictures[number]
+            path = options.pictures[number]
             if isinstance(answer, RequestError):
                 num_failed += 1
                 print(f"{path}: {answer}", file=sys.stderr)
             else:
-                _print(question, path, answer)
-                _save(annotator, question, path, answer)
+                _print(options, path, answer)
+                _save(annotator, options, path, answer)
             bar.advance(progress)
 
         asyncio.run(ground_all(settings, checkpoint, requests, show))
     return 1 if num_failed else 0
 
 
-def _print(question: Question, path: Path, answer: Answer) -> None:
+def _print(options: GroundOptions, path: Path, answer: Answer) -> None:
     body = AnswerBody.from_answer(answer).model_dump(mode="json")
-    if question.as_json:
-        # An escape of JSON where the terminal cannot show a character; Python's are not JSON.
+    if options.as_json:
+        # Escape as JSON where the output cannot encode a character: Python's escapes are not JSON.
         is_unicode = sys.stdout.encoding.lower().startswith("utf")
         line = json.dumps({"picture": str(path)} | body, ensure_ascii=not is_unicode)
         print(line, flush=True)
     else:
-        heading = f"{path}\n" if len(question.pictures) > 1 else ""
+        heading = f"{path}\n" if len(options.pictures) > 1 else ""
         print(heading + describe(body), flush=True)
 
 
-def _save(annotator: Annotator, question: Question, path: Path, answer: Answer) -> None:
-    target = question.save_annotated
+def _save(annotator: Annotator, options: GroundOptions, path: Path, answer: Answer) -> None:
+    target = options.save_annotated
     if target is None:
         return
-    if len(question.pictures) > 1 or target.is_dir():
+    if len(options.pictures) > 1 or target.is_dir():
         target.mkdir(parents=True, exist_ok=True)
         target = target / f"{path.stem}.png"
     marks = marks_of(answer.grounded.entities, shows_scores=True)

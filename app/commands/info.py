@@ -1,4 +1,4 @@
-"""`kosmos2 info`: what is installed, what would be served, and what that takes."""
+"""`kosmos2 info`: prints versions, the model that would be served, and the memory it needs."""
 
 import json
 import platform
@@ -21,15 +21,14 @@ _LIMITS = (
 
 
 def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
-    """Print all in lines of a name and a value.
-
-    The engine's part comes from a process of its own, since only that one may import torch.
+    """Print one line per fact, a name and a value.
 
     Returns:
-        The exit code: that of the engine's process.
+        The exit code of the process that reports the engine's facts.
     """
+    # A process of its own, since this one must not import torch.
     command = [sys.executable, "-m", "app.engine.describe", str(checkpoint.directory)]
-    # Our own module and a directory that the operator names: no words of a user.
+    # Our own module and a directory that the operator chose: no user input.
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if result.returncode == 0:
         engine = json.loads(result.stdout)
@@ -45,7 +44,7 @@ def _lines(
     yield "python", platform.python_version()
     yield "transformers", version("transformers")
     yield "model", checkpoint.name
-    yield "revision", checkpoint.revision or "none: not from the hub"
+    yield "revision", checkpoint.revision or "none (not from the hub)"
     for name, value in engine.items():
         is_size = name.endswith("_bytes")
         yield name, f"{int(value) / 1e6:,.1f} MB" if is_size else value

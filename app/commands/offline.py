@@ -1,4 +1,4 @@
-"""Answers requests without a server: an engine is started for them and stopped after them."""
+"""Answers requests without a server: starts an engine, answers all requests, stops the engine."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
 AnswerHandler = Callable[[int, Answer | RequestError], None]
-"""Called with the number of a request, and with its answer or the error that it ended with."""
+"""Called with the index of a request and with its answer or its error."""
 
 
 async def ground_all(
@@ -28,18 +28,15 @@ async def ground_all(
     requests: Sequence[GroundRequest],
     on_answer: AnswerHandler,
 ) -> None:
-    """Answer requests, as many at once as the engine has slots.
+    """Answer requests, as many in parallel as the engine has slots.
 
     Args:
-        settings: of the engine and its limits.
-        checkpoint: what answers.
-        requests: what is asked.
-        on_answer: called as soon as a request is done, so in no fixed order.
+        on_answer: called when a request ends, so in no fixed order.
 
     Raises:
         StartupError: the engine did not start.
-        ServiceError: it failed.
-        Exception: whatever `on_answer` raises; no further request is answered.
+        ServiceError: the engine failed.
+        Exception: any exception that `on_answer` raises; it cancels the remaining requests.
     """
     async with (
         running_engine(settings, checkpoint) as engine,

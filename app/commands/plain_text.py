@@ -1,10 +1,10 @@
-"""An answer as a person reads it on a terminal."""
+"""Formats an answer for a person who reads it on a terminal."""
 
 from typing import Any
 
 
 def describe(answer: dict[str, Any]) -> str:
-    """An answer in a few lines: the text, then each phrase with its boxes.
+    """Format an answer: its text, then one line per phrase and box.
 
     >>> box = {"xyxy": [114.0, 68.0, 180.0, 134.0], "score": 0.91}
     >>> entity = {"phrase": "a blue square", "boxes": [box]}
@@ -13,12 +13,12 @@ def describe(answer: dict[str, Any]) -> str:
       a blue square: [114, 68, 180, 134] score 0.91
 
     Args:
-        answer: as `POST /v1/ground` gives it.
+        answer: an answer of `POST /v1/ground`.
     """
     lines = [answer["text"]]
     for entity in answer["entities"]:
         for box in entity["boxes"]:
             xyxy = ", ".join(f"{edge:.0f}" for edge in box["xyxy"])
-            score = "(yours)" if box["score"] is None else f"score {box['score']:.2f}"
+            score = "(from the request)" if box["score"] is None else f"score {box['score']:.2f}"
             lines.append(f"  {entity['phrase'] or '(no phrase)'}: [{xyxy}] {score}")
     return "\n".join(lines)

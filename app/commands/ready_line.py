@@ -1,6 +1,6 @@
-"""The line that `kosmos2 serve` prints when it is ready: JSON, or on a terminal a sentence.
+"""The line that `kosmos2 serve` prints when it is ready: text on a terminal, otherwise JSON.
 
-Nothing heavy is imported, so that any program can read the line with `read_ready`.
+This module imports only the standard library, so that any program can use `read_ready`.
 """
 
 import json
@@ -14,9 +14,9 @@ class Ready:
     """A service that is ready.
 
     Attributes:
-        url: of the service, without a path.
-        ops_url: of health and metrics, where they have a port of their own.
-        example: a command that sends a request.
+        url: base URL of the service, without a path.
+        ops_url: base URL of health and metrics, if they have a port of their own.
+        example: shell command that sends a request.
     """
 
     url: str
@@ -24,7 +24,7 @@ class Ready:
     example: str
 
     def print_to(self, output: TextIO) -> None:
-        """Print the sentence if the output is a terminal, otherwise one line of JSON."""
+        """Print text if the output is a terminal, otherwise one line of JSON."""
         print(self._as_text() if output.isatty() else self._as_json(), file=output, flush=True)
 
     def _as_text(self) -> str:
@@ -48,7 +48,7 @@ def read_ready(lines: Iterable[str]) -> str | None:
     'http://127.0.0.1:8000'
 
     Args:
-        lines: of the standard output, which is not a terminal.
+        lines: lines of the standard output, which must not be a terminal.
 
     Returns:
         The service's URL, or `None` if the lines end before it is ready.

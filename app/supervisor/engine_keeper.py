@@ -10,7 +10,7 @@ from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import SharedState
 from app.ipc.supervisor_messages import EngineReady, SupervisorMessage
 from app.telemetry.logs import get_logger
-from app.telemetry.metrics import ServiceMetrics, forget_process
+from app.telemetry.metrics import ServiceMetrics, drop_gauges_of
 
 ENGINE_MODULE = "app.engine.process"
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.5, 30.0
@@ -94,7 +94,7 @@ class EngineKeeper:
         else:
             self._num_failures += 1
         exit_code = await self._watch(self._child)
-        forget_process(self._child.pid)
+        drop_gauges_of(self._child.pid)
         return exit_code
 
     async def _watch(self, child: ChildProcess) -> int:

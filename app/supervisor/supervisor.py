@@ -19,7 +19,7 @@ from app.supervisor.engine_keeper import (
     back_off_s,
 )
 from app.telemetry.logs import get_logger
-from app.telemetry.metrics import ServiceMetrics, forget_process
+from app.telemetry.metrics import ServiceMetrics, drop_gauges_of
 
 _PARTING_S = 5.0
 
@@ -106,7 +106,7 @@ class Supervisor:
             self._count_workers()
             exit_code = await child.wait()
             self._state.forget_worker(worker)
-            forget_process(child.pid)
+            drop_gauges_of(child.pid)
             self._count_workers()
             if not self._is_stopping:
                 get_logger().error("HTTP process ended", worker=worker, exit_code=exit_code)

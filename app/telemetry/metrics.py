@@ -1,8 +1,8 @@
-"""Every Prometheus series of the service, in one place.
+"""Every Prometheus series of the service.
 
-Several processes write, any of them answers: `prometheus_client`'s multiprocess mode, in the
-directory that `app/ipc/run_directory.py` makes and names in the environment. A registry is needed
-only to read the values of one process by itself, as tests do.
+All processes write their series with `prometheus_client`'s multiprocess mode, into the directory
+that `app/ipc/run_directory.py` creates, so any HTTP process can return all of them. Tests pass a
+registry to read the series of one object alone.
 """
 
 from typing import Literal, get_args
@@ -25,7 +25,7 @@ OUTCOMES: tuple[OutcomeName, ...] = get_args(OutcomeName)
 RejectionReason = Literal[
     "overloaded", "payload_too_large", "rate_limited", "unauthorized", "unavailable"
 ]
-"""Equal to the code of the problem that the client reads."""
+"""Equal to the `code` of the problem that the client receives."""
 
 _REQUEST_BUCKETS_S = (
     0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 30.0,
@@ -37,7 +37,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class HttpMetrics:
-    """What an HTTP process counts: whole requests, as their senders see them."""
+    """Series of an HTTP process: whole requests, as clients see them."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.requests_total = Counter(
@@ -46,71 +46,76 @@ class HttpMetrics:
             ("task", "outcome"),
             registry=registry,
         )
-        for outcome in OUTCOMES:  # else the rate of one that never happened would be missing, not 0
+        # A series that does not exist yet has no rate; one that exists has the rate 0.
+        for outcome in OUTCOMES:
             self.requests_total.labels("unknown", outcome)
         self.admission_rejections_total = Counter(
             "kosmos2_admission_rejections_total",
-            "Requests refused before any work, by reason.",
+            "Requests rejected before any work was done for them, by reason.",
             ("reason",),
             registry=registry,
         )
         self.e2e_request_latency_seconds = Histogram(
             "kosmos2_e2e_request_latency_seconds",
-            "From complete headers to the complete answer.",
+            "Seconds from complete request headers to the complete answer.",
             ("task",),
             buckets=_REQUEST_BUCKETS_S,
             registry=registry,
         )
         self.image_preprocess_seconds = Histogram(
             "kosmos2_image_preprocess_seconds",
-            "Decoding a picture, turning it upright and squashing it.",
+            "Seconds to decode a picture, rotate it upright and resize it.",
             buckets=_REQUEST_BUCKETS_S,
             registry=registry,
         )
         self.time_to_first_token_seconds = Histogram(
             "kosmos2_time_to_first_token_seconds",
-            "From complete headers to the first token.",
+            "Seconds from complete request headers to the first token.",
             buckets=_REQUEST_BUCKETS_S,
             registry=registry,
         )
         self.inter_token_latency_seconds = Histogram(
             "kosmos2_inter_token_latency_seconds",
-            "Between two tokens of one answer.",
+            "Seconds between two consecutive tokens of one answer.",
             buckets=_TOKEN_BUCKETS_S,
             registry=registry,
         )
 
 
 class EngineMetrics:
-    """What the engine counts: tokens, steps, slots and pictures."""
+    """Series of the engine: tokens, steps, slots and pictures."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.num_requests_running = _gauge(
-            registry, "num_requests_running", "Sequences that hold a slot."
+            registry,
+            "num_requests_running",
+            "Sequences that the engine has started and not yet finished.",
         )
         self.num_requests_waiting = _gauge(
-            registry, "num_requests_waiting", "Sequences that wait for a slot."
+            registry, "num_requests_waiting", "Sequences in the queue."
         )
-        self.kv_slots_used = _gauge(registry, "kv_slots_used", "Slots in use.")
-        self.kv_slots_total = _gauge(registry, "kv_slots_total", "Slots there are.")
+        self.kv_slots_used = _gauge(registry, "kv_slots_used", "KV slots in use.")
+        self.kv_slots_total = _gauge(registry, "kv_slots_total", "KV slots in total.")
         self.recorded_passes = _gauge(
             registry, "recorded_passes", "Passes recorded as CUDA graphs; 0 on the CPU."
         )
         self.recordable_passes = _gauge(
-            registry, "recordable_passes", "Passes that the engine would record; 0 on the CPU."
+            registry,
+            "recordable_passes",
+            "Passes that can be recorded as CUDA graphs; 0 on the CPU.",
         )
         self.device_memory_bytes = Gauge(
             "kosmos2_device_memory_bytes",
-            "Memory of the device by what it is for (weights, kv_slots, picture_cache).",
+            "Device memory in use, by purpose (weights, kv_slots, picture_cache).",
             ("kind",),
             multiprocess_mode="mostrecent",
             registry=registry,
         )
         self.prompt_tokens_total = _counter(
-            registry, "prompt_tokens_total", "Prompt tokens, those of the picture included."
+            registry, "prompt_tokens_total", "Prompt tokens, including those of the picture."
         )
         self.generation_tokens_total = _counter(
-            registry, "generation_tokens_total", "Generated tokens, end tokens included."
+            registry, "generation_tokens_total", "Generated tokens, including end tokens."
         )
         self.image_cache_queries_total = _counter(
             registry, "image_cache_queries_total", "Pictures looked up in the picture cache."
@@ -119,60 +124,65 @@ class EngineMetrics:
             registry, "image_cache_hits_total", "Pictures found in the picture cache."
         )
         self.requests_replayed_total = _counter(
-            registry, "requests_replayed_total", "Requests taken over from an engine that died."
+            registry,
+            "requests_replayed_total",
+            "Requests that a new engine continued after a crash.",
         )
         self.engine_busy_seconds_total = _counter(
-            registry, "engine_busy_seconds_total", "Seconds spent in steps."
+            registry, "engine_busy_seconds_total", "Seconds that the engine spent in steps."
         )
         self.engine_step_seconds = Histogram(
             "kosmos2_engine_step_seconds",
-            "One phase of one step (vision, prefill, decode), until the host has its result. "
-            "On CUDA, vision is its launch, and decode the wait for a pass launched before.",
+            "Seconds of one phase of a step (vision, prefill, decode), until the host has its "
+            "result. On CUDA, vision covers only the launch, and decode the wait for an earlier "
+            "launch.",
             ("phase",),
             buckets=_TOKEN_BUCKETS_S + _REQUEST_BUCKETS_S[7:],
             registry=registry,
         )
         self.engine_batch_size = Histogram(
             "kosmos2_engine_batch_size",
-            "Sequences in a decode step.",
+            "Sequences per decode step.",
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
         self.request_queue_time_seconds = _histogram(
-            registry, "request_queue_time_seconds", "From arrival at the engine to a slot."
+            registry,
+            "request_queue_time_seconds",
+            "Seconds from arrival at the engine to the start.",
         )
         self.request_prefill_time_seconds = _histogram(
-            registry, "request_prefill_time_seconds", "From a slot to the first token."
+            registry, "request_prefill_time_seconds", "Seconds from the start to the first token."
         )
         self.request_decode_time_seconds = _histogram(
-            registry, "request_decode_time_seconds", "From the first token to the last."
+            registry, "request_decode_time_seconds", "Seconds from the first token to the last."
         )
 
 
 class ServiceMetrics:
-    """What the supervisor tells: processes, restarts, the build."""
+    """Series of the supervisor: processes, restarts, the build."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.http_workers = _gauge(registry, "http_workers", "HTTP processes running.")
+        self.http_workers = _gauge(registry, "http_workers", "HTTP processes that are running.")
         self.engine_restarts_total = _counter(
-            registry, "engine_restarts_total", "Engine processes started again after a death."
+            registry, "engine_restarts_total", "Engine processes restarted after a crash."
         )
         self.build_info = Gauge(
             "kosmos2_build_info",
-            "Always 1; the labels tell what runs.",
+            "Always 1; the labels hold the version, model and revision that run.",
             ("version", "model", "revision"),
             multiprocess_mode="mostrecent",
             registry=registry,
         )
 
 
-def forget_process(pid: int) -> None:
-    """Take the gauges of a process that has died out of the answer."""
+def drop_gauges_of(pid: int) -> None:
+    """Remove the gauges of a dead process from the exported series."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def render_metrics() -> tuple[bytes, str]:
-    """All series of all processes in Prometheus' text format, and its content type."""
+    """Return all series of all processes in Prometheus' text format, and its content type."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""When a request was in which phase: the one record that its answer and its trace are made of."""
+"""The phases of a request with their times; its `timing` field and its trace are made of them."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class Phase:
     """A part of a request's time.
 
     Attributes:
-        name: such as `queue`.
-        began_at: on the monotonic clock, seconds.
-        ended_at: likewise.
+        name: for example `queue`.
+        began_at: seconds on the monotonic clock.
+        ended_at: seconds on the monotonic clock.
     """
 
     name: str
@@ -28,7 +28,8 @@ class Timeline:
     (1.5, 12.0)
 
     Args:
-        received_at: when its headers were complete, on the monotonic clock, seconds.
+        received_at: time at which the request's headers were complete, seconds on the monotonic
+            clock.
     """
 
     def __init__(self, received_at: float) -> None:
@@ -37,18 +38,19 @@ class Timeline:
 
     @property
     def reached_at(self) -> float:
-        """When the last phase ended."""
+        """Time at which the last phase ended; `received_at` before the first one has."""
         return self.phases[-1].ended_at if self.phases else self.received_at
 
     def end(self, name: str, at: float) -> None:
-        """A phase ends, and the next begins.
+        """End the current phase and begin the next one.
 
         Args:
-            name: of the phase that ends.
-            at: when; a time before the phase began, from another process, counts as its beginning.
+            name: name of the phase that ends.
+            at: end of the phase, seconds on the monotonic clock.
         """
+        # Another process may report an earlier time; a phase must not have a negative duration.
         self.phases.append(Phase(name, self.reached_at, max(at, self.reached_at)))
 
     def seconds(self, name: str) -> float:
-        """How long a phase took that has ended."""
+        """Return the duration of an ended phase; 0 if there was none of that name."""
         return sum(phase.ended_at - phase.began_at for phase in self.phases if phase.name == name)

@@ -1,7 +1,7 @@
-"""Traces of requests by OpenTelemetry, for operators who ask for them; else its SDK is not loaded.
+"""Traces of requests by OpenTelemetry, whose SDK is imported only where tracing is switched on.
 
-Where spans go, how many, and under which name, OpenTelemetry's own variables of the environment say
-(`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME` …).
+OpenTelemetry's own environment variables set the destination, the sampling rate and the service
+name: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME` and others.
 """
 
 import os
@@ -23,10 +23,10 @@ Attributes = Mapping[str, str | int]
 
 
 def check_installed() -> None:
-    """See that tracing is possible.
+    """Check that OpenTelemetry is installed.
 
     Raises:
-        StartupError: OpenTelemetry's SDK or its exporter is not installed.
+        StartupError: the SDK or its exporter is not installed.
     """
     for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         if find_spec(module) is None:
@@ -37,7 +37,7 @@ class Tracer:
     """Sends the spans of one process to a collector.
 
     Args:
-        clock: monotonic, seconds; that of the timelines.
+        clock: the monotonic clock of the timelines, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -54,17 +54,17 @@ class Tracer:
         self._clock = clock
 
     def begin(self, name: str, headers: Mapping[str, str], received_at: float) -> "RequestTrace":
-        """Begin the trace of a request, or go on with the one that its sender has begun.
+        """Begin the trace of a request, or continue the trace that its client began.
 
         Args:
-            name: of the request's span.
-            headers: of the request; W3C's `traceparent` and `tracestate` are read.
-            received_at: when they were complete, on the clock.
+            name: name of the request's span.
+            headers: headers of the request; W3C's `traceparent` and `tracestate` are read.
+            received_at: time at which the headers were complete, seconds on the clock.
         """
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        # Spans have the time of day, timelines a clock that is never set.
+        # Spans need the time of day; timelines use a clock that is never adjusted.
         offset_ns = time_ns() - int(self._clock() * 1e9)
         span = self._provider.get_tracer(SERVICE_NAME).start_span(
             name,
@@ -75,13 +75,14 @@ class Tracer:
         return RequestTrace(self, span, offset_ns)
 
     def close(self) -> None:
-        """Send what is left, but do not wait long for a collector that is not there."""
+        """Send the remaining spans, but give up after `FLUSH_S` seconds."""
+        # In a thread, since `shutdown` waits much longer for a collector that does not answer.
         sending = Thread(target=self._provider.shutdown, daemon=True)
         sending.start()
         sending.join(FLUSH_S)
 
     def add_phases(self, span: "Span", timeline: Timeline, offset_ns: int) -> None:
-        """A span for each phase, below the request's."""
+        """Add one span per phase below the request's span."""
         from opentelemetry.trace import set_span_in_context
 
         tracer, context = self._provider.get_tracer(SERVICE_NAME), set_span_in_context(span)
@@ -95,9 +96,8 @@ class RequestTrace:
     """The trace of one request; made by `Tracer.begin`.
 
     Args:
-        tracer: sends it.
-        span: of the whole request.
-        offset_ns: from the monotonic clock to the time of day.
+        span: span of the whole request.
+        offset_ns: nanoseconds to add to the monotonic clock for the time of day.
     """
 
     def __init__(self, tracer: Tracer, span: "Span", offset_ns: int) -> None:
@@ -105,18 +105,18 @@ class RequestTrace:
 
     @property
     def traceresponse(self) -> str:
-        """Names the trace to the sender, as W3C's header of that name does."""
+        """Value of W3C's `traceresponse` header, which names the trace to the client."""
         context = self._span.get_span_context()
         flags = int(context.trace_flags)
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
     def end(self, timeline: Timeline, attributes: Attributes, *, is_failure: bool) -> None:
-        """End the request's span, its phases below it.
+        """End the request's span and add its phases below it.
 
         Args:
-            timeline: of the request, as far as it came.
-            attributes: of its span: sizes, times and ids, nothing of the user's.
-            is_failure: whether the service is at fault.
+            timeline: phases that the request completed.
+            attributes: sizes, times and ids for the span, never content that a user sent.
+            is_failure: whether the service, not the client, caused the failure.
         """
         from opentelemetry.trace import StatusCode
 
