@@ -1,1 +1,1 @@
-"""Serves Kosmos-2 over HTTP: a picture and a task in, grounded text with boxes out."""
+"""Serves Kosmos-2 over HTTP: returns text and boxes for a picture and a task."""

@@ -1,7 +1,7 @@
-"""Finds a checkpoint's files, a directory's or the hub's, and reads what is not weights.
+"""Finds a checkpoint in a directory or on the hub, and reads everything in it except the weights.
 
-No torch here: a missing path, a model of another kind or a file cut short is told before any
-process is started.
+This module does not import torch, so that `kosmos2` can report a missing path, a wrong kind of
+model or a truncated file before it starts any process.
 """
 
 import json
@@ -28,23 +28,21 @@ from app.settings import EMBEDDED_CHECKPOINT
 
 EMBEDDED_NAME = "kosmos2-shapes-demo"
 FETCHED_FILES = ("*.safetensors", "*.json")
-UPSTREAM_NGRAM_BAN = 3  # of the original demo, the paper's evaluation and the card's answers
+UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
 
 _NOT_OF_A_HUB = (ValueError, TypeError, KeyError, AttributeError)
-"""What the hub's client raises for an answer that is a page, or JSON of another kind."""
+"""Errors of the hub's client when the response is an HTML page or unexpected JSON."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies.
+    """Position of a tensor in a safetensors file.
 
     Attributes:
-        file: a safetensors file.
-        offset: of its first byte, from the beginning of the file.
-        dtype: as safetensors names it, such as `F16`.
-        shape: of the tensor.
+        offset: offset of its first byte, from the beginning of the file.
+        dtype: dtype in the notation of safetensors, such as `F16`.
     """
 
     file: Path
@@ -55,16 +53,15 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are here and whole.
+    """A checkpoint whose files are all present and complete.
 
     Attributes:
-        directory: where the files are.
-        name: what answers call the model.
-        revision: the hub's commit, if it came from there.
-        is_embedded: whether it is the project's own demonstration.
-        no_repeat_ngram_size: what `generation_config.json` asks for, else upstream's 3.
-        image_mean: of red, green, blue, of values 0…1.
-        image_std: likewise.
+        name: name of the model in answers.
+        revision: commit on the hub; `None` for a local directory.
+        is_embedded: whether it is the stand-in of this project.
+        no_repeat_ngram_size: value of `generation_config.json`, or upstream's 3 if it has none.
+        image_mean: mean of red, green and blue for values 0…1.
+        image_std: standard deviation of red, green and blue for values 0…1.
         tensors: every stored tensor by name.
     """
 
@@ -79,15 +76,16 @@ class Checkpoint:
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
-    """Find a checkpoint, fetch it if need be, and see that it is a whole Kosmos-2.
+    """Find a checkpoint, download it if necessary, and check that it is a complete Kosmos-2.
 
     Args:
         model: a directory, or a hub id such as `microsoft/kosmos-2-patch14-224`.
         revision: branch, tag or commit of a hub id.
 
     Raises:
-        CheckpointError: no such path or id, another kind of model, a file missing or cut short.
-        OutOfMemory: not enough disk for the download.
+        CheckpointError: the path or id does not exist, the model is of another kind, or a file is
+            missing or truncated.
+        OutOfMemory: the disk has not enough space for the download.
     """
     directory = Path(model).expanduser()
     if directory.is_dir():
@@ -99,20 +97,22 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
 
 
 def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpoint:
-    """Read what stands beside the weights, and see that all is here and whole.
+    """Read all files of a checkpoint except the weights, and check that none is missing.
 
     Args:
-        directory: resolved.
-        name: what answers are to call the model, unless it is the embedded one.
-        revision: the hub's commit, if it came from there.
+        directory: resolved path.
+        name: name of the model in answers; the embedded checkpoint keeps its own.
+        revision: commit on the hub; `None` for a local directory.
 
     Raises:
-        CheckpointError: another kind of model, a file missing or cut short.
+        CheckpointError: the model is of another kind, or a file is missing or truncated.
     """
     config = _read_json(directory / "config.json")
     kind = config.get("model_type")
     if kind != "kosmos-2":
-        raise CheckpointError(f"{directory}: its config.json says {kind!r}; kosmos-2 is served")
+        raise CheckpointError(
+            f"{directory}: config.json has model_type {kind!r}; only kosmos-2 can be served"
+        )
     for needed in ("tokenizer.json", "tokenizer_config.json"):
         if not (directory / needed).is_file():
             raise CheckpointError(f"{directory}: {needed} is missing")
@@ -123,7 +123,7 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
         name=EMBEDDED_NAME if is_embedded else name,
         revision=revision,
         is_embedded=is_embedded,
-        no_repeat_ngram_size=_ngram_ban(directory),
+        no_repeat_ngram_size=_no_repeat_ngram_size(directory),
         image_mean=mean,
         image_std=std,
         tensors=MappingProxyType(_stored_tensors(directory)),
@@ -136,20 +136,21 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent}: {path.name} is missing") from None
     except ValueError:
-        raise CheckpointError(f"{path}: not JSON; the file may be cut short") from None
+        raise CheckpointError(f"{path}: not JSON; the file may be truncated") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: an object was expected")
+        raise CheckpointError(f"{path}: expected a JSON object")
     return content
 
 
-def _ngram_ban(directory: Path) -> int:
+def _no_repeat_ngram_size(directory: Path) -> int:
     path = directory / "generation_config.json"
     stored = _read_json(path).get("no_repeat_ngram_size") if path.is_file() else None
-    return UPSTREAM_NGRAM_BAN if stored is None else int(stored)
+    return UPSTREAM_NGRAM_SIZE if stored is None else int(stored)
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """In `preprocessor_config.json`, or in newer checkpoints inside the processor's."""
+    """Return mean and standard deviation of the channels."""
+    # Newer checkpoints store both inside the configuration of the processor.
     newer, older = directory / "processor_config.json", directory / "preprocessor_config.json"
     stored = _read_json(newer).get("image_processor", {}) if newer.is_file() else {}
     if "image_mean" not in stored:
@@ -160,7 +161,9 @@ def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[floa
 def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
     files = sorted(directory.glob("*.safetensors"))
     if not files:
-        raise CheckpointError(f"{directory}: no *.safetensors file; no other format is read")
+        raise CheckpointError(
+            f"{directory}: no *.safetensors file, the only format that can be read"
+        )
     index = directory / "model.safetensors.index.json"
     if index.is_file():
         named = {directory / name for name in _read_json(index).get("weight_map", {}).values()}
@@ -171,7 +174,7 @@ def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
 
 
 def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
-    """The tensors a file holds; the file has to be as long as its header says."""
+    """Return the tensors of a file; raise if the file is shorter than its header requires."""
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -179,12 +182,16 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
     try:
         header: dict[str, Any] = json.loads(text)
     except ValueError:
-        raise CheckpointError(f"{file}: not a whole safetensors file") from None
+        raise CheckpointError(
+            f"{file}: not a complete safetensors file; download it again"
+        ) from None
     header.pop("__metadata__", None)
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     expected, actual = 8 + length + end, file.stat().st_size
     if actual < expected:
-        raise CheckpointError(f"{file}: cut short, {actual:,} bytes of {expected:,}")
+        raise CheckpointError(
+            f"{file}: truncated, {actual:,} of {expected:,} bytes; download it again"
+        )
     return {
         name: StoredTensor(
             file, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"])
@@ -194,19 +201,21 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
 
 
 def _fetch(model: str, revision: str | None) -> Path:
-    """The directory of a hub id's files, downloaded where they are not yet in the cache."""
+    """Return the directory of a hub id's files; download those that are not in the cache."""
     try:
         _check_disk(model, revision)
         return _download(model, revision)
     except RepositoryNotFoundError:
-        raise CheckpointError(f"{model}: no such model on the hub, or no access to it") from None
+        raise CheckpointError(
+            f"{model}: no such model on the hub, or no access to it; set HF_TOKEN for access"
+        ) from None
     except LocalEntryNotFoundError as error:
         reason = _failure_of(error.__cause__)
         raise CheckpointError(f"{model}: not in the cache, and {reason}") from None
     except HFValidationError as error:
         raise CheckpointError(f"{model}: {error}") from None
     except (OSError, httpx.HTTPError) as error:
-        raise CheckpointError(f"{model}: the hub answered {error}") from None
+        raise CheckpointError(f"{model}: the hub reports: {error}") from None
     except _NOT_OF_A_HUB:
         return _find_in_cache(model, revision)
 
@@ -221,36 +230,37 @@ def _download(model: str, revision: str | None, *, local_files_only: bool = Fals
 
 def _failure_of(cause: BaseException | None) -> str:
     if isinstance(cause, HfHubHTTPError):
-        return f"the hub answered {cause.response.status_code} {cause.response.reason_phrase}"
-    return "the hub was not reached"
+        return f"the hub returned {cause.response.status_code} {cause.response.reason_phrase}"
+    return "the hub could not be reached"
 
 
 def _find_in_cache(model: str, revision: str | None) -> Path:
-    """Return a hub id's files where another server, such as a login page, answers for the hub."""
+    """Return the directory of cached files, after another server answered in the hub's place."""
     try:
         return _download(model, revision, local_files_only=True)
     except LocalEntryNotFoundError:
         raise CheckpointError(
-            f"{model}: not in the cache, and the answer at {constants.ENDPOINT} is not a hub's: "
+            f"{model}: not in the cache, and the response of {constants.ENDPOINT} is not a hub's: "
             "a proxy or a login page may have sent it"
         ) from None
 
 
 def _check_disk(model: str, revision: str | None) -> None:
-    """Tell what will be downloaded, and refuse it when it does not fit on the disk."""
+    """Print the size of the download; raise `OutOfMemory` if it does not fit on the disk."""
     try:
         files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
     except (OSError, httpx.HTTPError, *_NOT_OF_A_HUB):
-        return  # not reached: the cache may hold it all the same, and the fetch will tell
-    wanted = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
-    size = sum(file.size or 0 for file in wanted)
+        return  # the cache may hold all files; if it does not, the download reports the error
+    fetched = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
+    size = sum(file.size or 0 for file in fetched)
     cache = Path(constants.HF_HUB_CACHE)
-    held = _bytes_below(cache / f"models--{model.replace('/', '--')}" / "blobs")
-    missing, free = max(0, size - held), shutil.disk_usage(_existing_parent(cache)).free
+    cached = _bytes_below(cache / f"models--{model.replace('/', '--')}" / "blobs")
+    missing, free = max(0, size - cached), shutil.disk_usage(_existing_parent(cache)).free
     print(f"{model}: {size / 1e9:.2f} GB, {missing / 1e9:.2f} GB to download", flush=True)
     if missing > free:
         raise OutOfMemory(
-            f"{model}: {missing / 1e9:.2f} GB to download, {free / 1e9:.2f} GB of disk are free"
+            f"{model}: the download needs {missing / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are "
+            "free; free some space or set HF_HOME to a larger disk"
         )
 
 

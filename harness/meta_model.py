@@ -25,7 +25,7 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
         prefix_token_ids=[0] * count_prefix_tokens(config),
-        picture_places=slice(2, 2 + config.latent_query_num),
+        picture_positions=slice(2, 2 + config.latent_query_num),
         end_token_id=config.text_config.eos_token_id,
         device=META,
         dtype=dtype,

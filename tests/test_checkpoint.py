@@ -184,7 +184,7 @@ def test_a_hub_that_is_not_reached_is_told(hub: LoopbackHub, tmp_path: Path) -> 
     hub.address = "http://127.0.0.1:1"
     told = open_from(hub, tmp_path / "cache")
     assert told.startswith("CheckpointError owner/kosmos: ")
-    assert "not reached" in told
+    assert "could not be reached" in told
 
 
 def refusal_of(hub: LoopbackHub, cache: Path) -> str:

@@ -1,1 +1,1 @@
-"""Load for a running service: what is asked, closed and open loops, and what came of them."""
+"""Load generator for a running service: workloads, closed and open loops, and their results."""

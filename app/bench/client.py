@@ -19,34 +19,37 @@ from app.bench.workload import LoadRequest
 from app.errors import Kosmos2Error
 
 TIMEOUT_S = 150.0
-"""Longer than the service's own deadline, which is to end a request first."""
+"""Longer than the service's default deadline, so that the service ends a slow request first."""
 
 _EVENT_STREAM = "text/event-stream"
 _LONGEST_LINE = 2**22  # bytes; the last event is the whole answer
-# Shorter than uvicorn keeps an idle connection (5 s): else some requests meet one just closed.
+# Shorter than the 5 s for which uvicorn keeps an idle connection by default, as peers in benchmarks
+# do: otherwise some requests would be sent over a connection that the server is just closing.
 _KEEP_ALIVE_S = 3.0
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A request as it is sent; it keeps the request, whose identity is its key."""
+    """An encoded request."""
 
+    # The cache of forms has the `id` of the request as its key; while the request is kept alive, no
+    # other object gets the same `id`.
     request: LoadRequest
     content_type: str
     body: bytes
 
 
 class NoService(Kosmos2Error):
-    """Nobody answers there, or another kind of service."""
+    """No server answers at the URL, or the server is not a Kosmos-2 service."""
 
 
 class LoadClient:
-    """Sends requests to one service, over as many connections as it takes.
+    """Sends requests to one service, over as many connections as necessary.
 
     Args:
-        session: see `load_client`.
-        url: of the service, without a path.
-        is_streaming: whether answers are asked for as events.
+        session: session made by `load_client`.
+        url: base URL of the service, without a path.
+        is_streaming: whether answers are requested as event streams.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, *, is_streaming: bool) -> None:
@@ -56,10 +59,10 @@ class LoadClient:
         self._clock = asyncio.get_running_loop().time
 
     async def model_name(self) -> str:
-        """The name of the model that the service serves.
+        """Return the name of the model that the service serves.
 
         Raises:
-            NoService: nobody answers there, or another kind of service.
+            NoService: no server answers, or it is not a Kosmos-2 service.
         """
         try:
             async with self._session.get(f"{self._url}/version") as response:
@@ -68,7 +71,7 @@ class LoadClient:
             raise NoService(str(error)) from error
 
     async def send(self, request: LoadRequest) -> Reply:
-        """Send one request and read its answer to the end; failures are replies too."""
+        """Send one request and read its answer to the end; return failures as replies too."""
         route = f"{self._url}/v1/ground"
         headers = {"Accept": _EVENT_STREAM if self._is_streaming else "application/json"}
         try:
@@ -84,9 +87,10 @@ class LoadClient:
             return Reply(0, "client_timeout")
 
     async def _form_of(self, request: LoadRequest) -> _Form:
-        """The same bytes each time a request comes again: writing them is a fifth of the work."""
+        """Return the request as a form; a repeated request reuses its bytes."""
         form = self._forms.get(id(request))
         if form is None:
+            # Encoding takes more than half of the client's time per request (docs/adr/0017).
             writer = aiohttp.FormData(request.fields, default_to_multipart=True)
             writer.add_field("image", request.picture, filename="picture")
             multipart = writer()
@@ -116,12 +120,12 @@ class LoadClient:
 async def load_client(
     url: str, *, api_key: str | None = None, is_streaming: bool = False
 ) -> AsyncIterator[LoadClient]:
-    """A client for as long as the block lasts.
+    """Yield a client that is closed at the end of the block.
 
     Args:
-        url: of the service, without a path.
-        api_key: sent with each request.
-        is_streaming: whether answers are asked for as events.
+        url: base URL of the service, without a path.
+        api_key: key to send with each request.
+        is_streaming: whether answers are requested as event streams.
     """
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     async with aiohttp.ClientSession(

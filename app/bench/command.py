@@ -1,4 +1,4 @@
-"""`kosmos2 bench`: asks a running service for a while, and prints a table and a line of JSON."""
+"""`kosmos2 bench`: sends a load to a running service, and prints a table and a line of JSON."""
 
 import asyncio
 import json
@@ -22,16 +22,15 @@ NUM_DIFFERENT_REQUESTS = 512
 
 @dataclass(frozen=True)
 class Load:
-    """What is to be done to a service.
+    """Options of `kosmos2 bench`.
 
     Attributes:
-        url: of the service, without a path.
-        concurrency: clients of a closed loop.
-        rate: arrivals a second of an open loop; none: a closed loop.
-        bounds: when to end.
-        is_streaming: whether answers are asked for as events.
-        pictures: files; none: the embedded checkpoint's scenes.
-        seed: of workload and arrivals.
+        url: base URL of the service, without a path.
+        concurrency: number of clients of a closed loop.
+        rate: arrivals per second of an open loop; `None` selects a closed loop.
+        is_streaming: whether answers are requested as event streams.
+        pictures: picture files; if empty, the scenes of the embedded checkpoint.
+        seed: random seed of workload and arrivals.
     """
 
     url: str
@@ -44,17 +43,17 @@ class Load:
 
     @property
     def loop(self) -> str:
-        """Which loop it is, in words."""
+        """Description of the loop."""
         if self.rate is None:
             return f"closed, {self.concurrency} clients"
         return f"open, {self.rate:g} arrivals/s"
 
 
 def bench(load: Load, api_key_file: Path | None) -> int:
-    """Run a load, print its figures on standard error and one line of JSON on standard output.
+    """Run a load; print a table on standard error and one line of JSON on standard output.
 
     Returns:
-        The exit code: 1 when nothing was answered.
+        The exit code: 1 if the service answered no request, otherwise 0.
     """
     try:
         model, samples = asyncio.run(_run(load, read_api_key(api_key_file)))
@@ -62,7 +61,10 @@ def bench(load: Load, api_key_file: Path | None) -> int:
         print(f"no Kosmos-2 service answers at {load.url}: {error}", file=sys.stderr)
         return 1
     if not samples:
-        print("nothing was sent: no request arrives so soon at that rate", file=sys.stderr)
+        print(
+            "no request was sent: at this rate none arrives in time; raise --rate or --seconds",
+            file=sys.stderr,
+        )
         return 1
     result = LoadResult.of(samples)
     Console(stderr=True).print(_table(load, model, result))
@@ -72,14 +74,15 @@ def bench(load: Load, api_key_file: Path | None) -> int:
 
 
 def read_api_key(file: Path | None) -> str | None:
-    """The key of a file's first line, else of the environment; an option would show it to all."""
+    """Return the first word of the file, or the key of the environment."""
+    # There is no option for the key itself: the list of processes would show it to every user.
     if file is None:
         return os.environ.get(API_KEY_VARIABLE)
     return file.read_text().split()[0]
 
 
 async def _run(load: Load, api_key: str | None) -> tuple[str, list[Sample]]:
-    """The name of the model that answered, and what came of each request."""
+    """Return the name of the served model and one sample per request."""
     workload = mixed_workload(read_pictures(load.pictures), NUM_DIFFERENT_REQUESTS, load.seed)
     async with load_client(load.url, api_key=api_key, is_streaming=load.is_streaming) as client:
         model = await client.model_name()
@@ -97,11 +100,11 @@ def _table(load: Load, model: str, result: LoadResult) -> Table:
     table.add_row("in", f"{result.seconds:.1f} s")
     table.add_row("goodput", f"{result.goodput_per_s:.2f} requests/s")
     table.add_row("tokens", f"{result.tokens_per_s:.1f} /s")
-    table.add_row("prompt tokens at hand", f"{result.cached_share:.0%}")
+    table.add_row("cached prompt tokens", f"{result.cached_share:.0%}")
     table.add_row("latency", _describe(result.latency_s))
     if load.is_streaming:
         table.add_row("time to first token", _describe(result.time_to_first_token_s))
-    table.add_row("generator behind by", f"{result.max_send_delay_s * 1000:.0f} ms at most")
+    table.add_row("largest send delay", f"{result.max_send_delay_s * 1000:.0f} ms")
     return table
 
 

@@ -12,7 +12,7 @@ class Event:
 
     Attributes:
         name: `entity`, `token`, `done` or `error`.
-        json_text: its data as they came; most events of a load are never parsed.
+        json_text: data of the event, not parsed: a load reads the data of few events.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Event:
 
 
 class EventAssembler:
-    """Collects lines until an event is complete; skips comments.
+    """Collects lines until an event is complete, and skips comments.
 
     >>> assembler = EventAssembler()
     >>> lines = [": ping", "", "event: token", 'data: {"text": "a"}', ""]
@@ -38,14 +38,14 @@ class EventAssembler:
 
     @property
     def is_inside_event(self) -> bool:
-        """Whether lines are missing: a stream that ends now is cut off."""
+        """Whether an event is incomplete: a stream that ends now is truncated."""
         return bool(self._fields)
 
     def add(self, line: str) -> Event | None:
-        """Add a line without its end; return the event that it completes.
+        """Add a line, without its line ending; return the event that it completes.
 
         Raises:
-            ValueError: an event without data, or with two lines of data: this service sends one.
+            ValueError: an event has no data, or repeats a field, which this service never does.
         """
         if line and not line.startswith(":"):
             name, _, value = line.partition(": ")

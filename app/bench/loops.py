@@ -1,9 +1,9 @@
-"""Closed and open loops: when requests are sent, and how long each took.
+"""Closed and open loops: send requests and measure their latencies.
 
-In a closed loop every client waits for its answer before it asks again: a slow service is asked
-less. In an open loop requests arrive at times of their own, and the time of each counts from its
-arrival, whether or not it could be sent then: what waits is never left out (no coordinated
-omission).
+In a closed loop every client waits for its answer before it sends the next request, so a slow
+service gets fewer requests. In an open loop requests arrive independently of the answers, and each
+latency counts from the intended arrival even if the generator sent the request later. Waiting time
+is therefore never left out (no coordinated omission).
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from app.bench.results import Reply, Sample
 from app.bench.workload import LoadRequest
 
 PAUSE_AFTER_FAILURE_S = 0.1
-"""A client of a closed loop does not hammer a service that refuses it."""
+"""Pause of a closed-loop client after a failure, so that it does not flood the service."""
 
 Send = Callable[[LoadRequest], Awaitable[Reply]]
-"""Sends a request and gives what came back; failures are replies too."""
+"""Sends a request and returns the reply; failures are replies too."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """When a load sends no more: whichever comes first. What was sent is waited for.
+    """Bounds of a load, at least one; the first bound that is reached stops the sending.
 
     Attributes:
-        num_requests: in all; none: no such bound.
-        seconds: from the beginning; none: no such bound.
+        num_requests: total number of requests; `None` sets no bound.
+        seconds: seconds from the beginning; `None` sets no bound.
     """
 
     num_requests: int | None = None
@@ -36,10 +36,10 @@ class Bounds:
 
     def __post_init__(self) -> None:
         if self.num_requests is None and self.seconds is None:
-            raise ValueError("a load needs a bound")
+            raise ValueError("a load needs a bound: num_requests or seconds")
 
     def allows(self, num_sent: int, elapsed_s: float) -> bool:
-        """Whether one more request may be sent.
+        """Return whether one more request may be sent.
 
         >>> Bounds(num_requests=2).allows(num_sent=2, elapsed_s=0.0)
         False
@@ -51,13 +51,11 @@ class Bounds:
 async def closed_loop(
     send: Send, workload: Sequence[LoadRequest], concurrency: int, bounds: Bounds
 ) -> list[Sample]:
-    """Ask with a fixed number of clients, each waiting for its answer.
+    """Run a fixed number of clients, each of which waits for its answer before it sends again.
 
     Args:
-        send: one request.
-        workload: taken in order, from the beginning again when it ends.
-        concurrency: clients.
-        bounds: when to end.
+        workload: requests to send in order, repeated from the beginning when they run out.
+        concurrency: number of clients.
     """
     clock = asyncio.get_running_loop().time
     samples, numbers, began = list[Sample](), count(), clock()
@@ -78,11 +76,10 @@ async def closed_loop(
 async def open_loop(
     send: Send, workload: Sequence[LoadRequest], arrivals: Iterable[float]
 ) -> list[Sample]:
-    """Send a request at each arrival, however many are still waiting for their answers.
+    """Send a request at each arrival, no matter how many answers are still missing.
 
     Args:
-        send: one request.
-        workload: taken in order, from the beginning again when it ends.
+        workload: requests to send in order, repeated from the beginning when they run out.
         arrivals: seconds from the beginning, ascending.
     """
     clock = asyncio.get_running_loop().time
@@ -98,17 +95,15 @@ async def open_loop(
 
 
 def poisson_arrivals(rate: float, seed: int, bounds: Bounds) -> Iterator[float]:
-    """Arrival times of independent users: gaps are exponential, the same for the same seed.
+    """Yield arrival times of independent users: exponential gaps, determined by the seed.
 
     >>> [round(time, 3) for time in poisson_arrivals(10, 0, Bounds(num_requests=3))]
     [0.186, 0.328, 0.382]
 
     Args:
-        rate: per second, on average.
-        seed: of the gaps.
-        bounds: when to end.
+        rate: average arrivals per second.
     """
-    times = _poisson_process(rate, random.Random(seed))  # noqa: S311 - no secret
+    times = _poisson_process(rate, random.Random(seed))  # noqa: S311 - not used for secrets
     early = takewhile(lambda time: bounds.allows(0, time), times)
     return islice(early, bounds.num_requests)
 

@@ -1,4 +1,4 @@
-"""What came of a load: a sample for each request, and the figures of them all."""
+"""Results of a load: one sample per request, and figures over all of them."""
 
 import math
 from collections import Counter
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for one request.
+    """The reply to one request.
 
     Attributes:
-        status: of HTTP; 0 when nothing came back.
-        code: names the failure, as `problem+json` does, or for one on the way: `connection_failed`,
-            `client_timeout`, `stream_cut`, `malformed_answer`, `http_…`; none: it was answered.
-        answer: as `POST /v1/ground` gives it; none for a failure.
-        request_id: of the response's headers.
-        first_event_at: when the first event of a stream was here, on the event loop's clock.
-        retry_after_s: when a refusal asks the client to come back; none: it does not say.
+        status: HTTP status; 0 if there was no response.
+        code: code of the failure: that of `problem+json`, or the client's own `connection_failed`,
+            `client_timeout`, `stream_cut`, `malformed_answer` or `http_…`; `None` after success.
+        answer: answer of `POST /v1/ground`; `None` after a failure.
+        request_id: value of the `X-Request-ID` header.
+        first_event_at: arrival of a stream's first event, seconds on the event loop's clock.
+        retry_after_s: value of the `Retry-After` header in seconds, if there is one.
     """
 
     status: int
@@ -31,15 +31,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sample:
-    """One request of a load. Times are seconds; the first two count from the load's beginning.
+    """One request of a load and its times in seconds.
 
     Attributes:
-        number: of the request in its workload.
-        intended_s: when it was to be sent.
-        sent_s: when it was sent; later only when the generator itself could not keep up.
-        latency_s: from the intended time to the end of the answer.
-        time_to_first_token_s: from the intended time to the first event of a stream; else none.
-        reply: what came back.
+        number: index of the request in its workload.
+        intended_s: intended sending time, from the beginning of the load.
+        sent_s: actual sending time, from the beginning of the load; later than intended only if
+            the generator itself was too slow.
+        latency_s: time from the intended sending time to the end of the answer.
+        time_to_first_token_s: time from the intended sending time to the first event of a stream;
+            `None` without a stream.
     """
 
     number: int
@@ -51,17 +52,17 @@ class Sample:
 
     @property
     def is_good(self) -> bool:
-        """Whether the request was answered."""
+        """Whether the service answered the request."""
         return self.reply.code is None
 
     def count(self, usage: str) -> int:
-        """A figure of the answer's `usage`; 0 for a failure."""
+        """Return a field of the answer's `usage`; 0 after a failure."""
         return int((self.reply.answer or {}).get("usage", {}).get(usage, 0))
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of some times, seconds; each is a time that was measured.
+    """Percentiles of times in seconds; each is one of the measured times.
 
     >>> Percentiles.of([0.1, 0.2, 0.3, 0.4])
     Percentiles(p50=0.2, p95=0.4, p99=0.4, highest=0.4)
@@ -74,7 +75,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Percentiles | None":
-        """Of at least one time; none of none."""
+        """Return the percentiles of `values`, or `None` if it is empty."""
         if not values:
             return None
         ordered = sorted(values)
@@ -83,19 +84,19 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """The figures of a load.
+    """Figures of a load.
 
     Attributes:
-        num_requests: sent.
-        num_good: answered.
-        errors: how many failed, by code.
-        seconds: from the beginning to the last reply.
-        goodput_per_s: requests answered, per second.
-        tokens_per_s: generated tokens of those, per second.
-        cached_share: of their prompt tokens, which the service had at hand.
-        latency_s: of those.
-        time_to_first_token_s: of those, if they were streamed.
-        max_send_delay_s: by how much the generator itself fell behind; included in the latencies.
+        num_requests: number of requests that were sent.
+        num_good: number of requests that the service answered.
+        errors: number of failed requests by code.
+        seconds: seconds from the beginning to the last reply.
+        goodput_per_s: answered requests per second.
+        tokens_per_s: generated tokens of answered requests, per second.
+        cached_share: share of the prompt tokens that the service had cached, 0…1.
+        latency_s: percentiles over the answered requests, if any.
+        time_to_first_token_s: percentiles over the answered streams, if any.
+        max_send_delay_s: largest delay of the generator itself, which the latencies include.
     """
 
     num_requests: int
@@ -111,7 +112,7 @@ class LoadResult:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> "LoadResult":
-        """The figures of at least one sample."""
+        """Return the figures of samples, at least one."""
         good = [sample for sample in samples if sample.is_good]
         seconds = max(sample.intended_s + sample.latency_s for sample in samples)
         prompt_tokens = sum(sample.count("prompt_tokens") for sample in good)
@@ -131,13 +132,13 @@ class LoadResult:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least a share of all values do not exceed (nearest rank).
+    """Return the smallest value that at least `share` of all values do not exceed (nearest rank).
 
     >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
     2.0
 
     Args:
-        ordered: ascending, at least one.
-        share: above 0, up to 1.
+        ordered: values in ascending order, at least one.
+        share: fraction of the values, above 0 and up to 1.
     """
     return ordered[math.ceil(share * len(ordered)) - 1]

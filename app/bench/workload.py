@@ -1,4 +1,4 @@
-"""What a load asks: requests of every task about given pictures, the same for the same seed."""
+"""Workloads: requests of every task about given pictures, determined by a seed."""
 
 import json
 import random
@@ -20,8 +20,8 @@ class LoadRequest:
     """One request of a load.
 
     Attributes:
-        picture: the file.
-        fields: the form's other fields; `task` is among them.
+        picture: content of the picture file.
+        fields: the other fields of the form, including `task`.
     """
 
     picture: bytes
@@ -29,25 +29,26 @@ class LoadRequest:
 
     @property
     def task(self) -> str:
-        """The name of the task."""
+        """Name of the task."""
         return self.fields["task"]
 
 
 def embedded_scenes() -> list[bytes]:
-    """The picture files that come with the embedded checkpoint, by name."""
+    """Return the picture files of the embedded checkpoint, sorted by name."""
     return [path.read_bytes() for path in sorted(EMBEDDED_CHECKPOINT.glob("scenes/*.[jp][pn]g"))]
 
 
 def read_pictures(paths: Sequence[Path]) -> list[bytes]:
-    """The files that are named; none named: the embedded checkpoint's scenes."""
+    """Return the content of the files, or the embedded scenes if `paths` is empty."""
     return [path.read_bytes() for path in paths] if paths else embedded_scenes()
 
 
 def mixed_workload(pictures: Sequence[bytes], count: int, seed: int) -> list[LoadRequest]:
-    """Requests of all tasks but `raw` in equal shares, in random order, about random pictures.
+    """Return requests of all tasks except `raw` in equal shares, in random order.
 
-    Prompts have words of the embedded checkpoint's world, which every checkpoint can read. Answers
-    have the length that the task brings along: a few tokens for a box, many for a caption.
+    Pictures are drawn at random. Prompts use words that the embedded checkpoint was trained on, and
+    every checkpoint can read. The task determines the length of an answer: a few tokens for a box,
+    many for a caption.
 
     >>> workload = mixed_workload([b"a picture"], count=12, seed=0)
     >>> len({request.task for request in workload})
@@ -56,18 +57,18 @@ def mixed_workload(pictures: Sequence[bytes], count: int, seed: int) -> list[Loa
     True
 
     Args:
-        pictures: files, at least one.
-        count: of requests.
-        seed: of all choices.
+        pictures: contents of picture files, at least one.
+        count: number of requests.
+        seed: random seed of all choices.
     """
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - not used for secrets
     writers = list(_WRITERS.items())
     drawn = [(rng.choice(pictures), *writers[n % len(writers)]) for n in range(count)]
     rng.shuffle(drawn)
     return [LoadRequest(picture, {"task": task} | write(rng)) for picture, task, write in drawn]
 
 
-def _nothing(_: random.Random) -> Fields:
+def _no_fields(_: random.Random) -> Fields:
     return {}
 
 
@@ -98,8 +99,8 @@ def _question(rng: random.Random) -> Fields:
 
 
 _WRITERS: Mapping[str, Callable[[random.Random], Fields]] = {
-    "brief_caption": _nothing,
-    "detailed_caption": _nothing,
+    "brief_caption": _no_fields,
+    "detailed_caption": _no_fields,
     "phrase_grounding": _phrase,
     "referring_expression_comprehension": _expression,
     "referring_expression_generation": _region,

@@ -1,1 +1,1 @@
-"""The engine process: a queue, a fixed set of KV slots, continuous batching; and its client."""
+"""The engine process: a queue, a fixed set of KV slots, and continuous batching."""

@@ -1,8 +1,8 @@
-"""Passes recorded at start-up and replayed as CUDA graphs: no kernel waits for Python.
+"""Records passes at start-up and replays them as CUDA graphs, so that no kernel waits for Python.
 
-A graph has fixed shapes, so passes are rounded up to the next of a few: rows beyond those in use
-are slots that no sequence holds, positions beyond a row's length are masked. The rounding runs on
-the CPU as well, and tests replay lists of operators in the place of CUDA graphs.
+A graph has fixed shapes, so each pass is rounded up to one of a few shapes: additional rows are
+slots that no sequence holds, and positions beyond a row's length are masked. Rounding also works on
+the CPU, where tests replay lists of operators instead of CUDA graphs.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -15,35 +15,36 @@ import torch
 
 from app.engine.decode import PassShape
 from app.errors import StartupError
+from app.ipc.sampling_limits import MAX_NGRAM_SIZE
 from app.settings import MAX_SLOTS
 from app.telemetry.logs import get_logger
 
-LARGEST_BAN = 8  # the largest n-gram that a request may ban
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MAX_SLOTS)
-_LENGTHS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)  # a prompt has more than 64 tokens
+_LENGTHS = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)  # tokens; every prompt has more than 64
 _PICTURES = (1, 2, 4, 8, 16, 32, 64)
 
 Shape = TypeVar("Shape", bound=Hashable)
 
 
 class Recording(Protocol):
-    """A pass that can be run again on the same memory."""
+    """A recorded pass that can run again on the same memory."""
 
     def replay(self) -> None:
-        """Run it."""
+        """Run the recorded pass."""
 
 
 Record = Callable[[Callable[[], None]], Recording]
 
 
 class CudaRecorder:
-    """Records passes as CUDA graphs; all share the memory of the largest."""
+    """Records passes as CUDA graphs, which all share the memory of the largest one."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Callable[[], None]) -> Recording:
-        """Run a pass once, since libraries set themselves up in a first run, then record it."""
+        """Run a pass once, then record it."""
+        # Libraries initialize themselves in the first run, which a graph cannot record.
         run()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
@@ -53,12 +54,12 @@ class CudaRecorder:
 
 
 class RoundedPass(Generic[Shape]):
-    """Runs a pass in one of few shapes, by its recording if there is one.
+    """Runs a pass in one of a few shapes, and replays its recording if there is one.
 
     Args:
         run: the pass; its inputs and outputs keep their addresses.
-        shapes: all that `round_up` returns for requests, the largest first.
-        round_up: from the shape that is needed to the one that is run.
+        shapes: all shapes that `round_up` returns for requests, the largest first.
+        round_up: returns the shape to run for a required shape.
     """
 
     def __init__(
@@ -73,16 +74,16 @@ class RoundedPass(Generic[Shape]):
 
     @classmethod
     def exact(cls, run: Callable[[Shape], None]) -> "RoundedPass[Shape]":
-        """Runs a pass in just the shape that is needed."""
+        """Return a pass that runs in exactly the required shape."""
         return cls(run, (), lambda shape: shape)
 
     @property
     def num_recorded(self) -> int:
-        """Shapes that are recorded."""
+        """Number of recorded shapes."""
         return len(self._recordings)
 
     def __call__(self, shape: Shape) -> None:
-        """Run a pass of at least that shape."""
+        """Run the pass in the rounded shape."""
         rounded = self._round_up(shape)
         recording = self._recordings.get(rounded)
         if recording is None:
@@ -92,22 +93,27 @@ class RoundedPass(Generic[Shape]):
 
     @torch.inference_mode()
     def record(self, record: Record) -> bool:
-        """Record every shape; false if memory ran out: the shapes recorded so far are kept.
+        """Record every shape; return false if memory ran out, and keep the shapes recorded so far.
 
         Raises:
-            StartupError: a pass cannot be recorded. torch does not leave a failed recording
-                cleanly: later calls fail in this process, so it must not serve.
+            StartupError: a pass cannot be recorded.
         """
         for shape in self.shapes:
             try:
                 self._recordings[shape] = record(partial(self._run, shape))
             except torch.OutOfMemoryError:
-                get_logger().warning("no memory to record a pass", shape=str(shape), exc_info=True)
+                get_logger().warning(
+                    "no memory to record a pass",
+                    shape=str(shape),
+                    exc_info=True,
+                )
                 return False
             except RuntimeError as error:
+                # torch does not clean up after a failed recording: later calls in this process
+                # would fail, so it must not serve.
                 raise StartupError(
                     f"the pass {shape} cannot be recorded: {error}. "
-                    "KOSMOS2_RECORDINGS=off starts without recordings, and decodes slower"
+                    "Set KOSMOS2_RECORDINGS=off to start without recordings and decode slower"
                 ) from error
         return True
 
@@ -117,8 +123,8 @@ class Buckets:
     """The numbers of rows and the lengths that decode passes are rounded up to.
 
     Attributes:
-        rows: ascending; the last is the number of slots.
-        lengths: ascending, in tokens; the last is the length of a slot.
+        rows: in ascending order, up to the number of slots.
+        lengths: in tokens, in ascending order, up to the length of a slot.
     """
 
     rows: tuple[int, ...]
@@ -126,7 +132,7 @@ class Buckets:
 
     @classmethod
     def up_to(cls, num_rows: int, length: int) -> "Buckets":
-        """Steps of at most one half, and the largest itself.
+        """Return buckets that grow by at most a factor of two, up to the largest sizes.
 
         >>> Buckets.up_to(20, 300)
         Buckets(rows=(1, 2, 4, 8, 16, 20), lengths=(128, 192, 256, 300))
@@ -134,7 +140,7 @@ class Buckets:
         return cls(_up_to(_ROWS, num_rows), _up_to(_LENGTHS, length))
 
     def round_up(self, shape: PassShape) -> PassShape:
-        """The smallest shape kept that does the work of `shape`.
+        """Return the smallest bucket that covers `shape`.
 
         >>> Buckets.up_to(24, 512).round_up(PassShape(2, 3, 130, 0, False))
         PassShape(first_row=0, num_rows=8, length=192, max_ngram_size=8, is_sampled=False)
@@ -143,16 +149,16 @@ class Buckets:
             first_row=0,
             num_rows=_round_up(self.rows, shape.first_row + shape.num_rows),
             length=_round_up(self.lengths, shape.length),
-            # A checkpoint may ask for a larger ban than requests can: that pass is not recorded.
-            max_ngram_size=max(shape.max_ngram_size, LARGEST_BAN),
+            # A checkpoint may set a larger n-gram size than requests can; its pass is not recorded.
+            max_ngram_size=max(shape.max_ngram_size, MAX_NGRAM_SIZE),
             is_sampled=shape.is_sampled,
         )
 
     def shapes(self) -> Iterator[PassShape]:
-        """All that `round_up` returns for requests, the largest first."""
+        """Yield all shapes that `round_up` returns for requests, the largest first."""
         for rows, length in product(reversed(self.rows), reversed(self.lengths)):
             for is_sampled in (True, False):
-                yield PassShape(0, rows, length, LARGEST_BAN, is_sampled)
+                yield PassShape(0, rows, length, MAX_NGRAM_SIZE, is_sampled)
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ class PictureBuckets:
 
     @classmethod
     def up_to(cls, max_pictures: int) -> "PictureBuckets":
-        """Powers of two, and the largest itself.
+        """Return buckets of powers of two, and the largest size.
 
         >>> PictureBuckets.up_to(16).round_up(5)
         8
@@ -171,11 +177,11 @@ class PictureBuckets:
         return cls(_up_to(_PICTURES, max_pictures))
 
     def round_up(self, num_pictures: int) -> int:
-        """The smallest number kept that is not smaller."""
+        """Return the smallest bucket that holds `num_pictures`."""
         return _round_up(self.pictures, num_pictures)
 
     def shapes(self) -> Iterator[int]:
-        """All that `round_up` returns, the largest first."""
+        """Yield all numbers that `round_up` returns, the largest first."""
         return reversed(self.pictures)
 
 

@@ -1,8 +1,8 @@
-"""Tells, as one line of JSON, what the engine would take for a checkpoint; loads nothing.
+"""Prints the device and the memory that the engine would use, as JSON, without loading a model.
 
     python -m app.engine.describe DIRECTORY
 
-The settings are those of the environment.
+Settings are read from the environment.
 """
 
 import json
@@ -20,10 +20,10 @@ from app.telemetry.logs import configure_logs
 
 
 def describe(directory: Path, settings: Settings) -> dict[str, str | int]:
-    """What the engine would run on, and how much memory it would take.
+    """Return the device, the dtype and the memory that the engine would use.
 
     Raises:
-        StartupError: CUDA is asked for where there is none, or the model is of another kind.
+        StartupError: the device cannot be used, or the model is not supported.
     """
     checkpoint = read_checkpoint(directory, directory.name, None)
     device, dtype = choose_device(settings, probe_cuda())
@@ -46,7 +46,7 @@ def describe(directory: Path, settings: Settings) -> dict[str, str | int]:
 
 
 def main() -> None:
-    """Print the description; a start-up error becomes one line and its exit code."""
+    """Print the description; print a start-up error as one line and exit with its code."""
     settings = Settings()
     # Standard output holds the JSON line alone, so warnings must not go there.
     configure_logs(settings.log_level, "engine", settings.log_format)

@@ -1,8 +1,8 @@
-"""Where keys and values live: a fixed set of slots, allocated once, and the prefixes of pictures.
+"""Memory of keys and values: a fixed set of slots, allocated once, and cached picture prefixes.
 
-Every tensor keeps its address for the life of the process. A slot holds one sequence. What it holds
-beyond the sequence's length is masked: its weight is zero, and it must be finite, since zero times
-NaN is NaN. So a sequence whose numbers became infinite leaves a slot that is cleared first.
+Every tensor keeps its address for the life of the process. A slot holds one sequence. Values beyond
+the sequence's length are masked with a weight of zero, and must be finite, since zero times NaN is
+NaN. So the slot of a sequence with non-finite values is cleared before the next sequence gets it.
 """
 
 import heapq
@@ -15,34 +15,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class KeyValueShape:
-    """The size of what one token leaves behind.
-
-    Attributes:
-        num_layers: of the decoder.
-        num_heads: of one layer.
-        head_width: of one head.
-    """
+    """Shape of the keys and values of one token."""
 
     num_layers: int
     num_heads: int
     head_width: int
 
     def bytes_per_token(self, dtype: torch.dtype) -> int:
-        """Keys and values of one token in all layers, bytes."""
+        """Return the bytes of one token's keys and values in all layers."""
         return 2 * self.num_layers * self.num_heads * self.head_width * dtype.itemsize
 
     def prefix_size(self, num_pictures: int, num_tokens: int) -> tuple[int, ...]:
-        """The size of the prefixes of B pictures: (B, N, 2, H, P, D)."""
+        """Return the tensor size of the prefixes of B pictures: (B, N, 2, H, P, D)."""
         return num_pictures, self.num_layers, 2, self.num_heads, num_tokens, self.head_width
 
 
 class KVSlots:
-    """S slots of L tokens each: keys and values, and the token ids themselves.
+    """Keys, values and token ids of S slots of L tokens each.
 
     Args:
-        shape: of one token.
+        shape: shape of one token's keys and values.
         num_slots: S.
-        max_length: L, tokens.
+        max_length: L, in tokens.
     """
 
     def __init__(
@@ -63,49 +57,50 @@ class KVSlots:
 
     @property
     def num_free(self) -> int:
-        """Slots that no sequence holds."""
+        """Number of slots that no sequence holds."""
         return len(self._free)
 
     @property
     def num_used(self) -> int:
-        """Slots that a sequence holds."""
+        """Number of slots that sequences hold."""
         return self.num_slots - self.num_free
 
     @property
     def num_bytes(self) -> int:
-        """Memory of keys and values."""
+        """Memory of keys and values in bytes."""
         return self._held.nbytes
 
     def allocate(self) -> int:
-        """Take the lowest free slot, so that those in use stay together.
+        """Allocate the lowest free slot and return its index.
 
         Raises:
-            IndexError: when none is free; ask `num_free` first.
+            IndexError: no slot is free; check `num_free` first.
         """
+        # A decode pass covers the slots from the lowest to the highest in use, so used slots should
+        # stay close together.
         return heapq.heappop(self._free)
 
     def free(self, slot: int) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         heapq.heappush(self._free, slot)
 
     def clear(self, slot: int) -> None:
-        """Zero the keys and values of a slot, before the next sequence gets it."""
+        """Set the keys and values of a slot to zero, before the next sequence gets it."""
         self._held[:, :, slot] = 0
 
     def write_prefix(self, slot: int, prefix: Tensor) -> None:
-        """Put a picture's keys and values (N, 2, H, P, D) at the beginning of a slot."""
+        """Copy a picture's keys and values (N, 2, H, P, D) to the beginning of a slot."""
         self._held[:, :, slot, :, : prefix.shape[3]] = prefix
 
 
 class SlotRows:
-    """A pass over given slots: new tokens at given positions, attending to all up to a length.
+    """Rows of one pass over slots: stores new tokens, and returns all up to a length.
 
     Args:
-        slots: what is read and written.
-        rows: a slice (read in place) or slot numbers (R,) (read as a copy).
-        row_numbers: the same slots as numbers, (R,).
-        positions: of the new tokens, (R, T), or (1, T) where all rows have the same.
-        length: tokens from the beginning of each slot that may be attended to.
+        rows: a slice, which is read in place, or slot indices (R,), which are read as a copy.
+        row_numbers: the same slots as indices, (R,).
+        positions: positions of the new tokens, (R, T), or (1, T) if all rows have the same.
+        length: number of tokens, from the beginning of each slot, that queries may attend to.
     """
 
     def __init__(
@@ -117,21 +112,21 @@ class SlotRows:
         length: int,
     ) -> None:
         self._layers, self._rows, self._length = slots.layers, rows, length
-        self._places = (slice(None), row_numbers[:, None], slice(None), positions)
+        self._targets = (slice(None), row_numbers[:, None], slice(None), positions)
 
     def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """See `KeyValueRows.extend`."""
         held = self._layers[layer]  # (2, S, H, L, D)
-        held[self._places] = new  # (R, T, 2, H, D): indices that stand apart come first
+        held[self._targets] = new  # (R, T, 2, H, D): separated index tensors put R, T first
         keys, values = held[:, self._rows, :, : self._length]
         return keys, values
 
 
 class PrefixRows:
-    """A pass over the pictures' prefixes alone: it attends to itself and keeps what it made.
+    """Rows of one pass over pictures' prefixes, which attends only to its own tokens.
 
     Args:
-        prefixes: where keys and values go, (B, N, 2, H, P, D).
+        prefixes: memory for the keys and values, (B, N, 2, H, P, D).
     """
 
     def __init__(self, prefixes: Tensor) -> None:
@@ -146,13 +141,13 @@ class PrefixRows:
 
 
 class PictureCache:
-    """The prefixes of recent pictures, the longest unused going first.
+    """Cache of picture prefixes; evicts the least recently used.
 
-    A prefix is copied into a slot when a sequence starts, so an entry is never in use longer than
-    one step, and may be evicted at any time between.
+    A prefix is copied into a slot when a sequence starts, so no entry is in use between steps, and
+    any may be evicted there.
 
     Args:
-        max_bytes: of all prefixes together; a prefix larger than that is not kept.
+        max_bytes: total size of all prefixes; a larger prefix is not cached.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -164,14 +159,14 @@ class PictureCache:
         return digest in self._prefixes
 
     def get(self, digest: bytes) -> Tensor | None:
-        """The prefix of a picture, which becomes the most recent one; none when it is not here."""
+        """Return a picture's prefix and mark it as recently used, or `None` if it is not cached."""
         prefix = self._prefixes.get(digest)
         if prefix is not None:
             self._prefixes.move_to_end(digest)
         return prefix
 
     def put(self, digest: bytes, prefix: Tensor) -> None:
-        """Keep a prefix, at the cost of the longest unused ones."""
+        """Cache a prefix; evict the least recently used ones if necessary."""
         if prefix.nbytes > self.max_bytes or digest in self._prefixes:
             return
         self._prefixes[digest] = prefix
@@ -181,11 +176,11 @@ class PictureCache:
             self.num_bytes -= evicted.nbytes
 
     def discard(self, digest: bytes) -> None:
-        """Evict one prefix, if it is here."""
+        """Evict one prefix, if it is cached."""
         prefix = self._prefixes.pop(digest, None)
         self.num_bytes -= 0 if prefix is None else prefix.nbytes
 
     def clear(self) -> None:
-        """Forget all."""
+        """Evict all prefixes."""
         self._prefixes.clear()
         self.num_bytes = 0

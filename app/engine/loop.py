@@ -1,6 +1,6 @@
-"""The engine's loop: takes requests from HTTP processes, steps the model, sends tokens back.
+"""The engine's loop: receives requests from HTTP processes, steps the model, sends tokens back.
 
-`Engine.step` is the heart of the service; `app/engine/process.py` builds what it needs.
+`Engine.step` is the core of the service; `app/engine/process.py` builds its parts.
 """
 
 from collections import defaultdict
@@ -36,17 +36,14 @@ Result = TypeVar("Result")
 
 
 class Engine:
-    """Waiting → running → finished, one step at a time.
+    """Moves requests from waiting to running to finished, one step at a time.
 
     Args:
-        runner: the model with its slots.
-        scheduler: over the same slots.
+        scheduler: schedules over the runner's slots.
         socket: a bound ROUTER socket with `ROUTER_MANDATORY`.
-        parent_pipe: a file descriptor that becomes readable when the supervisor is gone.
-        state: where it tells what runs, and how fast; it holds the epoch of this engine.
-        phases: stamps each phase.
-        metrics: what is counted.
-        clock: monotonic, seconds.
+        parent_pipe: file descriptor that becomes readable when the supervisor has ended.
+        state: receives the running requests and the rate; holds the epoch of this engine.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(
@@ -69,78 +66,79 @@ class Engine:
         self._poller.register(parent_pipe, zmq.POLLIN)
 
     def serve(self) -> None:
-        """Step while there is work, wait while there is none, until the parent's pipe closes."""
+        """Step while there is work, otherwise wait, until the parent's pipe closes."""
         self._count_sequences()
         while self.receive():
             if not self._scheduler.is_idle:
                 self.step()
 
     def step(self) -> None:
-        """Read one more token of every row, launch the next pass, do the rest while it runs."""
+        """Read one more token per row, launch the next pass, and send the tokens while it runs."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
-        further = self._run(self._runner.decode, self._decoding())
+        new_tokens = self._run(self._runner.decode, self._decoding())
         finished = self._scheduler.finish()
         self._attempt(self._runner.launch, self._decoding())
-        self._send_tokens(further)
+        self._send_tokens(new_tokens)
         starting = self._start(began)
-        first = self._run(self._runner.prefill, starting)
+        first_tokens = self._run(self._runner.prefill, starting)
         finished += self._scheduler.finish()
-        self._send_tokens(first)
-        self._count_step(starting, len(further), finished, began)
+        self._send_tokens(first_tokens)
+        self._count_step(starting, len(new_tokens), finished, began)
 
     def _start(self, now: float) -> list[Sequence]:
-        """Let sequences begin; those whose pictures are there, which can be prefilled now."""
+        """Admit sequences; return the running ones whose pictures are encoded, with slots."""
         prefixes = self._runner.prefixes
         prefixes.collect()
         admitted = self._scheduler.admit(now, can_encode=not prefixes.is_busy)
         self._state.set_running([s.request.key for s in self._scheduler.running])
         prefixes.begin(admitted)
         if not (self._ready() or self._decoding()):
-            prefixes.wait()
+            prefixes.wait()  # otherwise the loop would spin until the pictures are encoded
         ready = self._ready()
         self._scheduler.assign_slots(ready)
         return ready
 
     def _ready(self) -> list[Sequence]:
-        """The running sequences that can be prefilled."""
+        """Return the running sequences that can be prefilled now."""
         running, is_ready = self._scheduler.running, self._runner.prefixes.is_ready
         return [s for s in running if not s.first_token_at and is_ready(s)]
 
     def _decoding(self) -> list[Sequence]:
-        """The running sequences that have been prefilled."""
+        """Return the running sequences that have been prefilled."""
         return [sequence for sequence in self._scheduler.running if sequence.first_token_at]
 
     def _run(self, run_pass: Pass, sequences: list[Sequence]) -> list[tuple[bytes, NewToken]]:
-        """Run a pass, and give its sequences their tokens: the messages about them."""
+        """Run a pass and append its tokens to the sequences; return the messages for clients."""
         chosen = self._attempt(run_pass, sequences) or []
         self._fail_invalid([choice.sequence for choice in chosen if not choice.is_valid])
-        return self._take(choice for choice in chosen if choice.is_valid)
+        return self._append_tokens(choice for choice in chosen if choice.is_valid)
 
     def _attempt(
         self, run_pass: Callable[[list[Sequence]], Result], sequences: list[Sequence]
     ) -> Result | None:
-        """Run a pass; after a failure its sequences are retried, or answered."""
+        """Run a pass; if it fails, requeue or fail its sequences and return `None`."""
         try:
             return run_pass(sequences)
         except Exception:
             get_logger().exception("pass failed", num_sequences=len(sequences))
             if not self._runner.recover():
-                raise
-            self._try_again(sequences)
+                raise  # ends this process; the supervisor starts a new engine
+            self._retry(sequences)
             return None
 
     def _fail_invalid(self, sequences: list[Sequence]) -> None:
-        """Fail the rows whose logits were not finite, and clear what they would leave."""
+        """Fail sequences whose logits were not finite; clear their slots and cached pictures."""
         if sequences:
             get_logger().error("logits not finite", num_sequences=len(sequences))
             self._runner.discard(sequences)
             self._fail(self._scheduler.cancel([s.name for s in sequences]), "engine_failure")
 
-    def _try_again(self, sequences: list[Sequence]) -> None:
-        """Whose fault it was cannot be told within a batch: batches are halved until one is alone.
+    def _retry(self, sequences: list[Sequence]) -> None:
+        """Requeue the sequences of a failed pass with half the batch limit, or fail a lone one.
 
-        So an allocation too large becomes smaller ones, and one bad request fails itself only.
+        So a batch that is too large for the memory becomes smaller batches, and a request that
+        makes every pass fail is rejected alone.
         """
         if len(sequences) == 1 and sequences[0].max_running == 1:
             failed = self._scheduler.cancel([sequences[0].name])
@@ -148,9 +146,9 @@ class Engine:
         else:
             self._scheduler.requeue(sequences)
 
-    def _take(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
-        """Give each sequence its new token; what its client is to be told of it."""
-        now, told = self._clock(), []
+    def _append_tokens(self, chosen: Iterable[ChosenToken]) -> list[tuple[bytes, NewToken]]:
+        """Append the new tokens to their sequences; return each client with its message."""
+        now, messages = self._clock(), []
         for choice in chosen:
             sequence = choice.sequence
             sequence.append(choice.token_id, self._is_end)
@@ -165,14 +163,14 @@ class Engine:
                 cached_tokens=sequence.num_cached_tokens,
                 vision_s=sequence.vision_s,
             )
-            told.append((sequence.client, new_token))
-        return told
+            messages.append((sequence.client, new_token))
+        return messages
 
     def _is_end(self, token_id: int) -> bool:
         return token_id == self._runner.model.end_token_id
 
     def receive(self) -> bool:
-        """Take all messages that are there, waiting a while for one when idle; false: stop."""
+        """Handle all pending messages; wait for one if idle; return false if the parent ended."""
         if self._scheduler.is_idle:
             self._scheduler.check()
             self._state.set_running([])
@@ -186,14 +184,14 @@ class Engine:
         return True
 
     def _accept(self, frames: list[bytes]) -> None:
-        """Queue a request or cancel one; a frame that is no message is dropped and told."""
+        """Queue or cancel a request; drop and log frames that are not a message."""
         try:
             client, message = frames[0], decode_to_engine(frames[1])
         except (IndexError, msgspec.DecodeError):
-            get_logger().error("message dropped", num_frames=len(frames))
+            get_logger().error("invalid message dropped", num_frames=len(frames))
             return
         if message.epoch != self._epoch:
-            return
+            return  # for an earlier engine; its client sends pending requests again
         if isinstance(message, Cancel):
             self._scheduler.cancel([(client, message.key)])
         else:
@@ -225,15 +223,15 @@ class Engine:
         for sequence in sequences:
             self._send(sequence.client, Failure(self._epoch, sequence.request.key, reason))
 
-    def _send_tokens(self, told: Iterable[tuple[bytes, NewToken]]) -> None:
+    def _send_tokens(self, outgoing: Iterable[tuple[bytes, NewToken]]) -> None:
         by_client: dict[bytes, list[NewToken]] = defaultdict(list)
-        for client, new_token in told:
+        for client, new_token in outgoing:
             by_client[client].append(new_token)
         for client, new_tokens in by_client.items():
             self._send(client, NewTokens(self._epoch, new_tokens))
 
     def _send(self, client: bytes, message: FromEngine) -> None:
-        """Send to an HTTP process; when there is none of that name any more, its rows leave."""
+        """Send to an HTTP process; cancel its sequences if the process no longer exists."""
         try:
             self._socket.send_multipart([client, encode(message)])
         except zmq.ZMQError as error:

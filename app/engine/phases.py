@@ -1,4 +1,4 @@
-"""The phases of a step: each stamped before it begins, so that a hang can be told, and timed."""
+"""The phases of a step: a stamp before each one reveals a hang, and a metric records its time."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,13 +14,12 @@ PhaseTimer = Callable[[str], AbstractContextManager[None]]
 
 
 class PhaseClock:
-    """Stamps the shared state before each phase, and times it.
+    """Stamps the shared state before each phase, and measures the phase.
 
     Args:
-        state: where the stamp goes.
-        metrics: where the time goes.
-        clock: monotonic, seconds.
-        min_allowance_s: before a phase counts as a hang, however short it was during warm-up.
+        clock: monotonic clock in seconds.
+        min_allowance_s: shortest duration that counts as a hang, however short the phase was
+            during warm-up.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class PhaseClock:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Around one phase: `vision`, `prefill` or `decode`."""
+        """Enclose one phase: `vision`, `prefill` or `decode`."""
         began = self._clock()
         self._state.stamp(began, self._allowance(phase))
         yield
@@ -49,7 +48,7 @@ class PhaseClock:
 
     @property
     def max_rest_ms(self) -> int:
-        """The longest wait for work after `rest`: a longer one could count as a hang."""
+        """Longest wait for work after `rest`; a longer one could count as a hang."""
         return int(1000 * self._min_allowance_s / 3)
 
     def rest(self) -> None:

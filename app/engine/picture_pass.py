@@ -1,4 +1,4 @@
-"""The pass over new pictures: from pixels to the keys and values of each prompt's beginning."""
+"""The pass over new pictures: encodes pixels as keys and values of each prompt's prefix."""
 
 from collections.abc import Collection
 
@@ -12,11 +12,10 @@ from app.model.loading import Kosmos2Model
 
 
 class PicturePass:
-    """Encodes up to B pictures, from fixed inputs to fixed outputs, so that it can be recorded.
+    """Encodes up to B pictures; inputs and outputs stay in place, so that it can be recorded.
 
     Args:
-        model: loaded.
-        shape: of the keys and values of one token.
+        shape: shape of one token's keys and values.
         max_pictures: B.
     """
 
@@ -32,23 +31,23 @@ class PicturePass:
         self._prefixes = torch.zeros(prefixes, dtype=model.dtype, device=device)
 
     def stage(self, pictures: Collection[bytes]) -> None:
-        """Upload the pixels of the next pass, in one copy."""
+        """Upload the pixels of the next pass with one copy."""
         joined = np.frombuffer(bytearray().join(pictures), dtype=np.uint8)
         pixels = torch.from_numpy(joined.reshape(-1, PICTURE_SIDE, PICTURE_SIDE, 3))
         if self._model.device.type == "cuda":
-            pixels = pixels.pin_memory()
+            pixels = pixels.pin_memory()  # otherwise the host would wait for the copy
         self._pixels[: len(pictures)].copy_(pixels, non_blocking=True)
 
     def __call__(self, num_pictures: int) -> None:
-        """Encode the first of the staged pictures."""
+        """Encode the first `num_pictures` staged pictures."""
         model, decoder = self._model, self._model.decoder
         embedded = model.vision(self._pixels[:num_pictures])  # (B, 64, d)
         token_ids = self._token_ids.expand(num_pictures, -1)  # (B, P)
         embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
-        embeddings[:, model.picture_places] = embedded.to(embeddings.dtype)
+        embeddings[:, model.picture_positions] = embedded.to(embeddings.dtype)
         rows = PrefixRows(self._prefixes[:num_pictures])
         decoder.fill_cache(decoder.add_positions(embeddings, token_ids, self._positions), rows)
 
     def read(self, num_pictures: int) -> list[Tensor]:
-        """Copies of the last pass's prefixes: (N, 2, H, P, D) each, contiguous."""
+        """Return copies of the last pass's prefixes, (N, 2, H, P, D) each, contiguous."""
         return [prefix.clone() for prefix in self._prefixes[:num_pictures]]

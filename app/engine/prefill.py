@@ -12,7 +12,7 @@ from app.engine.sampling import RowOptions, choose_next
 from app.engine.sequence import Sequence
 from app.model.loading import Kosmos2Model
 
-# Columns of the staged integers of a row: slot, place of the last token, options, token ids.
+# Columns of a staged row of integers: slot, index of the last token, options, token ids.
 _OPTIONS = slice(2, 2 + len(RowOptions()))
 _TOKENS = slice(_OPTIONS.stop, None)
 
@@ -22,10 +22,10 @@ class PromptBatch:
     """Prompts that have been uploaded.
 
     Attributes:
-        inputs: slot, place of the last token, options (the bits of float64) and token ids of each
+        inputs: slot, index of the last token, options (the bits of float64) and token ids of each
             row, (R, 2 + 7 + L).
-        in_place: the slots if they are side by side, so that they are read without a copy.
-        shape: of the choice; its length is that of the longest prompt.
+        in_place: the slots if they are adjacent and can be read without a copy, otherwise `None`.
+        shape: shape for the choice of tokens; its length is that of the longest prompt.
     """
 
     inputs: Tensor
@@ -34,28 +34,30 @@ class PromptBatch:
 
 
 class PromptPass:
-    """Fills slots from prompts, side by side, and chooses the token that follows each.
+    """Prefills the slots of several prompts and chooses the first new token of each.
 
     Args:
-        model: loaded.
-        slots: with the prefixes of the pictures in their places.
-        length_multiple: prompts are filled up to a multiple of so many tokens. Of 16, attention on
-            CUDA takes the mask as it is; otherwise it copies it in every layer.
+        slots: slots that hold the picture prefixes of their prompts already.
+        length_multiple: prompts are padded to a multiple of this number of tokens. With 16,
+            attention on CUDA uses the mask as it is; otherwise it copies the mask in every layer.
     """
 
     def __init__(self, model: Kosmos2Model, slots: KVSlots, length_multiple: int) -> None:
         self._decoder, self._slots = model.decoder, slots
         device, self._multiple = model.device, length_multiple
         self._begin = len(model.prefix_token_ids)
-        self._places = torch.arange(slots.max_length, device=device)
+        self._indices = torch.arange(slots.max_length, device=device)
         staged = torch.zeros(slots.num_slots * (_TOKENS.start + slots.max_length), dtype=torch.long)
         self._staged = staged.pin_memory() if device.type == "cuda" else staged
         self._inputs = staged if device.type == "cpu" else staged.to(device)
 
     def stage(self, sequences: Rows[Sequence]) -> PromptBatch:
-        """Upload prompts in one copy, for which the host does not wait; their slots ascend.
+        """Upload prompts with one copy, for which the host does not wait.
 
-        Before anything else of the step is launched: the device has it when it needs it.
+        Call it before the step launches other work, so that the copy does not delay the pass.
+
+        Args:
+            sequences: sequences in ascending order of their slots.
         """
         options = [sequence.row_options for sequence in sequences]
         shape = PassShape.of(0, options)
@@ -69,7 +71,7 @@ class PromptPass:
         return PromptBatch(inputs, slice(slots[0], slots[-1] + 1) if is_dense else None, shape)
 
     def __call__(self, batch: PromptBatch) -> Tensor:
-        """The token of each prompt and its logarithm, (2, R) float64."""
+        """Return the token of each prompt and its log-probability, (2, R) float64."""
         slots, shape = batch.inputs[:, 0], batch.shape  # (R,)
         token_ids = batch.inputs[:, _TOKENS]  # (R, L)
         options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 7)
@@ -80,21 +82,19 @@ class PromptPass:
         return torch.stack([part.double() for part in chosen])
 
     def _run(self, batch: PromptBatch, token_ids: Tensor) -> Tensor:
-        """The last hidden state of each prompt, (R, d).
-
-        Shorter rows are filled up on the right. What the filling leaves in a slot lies beyond the
-        row's length: it is masked here, and overwritten by the tokens that come.
-        """
+        """Return the last hidden state of each prompt, (R, d)."""
+        # Shorter rows are padded on the right. Keys and values of the padding lie beyond the row's
+        # length, where the mask hides them until later tokens overwrite them.
         length, begin = token_ids.shape[1], self._begin
         slots, last = batch.inputs[:, :2].unbind(1)
         self._slots.token_ids[slots, :length] = token_ids
-        positions = self._places[None, begin:length]  # (1, T)
+        positions = self._indices[None, begin:length]  # (1, T)
         rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, length)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
-        mask = causal_mask(self._places[:length], positions, embedded.dtype)
+        mask = causal_mask(self._indices[:length], positions, embedded.dtype)
         hidden = self._decoder(embedded, rows, mask)  # (R, T, d)
-        of_last: Tensor = hidden[self._places[: len(slots)], last]
-        return of_last
+        last_hidden: Tensor = hidden[self._indices[: len(slots)], last]
+        return last_hidden
 
     def _padded(self, length: int) -> int:
         return min(-(-length // self._multiple) * self._multiple, self._slots.max_length)

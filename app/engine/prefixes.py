@@ -1,7 +1,8 @@
-"""From pictures to the beginnings of prompts: encoded once, kept for recent pictures.
+"""Picture prefixes: keys and values of the prompt tokens that depend on a picture alone.
 
-Where passes leave a processor free, pictures are encoded in a thread beside them, one batch at a
-time: what arrives meanwhile makes the next batch, and running rows keep their pace.
+Prefixes are cached for recent pictures. Where decoding does not use all processors, a thread
+encodes new pictures in parallel with the passes, one batch at a time, so that running rows do not
+slow down. Pictures that arrive meanwhile form the next batch.
 """
 
 import time
@@ -21,12 +22,12 @@ from app.engine.sequence import Sequence
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """What became of a picture.
+    """An encoded picture.
 
     Attributes:
-        prefix: keys and values of the prompt's beginning, (N, 2, H, P, D).
-        took_s: seconds, with those that were encoded together with it; on CUDA, which computes
-            by itself, those of uploading and launching.
+        prefix: keys and values of the prompt's prefix, (N, 2, H, P, D).
+        took_s: seconds that its batch took; on CUDA only the upload and the launch, since the
+            device computes while the host continues.
     """
 
     prefix: Tensor
@@ -35,22 +36,21 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Pictures that are encoded together, and what will become of each, by digest."""
+    """Pictures that are encoded together, and the future with the results by digest."""
 
     digests: Collection[bytes]
     encoded: "futures.Future[Mapping[bytes, EncodedPicture]]"
 
 
 class Prefixes:
-    """Keys and values of the tokens that depend on a picture alone.
+    """Encodes pictures, caches their prefixes and copies them into slots.
 
     Args:
-        picture_pass: with the pass's inputs and outputs.
+        picture_pass: holds the inputs and outputs of the pass.
         run: runs that pass over a number of staged pictures.
-        slots: where they are wanted.
-        cache_bytes: for those of recent pictures.
-        phase: called around the encoding of pictures, with `vision`.
-        in_background: encode in a thread of its own, of one processor.
+        cache_bytes: size of the cache of recent prefixes.
+        phase: encloses the encoding of pictures, with the name `vision`.
+        in_background: whether to encode in a separate thread that uses one processor.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class Prefixes:
     ) -> None:
         self.cache = PictureCache(cache_bytes)
         self._pass, self._run, self._slots, self._phase = picture_pass, run, slots, phase
-        self._pass_lock = Lock()  # a picture evicted meanwhile is encoded outside the thread
+        # The main thread encodes too, a picture that was evicted meanwhile.
+        self._pass_lock = Lock()
         self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
         self.in_background = in_background
         self._begun: _Batch | None = None
@@ -72,46 +73,46 @@ class Prefixes:
 
     @property
     def is_busy(self) -> bool:
-        """Whether pictures are being encoded, so that others have to wait."""
+        """Whether a batch is being encoded, so that new pictures must wait."""
         return self._begun is not None
 
     def collect(self) -> None:
-        """Take over the finished batch, if any; called at the beginning of a step."""
-        self._done = None  # who did not take his picture has left
+        """Make a finished batch available to this step; call it at the beginning of each step."""
+        self._done = None  # sequences that did not use their picture have been cancelled
         if self._begun is not None and self._begun.encoded.done():
             self._begun, self._done = None, self._begun
 
     def wait(self) -> None:
-        """When there is nothing else to do: until the batch is done."""
+        """Block until the current batch is encoded; for a step that has nothing else to do."""
         if self._begun is not None:
             futures.wait([self._begun.encoded])
             self.collect()
 
     def begin(self, sequences: Collection[Sequence]) -> None:
-        """Have the pictures of sequences that start encoded in the thread; ask `is_busy` first."""
+        """Begin to encode the pictures of new sequences in the thread; check `is_busy` first."""
         new = self._missing(sequences)
         if self.in_background and new:
             self._begun = _Batch(new.keys(), self._thread.submit(self._encode, new))
 
     def is_ready(self, sequence: Sequence) -> bool:
-        """Whether nothing has to be waited for before `copy_into_slots`."""
+        """Return whether `copy_into_slots` would not wait for the current batch."""
         return self._begun is None or sequence.request.picture_digest not in self._begun.digests
 
     def copy_into_slots(self, sequences: Collection[Sequence]) -> None:
-        """Copy each sequence's picture into its slot; a picture that is not at hand is encoded."""
+        """Copy each sequence's prefix into its slot; encode pictures that are not cached."""
         encoded: dict[bytes, EncodedPicture] = {}
         if self._done is not None:
             encoded |= self._done.encoded.result()
         missing = self._missing(sequences)
-        left = {digest: pixels for digest, pixels in missing.items() if digest not in encoded}
-        encoded |= self._encode(left)
+        encoded |= self._encode({d: pixels for d, pixels in missing.items() if d not in encoded})
         for sequence in sequences:
             self._copy_into_slot(sequence, encoded.get(sequence.request.picture_digest))
-        for digest, each in encoded.items():
-            self.cache.put(digest, each.prefix)
+        # Not earlier: caching one prefix may evict another that a sequence of this step needs.
+        for digest, picture in encoded.items():
+            self.cache.put(digest, picture.prefix)
 
     def clear(self) -> None:
-        """Give back all memory that can be spared."""
+        """Release the memory of all prefixes that are not in slots."""
         self.cache.clear()
         self._begun = self._done = None
 
@@ -119,18 +120,18 @@ class Prefixes:
         digest = sequence.request.picture_digest
         prefix = self.cache.get(digest) if encoded is None else encoded.prefix
         if prefix is None:
-            raise RuntimeError("a sequence to prefill has no picture")
+            raise RuntimeError("the picture of a sequence to prefill is not encoded")
         self._slots.write_prefix(sequence.held_slot, prefix)
         sequence.num_cached_tokens = self._pass.num_tokens if encoded is None else 0
         sequence.vision_s = 0.0 if encoded is None else encoded.took_s
 
     def _missing(self, sequences: Iterable[Sequence]) -> dict[bytes, bytes]:
-        """Pictures that are not in the cache, by digest."""
+        """Return the pictures that are not cached, by digest."""
         pictures = {s.request.picture_digest: s.pixels for s in sequences}
-        return {digest: each for digest, each in pictures.items() if digest not in self.cache}
+        return {digest: p for digest, p in pictures.items() if digest not in self.cache}
 
     def _encode(self, pictures: Mapping[bytes, bytes]) -> Mapping[bytes, EncodedPicture]:
-        """Encode pictures by digest, as many at a time as a pass takes."""
+        """Encode pictures by digest, in batches of the size of a pass."""
         digests, size = list(pictures), self._pass.max_pictures
         encoded: dict[bytes, EncodedPicture] = {}
         for start in range(0, len(digests), size):

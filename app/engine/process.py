@@ -1,8 +1,8 @@
-"""Starts the engine process: sizes it, loads the model, warms it up, then serves.
+"""The engine process: plans memory, loads the model, warms up, then serves.
 
     python -m app.engine.process RUN_DIRECTORY
 
-Standard input is the pipe from the parent: when it closes, the process ends.
+Standard input is the pipe from the parent: the process ends when it closes.
 """
 
 import gc
@@ -46,7 +46,7 @@ from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
 
-_ASKED = 4  # tokens of a short prompt after the picture's
+_SHORT_PROMPT_TOKENS = 4  # without those of the picture
 
 
 def load(
@@ -56,7 +56,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Kosmos2Model:
-    """Load the model behind a progress bar."""
+    """Load the model and show a progress bar meanwhile."""
     columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(
@@ -74,11 +74,12 @@ def load(
 
 
 def warm_up(runner: Runner, max_prefill_tokens: int) -> None:
-    """Run each phase in the shapes of real steps, twice: kernels load before requests wait.
+    """Run each phase in the shapes of real steps, so that no request waits for kernels to load.
 
-    One prompt as long as a slot, then as many short ones as a step may take on, greedy and sampled.
+    The first prompt is as long as a slot; the next batches have as many short prompts as a step may
+    prefill, half of them sampled.
     """
-    num_short = max_prefill_tokens // (len(runner.model.prefix_token_ids) + _ASKED)
+    num_short = max_prefill_tokens // (len(runner.model.prefix_token_ids) + _SHORT_PROMPT_TOKENS)
     most = max(1, min(runner.slots.num_slots, num_short))
     for size in _warm_up_sizes(runner, most):
         sequences = [_blank(runner, key, size) for key in range(size)]
@@ -94,22 +95,26 @@ def warm_up(runner: Runner, max_prefill_tokens: int) -> None:
 
 
 def _warm_up_sizes(runner: Runner, most: int) -> list[int]:
-    """Numbers of prompts: kernels of a CUDA device differ by them, those of a CPU do not."""
+    """Return the batch sizes to warm up."""
+    # Kernels of a CUDA device depend on the batch size, those of the CPU do not.
     between = (2, 4, 8, 16, 32, 64) if runner.device.type == "cuda" else ()
     return [1, 1, *(size for size in between if size < most), most, most]
 
 
 def _blank(runner: Runner, key: int, size: int) -> Sequence:
-    """One of `size` sequences; on CUDA each with a new picture, so that all batch sizes run."""
+    """Return one of `size` sequences for the warm-up."""
     prefix = runner.model.prefix_token_ids
     sampling = SamplingParameters(
         max_new_tokens=2, no_repeat_ngram_size=3, temperature=float(key % 2)
     )
-    num_asked = _ASKED if size > 1 else runner.slots.max_length - len(prefix) - 2
+    num_prompt_tokens = (
+        _SHORT_PROMPT_TOKENS if size > 1 else runner.slots.max_length - len(prefix) - 2
+    )
+    # On CUDA each picture is new, so that the picture pass runs in all batch sizes.
     grey = size + key if runner.device.type == "cuda" else 0
     pixels = bytes([grey]) * PICTURE_BYTES
     digest = hashlib.sha256(pixels).digest()
-    prompt = [*prefix, *[prefix[0]] * num_asked]
+    prompt = [*prefix, *[prefix[0]] * num_prompt_tokens]
     request = Generate(0, key, prompt, digest, sampling, deadline=float("inf"))
     return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
@@ -120,17 +125,15 @@ def build_runner(
     phase: PhaseTimer,
     runner_class: type[Runner] = Runner,
 ) -> Runner:
-    """Size, load, record and warm up: a runner that is ready to serve.
+    """Plan memory, load, record and warm up; return a runner that is ready to serve.
 
     Args:
-        settings: of the service.
-        checkpoint: to load.
-        phase: times each phase.
-        runner_class: tests pass one with faults.
+        phase: encloses each phase.
+        runner_class: tests pass a class with faults.
 
     Raises:
-        StartupError: a device that cannot be used, too little memory, a pass that cannot be
-            recorded, or a checkpoint that cannot be served.
+        StartupError: the device cannot be used, memory is too small, a pass cannot be recorded, or
+            the checkpoint is not supported.
     """
     use_exact_arithmetic()
     device, dtype = choose_device(settings, probe_cuda())
@@ -155,6 +158,7 @@ def _build(
     runner_class: type[Runner],
 ) -> Runner:
     is_cuda = model.device.type == "cuda"
+    # With more threads, decoding uses all processors, and a thread for pictures would slow it down.
     in_background = not is_cuda and torch.get_num_threads() == 1
     return runner_class(
         model,
@@ -168,7 +172,7 @@ def _build(
 
 
 def _record(runner: Runner) -> None:
-    """Record the passes, and log what that took: the plan's share for it is an estimate."""
+    """Record the passes; log the time and the memory, which the plan only estimates."""
     began, free_bytes = time.monotonic(), measure_free_bytes(runner.device)
     runner.record_passes(CudaRecorder())
     get_logger().info(
@@ -181,7 +185,7 @@ def _record(runner: Runner) -> None:
 
 
 def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance_s: float) -> None:
-    """Build everything, say that it is ready, and step until the parent's pipe closes."""
+    """Build the engine, report that it is ready, and step until the parent's pipe closes."""
     settings, state = run_directory.read_settings(), run_directory.open_state()
     metrics = EngineMetrics()
     phases = PhaseClock(state, metrics, time.monotonic, min_allowance_s)
@@ -199,7 +203,9 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
     metrics.device_memory_bytes.labels("weights").set(runner.model.num_bytes)
     metrics.device_memory_bytes.labels("kv_slots").set(runner.slots.num_bytes)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        # A message to an HTTP process that has ended raises an error instead of disappearing.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        # No limits: at a limit ZeroMQ would drop messages or block.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, 0)
@@ -210,7 +216,7 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
         )
         phases.rest()
         gc.collect()
-        gc.freeze()  # later collections pass over what lives as long as the process
+        gc.freeze()  # later collections skip the objects that live as long as the process
         state.mark_engine_ready(_facts(settings, runner, limits))
         report_ready()
         get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)
@@ -231,11 +237,12 @@ def _max_waiting(settings: Settings, runner: Runner) -> int:
 
 
 def main(runner_class: type[Runner] = Runner, min_allowance_s: float = MIN_ALLOWANCE_S) -> None:
-    """Serve; a start-up error becomes one line and its exit code.
+    """Serve; print a start-up error as one line and exit with its code.
 
     Args:
-        runner_class: tests pass one with faults.
-        min_allowance_s: before the supervisor kills a silent engine; tests pass a short one.
+        runner_class: tests pass a class with faults.
+        min_allowance_s: shortest time after which the supervisor kills an engine that does not
+            respond; tests pass a short one.
     """
     run_directory = RunDirectory(Path(sys.argv[1]))
     settings = run_directory.read_settings()

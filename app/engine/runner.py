@@ -1,7 +1,7 @@
-"""Runs the model for the scheduler: pictures, prompts, one more token of every running row.
+"""Runs the model for the scheduler: encodes pictures, prefills prompts, decodes running rows.
 
-Nothing here knows of queues or clients. Each method takes sequences that hold a slot and gives the
-next token of each with its log-probability.
+The runner is independent of queues and clients. Its passes accept sequences that hold a slot and
+return the next token of each with its log-probability.
 """
 
 import math
@@ -21,12 +21,12 @@ from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
 from app.model.loading import Kosmos2Model
 
-ATTENTION_MULTIPLE = 16  # places: the memory-efficient kernel pads any other mask, by a copy
+ATTENTION_MULTIPLE = 16  # tokens; the memory-efficient kernel copies a mask of any other length
 
 
 @dataclass(frozen=True)
 class ChosenToken:
-    """The next token of a sequence, and the logarithm of its probability."""
+    """The next token of a sequence and its log-probability."""
 
     sequence: Sequence
     token_id: int
@@ -34,12 +34,12 @@ class ChosenToken:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the logits were finite: if not, the token means nothing."""
+        """Whether the logits were finite; otherwise the token is meaningless."""
         return math.isfinite(self.log_probability)
 
 
 @dataclass(frozen=True)
-class _Launched:
+class _LaunchedPass:
     """A pass that the device computes: its sequences, in rows from `first_row` on."""
 
     sequences: frozenset[Sequence]
@@ -48,17 +48,16 @@ class _Launched:
 
 
 class Runner:
-    """The model, the slots it works on, and the prefixes of recent pictures.
+    """The model, its slots and the prefixes of recent pictures.
 
     Args:
-        model: loaded, on its device.
-        num_slots: sequences at once.
-        picture_cache_bytes: for prefixes of recent pictures.
-        phase: called around each phase with its name (`vision`, `prefill`, `decode`).
-        is_rounded: work as a CUDA device wants it: passes of few shapes, which can be recorded, and
-            decode passes that are launched before their tokens are wanted.
-        in_background: encode pictures in a thread beside the passes.
-        max_pictures: of one pass over pictures.
+        num_slots: number of sequences that run at the same time.
+        picture_cache_bytes: size of the cache of picture prefixes.
+        phase: encloses each phase, with its name (`vision`, `prefill`, `decode`).
+        is_rounded: whether to work as suits a CUDA device: passes have few shapes, which can be
+            recorded, and decode passes are launched before their tokens are needed.
+        in_background: whether to encode pictures in a thread in parallel with the passes.
+        max_pictures: number of pictures that one pass can encode.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Runner:
         self.device, self.dtype = model.device, model.dtype
         self.slots = KVSlots(shape, num_slots, model.decoder.num_positions, self.dtype, self.device)
         self._phase, self._is_rounded = phase, is_rounded
-        self._launched: _Launched | None = None
+        self._launched: _LaunchedPass | None = None
         self.max_pictures = max_pictures
         self._step = TokenStep(model, self.slots)
         pictures = PicturePass(model, shape, max_pictures)
@@ -97,23 +96,23 @@ class Runner:
 
     @property
     def pictures(self) -> PictureCache:
-        """The prefixes of recent pictures."""
+        """Cache of picture prefixes."""
         return self.prefixes.cache
 
     @property
     def num_recordable(self) -> int:
-        """Passes of fixed shapes, which a CUDA device can record."""
+        """Number of passes of fixed shapes, which a CUDA device can record."""
         return len(self._run_step.shapes) + len(self._run_pictures.shapes)
 
     @property
     def num_recorded(self) -> int:
-        """Passes that are recorded."""
+        """Number of recorded passes."""
         return self._run_step.num_recorded + self._run_pictures.num_recorded
 
     def record_passes(self, record: Record) -> None:
-        """Record the passes over rows and over pictures, before the first is run.
+        """Record the passes over rows and pictures; call it before the first pass runs.
 
-        Where memory runs out the others run without recordings.
+        If memory runs out, the remaining passes run without recordings.
 
         Raises:
             StartupError: a pass cannot be recorded.
@@ -123,31 +122,34 @@ class Runner:
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """Fill the slots of sequences that begin or go on, and choose the next token of each."""
+        """Prefill the slots of new or requeued sequences, and choose the next token of each."""
         if not sequences:
             return []
         sequences = sorted(sequences, key=lambda sequence: sequence.held_slot)
         prompts = self._prompts.stage(sequences)
         self.prefixes.copy_into_slots(sequences)
         with self._phase("prefill"):
-            tokens, logarithms = self._prompts(prompts).tolist()  # one copy, which waits
+            tokens, logarithms = self._prompts(
+                prompts
+            ).tolist()  # one copy, for which the host waits
         return _chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
 
     @torch.inference_mode()
     def launch(self, sequences: list[Sequence]) -> None:
-        """Begin the pass of `decode` early, on a device that computes while the host goes on."""
+        """Launch the pass of the next `decode`, if the device computes while the host continues."""
         if self._is_rounded and sequences:
             self._launched = self._launch(sequences)
 
     @torch.inference_mode()
     def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """Choose one more token for each running sequence of the pass launched, or else of all.
+        """Choose one more token for each running sequence of the launched pass.
 
-        The pass covers the slots from the lowest to the highest in use, which lie side by side: it
-        reads them in place. Free slots among them are computed too, and not looked at.
+        If no pass was launched, run one over all sequences. The pass covers the adjacent slots from
+        the lowest to the highest in use and reads them in place. It computes the free slots among
+        them too and ignores their results.
 
         Args:
-            sequences: that run; those that have left since the launch are passed over.
+            sequences: running sequences; those that joined after the launch get no token.
         """
         if not (sequences or self._launched):
             return []
@@ -160,36 +162,32 @@ class Runner:
 
     @torch.inference_mode()
     def discard(self, sequences: Iterable[Sequence]) -> None:
-        """Clear what sequences with invalid logits leave: their slots and their pictures' prefixes.
-
-        A slot keeps finite numbers only: those beyond a sequence's length are multiplied by zero.
-        """
+        """Clear the slots and evict the cached pictures of sequences with invalid logits."""
+        # The next sequence in a slot multiplies the values beyond its length by zero, so they must
+        # be finite.
         for sequence in sequences:
             self.slots.clear(sequence.held_slot)
             self.pictures.discard(sequence.request.picture_digest)
 
     def recover(self) -> bool:
-        """After a pass that failed: give back what memory can be spared; false: all is lost.
-
-        After a fault in a kernel, nothing more can be computed by this process.
-        """
+        """Release memory after a failed pass; return whether the device can still compute."""
         self.prefixes.clear()
         try:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             return bool(torch.ones(1, device=self.device).item() == 1)
         except RuntimeError:
-            return False
+            return False  # after a fault in a CUDA kernel, every further call in this process fails
 
-    def _launch(self, sequences: list[Sequence]) -> _Launched:
-        """Stage and run a pass; on a CUDA device it runs on while this returns."""
+    def _launch(self, sequences: list[Sequence]) -> _LaunchedPass:
+        """Stage and start a pass; a CUDA device still computes it when this returns."""
         by_slot = {sequence.held_slot: sequence.row_options for sequence in sequences}
         first_row = 0 if self._is_rounded else min(by_slot)
         slots = range(first_row, max(by_slot) + 1)
         options = [by_slot.get(slot, RowOptions()) for slot in slots]
         self._step.stage(first_row, options)
         self._run_step(PassShape.of(first_row, options))
-        return _Launched(frozenset(sequences), first_row, len(options))
+        return _LaunchedPass(frozenset(sequences), first_row, len(options))
 
 
 def _chosen_tokens(

@@ -1,10 +1,10 @@
-"""From logits to tokens, batched on the device: n-gram ban, temperature, top-k, top-p, choice.
+"""Chooses tokens from logits, batched on the device: n-gram ban, temperature, top-k, top-p, draw.
 
 The order and the meaning of each step are those of `transformers`' `generate`. A sampled token is
-the winner of a Gumbel race: each token's scaled logit plus its own noise, a hash of the request's
-seed, the index of the new token and the token's id. So a row's token depends on its own logits and
-seed alone, and rounding changes it only where the two best of the race are as close as the rounding
-(docs/adr/0029-a-gumbel-race.md).
+the winner of a Gumbel race: the largest sum of a token's scaled logit and its noise, where the
+noise is a hash of the request's seed, the index of the new token and the token's id. So a row's
+token depends on its own logits and seed alone. Rounding changes it only if the two largest sums
+differ by no more than the rounding error (docs/adr/0029-a-gumbel-race.md).
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from torch import Tensor
 
 _BANNED = -torch.inf
 _32_BITS = 0xFFFFFFFF
-# Odd, and below 2³¹, so that a product with 32 bits never leaves int64.
+# Odd, and below 2³¹, so that a product with a 32-bit word never overflows int64.
 _FIRST_FACTOR, _SECOND_FACTOR = 0x21F0AAAD, 0x735A2D97
 
 
 class RowOptions(NamedTuple):
-    """How one row chooses its next token, in numbers that float64 holds exactly.
+    """Options of one row for its next token, in numbers that float64 represents exactly.
 
-    The defaults are those of a free slot: greedy, and it looks at its first token.
+    The defaults are those of a free slot: greedy, with a length of one token.
 
     Attributes:
-        num_tokens: tokens of prompt and answer in the row.
-        no_repeat_ngram_size: 0: off.
+        num_tokens: number of prompt and answer tokens in the row.
+        no_repeat_ngram_size: 0 disables the ban.
         temperature: 0 is greedy.
-        top_k: 0 is off.
-        top_p: 1 is off.
-        high_key: the upper 32 bits of the row's noise key; any for a greedy row.
-        low_key: the lower 32 bits.
+        top_k: 0 disables the filter.
+        top_p: 1 disables the filter.
+        high_key: upper 32 bits of the row's noise key; ignored for a greedy row.
+        low_key: lower 32 bits of the row's noise key.
     """
 
     num_tokens: int = 1
@@ -46,13 +46,13 @@ class RowOptions(NamedTuple):
 
 @dataclass(frozen=True)
 class SamplingRows:
-    """How each of R rows chooses.
+    """Sampling options of R rows.
 
     Attributes:
-        temperature: 0 is greedy, (R,).
-        top_k: 0 is off, (R,).
-        top_p: 1 is off, (R,).
-        keys: of the noise, (R, 2) int64: upper and lower 32 bits.
+        temperature: (R,); 0 is greedy.
+        top_k: (R,); 0 disables the filter.
+        top_p: (R,); 1 disables the filter.
+        keys: noise keys, (R, 2) int64: upper and lower 32 bits.
     """
 
     temperature: Tensor
@@ -62,10 +62,10 @@ class SamplingRows:
 
 
 def noise_keys(seed: int, count: int) -> np.ndarray:
-    """The keys of a request's noise, (count, 2) uint32: row i belongs to its i-th new token.
+    """Return the noise keys of a request, (count, 2) uint32; row i is for its i-th new token.
 
-    Philox is counter-based, so the keys depend on the seed alone: not on the batch, nor on when
-    the request runs, nor on how often it is started again.
+    Philox is counter-based, so the keys depend on the seed alone: not on the batch, the time or the
+    number of restarts.
 
     >>> bool((noise_keys(7, 3) == noise_keys(7, 5)[:3]).all())
     True
@@ -79,9 +79,9 @@ def noise_keys(seed: int, count: int) -> np.ndarray:
 
 
 def gumbel_noise(keys: Tensor, vocabulary: int) -> Tensor:
-    """Independent standard Gumbel numbers for each row and token, (R, V) float64.
+    """Return independent standard Gumbel numbers for each row and token, (R, V) float64.
 
-    All of the hash is integer arithmetic below 2⁶³, so it is equal on every processor and device.
+    The hash is integer arithmetic below 2⁶³, so it is equal on every processor and device.
 
     Args:
         keys: (R, 2) int64, each within 32 bits.
@@ -94,7 +94,7 @@ def gumbel_noise(keys: Tensor, vocabulary: int) -> Tensor:
 
 
 def _mix(words: Tensor, key: Tensor | int) -> Tensor:
-    """A bijection of 32-bit words in which each bit of the input changes half of the output's."""
+    """Mix 32-bit words by a bijection in which each input bit flips about half the output bits."""
     words = words ^ (words >> 16)
     words.mul_(_FIRST_FACTOR).bitwise_and_(_32_BITS).bitwise_xor_(key)
     words.bitwise_xor_(words >> 15)
@@ -105,21 +105,23 @@ def _mix(words: Tensor, key: Tensor | int) -> Tensor:
 def ban_repeated_ngrams(
     logits: Tensor, token_ids: Tensor, lengths: Tensor, sizes: Tensor, max_size: int
 ) -> Tensor:
-    """Forbid each token that would end an n-gram which the row already holds.
+    """Ban each token that would complete an n-gram which the row already contains.
 
     Args:
         logits: (R, V).
-        token_ids: all tokens of each row from its beginning, (R, L); beyond the length: anything.
-        lengths: tokens that count, (R,).
-        sizes: n of each row, 0: off, (R,).
-        max_size: the largest of `sizes`, known to the host.
+        token_ids: all tokens of each row from its beginning, (R, L); arbitrary beyond its length.
+        lengths: number of valid tokens, (R,).
+        sizes: n of each row, (R,); 0 disables the ban.
+        max_size: at least the largest of `sizes`, as a number of the host.
 
     Returns:
-        (R, V), with −∞ where banned; rows with size 0 as they were.
+        (R, V), with −∞ for banned tokens; rows with size 0 are unchanged.
     """
-    places = torch.arange(token_ids.shape[1], device=token_ids.device)[None]  # (1, L)
-    # A token at place j is banned when the n−1 tokens before it are the row's last n−1.
-    banned = (places < lengths[:, None]) & (places >= sizes[:, None] - 1) & (sizes[:, None] > 0)
+    positions = torch.arange(token_ids.shape[1], device=token_ids.device)[None]  # (1, L)
+    # The token at position j is banned when the n−1 tokens before it are the row's last n−1.
+    banned = (
+        (positions < lengths[:, None]) & (positions >= sizes[:, None] - 1) & (sizes[:, None] > 0)
+    )
     for back in range(1, max_size):
         last = token_ids.gather(1, (lengths - back).clamp(min=0)[:, None])  # (R, 1)
         is_equal = token_ids.roll(back, dims=1) == last  # (R, L): the token `back` before j
@@ -132,14 +134,14 @@ def ban_repeated_ngrams(
 def choose_next(
     logits: Tensor, token_ids: Tensor, options: Tensor, max_ngram_size: int, is_sampled: bool
 ) -> tuple[Tensor, Tensor]:
-    """The next token of each row, and the logarithm of its probability: (R,) both.
+    """Return the next token of each row and its log-probability, (R,) both.
 
     Args:
         logits: (R, V), float32.
-        token_ids: all tokens of each row from its beginning, (R, L); beyond the length: anything.
-        options: how each row chooses, (R, 7) float64, `RowOptions` in each row.
-        max_ngram_size: at least the largest n-gram size that a row bans; 0: no row does.
-        is_sampled: false when every row is greedy.
+        token_ids: all tokens of each row from its beginning, (R, L); arbitrary beyond its length.
+        options: `RowOptions` of each row, (R, 7) float64.
+        max_ngram_size: at least the largest n-gram size that a row bans; 0 if no row bans any.
+        is_sampled: false if every row is greedy.
     """
     allowed = logits
     if max_ngram_size:
@@ -158,43 +160,43 @@ def _sampling_rows(options: Tensor) -> SamplingRows:
 
 
 def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:
-    """One token for each row, (R,): the most probable, or drawn as the row asks.
+    """Return one token per row, (R,): the most probable one if greedy, otherwise a drawn one.
 
     Args:
         logits: (R, V), float32, after the ban.
-        rows: how each row chooses.
     """
     drawn = race(logits, rows).argmax(dim=-1)
     return torch.where(rows.temperature == 0, logits.argmax(dim=-1), drawn)
 
 
 def race(logits: Tensor, rows: SamplingRows) -> Tensor:
-    """What each token enters the race with, (R, V) float64; the greatest of a row is drawn.
+    """Return each token's value in the race, (R, V) float64; the largest of a row is drawn.
 
-    A token wins with its probability after temperature, top-k and top-p, because the noise is
-    Gumbel's. The filters decide only which tokens take part.
+    Because the noise has a Gumbel distribution, a token wins with its probability after
+    temperature, top-k and top-p. The filters only remove tokens from the race.
 
     Args:
         logits: (R, V), float32, after the ban.
-        rows: how each row chooses; of a greedy row the result means nothing.
+        rows: sampling options; the result of a greedy row is meaningless.
     """
+    # The clamp avoids a division by zero in greedy rows.
     scaled = logits / rows.temperature.clamp(min=1e-6)[:, None]
-    is_out = scaled < _lowest_kept(scaled, rows)[:, None]
+    is_removed = scaled < _lowest_kept(scaled, rows)[:, None]
     noise = gumbel_noise(rows.keys, logits.shape[-1])
-    return noise.add_(scaled).masked_fill_(is_out, _BANNED)
+    return noise.add_(scaled).masked_fill_(is_removed, _BANNED)
 
 
 def _lowest_kept(scaled: Tensor, rows: SamplingRows) -> Tensor:
-    """The least scaled logit of each row that passes top-k, then top-p, (R,).
+    """Return the smallest scaled logit of each row that passes top-k, then top-p, (R,).
 
-    Tokens as probable as the last one that passes stay, for top-k as upstream.
+    Tokens with exactly that logit pass too; for top-k that is upstream's rule.
     """
     ordered = scaled.sort(dim=-1, descending=True).values  # (R, V)
     vocabulary = ordered.shape[-1]
     kth = rows.top_k.masked_fill(rows.top_k == 0, vocabulary).clamp(max=vocabulary) - 1
     of_top_k = ordered.gather(1, kth[:, None])  # (R, 1)
     kept = ordered.masked_fill(ordered < of_top_k, _BANNED)
-    # Float64: the sum over the vocabulary must not round more than the logits themselves.
+    # Float64, so that the sum over the vocabulary has a smaller rounding error than the logits.
     reached = kept.double().softmax(dim=-1).cumsum(dim=-1)  # (R, V)
     num_before = (reached < rows.top_p[:, None]).sum(dim=-1).clamp(max=vocabulary - 1)
     of_top_p = ordered.gather(1, num_before[:, None]).masked_fill(rows.top_p[:, None] >= 1, _BANNED)
@@ -202,7 +204,7 @@ def _lowest_kept(scaled: Tensor, rows: SamplingRows) -> Tensor:
 
 
 def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
-    """The logarithm of each row's probability of its token, (R,) float32.
+    """Return the log-probability of each row's token, (R,) float32.
 
     Args:
         logits: (R, V), float32, before the ban and any filter.

@@ -1,8 +1,8 @@
-"""Which sequences wait, which run, and which may start: first come, first served.
+"""Schedules sequences: queues them, starts them in order of arrival, and removes them.
 
-waiting ──admit──▶ running ──finish──▶ gone
+waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
-   └──── expire, cancel ───────────────▶ gone, their slots free at once
+   └──── expire, cancel ───────────────▶ removed, their slots released at once
 """
 
 from collections import deque
@@ -20,9 +20,9 @@ class SchedulerLimits:
     """Bounds of one step and of the queue.
 
     Attributes:
-        max_waiting: sequences that may wait.
-        max_prefill_tokens: prompt tokens that one step may take on.
-        max_pictures: pictures that one step may encode.
+        max_waiting: sequences that may wait in the queue.
+        max_prefill_tokens: prompt tokens that one step may prefill.
+        max_pictures: new pictures that one step may encode.
     """
 
     max_waiting: int
@@ -34,9 +34,7 @@ class Scheduler:
     """Owns the queue, the running sequences and, through them, the slots.
 
     Args:
-        slots: where sequences run.
-        limits: see there.
-        is_cached: whether a picture of that digest needs no encoding.
+        is_cached: returns whether the prefix of a picture, named by its digest, is cached.
     """
 
     def __init__(
@@ -50,29 +48,30 @@ class Scheduler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a step would have nothing to do."""
+        """Whether no sequence waits or runs."""
         return not self.waiting and not self.running
 
     @property
     def can_add(self) -> bool:
-        """Whether one more sequence may come: a free slot is a place too."""
+        """Whether the queue accepts one more sequence; one that can start at once is not limited."""
         return len(self.waiting) < self.limits.max_waiting + self._num_free
 
     @property
     def _num_free(self) -> int:
-        """How many more may run: each that runs has a slot or will need one."""
+        """Number of sequences that may start; running sequences without a slot will need one."""
         return self.slots.num_slots - len(self.running)
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a sequence; ask `can_add` first."""
+        """Queue a sequence; check `can_add` first."""
         self.waiting.append(sequence)
 
     def admit(self, now: float, can_encode: bool = True) -> list[Sequence]:
-        """Start as many waiting sequences, in order, as slots and the step's bounds allow.
+        """Start waiting sequences in order, as many as the slots and the limits of a step allow.
 
         Args:
-            now: on the monotonic clock, seconds.
-            can_encode: false: a sequence with a new picture waits, and all behind it.
+            now: seconds on the monotonic clock.
+            can_encode: if false, a sequence with a new picture keeps waiting, and so do all
+                sequences after it.
         """
         admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
         for sequence in admitted:
@@ -82,11 +81,9 @@ class Scheduler:
         return admitted
 
     def assign_slots(self, sequences: Iterable[Sequence]) -> None:
-        """Give slots to running sequences that are about to be prefilled.
-
-        Not before: the slots of a pass lie side by side, and those among them that do not decode
-        are computed in vain.
-        """
+        """Assign slots to running sequences that will be prefilled in this step."""
+        # Not earlier: a decode pass also computes the slots between those that decode, and wastes
+        # the time for slots that are held but not prefilled.
         for sequence in sequences:
             sequence.slot = self.slots.allocate()
 
@@ -97,7 +94,7 @@ class Scheduler:
             max_running = min(max_running, sequence.max_running)
             if num_others >= max_running:
                 return
-            is_first = num_tokens == 0  # the first one starts, however long it is
+            is_first = num_tokens == 0  # the first sequence starts even if it is too long
             num_tokens += sequence.num_tokens
             if not self._is_cached(sequence.request.picture_digest):
                 new_pictures.add(sequence.request.picture_digest)
@@ -110,9 +107,9 @@ class Scheduler:
         return islice(self.waiting, self._num_free)
 
     def requeue(self, sequences: list[Sequence]) -> None:
-        """After a pass over these has failed: let them try again, among half as many.
+        """Requeue the sequences of a failed pass first, with half the batch limit.
 
-        They wait before all others, and go on behind the tokens they have.
+        They keep their tokens and continue after them.
         """
         self._remove(set(sequences).__contains__)
         for sequence in reversed(sequences):
@@ -121,28 +118,28 @@ class Scheduler:
             self.waiting.appendleft(sequence)
 
     def expire(self, now: float) -> list[Sequence]:
-        """Take out the sequences whose deadline has passed."""
+        """Remove and return the sequences whose deadline has passed."""
         return self._remove(lambda sequence: sequence.request.deadline <= now)
 
     def cancel(self, names: Iterable[tuple[bytes, int]]) -> list[Sequence]:
-        """Take out the named sequences; names that are not here (any more) are passed over."""
-        wanted = set(names)
-        return self._remove(lambda sequence: sequence.name in wanted)
+        """Remove and return the named sequences; ignore names that do not exist."""
+        cancelled = set(names)
+        return self._remove(lambda sequence: sequence.name in cancelled)
 
     def cancel_client(self, client: bytes) -> list[Sequence]:
-        """Take out all sequences of an HTTP process that is gone."""
+        """Remove and return all sequences of an HTTP process that has ended."""
         return self._remove(lambda sequence: sequence.client == client)
 
     def finish(self) -> list[Sequence]:
-        """Take out the running sequences that have their last token."""
+        """Remove and return the running sequences that have their last token."""
         return self._remove(lambda sequence: sequence.is_finished)
 
-    def _remove(self, is_out: Callable[[Sequence], bool]) -> list[Sequence]:
-        removed = [s for s in (*self.running, *self.waiting) if is_out(s)]
+    def _remove(self, is_removed: Callable[[Sequence], bool]) -> list[Sequence]:
+        removed = [s for s in (*self.running, *self.waiting) if is_removed(s)]
         if removed:
-            gone = set(removed)
-            self.running = [sequence for sequence in self.running if sequence not in gone]
-            self.waiting = deque(sequence for sequence in self.waiting if sequence not in gone)
+            dropped = set(removed)
+            self.running = [sequence for sequence in self.running if sequence not in dropped]
+            self.waiting = deque(sequence for sequence in self.waiting if sequence not in dropped)
         for sequence in removed:
             if sequence.slot is not None:
                 self.slots.free(sequence.slot)
@@ -150,10 +147,10 @@ class Scheduler:
         return removed
 
     def check(self) -> None:
-        """See that each slot in use belongs to one running sequence; done whenever idle.
+        """Check that each slot in use belongs to exactly one running sequence.
 
         Raises:
-            RuntimeError: when the books do not balance, which only a defect here can cause.
+            RuntimeError: slots and sequences do not match, which only a defect here can cause.
         """
         held = sorted(s.slot for s in self.running if s.slot is not None)
         if not len(set(held)) == len(held) == self.slots.num_used:

@@ -1,4 +1,4 @@
-"""One request inside the engine: what came in, where it stands, what it has so far."""
+"""One request inside the engine: its prompt, its state and its tokens so far."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,18 +15,17 @@ class Sequence:
     """A request from its arrival to its last token.
 
     Attributes:
-        client: the HTTP process that sent it.
-        request: as it came.
+        client: ZeroMQ identity of the HTTP process that sent the request.
         pixels: the picture, 224×224×3 bytes.
-        arrived_at: on the monotonic clock, seconds.
-        started_at: when it began to run.
-        first_token_at: when its first token was there.
-        slot: from its prefill on, while it runs.
-        num_cached_tokens: prompt tokens whose keys and values were at hand.
+        arrived_at: arrival, seconds on the monotonic clock.
+        started_at: time at which it began to run, seconds on the monotonic clock; 0 before.
+        first_token_at: time of its first token, seconds on the monotonic clock; 0 before.
+        slot: index of its slot; `None` before the prefill.
+        num_cached_tokens: prompt tokens whose keys and values were cached.
         vision_s: seconds that its picture was in the vision tower.
-        finish_reason: set by the last token.
-        new_token_ids: generated so far, those of engines that died included.
-        max_running: as many sequences may run beside it, itself included.
+        finish_reason: reason for the last token; `None` before it.
+        new_token_ids: tokens generated so far, including those of engines that died.
+        max_running: largest number of sequences that may run together with it, itself included.
     """
 
     client: bytes
@@ -43,44 +42,44 @@ class Sequence:
     max_running: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Go on where another engine has died."""
+        """Continue after the tokens that earlier engines generated."""
         self.new_token_ids = list(self.request.new_token_ids)
         self.max_running = self.request.max_running
 
     @property
     def name(self) -> tuple[bytes, int]:
-        """What tells it from all others."""
+        """Unique name among all requests of the engine."""
         return self.client, self.request.key
 
     @property
     def held_slot(self) -> int:
-        """The slot that it runs in.
+        """Index of its slot.
 
         Raises:
-            RuntimeError: it holds none.
+            RuntimeError: the sequence holds no slot.
         """
         if self.slot is None:
-            raise RuntimeError("a sequence to run holds no slot")
+            raise RuntimeError("a sequence in a pass holds no slot")
         return self.slot
 
     @property
     def num_prompt_tokens(self) -> int:
-        """Tokens of the prompt, those of the picture included."""
+        """Number of prompt tokens, including those of the picture."""
         return len(self.request.token_ids)
 
     @property
     def token_ids(self) -> list[int]:
-        """Prompt and answer so far."""
+        """Tokens of the prompt and of the answer so far."""
         return self.request.token_ids + self.new_token_ids
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of prompt and answer so far."""
+        """Number of tokens of the prompt and of the answer so far."""
         return self.num_prompt_tokens + len(self.new_token_ids)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last token was the last."""
+        """Whether generation has ended."""
         return self.finish_reason is not None
 
     @cached_property
@@ -89,7 +88,7 @@ class Sequence:
 
     @property
     def row_options(self) -> RowOptions:
-        """How the next token is chosen, with the noise key that belongs to it."""
+        """Options for its next token, with the noise key of that token."""
         sampling = self.request.sampling
         is_sampled = sampling.temperature > 0
         keys = self._noise_keys[len(self.new_token_ids)].tolist() if is_sampled else (0, 0)
@@ -103,7 +102,7 @@ class Sequence:
         )
 
     def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:
-        """Take the next token, which may be the last."""
+        """Append the next token, and set the finish reason if it is the last one."""
         self.new_token_ids.append(token_id)
         if is_end(token_id):
             self.finish_reason = "stop"

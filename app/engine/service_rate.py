@@ -1,4 +1,4 @@
-"""How many requests the engine completes in a second of work, lately."""
+"""Recent rate of the engine: completed requests per second of work."""
 
 from math import exp
 
@@ -6,7 +6,7 @@ MEMORY_S = 30.0
 
 
 class ServiceRate:
-    """An exponentially weighted mean over the engine's busy time; what is older counts less.
+    """An exponentially weighted mean over the engine's busy time; older steps count less.
 
     >>> rate = ServiceRate()
     >>> rate.count(num_finished=4, busy_s=2.0)
@@ -17,11 +17,11 @@ class ServiceRate:
         self._num_finished = self._busy_s = 0.0
 
     def count(self, num_finished: int, busy_s: float) -> float:
-        """Take a step into account: requests per second, 0 before the first is complete.
+        """Add a step; return the rate in requests per second, 0 before the first is complete.
 
         Args:
-            num_finished: requests that the step completed.
-            busy_s: how long it took.
+            num_finished: number of requests that the step completed.
+            busy_s: duration of the step in seconds.
         """
         kept = exp(-busy_s / MEMORY_S)
         self._num_finished = self._num_finished * kept + num_finished

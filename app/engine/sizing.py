@@ -1,4 +1,4 @@
-"""What the engine takes: memory and threads, chosen before anything is loaded."""
+"""Plans the engine's memory and threads before the model is loaded."""
 
 import sys
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from app.telemetry.logs import get_logger
 
 SMALL_MODEL_BYTES = 2**30
 CPU_SLOTS_SMALL, CPU_SLOTS_LARGE = 32, 4
-CPU_WORKING_BYTES = 2**28  # activations and what torch itself takes
+CPU_WORKING_BYTES = 2**28  # activations and torch itself
 MIN_PICTURE_CACHE_BYTES = 2**28
-# Of a step, for which all rows wait; next to the steps; and on CUDA, in one recorded pass.
+# Within a step, which delays all rows; in parallel with steps; and on CUDA, in one recorded pass.
 MAX_PICTURES_IN_STEP, MAX_PICTURES_IN_BACKGROUND, MAX_PICTURES_ON_CUDA = 4, 8, 16
 
-# Estimates, not measured: docs/adr/0026-memory-of-a-cuda-device.md has their sources.
+# Estimates, not measurements; docs/adr/0026-memory-of-a-cuda-device.md lists their sources.
 MAX_CUDA_SLOTS = 256
-CUDA_SHARE = 0.95  # of free memory; the rest is for what other programs take meanwhile
+CUDA_SHARE = 0.95  # of free memory; the rest is a reserve for other programs
 CUDA_WORKING_BYTES = 10**9  # libraries, workspaces and the activations of prompts and pictures
 RECORDING_BYTES = 12 * 10**6
 SAMPLING_BYTES_PER_SLOT = 5 * 10**6  # a row's vocabulary, sorted in float64
@@ -38,16 +38,15 @@ MAX_CACHED_PICTURES = 2000
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What the engine will take.
+    """Memory that the engine will use.
 
     Attributes:
-        weights_bytes: of the model.
-        num_slots: sequences at once.
-        slot_length: tokens of each.
-        slot_bytes: of each.
-        picture_cache_bytes: at most.
-        working_bytes: for activations, libraries and recordings.
-        linear: what the model's linear layers become.
+        num_slots: number of sequences that run at the same time.
+        slot_length: tokens per slot.
+        slot_bytes: bytes per slot.
+        picture_cache_bytes: largest size of the picture cache.
+        working_bytes: memory for activations, libraries and recordings.
+        linear: implementation of the model's linear layers.
     """
 
     weights_bytes: int
@@ -60,7 +59,7 @@ class MemoryPlan:
 
     @property
     def total_bytes(self) -> int:
-        """All of it together."""
+        """Total memory in bytes."""
         slots = self.num_slots * self.slot_bytes
         return self.weights_bytes + slots + self.picture_cache_bytes + self.working_bytes
 
@@ -69,7 +68,7 @@ class MemoryPlan:
             f"{self.total_bytes / 1e9:.2f} GB of memory ({self.weights_bytes / 1e9:.2f} weights, "
             f"{self.num_slots} slots of {self.slot_bytes / 1e6:.1f} MB, "
             f"pictures up to {self.picture_cache_bytes / 1e9:.2f}, "
-            f"{self.working_bytes / 1e9:.2f} to work in)"
+            f"{self.working_bytes / 1e9:.2f} working memory)"
         )
 
 
@@ -80,7 +79,7 @@ def plan_memory(
     dtype: torch.dtype,
     free_bytes: int,
 ) -> MemoryPlan:
-    """How much the engine will take of `free_bytes`, with what the settings leave open chosen."""
+    """Plan the engine's memory within `free_bytes`; choose what the settings do not set."""
     sizes = _Sizes.of(settings, checkpoint, device, dtype)
     if device.type == "cpu":
         is_small = sizes.weights_bytes < SMALL_MODEL_BYTES
@@ -95,10 +94,10 @@ def plan_memory(
 
 @dataclass(frozen=True)
 class _Sizes:
-    """What does not depend on the number of slots.
+    """Sizes that do not depend on the number of slots.
 
     Attributes:
-        picture_bytes: of a picture's prefix.
+        picture_bytes: bytes of a picture's prefix.
     """
 
     weights_bytes: int
@@ -129,7 +128,7 @@ class _Sizes:
         )
 
     def plan(self, settings: Settings, num_slots: int, working_bytes: int) -> MemoryPlan:
-        """A plan for so many slots."""
+        """Return a plan for `num_slots` slots."""
         cache_bytes = settings.picture_cache_bytes
         return MemoryPlan(
             weights_bytes=self.weights_bytes,
@@ -142,7 +141,7 @@ class _Sizes:
         )
 
     def plan_cuda(self, settings: Settings, num_slots: int) -> MemoryPlan:
-        """A plan that sets memory aside for recordings, for sampling and for pictures."""
+        """Return a plan that reserves memory for recordings, sampling and pictures."""
         steps = Buckets.up_to(num_slots, self.slot_length).shapes()
         max_pictures = settings.max_pictures_per_step or MAX_PICTURES_ON_CUDA
         num_passes = len([*steps, *PictureBuckets.up_to(max_pictures).shapes()])
@@ -157,7 +156,7 @@ class _Sizes:
     def with_more_pictures(
         self, settings: Settings, plan: MemoryPlan, usable_bytes: int
     ) -> MemoryPlan:
-        """The plan with half of what is left for the picture cache, unless its size is set."""
+        """Add half of the remaining memory to the picture cache, unless its size is set."""
         if settings.picture_cache_bytes is not None:
             return plan
         more = max(0, usable_bytes - plan.total_bytes) // 2
@@ -166,7 +165,7 @@ class _Sizes:
 
 
 def choose_max_pictures(settings: Settings, device: torch.device, in_background: bool) -> int:
-    """New pictures that a step may encode."""
+    """Return the number of new pictures that a step may encode."""
     if settings.max_pictures_per_step is not None:
         return settings.max_pictures_per_step
     if device.type == "cuda":
@@ -177,10 +176,10 @@ def choose_max_pictures(settings: Settings, device: torch.device, in_background:
 def _choose_linear(
     settings: Settings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 ) -> LinearLayers:
-    """On the CPU: a layer of a small model fits into a core's cache, a large one's is packed.
+    """Choose the implementation of the linear layers.
 
     Raises:
-        StartupError: 8 bits are asked for where torch has no kernels for them.
+        StartupError: int8 is set, but torch has no kernels for it.
     """
     if settings.quantize == "int8":
         check_kernels()
@@ -188,17 +187,15 @@ def _choose_linear(
     if device.type != "cpu":
         return LinearLayers.PLAIN
     if weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) < SMALL_MODEL_BYTES:
-        return LinearLayers.TOUCHED
+        return LinearLayers.PREFETCHED  # a layer of a small model fits into a core's cache
     return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
 
 
 def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
-    """Threads of torch on the CPU.
-
-    The products of a small model are too small to share: threads that wait for each other cost
-    more than they bring, on a machine that does other work too several times as much. With a CUDA
-    device they have nothing to do, and would compete with the HTTP and picture processes.
-    """
+    """Return the number of torch's threads on the CPU."""
+    # The products of a small model are too small to divide: waiting for each other costs threads
+    # more than they gain, several times as much on a machine with other work. With a CUDA device
+    # they would have nothing to do, and compete with the HTTP and picture processes.
     is_small = plan.weights_bytes < SMALL_MODEL_BYTES
     return 1 if is_small or device.type == "cuda" else torch.get_num_threads()
 
@@ -218,22 +215,23 @@ def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, free_bytes: int) -> N
 
 @contextmanager
 def out_of_memory_reported(checkpoint: Checkpoint, plan: MemoryPlan) -> Iterator[None]:
-    """Around the start: a device without memory becomes an error of one line, with advice.
+    """Turn torch's error about memory into an error of one line with advice.
 
     Raises:
-        OutOfMemory: the device had no memory left.
+        OutOfMemory: the device ran out of memory within the block.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         first_line = str(error).partition("\n")[0]
-        raise _out_of_memory(checkpoint, plan, f"the device says: {first_line}") from error
+        raise _out_of_memory(checkpoint, plan, f"the device reports: {first_line}") from error
 
 
 def _out_of_memory(checkpoint: Checkpoint, plan: MemoryPlan, fact: str) -> OutOfMemory:
     return OutOfMemory(
-        f"{checkpoint.name} needs {plan}, and {fact}; fewer slots (KOSMOS2_SLOTS), shorter ones "
-        "(KOSMOS2_MAX_SEQUENCE_LENGTH), a dtype of 16 bits or a larger machine would do"
+        f"{checkpoint.name} needs {plan}, but {fact}; set fewer slots (KOSMOS2_SLOTS), shorter "
+        "slots (KOSMOS2_MAX_SEQUENCE_LENGTH) or a 16-bit dtype (KOSMOS2_DTYPE), or use a larger "
+        "machine"
     )
 
 
@@ -245,7 +243,7 @@ def measure_free_bytes(device: torch.device) -> int:
 
 
 def _free_bytes_of_container() -> int:
-    """What a container's limit leaves (cgroup version 2); without one, more than there can be."""
+    """Return the memory below a container's limit (cgroup version 2), or a huge number without one."""
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if not limit.is_file() or limit.read_text().strip() == "max":
         return sys.maxsize

@@ -100,7 +100,7 @@ class EngineClient:
             try:
                 message = decode_from_engine(await self._socket.recv())
             except msgspec.DecodeError:
-                get_logger().error("message dropped")
+                get_logger().error("invalid message dropped")
                 continue
             if isinstance(message, Failure):
                 self._fail(message)

@@ -1,1 +1,4 @@
-"""The model itself: loading, the text decoder written here, the vision tower of transformers."""
+"""The model: weights and their loading, the text decoder, the vision tower and the resampler.
+
+All of it is written here; `transformers` provides only the classes of the configuration.
+"""

@@ -1,9 +1,9 @@
-"""The text decoder of Kosmos-2: embeddings in, hidden states out, keys and values held elsewhere.
+"""The text decoder of Kosmos-2: embeddings to hidden states; the caller stores keys and values.
 
-The architecture is that of `transformers`' `Kosmos2TextTransformer` (pre-norm blocks with Magneto's
-sub-LN: a layer norm inside the attention and inside the feed-forward); the arithmetic is arranged
-for serving: one fused projection for query, key and value, positions and lengths given for every
-row, no padding that enters either. Parameter names are the checkpoint's, but for `qkv_proj`.
+The architecture is that of `transformers`' `Kosmos2TextTransformer`: pre-norm blocks with Magneto's
+sub-LN, a layer norm inside the attention and inside the feed-forward. The computation is arranged
+for serving: one fused projection for query, key and value, and explicit positions and lengths per
+row, which padding does not change. Parameter names are the checkpoint's, except `qkv_proj`.
 """
 
 import math
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Kosmos2TextConfig
 
-# fairseq's convention, which the checkpoint was trained with: token 0 stands at padding_idx + 1.
+# The checkpoint was trained with fairseq's convention: the first position is padding_idx + 1.
 _POSITIONS_AFTER_PADDING = 1
 
 
 class KeyValueRows(Protocol):
-    """Where one forward pass writes its keys and values, and what it attends to."""
+    """Rows of keys and values that one forward pass writes and attends to."""
 
     def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the new keys and values of a layer; give all that its queries may look at.
+        """Store the new keys and values of a layer; return all that its queries may attend to.
 
         Args:
-            layer: counted from 0.
-            new: keys and values, (R, T, 2, H, D), of the T new tokens of R rows.
+            layer: index of the layer, from 0.
+            new: keys and values of the T new tokens of R rows, (R, T, 2, H, D).
 
         Returns:
             Keys and values, (R, H, L, D) each with L ≥ T.
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, rows: KeyValueRows, mask: Tensor | None) -> Tensor:
-        """Attend from (R, T, d) to what `rows` holds; `mask` (R, 1, T, L) or none for causal."""
+        """Attend from (R, T, d) to `rows`; `mask` is (R, 1, T, L), or `None` for a causal mask."""
         num_rows, length, width = hidden.shape
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
         queries = projected[:, :, 0].transpose(1, 2)  # (R, H, T, D)
@@ -58,7 +58,7 @@ class Attention(nn.Module):
         return output
 
     def fill_cache(self, hidden: Tensor, rows: KeyValueRows) -> None:
-        """Give `rows` the keys and values of (R, T, d), and attend to nothing."""
+        """Store the keys and values of (R, T, d) in `rows`, without attention."""
         num_rows, length, _ = hidden.shape
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
         rows.extend(self.layer, projected[:, :, 1:])
@@ -80,7 +80,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention and feed-forward, each normalised before and added after."""
+    """One layer: attention and feed-forward, each with a norm before it and a residual after it."""
 
     def __init__(self, config: Kosmos2TextConfig, layer: int) -> None:
         super().__init__()
@@ -98,11 +98,11 @@ class Block(nn.Module):
 
 
 class TextDecoder(nn.Module):
-    """All layers, with the embedding that is also the output head.
+    """All layers, and the embedding, which is also the output head.
 
     Args:
         config: the checkpoint's `text_config`.
-        num_positions: positions of the longest sequence to be served, counted from 0.
+        num_positions: number of tokens of the longest sequence that can be served.
     """
 
     def __init__(self, config: Kosmos2TextConfig, num_positions: int) -> None:
@@ -113,26 +113,24 @@ class TextDecoder(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        self.head: nn.Module | None = None  # none: the embedding itself
+        self.head: nn.Module | None = None  # `None`: the embedding is the head
         self.register_buffer("position_codes", torch.empty(0), persistent=False)
 
     def fill_positions(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Compute the sinusoidal position codes, which no checkpoint stores."""
+        """Compute the sinusoidal position codes, which checkpoints do not store."""
         self.position_codes = _sinusoidal_codes(
             self.num_positions + self._padding_id + 1, self.config.embed_dim, self._padding_id
         ).to(device, dtype)
 
     def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
-        """Token ids and their positions from 0, (R, T) each → (R, T, d)."""
+        """Embed token ids (R, T) at positions (R, T), from 0 → (R, T, d)."""
         return self.add_positions(self.embed_tokens(token_ids), token_ids, positions)
 
     def add_positions(self, embeddings: Tensor, token_ids: Tensor, positions: Tensor) -> Tensor:
-        """Scale embeddings (R, T, d) and add the codes of their positions (R, T).
-
-        A padding token has no position of its own upstream, wherever it stands; a model that
-        generates one has to read it back the same way.
-        """
+        """Scale embeddings (R, T, d) and add the codes of their positions (R, T)."""
         codes = positions + (self._padding_id + _POSITIONS_AFTER_PADDING)
+        # Upstream gives a padding token the code of padding at any position. A model may generate
+        # that token, and must then read it with the same code.
         codes = codes.masked_fill(token_ids == self._padding_id, self._padding_id)
         return embeddings * self.embedding_scale + self.position_codes[codes]
 
@@ -140,9 +138,9 @@ class TextDecoder(nn.Module):
         """Run all layers and the last norm: (R, T, d) → (R, T, d).
 
         Args:
-            embedded: of `embed` or `add_positions`.
-            rows: where the keys and values of this pass go and what it attends to.
-            mask: (R, 1, T, L), added to the scores; none: T new tokens, causally.
+            embedded: result of `embed` or `add_positions`.
+            rows: stores the keys and values of this pass, and returns those to attend to.
+            mask: (R, 1, T, L), added to the scores; `None`: causal among the T new tokens.
         """
         hidden = embedded
         for layer in self.layers:
@@ -151,12 +149,12 @@ class TextDecoder(nn.Module):
         return output
 
     def fill_cache(self, embedded: Tensor, rows: KeyValueRows) -> None:
-        """Run the layers for their keys and values alone, causally: the last does nothing else.
+        """Store the keys and values of all layers in `rows`, with a causal mask.
 
         Args:
-            embedded: (R, T, d), of `embed` or `add_positions`.
-            rows: where they go.
+            embedded: result of `embed` or `add_positions`, (R, T, d).
         """
+        # The hidden states of the last layer are not needed, so only its projection runs.
         hidden = embedded
         for layer in self.layers[:-1]:
             hidden = layer(hidden, rows, None)
@@ -164,7 +162,7 @@ class TextDecoder(nn.Module):
         last.self_attn.fill_cache(last.self_attn_layer_norm(hidden), rows)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(R, d) → (R, V) in float32."""
+        """Return the logits of hidden states: (R, d) → (R, V) float32."""
         if self.head is None:
             return _float32_product(hidden, self.embed_tokens.weight)
         logits: Tensor = self.head(hidden)
@@ -177,18 +175,17 @@ class TextDecoder(nn.Module):
 
 
 def _float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
-    """(R, d) times (V, d) → (R, V) float32.
-
-    Elsewhere than on the CPU, whose library has no such kernel, sums are not rounded to the
-    weights' dtype on the way: in bfloat16 that alone moves a log-probability by up to 0.12.
-    """
+    """Multiply (R, d) by the transpose of (V, d) → (R, V) float32."""
+    # The CPU library has no kernel with a float32 result, so there sums are rounded to the dtype of
+    # the weights first.
     if hidden.device.type == "cpu" or hidden.dtype == torch.float32:
         return functional.linear(hidden, weight).float()
+    # In bfloat16 that rounding alone would move a log-probability by up to 0.12.
     return torch.mm(hidden, weight.t(), out_dtype=torch.float32)
 
 
 def _sinusoidal_codes(num_codes: int, width: int, padding_id: int) -> Tensor:
-    """Tensor2tensor's sinusoidal codes, (num_codes, width) float32, zero at the padding's row."""
+    """Return Tensor2tensor's codes, (num_codes, width) float32; the row of padding is zero."""
     half = width // 2
     steps = torch.exp(torch.arange(half).float() * -(math.log(10000) / (half - 1)))
     angles = torch.arange(num_codes).float()[:, None] * steps[None]  # (num_codes, half)

@@ -1,4 +1,4 @@
-"""How linear layers are computed: as PyTorch has them, in ways made for the CPU, or in 8 bits."""
+"""Implementations of linear layers: PyTorch's own, two for the CPU, and 8-bit weights."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -11,24 +11,23 @@ MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
 
 
 class LinearLayers(Enum):
-    """What a model's linear layers become once loaded."""
+    """Implementation of a model's linear layers."""
 
     PLAIN = "plain"
-    TOUCHED = "touched"
+    PREFETCHED = "prefetched"
     PACKED = "packed"
     INT8 = "int8"
 
 
 class PrefetchedLinear(nn.Module):
-    """y = x·Wᵀ + b with W read once, in order, before the product: for small models on the CPU.
+    """y = x·Wᵀ + b, with W read into the cache before the product: for small models on the CPU.
 
-    Between two steps all other layers, and other programs on the same processor, push a layer out
-    of its caches. The product takes its weights in an order in which they come slowly from memory;
-    a sum takes them in the order in which they lie, several times as fast, and leaves them in the
-    cache of the core. What it adds up to is of no use.
+    Between two steps the other layers, and other programs on the same processor, evict the weights
+    of a layer from the caches. The product reads weights in an order that is slow for memory. A sum
+    reads them sequentially, several times as fast, and fills the cache of the core with them.
 
     Args:
-        weight: (O, I), small enough for that cache.
+        weight: (O, I), small enough for the cache of a core.
         bias: (O,).
     """
 
@@ -42,18 +41,18 @@ class PrefetchedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, I) → (…, O)."""
-        self.weight.sum()
+        self.weight.sum()  # fills the cache; the result is not needed
         return functional.linear(inputs, self.weight, self.bias)
 
 
 class PackedLinear(nn.Module):
-    """y = x·Wᵀ + b with W laid out as oneDNN's kernels read it.
+    """y = x·Wᵀ + b, with W in the memory layout of oneDNN's kernels.
 
-    The arithmetic is that of the dtype, nothing is rounded. Left in rows, weights would be laid out
-    anew in every call, or go through kernels that do not know this processor's widest registers.
+    The weights keep their dtype and their values. With row-major weights, every call would convert
+    the layout again, or would use kernels without this processor's widest registers.
 
     Args:
-        weight: (O, I), on the CPU; not kept.
+        weight: (O, I), on the CPU; the layer keeps a converted copy only.
         bias: (O,).
     """
 
@@ -74,7 +73,7 @@ class PackedLinear(nn.Module):
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether oneDNN can lay out weights of a dtype on this processor; 16 bits need AVX-512."""
+    """Return whether oneDNN can pack weights of a dtype on this processor; 16 bits need AVX-512."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if dtype is torch.bfloat16:
@@ -85,10 +84,9 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:
-    """Make every linear layer within a module another one; then the old weights are let go.
-
-    All at once: a layer alike that is loaded next then fits into the memory they leave.
-    """
+    """Replace every linear layer within a module by `make(weight, bias)`."""
+    # All old weights are released together, so that the next layer of the same size, which is
+    # loaded afterwards, fits into their memory.
     replaced = []
     for parent in module.modules():
         for name, child in parent.named_children():

@@ -1,4 +1,4 @@
-"""Loads a checkpoint's weights: in the dtype and on the device that serve them, nothing twice."""
+"""Loads a checkpoint's weights into the dtype and onto the device that serve them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,12 +29,12 @@ _TOWER = "vision_model.model."
 _RESAMPLER = "image_to_text_projection."
 
 _MAKE = {
-    LinearLayers.TOUCHED: PrefetchedLinear,
+    LinearLayers.PREFETCHED: PrefetchedLinear,
     LinearLayers.PACKED: PackedLinear,
     LinearLayers.INT8: Int8Linear,
 }
 
-# The fused projection is the checkpoint's three, one above the other.
+# The fused projection holds the checkpoint's three projections, stacked along the outputs.
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
 
 
@@ -43,61 +43,63 @@ class Kosmos2Model:
     """A loaded model.
 
     Attributes:
-        decoder: the text decoder.
         vision: the vision tower with the resampler.
-        prefix_token_ids: the ids that every prompt begins with.
-        picture_places: the places among them that the picture's embeddings take.
-        end_token_id: ends an answer.
-        device: where the weights are.
-        dtype: of the weights.
+        prefix_token_ids: ids of the tokens that every prompt begins with.
+        picture_positions: positions of the prefix that hold the picture's embeddings.
+        end_token_id: id of the token that ends an answer.
+        dtype: dtype of the weights.
     """
 
     decoder: TextDecoder
     vision: VisionEncoder
     prefix_token_ids: list[int]
-    picture_places: slice
+    picture_positions: slice
     end_token_id: int
     device: torch.device
     dtype: torch.dtype
 
     @property
     def num_bytes(self) -> int:
-        """Memory of the weights."""
+        """Memory of the weights in bytes."""
         modules = {*self.decoder.modules(), *self.vision.modules()}
         if isinstance(self.decoder.head, PrefetchedLinear):
-            modules.remove(self.decoder.head)  # its weights are the embedding's
+            modules.remove(self.decoder.head)  # it shares its weights with the embedding
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
         packed = (m.num_weight_bytes for m in modules if isinstance(m, Int8Linear))
         return sum(tensor.nbytes for tensor in tensors) + sum(packed)
 
 
 def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
-    """The checkpoint's configuration, checked for what is not served.
+    """Return the checkpoint's configuration.
 
     Raises:
-        CheckpointError: an activation, a head or an attention that is not served.
+        CheckpointError: the activation, the head or the attention is not supported.
     """
     config = Kosmos2Config.from_dict(
         json.loads((checkpoint.directory / "config.json").read_bytes())
     )
     text = config.text_config
     if text.activation_function != "gelu":
-        raise CheckpointError(f"activation {text.activation_function!r}; gelu is served")
+        raise CheckpointError(
+            f"activation {text.activation_function!r} is not supported, only gelu"
+        )
     if config.vision_config.hidden_act != ACTIVATION:
         kind = config.vision_config.hidden_act
-        raise CheckpointError(f"activation {kind!r} of the vision tower; {ACTIVATION} is served")
+        raise CheckpointError(
+            f"activation {kind!r} of the vision tower is not supported, only {ACTIVATION}"
+        )
     if text.add_cross_attention or not text.tie_word_embeddings:
-        raise CheckpointError("cross-attention or an untied head; neither is served")
+        raise CheckpointError("models with cross-attention or an untied head are not supported")
     return config
 
 
 def count_prefix_tokens(config: Kosmos2Config) -> int:
-    """Tokens of a prompt's beginning: `<s>`, `<image>`, the picture's places, `</image>`."""
+    """Return the number of prefix tokens: `<s>`, `<image>`, the picture's tokens, `</image>`."""
     return int(config.latent_query_num) + 3
 
 
 def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, linear: LinearLayers) -> int:
-    """Memory the weights will take once loaded, but for the scales of those in 8 bits."""
+    """Return the memory of the loaded weights in bytes, without the scales of 8-bit weights."""
     return sum(
         torch.Size(stored.shape).numel() * _bytes_per_element(name, stored, dtype, linear)
         for name, stored in checkpoint.tensors.items()
@@ -107,9 +109,9 @@ def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, linear: LinearLaye
 def _bytes_per_element(
     name: str, stored: StoredTensor, dtype: torch.dtype, linear: LinearLayers
 ) -> int:
-    if name.endswith("lm_head.weight"):  # the embedding once more
+    if name.endswith("lm_head.weight"):  # a second copy of the embedding, which is not loaded
         return 0
-    if name == f"{_DECODER}embed_tokens.weight":  # kept for looking up, whatever the head is
+    if name == f"{_DECODER}embed_tokens.weight":  # needed for look-ups next to any head
         return dtype.itemsize + _bytes_of_head_weight(dtype, linear)
     is_in_layers = name.startswith(f"{_DECODER}layers.") and len(stored.shape) == 2
     return 1 if is_in_layers and linear is LinearLayers.INT8 else dtype.itemsize
@@ -118,11 +120,13 @@ def _bytes_per_element(
 def _bytes_of_head_weight(dtype: torch.dtype, linear: LinearLayers) -> int:
     if linear is LinearLayers.INT8:
         return 1
-    return dtype.itemsize if linear is LinearLayers.PACKED else 0  # else it is the embedding
+    return (
+        dtype.itemsize if linear is LinearLayers.PACKED else 0
+    )  # otherwise the embedding is the head
 
 
 def _linear_of_vision(linear: LinearLayers, dtype: torch.dtype) -> LinearLayers:
-    """What the vision tower's layers become: they keep their precision."""
+    """Return the implementation of the vision tower's layers, which are never quantized."""
     if linear is not LinearLayers.INT8:
         return linear
     return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
@@ -140,17 +144,15 @@ def load_model(
     """Load the weights.
 
     Args:
-        checkpoint: whose files are whole.
-        prefix_token_ids: of the checkpoint's tokenizer.
-        num_positions: tokens of the longest sequence to be served.
-        device: where to.
-        dtype: of weights, activations and KV.
-        on_progress: called with the bytes of each part that has been loaded.
-        linear: what linear layers become. In 8 bits: the decoder's with its head; those of the
-            vision tower are packed where that is possible.
+        prefix_token_ids: prefix of every prompt, from the checkpoint's tokenizer.
+        num_positions: number of tokens of the longest sequence that can be served.
+        dtype: dtype of weights, activations, keys and values.
+        on_progress: called with the number of bytes that were loaded since the last call.
+        linear: implementation of linear layers. `INT8` applies to the decoder and its head; the
+            layers of the vision tower are then packed if possible.
 
     Raises:
-        CheckpointError: a tensor is missing or of another shape.
+        CheckpointError: a tensor is missing or has a wrong shape.
     """
     config = read_config(checkpoint)
     with torch.device("meta"):
@@ -170,7 +172,7 @@ def load_model(
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
         prefix_token_ids=prefix_token_ids,
-        picture_places=slice(2, 2 + config.latent_query_num),
+        picture_positions=slice(2, 2 + config.latent_query_num),
         end_token_id=config.text_config.eos_token_id,
         device=device,
         dtype=dtype,
@@ -178,10 +180,10 @@ def load_model(
 
 
 def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
-    """What is loaded one after the other, each with the prefix of its parameters' names.
+    """Yield the modules to load one after the other, with the prefix of their parameter names.
 
-    While a layer is packed or put into 8 bits, no other one is in memory as it was stored, and the
-    next takes the memory that it leaves.
+    Each is packed or quantized before the next is loaded. So at most one module is in memory in its
+    stored form, and the next module reuses its memory.
     """
     tower = vision.vision_model["model"]
     for prefix, module in ((_DECODER, decoder), (_TOWER, tower)):
@@ -191,7 +193,7 @@ def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, n
 
 
 def _layers_of(prefix: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """A part's layers where it is made of them, else itself."""
+    """Yield the layers of a container, or the module itself if it is not a container."""
     containers = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
     if not isinstance(part, containers):
         yield prefix, part
@@ -201,7 +203,7 @@ def _layers_of(prefix: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterator[Placement]:
-    """Where every parameter's values come from; a fused one's, from several tensors."""
+    """Yield the source of every parameter; a fused parameter has several."""
     for name, parameter in part.named_parameters(prefix.removesuffix(".")):
         names = _stored_names(name)
         for piece, stored in zip(parameter.data.chunk(len(names)), names, strict=True):
@@ -211,18 +213,18 @@ def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterato
 def _placement(checkpoint: Checkpoint, name: str, target: Tensor) -> Placement:
     stored = checkpoint.tensors.get(name)
     if stored is None:
-        raise CheckpointError(f"{checkpoint.directory}: no tensor {name}")
+        raise CheckpointError(f"{checkpoint.directory}: tensor {name} is missing")
     if stored.shape != target.shape:
         raise CheckpointError(
             f"{checkpoint.directory}: {name} has the shape {list(stored.shape)}, "
-            f"the configuration asks for {list(target.shape)}"
+            f"but config.json requires {list(target.shape)}"
         )
     return Placement(stored, target)
 
 
 def _stored_names(name: str) -> list[str]:
-    """What the checkpoint calls a parameter: several names for a fused one."""
+    """Return the checkpoint's names of a parameter; a fused parameter has several."""
     for fused, separate in _FUSED.items():
         if f".{fused}." in name:
-            return [name.replace(fused, each) for each in separate]
+            return [name.replace(fused, projection) for projection in separate]
     return [name]

@@ -1,12 +1,12 @@
-"""Linear layers with 8-bit weights for the CPU: a scale for each output, and one for each row.
+"""Linear layers with 8-bit weights for the CPU: one scale per output, and one per input row.
 
-The kernel is FBGEMM's, which takes one scale for all rows of its input. It is given rows that have
-been scaled already, each by its own largest value, and beside them a row of bounds, so that it
-always finds the same range and its scale is 1: what stands in one row cannot change another.
+FBGEMM's kernel uses one scale for all rows of its input. This module therefore scales each row by
+its own largest value first, and appends a row of bounds. The kernel then always finds the same
+range and uses the scale 1, so that a row never changes the result of another row.
 
-A row is written with two digits of 7 bits, as two rows. Decoding waits for weights, so a second row
-costs little, and inputs of 14 bits lose next to nothing. 7 bits, because kernels without VNNI add
-pairs of products in 16 bits.
+Each input row becomes two rows, of a higher and a lower digit of 7 bits. Decoding is bound by
+reading weights, so the second row costs little, and inputs of 14 bits lose almost no precision.
+Digits have 7 bits because kernels without VNNI add pairs of products in 16 bits.
 """
 
 import warnings
@@ -18,16 +18,18 @@ from app.errors import StartupError
 
 ENGINE = "fbgemm"
 _WEIGHT_LEVELS = 127
-_LOWEST, _HIGHEST = -64.0, 63.0  # of a digit; as wide as 7 bits, so that the kernel's scale is 1
-_DIGIT_BASE = 126  # what is left after the higher digit is at most a half, and 63 the largest digit
+_LOWEST, _HIGHEST = -64.0, 63.0  # range of a digit, 7 bits wide, so that the kernel's scale is 1
+_DIGIT_BASE = (
+    126  # the remainder after the higher digit is at most 1/2, and the largest digit is 63
+)
 _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class Int8Linear(nn.Module):
-    """y = x·Wᵀ + b with W in 8 bits.
+    """y = x·Wᵀ + b, with W in 8 bits.
 
     Args:
-        weight: (O, I), any float dtype; not kept.
+        weight: (O, I), any float dtype; the layer keeps a quantized copy only.
         bias: (O,).
     """
 
@@ -45,26 +47,26 @@ class Int8Linear(nn.Module):
 
     @property
     def num_weight_bytes(self) -> int:
-        """Memory of the weights alone."""
+        """Memory of the weights in bytes, without scales and bias."""
         return self.num_outputs * self.bounds.shape[1]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(…, I) → (…, O), of the inputs' dtype."""
+        """(…, I) → (…, O), in the dtype of the inputs."""
         rows = inputs.reshape(-1, inputs.shape[-1]).float()  # (R, I)
         scales = rows.abs().amax(dim=1, keepdim=True).mul_(1 / _HIGHEST).clamp_(min=_SMALLEST)
         scaled = rows / scales  # −63…63
         higher = scaled.round()
-        lower = torch.sub(scaled, higher).mul_(_DIGIT_BASE)  # rounded by the kernel
+        lower = torch.sub(scaled, higher).mul_(_DIGIT_BASE)  # the kernel rounds it
         digits = torch.cat([higher, lower, self.bounds])  # (2R + 1, I)
         sums = torch.ops.quantized.linear_dynamic(digits, self._packed, reduce_range=True)
-        num_rows = len(rows)
+        num_rows = len(rows)  # the last row of `sums` belongs to the bounds
         of_scaled = torch.add(sums[:num_rows], sums[num_rows:-1], alpha=1 / _DIGIT_BASE)
         outputs = torch.addcmul(self.bias, of_scaled, scales)  # (R, O)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.num_outputs)
 
 
 def _pack(weight: Tensor) -> object:
-    """The weights, (O, I), as the kernel wants them."""
+    """Return the weights, (O, I), quantized and in the layout of the kernel."""
     scales = (weight.abs().amax(dim=1) / _WEIGHT_LEVELS).clamp(min=_SMALLEST)
     zeros = torch.zeros(len(weight), dtype=torch.long)
     with warnings.catch_warnings():
@@ -76,10 +78,10 @@ def _pack(weight: Tensor) -> object:
 
 
 def check_kernels() -> None:
-    """See that torch has what 8 bits need.
+    """Check that this torch has the kernels for 8-bit weights.
 
     Raises:
-        StartupError: it has not.
+        StartupError: the kernels are missing.
     """
     if ENGINE not in torch.backends.quantized.supported_engines:
-        raise StartupError("quantize int8 needs a processor of the x86 family")
+        raise StartupError("quantize int8 needs an x86 processor; set KOSMOS2_QUANTIZE=none")

@@ -1,4 +1,4 @@
-"""From a picture's bytes to the 64 embeddings that stand for it in a prompt."""
+"""Encodes a picture's pixels as the 64 embeddings that represent it in a prompt."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,7 @@ from app.model.vision_tower import Attention, VisionTower
 
 
 class Resampler(nn.Module):
-    """Learnt queries look at all places of a picture, and at each other.
-
-    Args:
-        config: the checkpoint's whole configuration.
-    """
+    """Reduces the features of a picture: learnt queries attend to all patches and to each other."""
 
     def __init__(self, config: Kosmos2Config) -> None:
         super().__init__()
@@ -33,12 +29,11 @@ class Resampler(nn.Module):
 
 
 class VisionEncoder(nn.Module):
-    """Normalisation, the vision tower and the resampler, under the checkpoint's parameter names.
+    """Normalisation, the vision tower and the resampler, with the checkpoint's parameter names.
 
     Args:
-        config: the checkpoint's whole configuration.
-        mean: of each channel of a picture with values 0…1.
-        std: likewise.
+        mean: mean of each channel for values 0…1.
+        std: standard deviation of each channel for values 0…1.
     """
 
     def __init__(self, config: Kosmos2Config, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -50,21 +45,19 @@ class VisionEncoder(nn.Module):
         self.register_buffer("std", torch.empty(0), persistent=False)
 
     def fill_buffers(self, device: torch.device) -> None:
-        """Put in place what no checkpoint stores: mean and deviation of the channels."""
+        """Create the buffers of mean and deviation, which checkpoints do not store as tensors."""
         self.mean = torch.tensor(self._mean, device=device).view(3, 1, 1)
         self.std = torch.tensor(self._std, device=device).view(3, 1, 1)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(P, 224, 224, 3) uint8 → (P, 3, 224, 224) float32, the processor's values exactly.
-
-        The processor multiplies by 1/255 in double precision and rounds; to divide in single
-        precision gives the same for every byte.
-        """
+        """(P, 224, 224, 3) uint8 → (P, 3, 224, 224) float32, exactly the processor's values."""
+        # The processor multiplies by 1/255 in double precision and rounds. A division in single
+        # precision returns the same value for each of the 256 bytes.
         values = pixels.permute(0, 3, 1, 2).contiguous().float()
         return values.div_(255).sub_(self.mean).div_(self.std)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(P, 224, 224, 3) uint8 → (P, 64, d): picture embeddings, not yet scaled."""
+        """(P, 224, 224, 3) uint8 → (P, 64, d): embeddings of the picture, not yet scaled."""
         features = functional.normalize(self.vision_model["model"](self.normalise(pixels)), dim=-1)
         embeddings: Tensor = self.image_to_text_projection(features)
         return embeddings

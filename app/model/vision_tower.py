@@ -1,4 +1,4 @@
-"""CLIP's vision transformer (Radford et al., 2021, arXiv:2103.00020), as Kosmos-2 uses it."""
+"""CLIP's vision transformer (Radford et al., 2021, arXiv:2103.00020) in the form of Kosmos-2."""
 
 import torch
 from torch import Tensor, nn
@@ -6,15 +6,14 @@ from torch.nn import functional
 from transformers import Kosmos2VisionConfig
 
 ACTIVATION = "quick_gelu"
-"""The only one that is served."""
+"""The only activation that is supported."""
 
 
 class Attention(nn.Module):
-    """Attention of several heads, nothing masked.
+    """Multi-head attention without a mask.
 
     Args:
-        dim: of the states, d.
-        num_heads: that share it.
+        dim: width of the states, d.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -24,7 +23,7 @@ class Attention(nn.Module):
         self.v_proj, self.out_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def forward(self, states: Tensor, seen: Tensor) -> Tensor:
-        """(P, Q, d) states look at (P, S, d) → (P, Q, d)."""
+        """Attend from `states` (P, Q, d) to `seen` (P, S, d) → (P, Q, d)."""
         queries = self._by_head(self.q_proj(states))
         keys, values = self._by_head(self.k_proj(seen)), self._by_head(self.v_proj(seen))
         mixed = functional.scaled_dot_product_attention(queries, keys, values)  # (P, H, Q, d/H)
@@ -37,11 +36,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around the activation.
-
-    Args:
-        config: of the tower.
-    """
+    """Two linear layers with the activation between them."""
 
     def __init__(self, config: Kosmos2VisionConfig) -> None:
         super().__init__()
@@ -51,16 +46,12 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(P, S, d) → (P, S, d)."""
         inner = self.fc1(states)
-        outputs: Tensor = self.fc2(inner * torch.sigmoid(1.702 * inner))
+        outputs: Tensor = self.fc2(inner * torch.sigmoid(1.702 * inner))  # quick GELU
         return outputs
 
 
 class VisionLayer(nn.Module):
-    """Attention, then a feed-forward layer, each behind its norm.
-
-    Args:
-        config: of the tower.
-    """
+    """Attention, then a feed-forward layer, each after its norm."""
 
     def __init__(self, config: Kosmos2VisionConfig) -> None:
         super().__init__()
@@ -78,11 +69,7 @@ class VisionLayer(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """A picture cut into patches, with one place in front that stands for all of it.
-
-    Args:
-        config: of the tower.
-    """
+    """Embeddings of a picture's patches, after one class embedding for the whole picture."""
 
     def __init__(self, config: Kosmos2VisionConfig) -> None:
         super().__init__()
@@ -94,30 +81,27 @@ class Embeddings(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 3, 224, 224) → (P, 257, d)."""
-        cut = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype))
-        patches = cut.flatten(2).transpose(1, 2)  # (P, 256, d)
+        embedded = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype))
+        patches = embedded.flatten(2).transpose(1, 2)  # (P, 256, d)
         whole = self.class_embedding.expand(len(patches), 1, -1)
-        places: Tensor = torch.cat([whole, patches], dim=1) + self.position_embedding.weight
-        return places
+        states: Tensor = torch.cat([whole, patches], dim=1) + self.position_embedding.weight
+        return states
 
 
 class VisionTower(nn.Module):
-    """The whole tower, under the checkpoint's parameter names, one of which is misspelt.
-
-    Args:
-        config: of the tower.
-    """
+    """The whole tower, with the checkpoint's parameter names."""
 
     def __init__(self, config: Kosmos2VisionConfig) -> None:
         super().__init__()
         layers = nn.Sequential(*(VisionLayer(config) for _ in range(config.num_hidden_layers)))
         self.embeddings = Embeddings(config)
+        # The checkpoint misspells this name.
         self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.encoder = nn.ModuleDict({"layers": layers})
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(P, 3, 224, 224) normalised pixels → (P, 257, d) features of places."""
+        """(P, 3, 224, 224) normalised pixels → (P, 257, d) features."""
         states = self.encoder["layers"](self.pre_layrnorm(self.embeddings(pixels)))
         features: Tensor = self.post_layernorm(states)
         return features

@@ -1,7 +1,7 @@
-"""Reads stored tensors into memory that waits for them: in the file's order, piece by piece.
+"""Reads stored tensors into allocated memory, piece by piece, in the order of the file.
 
-Files are read rather than mapped: the pages of a mapped file count as this process's memory, and
-are fetched in the order in which they are touched rather than the one in which they lie.
+Files are read, not mapped: the pages of a mapped file count as memory of this process, and the
+system fetches them in the order of access instead of the order on the disk.
 """
 
 import mmap
@@ -31,11 +31,10 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Placement:
-    """A stored tensor, and the memory that is to hold it.
+    """A stored tensor and the memory to read it into.
 
     Attributes:
-        stored: where it lies.
-        target: contiguous, of as many elements; its dtype and its device may be others.
+        target: contiguous, with as many elements; dtype and device may differ from the stored ones.
     """
 
     stored: StoredTensor
@@ -44,7 +43,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of a tensor that one reader reads: `target` is flat."""
+    """A part of a tensor that one thread reads; `target` is one-dimensional."""
 
     file: Path
     offset: int
@@ -53,16 +52,17 @@ class _Piece:
 
 
 def read_tensors(placements: Iterable[Placement], on_progress: Callable[[int], None]) -> None:
-    """Read every tensor into its memory, converted to that memory's dtype.
+    """Read every tensor into its target and convert it to the target's dtype.
 
     Args:
-        placements: what goes where.
-        on_progress: called in this thread with the bytes of memory that each piece has filled.
+        on_progress: called in the calling thread, with the number of bytes that a piece filled.
 
     Raises:
-        CheckpointError: a file is shorter than it was, or a dtype that is not of weights.
+        CheckpointError: a file became shorter, or a tensor has an unsupported dtype.
     """
-    ordered = sorted(placements, key=lambda each: (each.stored.file, each.stored.offset))
+    ordered = sorted(
+        placements, key=lambda placement: (placement.stored.file, placement.stored.offset)
+    )
     pieces = [piece for placement in ordered for piece in _pieces(placement)]
     reader = _Reader()
     with ThreadPoolExecutor(NUM_READERS) as threads:
@@ -73,7 +73,10 @@ def read_tensors(placements: Iterable[Placement], on_progress: Callable[[int], N
 def _pieces(placement: Placement) -> Iterator[_Piece]:
     stored = placement.stored
     if stored.dtype not in _DTYPES:
-        raise CheckpointError(f"{stored.file}: weights of dtype {stored.dtype}; none are served")
+        raise CheckpointError(
+            f"{stored.file}: weights of dtype {stored.dtype} are not supported, "
+            f"only {', '.join(_DTYPES)}"
+        )
     dtype = _DTYPES[stored.dtype]
     parts = torch.split(placement.target.view(-1), PIECE_BYTES // dtype.itemsize)
     for number, part in enumerate(parts):
@@ -81,16 +84,13 @@ def _pieces(placement: Placement) -> Iterator[_Piece]:
 
 
 class _Reader(threading.local):
-    """Reads pieces one after the other, in one thread, by way of one buffer.
-
-    The buffer is the system's own memory: what C's library gives a thread, it does not give back.
-    """
+    """Reads pieces one after the other in one thread, through one buffer per thread."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
 
     def read(self, piece: _Piece) -> int:
-        """Read one piece, straight into its place where nothing has to be converted."""
+        """Read one piece, without a buffer if no conversion is needed; return the bytes filled."""
         target = piece.target
         if target.dtype == piece.dtype and target.device.type == "cpu":
             _read_bytes(piece, target)
@@ -98,23 +98,27 @@ class _Reader(threading.local):
             staged = self._staged(len(target) * piece.dtype.itemsize, target.is_cuda)
             staged = staged.view(piece.dtype)
             _read_bytes(piece, staged)
-            target.copy_(staged.to(target.device))  # a device converts faster than this thread
+            target.copy_(staged.to(target.device))  # the device converts faster than this thread
         return int(target.nbytes)
 
     def _staged(self, num_bytes: int, is_pinned: bool) -> Tensor:
         if self._buffer is None:
+            # Mapped memory returns to the system; the C library would keep what a thread freed.
             memory = torch.frombuffer(mmap.mmap(-1, PIECE_BYTES), dtype=torch.uint8)
             self._buffer = memory.pin_memory() if is_pinned else memory
         return self._buffer[:num_bytes]
 
 
 def _read_bytes(piece: _Piece, memory: Tensor) -> None:
-    """Fill the memory. A file opened anew has a read-ahead of its own, so readers do not clash."""
-    left = memory.view(torch.uint8).numpy().data
+    """Fill the memory from the file."""
+    missing = memory.view(torch.uint8).numpy().data
+    # Each open file has its own read-ahead, so the threads do not disturb each other.
     with piece.file.open("rb", buffering=0) as stream:
         stream.seek(piece.offset)
-        while left:
-            num_bytes = stream.readinto(left)
+        while missing:
+            num_bytes = stream.readinto(missing)
             if not num_bytes:
-                raise CheckpointError(f"{piece.file}: became shorter while it was read")
-            left = left[num_bytes:]
+                raise CheckpointError(
+                    f"{piece.file}: became shorter while it was read; restart with a complete file"
+                )
+            missing = missing[num_bytes:]

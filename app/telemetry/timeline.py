@@ -52,5 +52,5 @@ class Timeline:
         self.phases.append(Phase(name, self.reached_at, max(at, self.reached_at)))
 
     def seconds(self, name: str) -> float:
-        """Return the duration of an ended phase; 0 if there was none of that name."""
+        """Return the duration of an ended phase, or 0 if no phase has that name."""
         return sum(phase.ended_at - phase.began_at for phase in self.phases if phase.name == name)
