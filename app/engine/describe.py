@@ -48,7 +48,7 @@ def describe(directory: Path, settings: Settings) -> dict[str, str | int]:
 def main() -> None:
     """Print the description; print a start-up error as one line and exit with its code."""
     settings = Settings()
-    # Standard output holds the JSON line alone, so warnings must not go there.
+    # Standard output holds the JSON line alone, so warnings must not be printed there.
     configure_logs(settings.log_level, "engine", settings.log_format)
     try:
         print(json.dumps(describe(Path(sys.argv[1]), settings)))

@@ -53,7 +53,7 @@ class Scheduler:
 
     @property
     def can_add(self) -> bool:
-        """Whether the queue accepts one more sequence; one that can start at once is not limited."""
+        """Whether the queue accepts one more sequence; each free slot adds one to its limit."""
         return len(self.waiting) < self.limits.max_waiting + self._num_free
 
     @property

@@ -243,7 +243,7 @@ def measure_free_bytes(device: torch.device) -> int:
 
 
 def _free_bytes_of_container() -> int:
-    """Return the memory below a container's limit (cgroup version 2), or a huge number without one."""
+    """Return the free bytes below the container's limit (cgroup v2); without one, `sys.maxsize`."""
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if not limit.is_file() or limit.read_text().strip() == "max":
         return sys.maxsize

@@ -1,1 +1,1 @@
-"""How the processes of one service talk: messages, shared memory, pipes, a directory."""
+"""Communication between the processes of a service: messages, shared memory, pipes, a directory."""

@@ -1,4 +1,4 @@
-"""Admission to the service: how many requests all HTTP processes together hold at once."""
+"""Admission: limits the number of requests that all HTTP processes together hold."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ MAX_RETRY_AFTER_S = 60
 
 
 class Admission:
-    """Hands out the service's permits; one object per HTTP process.
+    """Grants the service's permits; one object per HTTP process.
 
-    While the supervisor restarts an engine that died, the capacity stays that of the dead engine.
+    While the supervisor restarts a crashed engine, the capacity stays that of the old engine.
 
     Args:
         state: holds the permits of all HTTP processes.
-        worker: this process's number among the HTTP processes, from 0.
-        clock: monotonic, seconds.
+        worker: index of this HTTP process, from 0.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Admission:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Hold one permit; enter this before any work on a request.
+        """Hold one permit within the block; enter it before any work on a request.
 
         Raises:
             Unavailable: no engine is ready, and none is expected soon.
@@ -55,7 +55,7 @@ class Admission:
 
     def _overloaded(self) -> Overloaded:
         served_in_s = max(0.0, self._engine_due_in_s) + self._state.seconds_to_serve_all
-        message = f"all {self._state.capacity} places are taken"
+        message = f"the service is full (capacity {self._state.capacity})"
         return Overloaded(message, _retry_after_s(served_in_s))
 
     @property

@@ -1,7 +1,7 @@
-"""A child process: its standard input stops it, its standard output reports that it is ready.
+"""Child processes, which stop when their input closes and report readiness on their output.
 
-A child reads its standard input; when that closes, its parent is gone, however it went, and the
-child ends too. This needs no signal, no thread and no process group, on Linux and macOS alike.
+A child reads its standard input, which closes when the parent ends for any reason, and then ends
+too. This needs no signal, no thread and no process group, and works on Linux and macOS.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ READY = b"ready\n"
 
 
 class ChildProcess:
-    """A running `python -m MODULE ARGUMENTS…`; made by `start`."""
+    """A running `python -m MODULE ARGUMENTS…`; create it with `start`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -29,13 +29,11 @@ class ChildProcess:
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "ChildProcess":
-        """Start a child, in a session of its own: a terminal's Ctrl-C reaches its parent alone.
+        """Start a child process.
 
         Args:
-            module: that is run.
-            arguments: of its command line.
-            pass_fds: descriptors that it inherits.
-            environment: what differs in its environment from ours.
+            pass_fds: file descriptors that the child inherits.
+            environment: variables that are added to this process's environment.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -46,44 +44,44 @@ class ChildProcess:
             stdout=asyncio.subprocess.PIPE,
             pass_fds=pass_fds,
             env={**os.environ, **environment},
-            start_new_session=True,
+            start_new_session=True,  # a terminal's Ctrl-C reaches the parent only
         )
         return cls(process)
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the child."""
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the child has not ended yet."""
         return self._process.returncode is None
 
     async def wait_until_ready(self) -> bool:
-        """Wait until it reports that it is ready; return false if it ends before."""
+        """Wait until the child reports that it is ready; return false if it ends before."""
         output = self._process.stdout
         return output is not None and await output.readline() == READY
 
     async def wait(self) -> int:
-        """Wait for its end; its exit code, negative for a signal."""
+        """Wait until the child ends; return its exit code, negative for a signal."""
         return await self._process.wait()
 
     def send(self, message: SupervisorMessage) -> None:
-        """Send it a message, which is lost when it has ended."""
+        """Send a message to the child; the message is lost if the child has ended."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(encode_line(message))
 
     async def exchange(self, message: bytes, length_bytes: int) -> bytes:
-        """Send a message and wait for the one that answers it: its length, big-endian, in front.
+        """Send a message and return the answer, which follows its big-endian length.
 
         Args:
-            message: as the child reads it.
-            length_bytes: of the length in front of the answer.
+            message: encoded message.
+            length_bytes: size of the length in front of the answer.
 
         Raises:
-            EOFError: the child ended instead.
-            ConnectionError: it had ended before.
+            EOFError: the child ended before it answered.
+            ConnectionError: the child had ended before the message.
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise EOFError
@@ -93,16 +91,16 @@ class ChildProcess:
         return await self._process.stdout.readexactly(int.from_bytes(length))
 
     def request_stop(self) -> None:
-        """Close its standard input, which asks it to end."""
+        """Close the child's standard input, which makes it end."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the child."""
         if self.is_running:
             self._process.kill()
 
 
 def report_ready() -> None:
-    """Called in a child, once, when it is ready."""
+    """Report to the parent that this process is ready; call it once."""
     os.write(sys.stdout.fileno(), READY)

@@ -1,7 +1,7 @@
-"""An HTTP process's side of the engine: sends requests, hands out tokens, cancels what is left.
+"""Client of the engine in an HTTP process: sends requests, delivers tokens, cancels requests.
 
-Every request that was sent ends here exactly once: with its last token, with an error, or by its
-caller leaving. When the engine dies, the next one is asked to go on (docs/adr/0011).
+Every request ends here exactly once: with its last token, with an error, or because its caller
+cancels it. When the engine dies, the client sends its requests to the next one (docs/adr/0011).
 """
 
 import secrets
@@ -32,14 +32,14 @@ from app.ipc.pending_request import PendingRequest, Prompt
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 
-_KEY_BITS = 62  # keys are counted up from a random one, so that processes do not share any
+_KEY_BITS = 62  # keys count up from a random number, so that no two processes use the same keys
 
 
 class EngineClient:
-    """Speaks to the engine over a DEALER socket; one for each HTTP process.
+    """Communicates with the engine over a DEALER socket; one object per HTTP process.
 
     Args:
-        endpoint: where the engine listens.
+        endpoint: ZeroMQ address of the engine.
         state: holds the engine's epoch.
     """
 
@@ -57,26 +57,25 @@ class EngineClient:
     async def generate(
         self, prompt: Prompt, sampling: SamplingParameters, deadline: float
     ) -> AsyncGenerator[NewToken]:
-        """Yield the tokens that continue a prompt, the last one with its finish reason.
+        """Yield the tokens that continue a prompt; the last one has a finish reason.
 
-        Leaving the iteration early, by an exception or a cancellation, frees the request's slot by
-        the engine's next step. Close the iterator (`contextlib.aclosing`) to leave without delay.
+        If the caller stops the iteration early, by an exception or a cancellation, the engine
+        releases the request's slot by its next step. Close the iterator (`contextlib.aclosing`) to
+        do so without delay.
 
         Args:
-            prompt: what to continue.
-            sampling: how tokens are chosen.
-            deadline: on the monotonic clock, seconds.
+            deadline: seconds on the monotonic clock.
 
         Raises:
-            DeadlineExceeded: it passed.
+            DeadlineExceeded: the deadline passed.
             Overloaded: the engine's queue is full.
-            EngineFailure: the engine failed on this request, and on it alone.
-            Unavailable: no engine can be kept alive, or the service stops.
+            EngineFailure: the engine failed on this request alone.
+            Unavailable: no engine can be kept running, or the service stops.
         """
         pending = PendingRequest(next(self._keys), prompt, sampling, deadline)
         self._pending[pending.key] = pending
         try:
-            if self.state.is_engine_ready:  # else it is sent when the engine is
+            if self.state.is_engine_ready:  # otherwise `on_engine_ready` sends it
                 await self._send(pending, self.state.epoch)
             while True:
                 event = await pending.events.get()
@@ -95,7 +94,7 @@ class EngineClient:
                 self._socket.send(encode(Cancel(pending.epoch, pending.key)))
 
     async def receive(self) -> None:
-        """Hand every message of the engine to its request, for as long as the process lives."""
+        """Deliver every message of the engine to its request, until cancelled."""
         while True:
             try:
                 message = decode_from_engine(await self._socket.recv())
@@ -105,43 +104,44 @@ class EngineClient:
             if isinstance(message, Failure):
                 self._fail(message)
             else:
-                self._hand_out(message)
+                self._deliver(message)
 
     async def on_engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
-        """An engine is ready: ask it for all that no engine has, or one that is gone.
+        """Send all requests that no running engine has to a new engine.
 
         Args:
-            epoch: of the new engine.
+            epoch: epoch of the new engine.
             suspects: keys of the requests that ran when the last engine died.
         """
         for pending in list(self._pending.values()):
             if pending.epoch >= epoch:
                 continue
             if pending.key in suspects:
-                pending.suspect(len(suspects))
+                pending.mark_suspect(len(suspects))
             if not pending.is_over:
                 await self._send(pending, epoch)
 
     def end_all(self, error: Kosmos2Error) -> None:
-        """End every request, since the process is about to stop."""
+        """End every request with `error`, before the process stops."""
         for pending in self._pending.values():
             pending.end(error)
 
     def close(self) -> None:
-        """Close the connection; nothing may be pending."""
+        """Close the connection; no request may be pending."""
         self._context.destroy(linger=0)
 
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
-        # Copied: else the library starts a thread with files of its own, and ends the process when
-        # there are no descriptors left for them.
+        # Sent as a copy: without one, ZeroMQ starts a thread that opens files, and aborts the
+        # process when no file descriptors are left.
         frames = [encode(pending.message_for(epoch)), pending.prompt.pixels]
         await self._socket.send_multipart(frames)
 
-    def _hand_out(self, message: NewTokens) -> None:
+    def _deliver(self, message: NewTokens) -> None:
         for new_token in message.tokens:
             pending = self._pending.get(new_token.key)
+            # A late token of a dead engine would repeat one of its successor.
             if pending is not None and pending.epoch == message.epoch:
-                pending.take(new_token)
+                pending.add_token(new_token)
 
     def _fail(self, message: Failure) -> None:
         pending = self._pending.get(message.key)

@@ -1,4 +1,4 @@
-"""A request as its HTTP process holds it: enough to ask another engine when this one dies."""
+"""Requests in an HTTP process, with all data to send them to another engine after a crash."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ MAX_LONE_DEATHS = 2
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the engine continues.
+    """A prompt that the engine continues.
 
     Attributes:
-        token_ids: all of them, the picture's places included.
+        token_ids: all tokens, including those that stand for the picture.
         pixels: the picture, 224×224×3 bytes.
         picture_digest: SHA-256 of `pixels`.
     """
@@ -30,16 +30,14 @@ class PendingRequest:
     """A request from its admission to its last token or its error.
 
     Attributes:
-        key: names it in this service.
-        prompt: what to continue.
-        sampling: how tokens are chosen.
-        deadline: on the monotonic clock, seconds.
-        epoch: of the engine that has it; 0: none had it yet.
-        new_token_ids: generated so far, by this engine or by others before it.
-        max_running: as many sequences may run beside it, itself included.
-        num_lone_deaths: engines that died while it ran alone.
-        is_over: whether nothing more is wanted or will come.
-        events: what its caller has not taken yet.
+        key: name of the request in this service.
+        deadline: seconds on the monotonic clock.
+        epoch: epoch of the engine that has the request; 0 before it was sent.
+        new_token_ids: tokens generated so far, by this engine and earlier ones.
+        max_running: largest number of sequences that may run together with it, itself included.
+        num_lone_deaths: number of engines that died while it ran alone.
+        is_over: whether it has its last token or its error, or was cancelled.
+        events: tokens or the error that its caller has not read yet.
     """
 
     key: int
@@ -54,7 +52,7 @@ class PendingRequest:
     events: asyncio.Queue[NewToken | Kosmos2Error] = field(default_factory=asyncio.Queue)
 
     def message_for(self, epoch: int) -> Generate:
-        """What asks the engine of that epoch to begin, or to go on where another one died."""
+        """Return the message for the engine of `epoch`, which continues after earlier tokens."""
         is_replay, self.epoch = self.epoch > 0, epoch
         return Generate(
             epoch,
@@ -68,8 +66,8 @@ class PendingRequest:
             is_replay,
         )
 
-    def take(self, new_token: NewToken) -> None:
-        """Hand its caller the next token, unless it is over."""
+    def add_token(self, new_token: NewToken) -> None:
+        """Queue the next token for its caller, unless the request is over."""
         if self.is_over:
             return
         self.new_token_ids.append(new_token.token_id)
@@ -77,15 +75,16 @@ class PendingRequest:
         self.events.put_nowait(new_token)
 
     def end(self, error: Kosmos2Error) -> None:
-        """Hand its caller an error, unless it is over."""
+        """Queue an error for its caller, unless the request is over."""
         if not self.is_over:
             self.is_over = True
             self.events.put_nowait(error)
 
-    def suspect(self, num_running: int) -> None:
-        """An engine died while this ran, among so many: let it run among half of them.
+    def mark_suspect(self, num_running: int) -> None:
+        """Halve the batch limit after an engine died; end the request after two deaths alone.
 
-        One that ran alone twice ends here: what else should it have been?
+        Args:
+            num_running: number of requests that ran when the engine died, this one included.
         """
         self.max_running = max(1, num_running // 2)
         self.num_lone_deaths += num_running == 1

@@ -1,4 +1,4 @@
-"""The directory that the processes of one service share while it runs: private, short-lived."""
+"""The private, temporary directory that the processes of a running service share."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from app.ipc.shared_state import SharedState
 from app.settings import Settings
 
 _MAX_PARENT_BYTES = 70
-"""A socket's path has at most 103 bytes on macOS, of which `/kosmos2-…/engine.sock` takes 29."""
+"""A socket path has at most 103 bytes on macOS, and `/kosmos2-…/engine.sock` needs 29 of them."""
 
 
 class RunDirectory:
-    """What lies where in it.
+    """Paths and files of the run directory.
 
     Args:
-        path: short, since a Unix socket's path holds about a hundred bytes.
+        path: a short path, since that of a Unix socket is limited to about a hundred bytes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,10 +28,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, settings: Settings, checkpoint: Checkpoint) -> "RunDirectory":
-        """Make one that only this user may enter, with what the children are to know.
+        """Create a directory for this user only; store settings and checkpoint for the children.
 
         Raises:
-            StartupError: there is no directory for temporary files.
+            StartupError: no directory for temporary files can be used.
         """
         directory = cls(_make_directory())
         directory._settings.write_text(settings.model_dump_json())
@@ -39,7 +39,8 @@ class RunDirectory:
         directory._checkpoint.write_text(json.dumps(location))
         metrics = directory.path / "metrics"
         metrics.mkdir()
-        # Read by prometheus_client when it is imported: later it would count in this process alone.
+        # prometheus_client reads the variable when it is imported; without it, its series would be
+        # those of this process alone.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         return directory
 
@@ -56,19 +57,19 @@ class RunDirectory:
 
     @property
     def engine_endpoint(self) -> str:
-        """Where the engine listens."""
+        """ZeroMQ address of the engine."""
         return f"ipc://{self.path / 'engine.sock'}"
 
     def open_state(self) -> SharedState:
-        """Open the memory that the processes share."""
+        """Open the shared memory of the processes."""
         return SharedState(self.path / "state")
 
     def read_settings(self) -> Settings:
-        """The settings as the supervisor has them; the children's environment adds nothing."""
+        """Return the supervisor's settings; the environment of this process is ignored."""
         return Settings.model_validate_json(self._settings.read_bytes())
 
     def read_checkpoint(self) -> Checkpoint:
-        """The checkpoint that the supervisor found; nothing is fetched again."""
+        """Return the checkpoint that the supervisor opened, without another download."""
         directory, name, revision = json.loads(self._checkpoint.read_bytes())
         return read_checkpoint(Path(directory), name, revision)
 
@@ -82,7 +83,7 @@ class RunDirectory:
 
 
 def _make_directory() -> Path:
-    """Make a directory in `TMPDIR`, or in `/tmp` where a socket's path would be too long."""
+    """Create a directory in `TMPDIR`, or in `/tmp` if the socket path would be too long."""
     try:
         parent = tempfile.gettempdir()
         if len(os.fsencode(parent)) > _MAX_PARENT_BYTES:
@@ -90,6 +91,6 @@ def _make_directory() -> Path:
         return Path(tempfile.mkdtemp(prefix="kosmos2-", dir=parent))
     except OSError as error:
         raise StartupError(
-            f"no usable temporary directory: {error}; set TMPDIR to a directory "
-            f"that can be written, with a path of at most {_MAX_PARENT_BYTES} bytes"
+            f"no usable temporary directory: {error}; set TMPDIR to a writable "
+            f"directory whose path has at most {_MAX_PARENT_BYTES} bytes"
         ) from None

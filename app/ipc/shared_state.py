@@ -1,8 +1,8 @@
-"""Memory that all processes share: what the engine last did, and the permits.
+"""Memory that all processes share: the state of the engine, and the permits.
 
-The engine stamps it before each phase of a step, so that a hang shows as an old stamp, and names
-what runs before each step, so that a death has its suspects; `/readyz` and admission read it and
-never wait for anybody.
+The engine writes a stamp before each phase of a step, so that an old stamp reveals a hang. It lists
+the running requests before each step, so that they are the suspects after a crash. `/readyz` and
+admission read the state without waiting for another process.
 """
 
 import ctypes
@@ -50,13 +50,13 @@ class _Layout(ctypes.Structure):
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a ready engine tells of itself.
+    """Facts that a ready engine publishes.
 
     Attributes:
-        num_slots: sequences it decodes at once.
-        max_waiting: requests that may wait beside them.
-        device: such as `cpu`.
-        dtype: of the weights, such as `float32`.
+        num_slots: number of sequences that run at the same time.
+        max_waiting: number of requests that may wait in addition.
+        device: for example `cpu`.
+        dtype: dtype of the weights, for example `float32`.
     """
 
     num_slots: int
@@ -69,7 +69,7 @@ class SharedState:
     """A view of the shared memory; every process opens its own.
 
     Args:
-        path: of the file that backs the memory; created if missing.
+        path: file that backs the memory; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,36 +81,37 @@ class SharedState:
     # The supervisor writes.
 
     def begin_epoch(self) -> int:
-        """Count a new engine: it is not ready, and messages of older ones are void."""
+        """Begin the epoch of a new engine; it is not ready, and earlier messages are void."""
         self._state.is_engine_ready = 0
         self._state.num_running = 0
         self._state.epoch += 1
         return self.epoch
 
     def mark_engine_stopped(self, due_at_s: float, *, is_returning: bool) -> None:
-        """Say that there is no engine, and when the next one is expected, on the monotonic clock.
+        """Record that no engine runs, and when the next one is expected.
 
         Args:
-            due_at_s: a guess, from how long the last one took.
-            is_returning: whether there is no reason to doubt it; requests are accepted meanwhile.
+            due_at_s: estimate from the last start, seconds on the monotonic clock.
+            is_returning: whether the next start is expected to succeed, so that requests are
+                accepted meanwhile.
         """
         self._state.engine_due_at_s = due_at_s
         self._state.is_engine_returning = is_returning
         self._state.is_engine_ready = 0
 
     def mark_draining(self) -> None:
-        """Say that the service is about to stop."""
+        """Record that the service is about to stop."""
         self._state.is_draining = 1
 
-    def forget_worker(self, worker: int) -> None:
-        """Take back the permits of an HTTP process that died."""
+    def release_permits_of(self, worker: int) -> None:
+        """Release all permits of an HTTP process that died."""
         with self._lock():
             self._state.permits[worker] = 0
 
     # The engine writes.
 
     def mark_engine_ready(self, facts: EngineFacts) -> None:
-        """Say that the engine is loaded and warm, and how much it takes at once."""
+        """Record that the engine is loaded and warm, and its facts."""
         self._state.num_slots = facts.num_slots
         self._state.max_waiting = facts.max_waiting
         self._state.device = facts.device.encode()
@@ -118,17 +119,18 @@ class SharedState:
         self._state.is_engine_ready = 1
 
     def set_running(self, keys: Sequence[int]) -> None:
-        """Tell which requests run in the step that begins: whom to suspect if it is the last."""
+        """Record the keys of the requests in the step that begins."""
+        # In this order: a reader never sees more keys than have been written.
         self._state.num_running = 0
         self._state.running[: len(keys)] = keys
         self._state.num_running = len(keys)
 
     def publish_rate(self, requests_per_s: float) -> None:
-        """Tell how many requests the engine completes in a second of work."""
+        """Record how many requests the engine completes per second of work."""
         self._state.requests_per_s = requests_per_s
 
     def stamp(self, now: float, allowance_s: float) -> None:
-        """Say that a phase begins which lasts no longer than `allowance_s` unless it hangs."""
+        """Record the start of a phase that hangs if it takes longer than `allowance_s`."""
         # In this order: an old stamp with a new, shorter allowance would look like a hang.
         self._state.stamped_at_s = now
         self._state.allowance_s = allowance_s
@@ -136,7 +138,7 @@ class SharedState:
     # HTTP processes write.
 
     def acquire_permit(self, worker: int) -> bool:
-        """Take one of the service's places; false when all are taken."""
+        """Take one of the service's permits; return false if all are taken."""
         with self._lock():
             if self.num_permits_taken >= self.capacity:
                 return False
@@ -144,29 +146,30 @@ class SharedState:
             return True
 
     def release_permit(self, worker: int) -> None:
-        """Give a place back."""
+        """Return a permit."""
         with self._lock():
             self._state.permits[worker] -= 1
 
     def count_call(self, key: int, window: int) -> int:
-        """Count a call; how many that key has made in that window of time, this one included.
+        """Count a call; return the number of calls of `key` within `window`, this one included.
 
         Args:
-            key: a number that tells it from others, not 0.
-            window: of time, counted up.
+            key: unique number of the caller, not 0.
+            window: index of the time window; later windows have larger indices.
         """
         with self._lock():
+            # The cell of this key if it has one, otherwise the cell with the oldest window.
             cell = min(self._state.rates, key=lambda cell: (cell.key != key, cell.window))
             if (cell.key, cell.window) != (key, window):
                 cell.key, cell.window, cell.num_calls = key, window, 0
             cell.num_calls += 1
             return int(cell.num_calls)
 
-    # Everybody reads.
+    # All processes read.
 
     @property
     def epoch(self) -> int:
-        """Of the engine that runs or is being started; 0 before the first."""
+        """Epoch of the engine that runs or starts; 0 before the first."""
         return int(self._state.epoch)
 
     @property
@@ -181,28 +184,28 @@ class SharedState:
 
     @property
     def is_engine_returning(self) -> bool:
-        """Whether an engine that was ready has died and the first start after it goes on."""
+        """Whether a ready engine has died and the first start after it is in progress."""
         return bool(self._state.is_engine_returning)
 
     @property
     def engine_due_at_s(self) -> float:
-        """When the next engine is or was expected, on the monotonic clock; 0 before the first."""
+        """Expected start of the next engine, seconds on the monotonic clock; 0 before the first."""
         return float(self._state.engine_due_at_s)
 
     @property
     def running(self) -> list[int]:
-        """Keys of the requests in the engine's last step; none when it rests."""
+        """Keys of the requests in the engine's last step; empty if it is idle."""
         return list(self._state.running[: self._state.num_running])
 
     @property
     def seconds_to_serve_all(self) -> float:
-        """How long the engine will take for as many requests as there are places; 0: not known."""
+        """Seconds that the engine needs for a full service; 0 if the rate is not known yet."""
         rate = self._state.requests_per_s
         return self.capacity / rate if rate else 0.0
 
     @property
     def engine_facts(self) -> EngineFacts:
-        """What the engine told when it got ready; zeros and blanks before the first did."""
+        """Facts of the last engine that was ready; zeros and empty strings before the first."""
         state = self._state
         return EngineFacts(
             state.num_slots, state.max_waiting, state.device.decode(), state.dtype.decode()
@@ -210,21 +213,21 @@ class SharedState:
 
     @property
     def capacity(self) -> int:
-        """Requests the service takes at once: slots and waiting places."""
+        """Number of requests that the service accepts: slots and places in the queue."""
         return int(self._state.num_slots + self._state.max_waiting)
 
     @property
     def num_permits_taken(self) -> int:
-        """Requests in the service, from admission to answer."""
+        """Number of requests in the service, from admission to answer."""
         return sum(self._state.permits)
 
     def is_stuck(self, now: float) -> bool:
-        """Whether the engine's current phase has lasted longer than it was allowed."""
+        """Return whether the engine's current phase has exceeded its allowance."""
         return bool(now - self._state.stamped_at_s > self._state.allowance_s)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Exclusive among processes; the system lets go of it when its holder dies."""
+        """Hold an exclusive lock among processes; the system releases it if the holder dies."""
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield

@@ -1,6 +1,7 @@
-"""What the supervisor sends to HTTP processes: lines of JSON on their standard input.
+"""Messages from the supervisor to HTTP processes: lines of JSON on their standard input.
 
-The engine gets no messages: it reads its requests from a socket, and its standard input only ends.
+The engine receives no such messages: its requests arrive at a socket, and closing its standard
+input stops it.
 """
 
 import msgspec
@@ -10,7 +11,7 @@ class EngineReady(msgspec.Struct, frozen=True, tag="engine_ready"):
     """A new engine is ready.
 
     Attributes:
-        epoch: of the new engine.
+        epoch: epoch of the new engine.
         suspects: keys of the requests that ran when the last engine died.
     """
 

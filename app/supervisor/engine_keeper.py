@@ -1,4 +1,4 @@
-"""Keeps one engine alive: starts it, watches it, kills it when it hangs, starts the next one."""
+"""Keeps an engine running: starts it, watches it, kills it if it hangs, starts the next one."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,12 @@ EXIT_KILLED = 1
 
 
 class EngineKeeper:
-    """One engine after another; `run` is its life.
+    """Runs one engine after another, with `run`.
 
     Args:
-        run_directory: what the processes share.
-        metrics: where restarts are counted.
-        max_restarts: in a row that did not get ready.
+        max_restarts: number of failed restarts in a row before giving up.
         send: sends a message to every HTTP process.
-        module: what an engine process runs; tests bring one with faults.
+        module: module of the engine process; tests pass one with faults.
     """
 
     def __init__(
@@ -47,19 +45,20 @@ class EngineKeeper:
         self._load_s = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> int:
-        """Keep an engine running until a stop is requested, or too many starts in a row failed.
+        """Keep an engine running until a stop is requested or too many starts in a row have failed.
 
         Args:
-            on_ready: called when the first engine is ready.
+            on_ready: called once, when the first engine is ready.
 
         Returns:
             0 after a requested stop, otherwise the exit code of the last engine.
         """
         while not self._stop_requested.is_set():
-            exit_code = await self._live(on_ready)
+            exit_code = await self._run_one_engine(on_ready)
             if self._stop_requested.is_set():
                 break
             get_logger().error("engine ended", epoch=self._state.epoch, exit_code=exit_code)
+            # An engine that never became ready would fail again in the same way.
             if not self._load_s or self._num_failures > self._max_restarts:
                 return exit_code if exit_code > 0 else EXIT_KILLED
             self._metrics.engine_restarts_total.inc()
@@ -67,23 +66,23 @@ class EngineKeeper:
         return 0
 
     def request_stop(self) -> None:
-        """Ask the engine to end, and start no other; one that still loads is not waited for."""
+        """Stop the engine and start no other one; kill an engine that is still loading."""
         self._stop_requested.set()
         if self._child is not None:
-            end = self._child.request_stop if self._state.is_engine_ready else self._child.kill
-            end()
+            stop = self._child.request_stop if self._state.is_engine_ready else self._child.kill
+            stop()
 
     def kill(self) -> None:
-        """End the engine now, and start no other."""
+        """Kill the engine and start no other one."""
         self._stop_requested.set()
         if self._child is not None:
             self._child.kill()
 
-    async def _live(self, on_ready: Callable[[], None]) -> int:
-        """The life of one engine; its exit code."""
+    async def _run_one_engine(self, on_ready: Callable[[], None]) -> int:
+        """Start an engine, wait until it ends, and return its exit code."""
         epoch, began = self._state.begin_epoch(), monotonic()
         self._child = await start_engine(self._run_directory, self._module)
-        if self._stop_requested.is_set():  # meanwhile
+        if self._stop_requested.is_set():  # during the start
             self._child.kill()
         if await self._child.wait_until_ready():
             is_first, self._num_failures = not self._load_s, 0
@@ -98,10 +97,8 @@ class EngineKeeper:
         return exit_code
 
     async def _watch(self, child: ChildProcess) -> int:
-        """Wait for an engine's end, and bring it about when a step hangs.
-
-        A hang is the absence of events, so there is none to wait for: its stamp is looked at.
-        """
+        """Wait until an engine ends, kill it if a step hangs, and return its exit code."""
+        # A hang produces no event to wait for, so the stamp of the engine is polled.
         ended = asyncio.ensure_future(child.wait())
         while not ended.done():
             await asyncio.wait({ended}, timeout=WATCH_PERIOD_S)
@@ -112,7 +109,7 @@ class EngineKeeper:
         return ended.result()
 
     async def _back_off(self) -> None:
-        """Publish when the next engine is due; wait longer for it after each failure in a row."""
+        """Publish when the next engine is expected, and wait longer after each failure in a row."""
         if self._state.is_engine_ready:
             self._suspects = tuple(self._state.running)
         delay_s = back_off_s(self._num_failures)
@@ -123,7 +120,7 @@ class EngineKeeper:
 
 
 def back_off_s(num_failures: int) -> float:
-    """How long to wait before a process is started again, longer after each failure in a row.
+    """Return the seconds to wait before a restart, which grow with each failure in a row.
 
     >>> [back_off_s(num_failures) for num_failures in (0, 1, 2, 9)]
     [0.0, 1.0, 2.0, 30.0]
@@ -132,5 +129,5 @@ def back_off_s(num_failures: int) -> float:
 
 
 async def start_engine(run_directory: RunDirectory, module: str = ENGINE_MODULE) -> ChildProcess:
-    """Start an engine process on the current epoch."""
+    """Start an engine process for the current epoch."""
     return await ChildProcess.start(module, (str(run_directory.path),))

@@ -7,11 +7,11 @@ from app.errors import AddressInUse, StartupError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; the HTTP processes share it.
+    """Return a listening socket, which the HTTP processes share.
 
     Raises:
-        AddressInUse: somebody else listens there.
-        StartupError: the address is not one of this machine.
+        AddressInUse: another program listens at the address.
+        StartupError: this machine does not have the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -25,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
-                f"port {port} is taken; choose another: make run PORT={port + 1}, "
+                f"port {port} is in use; choose another: make run PORT={port + 1}, "
                 f"or kosmos2 serve --port {port + 1}"
             ) from None
         raise StartupError(f"cannot listen on {host}, port {port}: {error.strerror}") from None

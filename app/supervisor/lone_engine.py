@@ -1,4 +1,4 @@
-"""An engine without a server around it, for commands and tests."""
+"""Runs an engine without a server, for commands and tests."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ from app.supervisor.engine_keeper import EXIT_KILLED, start_engine
 
 @contextlib.asynccontextmanager
 async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIterator[EngineClient]:
-    """An engine without a server around it, for as long as the block lasts.
+    """Run an engine within the block, and yield its client.
 
     Raises:
-        StartupError: it did not get ready; it has said why on standard error.
+        StartupError: the engine did not become ready; it printed the reason on standard error.
     """
     with RunDirectory.create(settings, checkpoint) as run_directory:
         state = run_directory.open_state()
@@ -40,14 +40,14 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
 
 
 async def _end_with(engine: ChildProcess, client: EngineClient) -> None:
-    """Without a server around it, an engine that dies is not started again."""
+    """End all requests when the engine ends, since no supervisor restarts it."""
     await engine.wait()
-    client.end_all(Unavailable("the engine has ended"))
+    client.end_all(Unavailable("the engine ended unexpectedly"))
 
 
 class EngineNotReady(StartupError):
-    """The engine ended before it was ready; it has said why itself."""
+    """The engine ended before it was ready, and printed the reason itself."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("the engine did not start")
+        super().__init__("the engine did not start; see the error above")
         self.exit_code = exit_code if exit_code > 0 else EXIT_KILLED

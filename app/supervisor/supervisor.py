@@ -21,19 +21,16 @@ from app.supervisor.engine_keeper import (
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import ServiceMetrics, drop_gauges_of
 
-_PARTING_S = 5.0
+_LAST_ANSWERS_S = 5.0
 
 
 class Supervisor:
-    """Runs the whole service; `run` is its life.
+    """Runs the whole service, with `run`.
 
     Args:
-        settings: of the service.
-        checkpoint: what is served.
-        run_directory: what the processes share.
-        listener: where the HTTP processes listen.
-        engine_module: what an engine process runs; tests bring one with faults.
-        ops_listener: for health and metrics alone; none: they are where all else is.
+        listener: socket on which the HTTP processes accept connections.
+        engine_module: module of the engine process; tests pass one with faults.
+        ops_listener: socket for health and metrics alone; `None` serves them at `listener`.
     """
 
     def __init__(
@@ -62,10 +59,10 @@ class Supervisor:
         self._ended = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> int:
-        """Serve until a signal, or until the engine cannot be kept alive.
+        """Serve until a signal arrives or the engine cannot be kept running.
 
         Args:
-            on_ready: called once, when requests are served.
+            on_ready: called once, when the service accepts requests.
 
         Returns:
             The exit code of the service.
@@ -84,18 +81,18 @@ class Supervisor:
         return self._exit_code
 
     async def _keep_engine(self, on_ready: Callable[[], None]) -> None:
-        """Keep an engine running; when that cannot be done, end, but answer all requests first."""
+        """Keep an engine running; if that fails, let the HTTP processes answer, then end."""
         exit_code = await self._engine.run(on_ready)
         is_draining, self._is_stopping = self._is_stopping, True
         for child in self._workers.values():
             child.request_stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._workers_end(), _PARTING_S)
+            await asyncio.wait_for(self._workers_end(), _LAST_ANSWERS_S)
         if not is_draining:
             self._end(exit_code)
 
     async def _keep_worker(self, worker: int) -> None:
-        """Keep an HTTP process running."""
+        """Keep an HTTP process running until the service stops."""
         num_failures = 0
         while not self._is_stopping:
             descriptors = [listener.fileno() for listener in self._listeners]
@@ -105,7 +102,7 @@ class Supervisor:
             num_failures = 0 if await child.wait_until_ready() else num_failures + 1
             self._count_workers()
             exit_code = await child.wait()
-            self._state.forget_worker(worker)
+            self._state.release_permits_of(worker)
             drop_gauges_of(child.pid)
             self._count_workers()
             if not self._is_stopping:
@@ -116,12 +113,12 @@ class Supervisor:
         self._metrics.http_workers.set(sum(c.is_running for c in self._workers.values()))
 
     async def _back_off(self, num_failures: int) -> None:
-        """Wait longer after each failure in a row, but no longer than the service lives."""
+        """Wait before a restart, longer after each failure; return early if the service ends."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), back_off_s(num_failures))
 
     def _stop(self, delay_s: float) -> None:
-        """On the first signal drain, on the second end at once."""
+        """Drain on the first signal, end at once on the second."""
         if self._is_stopping:
             self._end(EXIT_KILLED)
             return
@@ -130,7 +127,7 @@ class Supervisor:
         self._draining = asyncio.create_task(self._drain(delay_s))
 
     async def _drain(self, delay_s: float) -> None:
-        """Serve on until load balancers have noticed, then finish what runs, then end."""
+        """Keep serving until load balancers have noticed, finish running requests, then end."""
         get_logger().info("draining", delay_s=delay_s)
         await asyncio.sleep(delay_s)
         for child in self._workers.values():

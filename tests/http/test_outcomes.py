@@ -21,7 +21,7 @@ def test_every_rejection_reason_is_the_code_of_its_problem() -> None:
     ("error", "outcome"),
     [
         (InvalidRequest("text", "is required"), "invalid"),
-        (Overloaded("all places are taken"), "rejected"),
+        (Overloaded("the service is full"), "rejected"),
         (DeadlineExceeded(), "deadline"),
         (ClientDisconnected(), "cancelled"),
         (KeyError(), "failed"),

@@ -172,7 +172,7 @@ def test_quarantine_ends_after_a_logarithm_of_deaths(num_running: int) -> None:
     request = PendingRequest(1, PROMPT, SAMPLING, 1e9)
     num_deaths, running = 0, num_running
     while not request.is_over:
-        request.suspect(running)
+        request.mark_suspect(running)
         num_deaths, running = num_deaths + 1, request.max_running
     assert num_deaths == num_running.bit_length() + 1
 
