@@ -17,7 +17,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-fast test-clients test-large fuzz pictures check format demo-model eval bench chaos overload soak \
-	keys reliability image-check dashboard audit sbom openapi errors hooks clean
+	keys reliability image-check dashboard audit sbom openapi errors settings hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -113,6 +113,9 @@ sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to bu
 
 openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
 	@$(BIN)/python -m app.http.openapi_document > docs/openapi.json
+
+settings: $(INSTALLED) ## Write docs/settings.md from app/settings.py
+	@$(BIN)/python -m scripts.settings_page > docs/settings.tmp && mv docs/settings.tmp docs/settings.md
 
 errors: $(INSTALLED) ## Write docs/errors.md from the answers of running services
 	@$(BIN)/python -m scripts.error_table > docs/errors.tmp && mv docs/errors.tmp docs/errors.md

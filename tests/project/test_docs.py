@@ -15,12 +15,12 @@ from typer.main import get_command
 
 from app.commands.cli import cli
 from app.grounding.tasks import TASKS, Use
-from app.settings import Settings
 from harness.requirements import require_programs
 from harness.service import running_service
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+REQUESTS = (ROOT / "docs" / "requests.md").read_text()
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
 DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
 
@@ -31,13 +31,13 @@ MODULES_WITH_EXAMPLES = [
     if ">>> " in file.read_text()
 ]
 
+ACTIONS = re.compile(r"\.\./\.\./actions/workflows/([\w-]+\.yml)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(
     r"(?:app|benchmarks|deploy|docs|harness|reliability|results|scripts|tests|training)/[\w./-]*"
 )
 CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 REQUEST = re.compile(r"^```sh\n(curl [^\n]+)\n```\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SETTING = re.compile(r"^\| `KOSMOS2_(\w+)` \| (`?)(.+?)`? \|", re.MULTILINE)
 TASK = re.compile(r"^\| `(\w+)` \| (.*?)\|", re.MULTILINE)
 
 
@@ -54,9 +54,12 @@ def anchors(document: Path) -> set[str]:
 
 
 def is_broken(document: Path, link: str) -> bool:
-    """Return whether a link to a part of this project is broken."""
+    """Return whether a link within this project has no target."""
     if re.match(r"\w+:", link):
         return False
+    # Relative to a page on GitHub, this is the status of a workflow.
+    if workflow := ACTIONS.match(link):
+        return not (ROOT / ".github" / "workflows" / workflow[1]).is_file()
     path, _, anchor = link.partition("#")
     target = document.parent / path if path else document
     return not target.exists() or bool(anchor and anchor not in anchors(target))
@@ -127,22 +130,9 @@ def test_the_examples_in_docstrings_are_correct(module: str) -> None:
     assert results.failed == 0
 
 
-def test_the_readme_has_all_settings_with_their_defaults() -> None:
-    """Computed defaults are described in words."""
-    told = {
-        name.lower(): (bool(is_value), cell) for name, is_value, cell in SETTING.findall(README)
-    }
-    assert told.keys() == Settings.model_fields.keys()
-    for name, (is_value, cell) in told.items():
-        default = Settings.model_fields[name].default
-        is_worked_out = default in (None, ()) or name == "model"
-        assert is_value != is_worked_out, name
-        assert is_worked_out or getattr(Settings(**{name: cell}), name) == default, name
-
-
-def test_the_readme_has_all_tasks_with_their_fields() -> None:
-    """The table shows the fields that each task uses."""
-    table = README[README.index("## Tasks") : README.index("## Settings")]
+def test_the_tasks_in_the_readme_are_those_there_are() -> None:
+    """All of them, with the fields that each takes."""
+    table = README[README.index("## Tasks") : README.index("## Status")]
     told = {name: ("`text`" in needs, "`regions`" in needs) for name, needs in TASK.findall(table)}
     taken = {
         task.name: (task.text is not Use.REFUSED, task.regions is not Use.REFUSED)
@@ -153,9 +143,9 @@ def test_the_readme_has_all_tasks_with_their_fields() -> None:
 
 @pytest.fixture(scope="module")
 def real_answer() -> dict[str, Any]:
-    """The answer of a service to the README's curl command."""
+    """Return the answer of a service to the curl of docs/requests.md."""
     require_programs("curl")
-    curl, _ = readme_request()
+    curl, _ = documented_request()
     with running_service() as service:
         command = shlex.split(curl.replace("http://127.0.0.1:8000", service.url))
         done = subprocess.run([*command, "--silent"], cwd=ROOT, capture_output=True, check=True)
@@ -163,20 +153,21 @@ def real_answer() -> dict[str, Any]:
     return answer
 
 
-def readme_request() -> tuple[str, dict[str, Any]]:
-    """The README's curl command, and the answer below it."""
-    (request,) = REQUEST.findall(README)
+def documented_request() -> tuple[str, dict[str, Any]]:
+    """Return the curl of docs/requests.md, and the answer below it."""
+    (request,) = REQUEST.findall(REQUESTS)
     return request[0], json.loads(request[1])
 
 
 @pytest.mark.processes
-def test_the_answer_in_the_readme_has_the_form_of_a_real_one(real_answer: dict[str, Any]) -> None:
-    """Readers write their clients from it."""
-    assert structure(readme_request()[1]) == structure(real_answer)
+def test_the_documented_answer_has_the_fields_of_a_real_one(real_answer: dict[str, Any]) -> None:
+    """Authors of clients copy its structure."""
+    assert structure(documented_request()[1]) == structure(real_answer)
 
 
 @pytest.mark.processes
-def test_the_answer_in_the_readme_has_the_text_of_a_real_one(real_answer: dict[str, Any]) -> None:
-    """If another embedded checkpoint changes the answer, update the README, too."""
-    _, told = readme_request()
-    assert (told["text"], told["markup"]) == (real_answer["text"], real_answer["markup"])
+def test_the_documented_answer_has_the_text_of_a_real_one(real_answer: dict[str, Any]) -> None:
+    """If the embedded checkpoint changes, the page must change too."""
+    _, documented = documented_request()
+    assert documented["text"] == real_answer["text"]
+    assert documented["markup"] == real_answer["markup"]
