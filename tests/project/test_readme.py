@@ -41,9 +41,9 @@ def blocks(language: str) -> list[str]:
 
 def shell_lines(program: str = "") -> list[str]:
     """Return the commands of all shell blocks, without comments; those of one program if named."""
-    script = "".join(blocks("sh")).splitlines()
+    script = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
     lines = [shlex.join(shlex.split(line, comments=True)) for line in script]
-    return [line for line in lines if line.startswith(program)]
+    return [line for line in lines if line and line.startswith(program)]
 
 
 def is_part_of(part: Any, whole: Any) -> bool:
@@ -56,7 +56,9 @@ def is_part_of(part: Any, whole: Any) -> bool:
         return all(name in whole and is_part_of(part[name], whole[name]) for name in part)
     if isinstance(part, list):
         return len(part) == len(whole) and all(map(is_part_of, part, whole))
-    return bool(part == pytest.approx(whole, abs=0.005) if isinstance(part, float) else part == whole)
+    return bool(
+        part == pytest.approx(whole, abs=0.005) if isinstance(part, float) else part == whole
+    )
 
 
 def results(folder: str, name: str) -> dict[str, Any]:
@@ -132,8 +134,7 @@ def test_the_python_blocks_run(service: RunningService) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    text, *lines = done.stdout.splitlines()
-    assert text == "An image of a red circle, a blue square and a red circle."
+    lines = done.stdout.splitlines()
     assert [line.partition(" [[")[0] for line in lines[:3]] == [
         "a red circle", "a blue square", "a red circle",
     ]  # fmt: skip
@@ -148,9 +149,7 @@ def test_the_numbers_are_those_of_the_results() -> None:
         next(row for row in rows if row["server"] == server and row["clients"] == 32)
         for server in ("this service", "generate, one at a time", "LitServe")
     )
-    chaos, overload, fuzz = (
-        results("reliability", name) for name in ("chaos", "overload", "fuzz")
-    )
+    chaos, overload, fuzz = (results("reliability", name) for name in ("chaos", "overload", "fuzz"))
     kept = overload["3x"]["goodput_per_s"] / overload["1x"]["goodput_per_s"]
     why = " ".join(README.partition("## Why")[2].partition("\n## ")[0].split())
     assert all(row["right"] == 1 for row in rows if row["server"] == "this service")
