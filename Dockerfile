@@ -1,16 +1,16 @@
-# The service in a container, for the CPU or for CUDA: which of them is decided by the torch wheel alone.
+# The service in a container, for the CPU or for CUDA. The torch wheel alone decides which.
 #
 #     docker build --tag kosmos2-server .
 #     docker run --publish 8000:8000 --read-only --tmpfs /tmp --stop-timeout 45 kosmos2-server
 #
-# TORCH_INDEX_URL  an index that torch is also looked for in; PyTorch keeps one for each CUDA and one
-#                  without. Empty: pip's own index, whose wheel for Linux brings CUDA along.
-# HEIC             any value adds the extra `heic`; its wheel carries x265, which is under the GPL.
-# secret `pip`     a pip.conf for those who install through a mirror: --secret id=pip,src=pip.conf
+# TORCH_INDEX_URL  an additional index for torch; PyTorch has one per CUDA version and one for the CPU.
+#                  If empty, pip's default index is used, whose wheel for Linux includes CUDA.
+# HEIC             any value adds the extra `heic`; its wheel contains x265, which is under the GPL.
+# secret `pip`     a pip.conf, for installing through a mirror: --secret id=pip,src=pip.conf
 
 FROM debian:bookworm-slim AS python
-# FriBiDi joins the letters of Arabic labels, Unifont has every other script, tini is process 1: it
-# passes signals on while the service does not listen to them yet.
+# FriBiDi joins the letters of Arabic labels, Unifont covers the scripts that no other font has. tini is
+# process 1: it forwards signals before the service has installed its own handlers.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         fonts-unifont libfribidi0 python3 tini \
@@ -23,7 +23,7 @@ RUN apt-get update \
 RUN python3 -m venv --without-pip /opt/kosmos2/dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_PYTHON=/opt/kosmos2/dependencies/bin/python
 WORKDIR /build
-# Before the code, so that a change of the code installs and ships nothing of this again.
+# Copied before the code, so that a change of the code does not rebuild or ship this layer again.
 COPY pyproject.toml constraints.txt ./
 ARG TORCH_INDEX_URL=
 ARG HEIC=
@@ -34,7 +34,7 @@ print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), 
         > requirements.txt \
     && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         --constraint constraints.txt --requirement requirements.txt \
-    # Headers, compilers of protocols and tests of torch: an eighth of the image, and nothing runs them.
+    # torch's headers, protoc and tests are an eighth of the image, and the service does not use them.
     && find /opt/kosmos2/dependencies -type f ! -name torch_shm_manager \
         \( -path '*/torch/include/*' -o -path '*/torch/test/*' -o -path '*/torch/bin/*' \) -delete
 
@@ -56,11 +56,11 @@ ENV PATH=/opt/kosmos2/application/bin:/opt/kosmos2/dependencies/bin:/usr/local/b
     KOSMOS2_HOST=0.0.0.0 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
-# Published weights that are fetched; mount something that stays to fetch them once.
+# The service downloads published weights into it; mount a persistent volume to download them once.
 VOLUME /var/cache/kosmos2
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# The start lasts as long as a download may. Unready when it drains, too: see docs/operations.md.
+# The start period covers a download. A draining container is unhealthy too: see docs/operations.md.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30m --retries=2 CMD ["python", "-c", \
     "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + (e('KOSMOS2_OPS_PORT') or e('KOSMOS2_PORT') or '8000') + '/readyz')"]
 ENTRYPOINT ["tini", "--", "kosmos2"]

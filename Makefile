@@ -1,6 +1,6 @@
-# What one does with this project: `make help` lists it. For GNU make 3.81 (macOS) and later.
+# All tasks of this project; `make help` lists them. Works with GNU make 3.81 (macOS) and later.
 
-# Given on the command line: make run PORT=9000
+# Set these on the command line: make run PORT=9000
 PORT =
 MODEL =
 REVISION =
@@ -8,7 +8,7 @@ PYTHON =
 TORCH_INDEX_URL =
 
 BIN := .venv/bin
-# As old as the last installation, so that nothing is installed again when nothing changed.
+# Its time is that of the last installation, so that make installs again only after a change.
 INSTALLED := .venv/.installed
 
 install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
@@ -23,38 +23,38 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables:  PORT=8000  MODEL=directory or hub id  REVISION=of a hub id"
-	@echo "            PYTHON=the interpreter that makes .venv  TORCH_INDEX_URL=another index for torch"
+	@echo "            PYTHON=interpreter that creates .venv  TORCH_INDEX_URL=additional index for torch"
 
 run: $(INSTALLED) ## Serve on 127.0.0.1:8000 (PORT=, MODEL=, REVISION=)
 	@exec $(BIN)/kosmos2 serve $(if $(PORT),--port "$(PORT)") \
 		$(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
-demo: $(INSTALLED) ## Serve, send a scene through every task, print the answers, stop
+demo: $(INSTALLED) ## Start the service, send a picture to every task, print the answers, stop
 	@$(BIN)/kosmos2 demo
 
-# tests/clients has targets of its own: its tests need browsers and other languages.
+# tests/clients has its own target, because its tests need browsers and other languages.
 PYTEST := $(BIN)/pytest --ignore=tests/clients
 # Two processes, a file in one of them: half of the time tests wait for services. More would compete
 # for the processor, and each starts services of its own.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 
-test: $(INSTALLED) ## Run all tests but the large ones; takes a quarter of an hour at most
-	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
+test: $(INSTALLED) ## Run all tests except the large ones; takes a quarter of an hour at most
+	@$(PYTEST) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"
 
 # pytest exits with 5 when it collects no test.
-test-clients: $(INSTALLED) ## Run the tests with foreign clients: browsers, other languages
+test-clients: $(INSTALLED) ## Run the tests with other clients: browsers, other languages
 	@$(BIN)/pytest tests/clients || { code=$$?; [ $$code = 5 ] && echo "no tests yet" || exit $$code; }
 
-test-large: $(INSTALLED) ## Run the tests that take minutes, and those on the published weights
+test-large: $(INSTALLED) ## Run the tests that take minutes, and those that need the published weights
 	@$(PYTEST) -m "large or weights"
 
-fuzz: $(INSTALLED) ## Send damaged pictures and requests, tens of thousands of them; count what came of each
+fuzz: $(INSTALLED) ## Send tens of thousands of damaged pictures and requests; count the outcomes
 	@$(BIN)/python -m reliability.fuzz --out results/reliability
 
-pictures: $(INSTALLED) ## Read files of every kind with the decoder and with independent readers; count
+pictures: $(INSTALLED) ## Compare the picture decoder with independent readers, on files of every format
 	@$(BIN)/python -m reliability.pictures --out results/reliability
 
 check: $(INSTALLED) ## Check format, lint, imports, prose and types, and run the tests
@@ -65,53 +65,53 @@ check: $(INSTALLED) ## Check format, lint, imports, prose and types, and run the
 	$(BIN)/mypy
 	$(MAKE) test
 
-format: $(INSTALLED) ## Format the code and mend what lint can mend
+format: $(INSTALLED) ## Format the code and fix the lint errors that ruff can fix
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-demo-model: $(INSTALLED) ## Train the embedded checkpoint again, into app/demo, and measure it
+demo-model: $(INSTALLED) ## Train the embedded checkpoint from scratch into app/demo, and measure it
 	@$(BIN)/python -m training.build --out app/demo
 	@$(MAKE) eval
 
-eval: $(INSTALLED) ## Measure the embedded checkpoint on 1000 new scenes
+eval: $(INSTALLED) ## Measure the quality of the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
 
-bench: $(INSTALLED) ## Measure this service beside others, into results/benchmarks; takes hours
+bench: $(INSTALLED) ## Compare this service with other servers, into results/benchmarks; takes hours
 	@$(call install-extra,bench)
 	@$(BIN)/python -m benchmarks
 
-chaos: $(INSTALLED) ## Break a loaded service for ten minutes, account for every request
+chaos: $(INSTALLED) ## Inject faults into a loaded service for ten minutes; account for every request
 	@$(BIN)/python -m reliability.chaos --out results/reliability
 
-overload: $(INSTALLED) ## Offer once, twice, three times the capacity; takes four minutes
+overload: $(INSTALLED) ## Send one, two and three times the capacity; takes four minutes
 	@$(BIN)/python -m reliability.overload --out results/reliability
 
-soak: $(INSTALLED) ## Load a service for half an hour, watch its memory
+soak: $(INSTALLED) ## Load a service for half an hour; measure memory and descriptors
 	@$(BIN)/python -m reliability.soak --out results/reliability
 
-keys: $(INSTALLED) ## Try to get in without a key, by every path, method and header
+keys: $(INSTALLED) ## Try to use the service without a key, by every path, method and header
 	@$(BIN)/python -m reliability.keys --out results/reliability
 
-reliability: $(INSTALLED) ## Run soak, chaos, overload, fuzz, keys and audit; write docs/reliability.md; an hour
+reliability: $(INSTALLED) ## Run soak, chaos, overload, fuzz, keys and audit; write docs/reliability.md; takes an hour
 	@$(call install-extra,audit)
 	@$(BIN)/python -m reliability
 
-image-check: $(INSTALLED) ## Build the container image with buildah, run it, ask it something; needs root
+image-check: $(INSTALLED) ## Build the container image with buildah, run it, send it a request; needs root
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python -m scripts.image_check
 
-dashboard: $(INSTALLED) ## Draw the dashboard from a run of two replicas, HAProxy and Prometheus
+dashboard: $(INSTALLED) ## Run two replicas, HAProxy and Prometheus, and draw the dashboard
 	@$(BIN)/python -m scripts.draw_dashboard docs/images/dashboard.png
 
-audit: $(INSTALLED) ## Ask PyPI for known flaws of every pinned package, and lint for security
+audit: $(INSTALLED) ## Look up known vulnerabilities of every pinned package, and lint for security
 	@$(call install-extra,audit)
 	@$(BIN)/python -m reliability.audit --out results/reliability
 
-sbom: $(INSTALLED) ## Write what is installed, with versions and licenses, to build/sbom.json (CycloneDX)
+sbom: $(INSTALLED) ## Write the installed packages, with versions and licenses, to build/sbom.json (CycloneDX)
 	@$(call install-extra,audit)
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json .venv
 
-openapi: $(INSTALLED) ## Write the description of the HTTP contract to docs/openapi.json
+openapi: $(INSTALLED) ## Write docs/openapi.json from the routes
 	@$(BIN)/python -m app.http.openapi_document > docs/openapi.json
 
 settings: $(INSTALLED) ## Write docs/settings.md from app/settings.py
@@ -120,16 +120,16 @@ settings: $(INSTALLED) ## Write docs/settings.md from app/settings.py
 errors: $(INSTALLED) ## Write docs/errors.md from the answers of running services
 	@$(BIN)/python -m scripts.error_table > docs/errors.tmp && mv docs/errors.tmp docs/errors.md
 
-hooks: $(INSTALLED) ## Format before each commit, check before each push
+hooks: $(INSTALLED) ## Install git hooks: format before each commit, check before each push
 	@$(BIN)/pre-commit install
 
-clean: ## Remove the environment and all caches
+clean: ## Remove .venv and all caches
 	@rm -rf .venv .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || { python=$$(scripts/find-python "$(PYTHON)") && "$$python" -m venv .venv; }
-	@echo "Installing into .venv; the first time this downloads torch and takes minutes."
+	@echo "Installing into .venv. The first time this downloads torch and takes minutes."
 	@$(BIN)/pip install -qq --disable-pip-version-check \
 		$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)") \
 		--constraint constraints.txt --editable ".[dev,tracing]"
