@@ -1,5 +1,5 @@
-// Ask about a picture from JavaScript: node docs/examples/ground.mjs URL PICTURE
-// The same code runs in a browser, where the picture comes from an <input type="file">.
+// Send a picture from JavaScript: node docs/examples/ground.mjs URL PICTURE
+// The same code runs in a browser with the file of an <input type="file">.
 import { readFile } from "node:fs/promises";
 
 async function ground(url, picture, fields) {
@@ -12,7 +12,7 @@ async function ground(url, picture, fields) {
   return answer;
 }
 
-// Spans count code points; JavaScript's strings count UTF-16 units.
+// Spans count code points, but JavaScript's strings count UTF-16 units.
 const slice = (text, [start, end]) => Array.from(text).slice(start, end).join("");
 
 const [url, path] = process.argv.slice(2);

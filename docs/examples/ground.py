@@ -1,7 +1,6 @@
-"""Ask about a picture from Python: python docs/examples/ground.py URL PICTURE.
+"""Sends a picture from Python: python docs/examples/ground.py URL PICTURE.
 
-Needs httpx. With supervision (`pip install supervision`), the boxes become its `Detections` in
-three lines: see `to_detections`.
+Needs httpx. `to_detections` converts the boxes for supervision (`pip install supervision`).
 """
 
 import sys
@@ -12,7 +11,11 @@ import httpx
 
 
 def ground(url: str, picture: Path, **fields: str) -> dict[str, Any]:
-    """Send a picture and a task; the answer, or an exception that says what is wrong."""
+    """Send a picture and a task, and return the answer.
+
+    Raises:
+        RuntimeError: with the code and the message of an error response.
+    """
     response = httpx.post(
         f"{url}/v1/ground", files={"image": picture.read_bytes()}, data=fields, timeout=120
     )
@@ -24,7 +27,7 @@ def ground(url: str, picture: Path, **fields: str) -> dict[str, Any]:
 
 
 def to_detections(answer: dict[str, Any]) -> Any:
-    """The generated boxes for supervision: arrays of corners, scores and phrases."""
+    """Return the generated boxes as supervision's `Detections`, with scores and phrases."""
     import numpy as np
     import supervision
 
@@ -36,12 +39,12 @@ def to_detections(answer: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Caption a picture, then look for the first thing that the caption names."""
+    """Caption a picture, then ground the first phrase of the caption."""
     url, picture = sys.argv[1], Path(sys.argv[2])
     caption = ground(url, picture, task="brief_caption")
     print(caption["answer"])
     for entity in caption["entities"]:
-        start, end = entity["span"]  # code points, as Python counts
+        start, end = entity["span"]  # counted in code points, as in Python
         print(caption["text"][start:end], [box["xyxy"] for box in entity["boxes"]])
     if caption["entities"]:
         phrase = caption["entities"][0]["phrase"]
