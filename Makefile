@@ -57,13 +57,12 @@ fuzz: $(INSTALLED) ## Send tens of thousands of damaged pictures and requests; c
 pictures: $(INSTALLED) ## Compare the picture decoder with independent readers, on files of every format
 	@$(BIN)/python -m reliability.pictures --out results/reliability
 
-check: $(INSTALLED) ## Check format, lint, imports, types and prose, and run the tests
+check: $(INSTALLED) ## Check format, lint, imports, prose and types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.check_prose
 	$(BIN)/mypy
-	$(BIN)/python -m scripts.check_prose
 	$(MAKE) test
 
 format: $(INSTALLED) ## Format the code and fix the lint errors that ruff can fix
