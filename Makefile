@@ -34,12 +34,12 @@ demo: $(INSTALLED) ## Start the service, send a picture to every task, print the
 
 # tests/clients has its own target, because its tests need browsers and other languages.
 PYTEST := $(BIN)/pytest --ignore=tests/clients
-# Two processes, a file in one of them: half of the time tests wait for services. More would compete
-# for the processor, and each starts services of its own.
+# Tests spend half of their time waiting for services, so two processes halve the run. More would
+# compete for the processor, and each process starts its own services.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 
 test: $(INSTALLED) ## Run all tests except the large ones; takes a quarter of an hour at most
-	@$(PYTEST) -m "not large and not weights"
+	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"

@@ -4,7 +4,7 @@ The order and the meaning of each step are those of `transformers`' `generate`. 
 the winner of a Gumbel race: the largest sum of a token's scaled logit and its noise, where the
 noise is a hash of the request's seed, the index of the new token and the token's id. So a row's
 token depends on its own logits and seed alone. Rounding changes it only if the two largest sums
-differ by no more than the rounding error (docs/adr/0029-a-gumbel-race.md).
+differ by no more than the rounding error (docs/adr/0029-gumbel-sampling.md).
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 A decoder that a malicious file has taken over can then only compute, use its memory and answer. Two
 parts of Linux enforce this independently: seccomp rejects all system calls except a short list, and
 Landlock denies every path and TCP. Neither needs privileges.
-The reasons are in `docs/adr/0031-picture-processes-give-up-their-rights.md`.
+The reasons are in `docs/adr/0031-picture-process-confinement.md`.
 """
 
 import ctypes
