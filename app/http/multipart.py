@@ -9,12 +9,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import MalformedBody
+from app.http.folded_headers import HeaderUnfolder
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MAX_PARTS = 32  # larger than the number of fields, so that an unknown field is reported by name
-_HAS_FILENAME = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
+_HAS_FILENAME = re.compile(r";\s*filename(?:\*\d*)?\*?\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
     collector = _Collector()
     try:
         parser = MultipartParser(parameters[b"boundary"], collector.callbacks())
+        unfolder = HeaderUnfolder(parameters[b"boundary"])
         async for chunk in stream:
-            parser.write(chunk)
+            for piece in unfolder.unfold(chunk):
+                parser.write(piece)
+        parser.write(unfolder.rest())
     except FormParserError:
         if collector.is_in_headers:
-            message = "the headers of a part are malformed; each must be on one line"
-            raise MalformedBody(message) from None
+            raise MalformedBody("the headers of a part are malformed") from None
         raise MalformedBody("the body is not a valid multipart form") from None
     if not collector.is_complete:
         raise MalformedBody("the body ends before its last boundary")

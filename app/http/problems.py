@@ -156,4 +156,13 @@ async def handle_framework_error(request: Request, error: Exception) -> Response
         raise error
     status = HTTPStatus(error.status_code)
     kind = ProblemKind(status, _FRAMEWORK_CODES.get(status, INTERNAL_ERROR.code))
-    return problem_response(kind, error.detail, request.state.request_id, headers=error.headers)
+    headers = _allowing_head(error.headers or {})
+    return problem_response(kind, error.detail, request.state.request_id, headers=headers)
+
+
+def _allowing_head(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers with `HEAD` in `Allow` where `GET` is: the router knows `GET` alone."""
+    allowed = headers.get("Allow", "").split(", ")
+    if "GET" not in allowed or "HEAD" in allowed:
+        return headers
+    return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}

@@ -215,13 +215,6 @@ def test_an_error_names_the_wrong_part(parts: tuple[bytes, ...], message: str) -
         read_parts(*parts)
 
 
-def test_a_folded_header_is_reported() -> None:
-    """Python's `email` package folds long headers unless its policy is `HTTP`."""
-    folded = part("image", PNG, disposition=b';\r\n filename="a.png"')
-    with pytest.raises(MalformedBody, match="headers of a part .* one line"):
-        read_parts(folded)
-
-
 def test_bytes_that_are_not_text_are_reported_with_their_field() -> None:
     with pytest.raises(MalformedBody, match="the field text is not UTF-8"):
         read_parts(IMAGE, part("text", b"caf\xe9"))

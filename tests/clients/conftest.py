@@ -1,0 +1,60 @@
+"""A service for all clients, the pictures they upload, and the answers to a direct request."""
+
+from collections.abc import Iterator, Mapping
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.settings import EMBEDDED_CHECKPOINT
+from harness.service import RunningService, running_service
+from harness.serving import serving
+
+SCENES = EMBEDDED_CHECKPOINT / "scenes"
+PICTURES = tuple(
+    SCENES / name
+    for name in (
+        "red_circle.png",
+        "six_shapes.jpg",
+        "two_red_circles_and_blue_square.jpg",
+        "blue_square_and_yellow_star.png",
+    )
+)
+FIELDS = {"task": "brief_caption"}
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves the pages of `tests/clients/pages`, without a log."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def pages() -> Iterator[str]:
+    """The origin of the pages that a browser opens: not that of the service."""
+    handler = partial(QuietHandler, directory=Path(__file__).parent / "pages")
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield f"http://{address}"
+
+
+@pytest.fixture(scope="session")
+def service(pages: str) -> Iterator[RunningService]:
+    with running_service(cors_origins=pages) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def expected(service: RunningService) -> Mapping[Path, Any]:
+    """The answer for each picture, to a request without a proxy by the simplest client."""
+    return {picture: ask_directly(service.url, picture) for picture in PICTURES}
+
+
+def ask_directly(url: str, picture: Path) -> Any:
+    files = {"image": picture.read_bytes()}
+    response = httpx.post(f"{url}/v1/ground", files=files, data=FIELDS, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()

@@ -1,0 +1,129 @@
+"""Clients that are programs: curl, Java, Node with fetch and axios, Go."""
+
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from harness.requirements import require_programs
+from tests.clients.upload import Answer, Client, Upload
+
+FOLDER = Path(__file__).parent
+TIMEOUT_S = 120
+
+
+def run(*command: str, data: bytes = b"", cwd: Path | None = None, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        input=data,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        cwd=cwd,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def answer_of(output: str) -> Answer:
+    """Read a line with the status, then the body."""
+    status, _, text = output.partition("\n")
+    return Answer(int(status), text)
+
+
+def curl(*options: str) -> Client:
+    def upload(url: str, sent: Upload) -> Answer:
+        require_programs("curl")
+        fields = [option for pair in sent.pairs for option in ("-F", pair)]
+        return run_curl(url, *options, "-F", f"image=@{sent.picture}", *fields)
+
+    return upload
+
+
+def curl_from_stdin(url: str, sent: Upload) -> Answer:
+    """Sends a form from standard input, whose length curl does not know."""
+    require_programs("curl")
+    body = form(sent, "--B")
+    content_type = "Content-Type: multipart/form-data; boundary=--B"
+    return run_curl(url, "-X", "POST", "-T", "-", "-H", content_type, data=body)
+
+
+def run_curl(url: str, *options: str, data: bytes = b"") -> Answer:
+    status = "%{stderr}%{http_code}"
+    command = ("curl", "--silent", "--no-buffer", "--write-out", status, *options)
+    done = subprocess.run(
+        [*command, f"{url}/v1/ground"], input=data, capture_output=True, timeout=TIMEOUT_S, check=True
+    )
+    return Answer(int(done.stderr), done.stdout.decode())
+
+
+def form(sent: Upload, boundary: str) -> bytes:
+    """Return the body of a form as browsers write it."""
+    lines = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in sent.fields.items()
+    ]
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    end = f"\r\n--{boundary}--\r\n"
+    return "".join([*lines, head]).encode() + sent.picture.read_bytes() + end.encode()
+
+
+def java(length: str) -> Client:
+    def upload(url: str, sent: Upload) -> Answer:
+        require_programs("java", "javac")
+        source = str(FOLDER / "java" / "Upload.java")
+        return answer_of(run("java", source, length, url, str(sent.picture), *sent.pairs))
+
+    return upload
+
+
+def go(length: str) -> Client:
+    def upload(url: str, sent: Upload) -> Answer:
+        require_programs("go")
+        return answer_of(run(built_with_go(), length, url, str(sent.picture), *sent.pairs))
+
+    return upload
+
+
+@cache
+def built_with_go() -> str:
+    program = str(Path(mkdtemp(prefix="kosmos2-go-")) / "upload")
+    run("go", "build", "-o", program, str(FOLDER / "go" / "upload.go"), GO111MODULE="off")
+    return program
+
+
+def node(script: str, kind: str) -> Client:
+    def upload(url: str, sent: Upload) -> Answer:
+        require_programs("node", "npm")
+        if script == "axios.mjs":
+            install_axios()
+        source = str(FOLDER / "node" / script)
+        return answer_of(run("node", source, kind, url, str(sent.picture), *sent.pairs))
+
+    return upload
+
+
+@cache
+def install_axios() -> None:
+    if not (FOLDER / "node" / "node_modules").is_dir():
+        run("npm", "ci", "--no-audit", "--no-fund", cwd=FOLDER / "node")
+
+
+PROGRAMS: dict[str, Client] = {
+    "curl": curl(),
+    "curl --http2": curl("--http2"),
+    "curl, chunked": curl("-H", "Transfer-Encoding: chunked"),
+    "curl, Expect: 100-continue": curl("-H", "Expect: 100-continue"),
+    "curl -T -": curl_from_stdin,
+    "Java HttpClient": java("known"),
+    "Java HttpClient, chunked": java("unknown"),
+    "Node fetch, Blob": node("fetch.mjs", "blob"),
+    "Node fetch, typed Blobs": node("fetch.mjs", "typed"),
+    "Node fetch, File": node("fetch.mjs", "file"),
+    "axios, Blob": node("axios.mjs", "blob"),
+    "axios, form-data stream": node("axios.mjs", "stream"),
+    "Go mime/multipart": go("known"),
+    "Go mime/multipart, pipe": go("unknown"),
+}
