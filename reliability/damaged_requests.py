@@ -7,6 +7,7 @@ import httpx
 
 from harness.mutants import mutants
 from harness.pictures import picture_file
+from reliability.stranger_requests import stranger_requests
 
 ASKED = {"task": "brief_caption", "max_new_tokens": "1"}
 """Form fields of a request that takes little time."""
@@ -46,4 +47,5 @@ def _requests(url: str) -> dict[str, httpx.Request]:
         "regions": httpx.Request("POST", ground, json=region | {"image": uri}),
         "drawing": httpx.Request("POST", annotate, json={"entities": [entity], "image": uri}),
         "no body": httpx.Request("GET", f"{url}/v1/tasks", headers={"Accept": "application/json"}),
+        **stranger_requests(url, picture),
     }

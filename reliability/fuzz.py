@@ -8,12 +8,16 @@ number of inputs is below the goal.
 
 import argparse
 import asyncio
+import itertools
 import re
+import select
 import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +31,7 @@ from app.pictures.workers.pool import PicturePool
 from app.settings import Settings
 from benchmarks.machine import describe_machine
 from harness.formats import FUZZED
+from harness.heic_files import heic_files
 from harness.mutants import mutants
 from harness.service import RunningService, running_service
 from reliability.damaged_requests import ASKED, damaged_requests
@@ -35,7 +40,9 @@ from reliability.results import publish
 
 SETTINGS = {"max_body_bytes": 200_000, "max_image_pixels": 10**6}
 _SHARE_OVER_HTTP, _SHARE_OF_REQUESTS = 0.1, 1.0
-_TIMEOUT_S = 120.0
+_TIMEOUT_S, _WAIT_S = 120.0, 5.0
+_NUM_SENDERS = 16
+FILES = FUZZED | heic_files()
 _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
 
@@ -48,7 +55,7 @@ async def decode_mutants(count: int) -> Counter[str]:
     ends = Counter[str]()
     settings = Settings(picture_processes=1, max_image_pixels=SETTINGS["max_image_pixels"])
     async with PicturePool(settings) as pool:
-        for name, data in FUZZED.items():
+        for name, data in FILES.items():
             for mutant in mutants(data, count, f"decoder {name}"):
                 ends[await _end_of(mutant, pool)] += 1
     return ends
@@ -71,7 +78,7 @@ def post_mutants(service: RunningService, count: int) -> Counter[str]:
     """
     ends = Counter[str]()
     with httpx.Client(base_url=service.url, timeout=_TIMEOUT_S) as client:
-        for name, data in FUZZED.items():
+        for name, data in FILES.items():
             for mutant in mutants(data, count, f"http {name}"):
                 response = client.post("/v1/ground", files={"image": mutant}, data=ASKED)
                 code = "" if response.is_success else response.json()["code"]
@@ -85,25 +92,28 @@ def send_damaged_requests(service: RunningService, count: int) -> Counter[str]:
     Args:
         count: requests per kind and place of damage.
     """
-    return Counter(
-        status_of(service.url, request)
-        for requests in damaged_requests(service.url, count).values()
-        for request in requests
-    )
+    requests = itertools.chain.from_iterable(damaged_requests(service.url, count).values())
+    with ThreadPoolExecutor(_NUM_SENDERS) as senders:
+        return Counter(senders.map(partial(status_of, service.url), requests))
 
 
 def status_of(url: str, request: bytes) -> str:
-    """Send bytes and return the status of the first answer, or `closed` without an answer."""
+    """Return the status of the first answer on a connection, or `closed`.
+
+    The service drops a request whose sender closes its side. The sender therefore does so only
+    after a wait: the service may expect more than a damaged request has.
+    """
     address = urlsplit(url)
     received = b""
     with socket.create_connection((address.hostname, address.port), _TIMEOUT_S) as connection:
         try:
             connection.sendall(request)
+            select.select([connection], [], [], _WAIT_S)
             connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(65536):
                 received += part
-        except ConnectionError:
-            pass  # the service may close the connection before it has read everything
+        except OSError:
+            pass  # the service has closed the connection before it read everything
     found = _STATUS.match(received)
     return found[1].decode() if found else "closed"
 

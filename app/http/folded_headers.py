@@ -10,15 +10,15 @@ _MAX_BYTES = 2**16
 
 
 class HeaderUnfolder:
-    """Copies a `multipart/form-data` body and joins folded headers (RFC 5322, section 2.2.3).
+    r"""Copies a `multipart/form-data` body and joins folded headers (RFC 5322, section 2.2.3).
 
     Programs that build a form with a library for mail fold long headers; the parser of forms
     rejects them. The contents of parts do not change.
 
     >>> unfolder = HeaderUnfolder(b"B")
-    >>> body = b'--B\\r\\nA: 1;\\r\\n 2\\r\\n\\r\\ncontent\\r\\n content\\r\\n--B--'
+    >>> body = b'--B\r\nA: 1;\r\n 2\r\n\r\ncontent\r\n content\r\n--B--'
     >>> b"".join([*unfolder.unfold(body), unfolder.rest()])
-    b'--B\\r\\nA: 1; 2\\r\\n\\r\\ncontent\\r\\n content\\r\\n--B--'
+    b'--B\r\nA: 1; 2\r\n\r\ncontent\r\n content\r\n--B--'
     """
 
     def __init__(self, boundary: bytes) -> None:

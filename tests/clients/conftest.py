@@ -1,8 +1,8 @@
 """A service for all clients, the pictures they upload, and the answers to a direct request."""
 
 from collections.abc import Iterator, Mapping
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ FIELDS = {"task": "brief_caption"}
 class QuietHandler(SimpleHTTPRequestHandler):
     """Serves the pages of `tests/clients/pages`, without a log."""
 
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
+    def log_message(self, *_arguments: object) -> None:
+        """Log nothing."""
 
 
 @pytest.fixture(scope="session")

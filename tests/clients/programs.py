@@ -54,7 +54,11 @@ def run_curl(url: str, *options: str, data: bytes = b"") -> Answer:
     status = "%{stderr}%{http_code}"
     command = ("curl", "--silent", "--no-buffer", "--write-out", status, *options)
     done = subprocess.run(
-        [*command, f"{url}/v1/ground"], input=data, capture_output=True, timeout=TIMEOUT_S, check=True
+        [*command, f"{url}/v1/ground"],
+        input=data,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=True,
     )
     return Answer(int(done.stderr), done.stdout.decode())
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 from typing import Any
 
 import aiohttp
@@ -32,7 +31,9 @@ def upload_with_requests(url: str, sent: Upload, body: str) -> Answer:
     elif body == BYTES:
         arguments = {"files": {"image": (None, sent.picture.read_bytes())}, "data": sent.fields}
     with requests.post(f"{url}/v1/ground", stream=True, timeout=TIMEOUT_S, **arguments) as response:
-        return Answer(response.status_code, "".join(f"{line.decode()}\n" for line in response.iter_lines()))
+        return Answer(
+            response.status_code, "".join(f"{line.decode()}\n" for line in response.iter_lines())
+        )
 
 
 def upload_with_httpx(url: str, sent: Upload, body: str) -> Answer:

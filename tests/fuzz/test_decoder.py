@@ -6,6 +6,7 @@ import pytest
 
 from harness.formats import FILES, FUZZED
 from harness.mutants import mutants, pieces
+from reliability.fuzz import FILES as FUZZED_FILES
 from reliability.fuzz import decode_mutants
 
 COUNT = 4  # of each file
@@ -29,7 +30,7 @@ def test_the_same_seed_gives_the_same_mutants() -> None:
 def test_every_damaged_picture_is_decoded_or_refused() -> None:
     """Only request errors are raised, and no process ends. `make fuzz` decodes more pictures."""
     ends = asyncio.run(decode_mutants(COUNT))
-    assert ends.total() == COUNT * len(FUZZED)
+    assert ends.total() == COUNT * len(FUZZED_FILES)
     assert ends["ended its process"] == 0
     assert ends["decoded"] > 0
     assert ends["invalid_image"] > 0
