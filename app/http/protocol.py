@@ -30,6 +30,10 @@ MAX_PIPELINED = 8
 _FRAMING_BYTES = 2**20
 """Allowance for the framing of chunks, in addition to twice the largest body."""
 
+_MIN_DISCARDED_BYTES = 64 * 2**20
+"""At least this much of a body is read and discarded after its request has been answered. A proxy
+that is reset while it sends reports 502 instead of the answer."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol; it closes connections that clients hold without using them.
@@ -54,6 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._settings, self._idle = settings, idle
         self.timeout_keep_alive = settings.keep_alive_s
         self._max_request_bytes = 2 * settings.max_body_bytes + _FRAMING_BYTES
+        self._max_discarded_bytes = max(self._max_request_bytes, _MIN_DISCARDED_BYTES)
         self._awaits_headers = True
         self._is_lingering = False
         self._num_bytes = 0  # of the headers or the body that are being read
@@ -85,8 +90,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._parse(data)
         # The application enforces the limit of a body; this one stops endless chunk framing, and
-        # clients that keep sending after their request has been rejected.
-        if self._num_bytes > self._max_request_bytes:
+        # clients that keep sending after their request has been answered.
+        is_discarding = self._is_lingering or not self._is_answering
+        if self._num_bytes > (
+            self._max_discarded_bytes if is_discarding else self._max_request_bytes
+        ):
             self.transport.abort()
         elif self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
             self._reject(_headers_too_large())

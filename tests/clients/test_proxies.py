@@ -7,26 +7,22 @@ from http.client import HTTPResponse
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from harness.answers import are_same
-from harness.deployment import running_balancer
 from harness.events import events_of
-from harness.nginx import running_nginx
+from harness.proxies import PROXIES, running_proxies
 from harness.requirements import require_programs
 from harness.service import RunningService
-from harness.waiting import eventually
 from harness.wire import connected, request
 from tests.clients.conftest import FIELDS, PICTURES
 from tests.clients.programs import form
 from tests.clients.upload import Upload
 
 FORM = "Content-Type: multipart/form-data; boundary=B"
-# ingress-nginx writes these two lines for each location: an offer of another protocol passes.
-PASS_OFFERS = {
+OFFERS = {
     'proxy_set_header Connection "";': "proxy_set_header Upgrade $http_upgrade; "
     "proxy_set_header Connection $http_connection;"
 }
@@ -36,45 +32,23 @@ OFFERS = {
 }
 # Around 60 s, after which nginx drops an idle connection to a replica.
 IDLE_S = (58.0, 59.5, 59.8, 59.9, 60.0, 60.1, 60.2, 60.5, 62.0)
+ONE_CONNECTION = httpx.Limits(max_connections=1, keepalive_expiry=None)
 NUM_CONNECTIONS = 4
 ROUNDS = 3
 
 
 @pytest.fixture(scope="session")
-def haproxy(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    require_programs("haproxy")
-    address = urlsplit(service.url).netloc
-    with running_balancer(tmp_path_factory.mktemp("haproxy"), (address, address)) as balancer:
-        assert eventually(lambda: balancer.num_ready == 2)
-        yield balancer.url
-
-
-@pytest.fixture(scope="session")
-def nginx(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    require_programs("nginx")
-    address = urlsplit(service.url).netloc
-    with running_nginx(tmp_path_factory.mktemp("nginx"), (address, address)) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def nginx_that_passes_offers(
+def proxies(
     service: RunningService, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    require_programs("nginx")
-    address = urlsplit(service.url).netloc
-    folder = tmp_path_factory.mktemp("nginx-with-offers")
-    with running_nginx(folder, (address, address), PASS_OFFERS) as url:
-        yield url
+) -> Iterator[Mapping[str, str]]:
+    require_programs("haproxy", "nginx")
+    with running_proxies(service.url, tmp_path_factory.mktemp("proxies")) as urls:
+        yield urls
 
 
-@pytest.fixture(
-    params=["haproxy", "nginx", "nginx_that_passes_offers"],
-    ids=["HAProxy", "nginx", "nginx that passes offers"],
-)
-def proxy(request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue(request.param)
-    return url
+@pytest.fixture(params=PROXIES)
+def proxy(request: pytest.FixtureRequest, proxies: Mapping[str, str]) -> str:
+    return proxies[request.param]
 
 
 def body_of(picture: Path, fields: Mapping[str, str] = FIELDS) -> bytes:
@@ -186,18 +160,15 @@ def test_a_request_inside_a_body_is_never_answered(
 
 
 def test_a_connection_is_reused_after_a_minute(
-    service: RunningService,
-    haproxy: str,
-    nginx: str,
-    nginx_that_passes_offers: str,
-    expected: Mapping[Path, Any],
+    service: RunningService, proxies: Mapping[str, str], expected: Mapping[Path, Any]
 ) -> None:
     """Where one side closes an idle connection as the other sends on it, a client sees 502."""
-    started = threading.Barrier(4 * len(IDLE_S))
+    urls = (service.url, *proxies.values())
+    started = threading.Barrier(len(urls) * len(IDLE_S))
 
     def upload_twice(connection: tuple[str, float]) -> None:
         url, idle_s = connection
-        with httpx.Client(base_url=url, timeout=120, limits=UNLIMITED) as client:
+        with httpx.Client(base_url=url, timeout=120, limits=ONE_CONNECTION) as client:
             check_upload(client, PICTURES[0])
             started.wait(timeout=120)
             sleep(idle_s)
@@ -209,8 +180,4 @@ def test_a_connection_is_reused_after_a_minute(
         assert response.status_code == 200, response.text
         assert are_same(response.json(), expected[picture])
 
-    urls = (service.url, haproxy, nginx, nginx_that_passes_offers)
     in_parallel(upload_twice, [(url, idle_s) for url in urls for idle_s in IDLE_S])
-
-
-UNLIMITED = httpx.Limits(max_connections=1, keepalive_expiry=None)
