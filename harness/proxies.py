@@ -20,11 +20,7 @@ _PASS_OFFERS = {
 
 @contextmanager
 def running_proxies(url: str, folder: Path) -> Iterator[Mapping[str, str]]:
-    """Run all `PROXIES` in front of the service at a URL, and yield the URL of each.
-
-    Args:
-        folder: for their files.
-    """
+    """Run all `PROXIES` in front of the service at a URL, and yield the URL of each."""
     address = urlsplit(url).netloc
     folders = [folder / str(number) for number in range(len(PROXIES))]
     for each in folders:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from app.ipc.supervisor_messages import SupervisorMessage, encode_line
 
 READY = b"ready\n"
+_READ_BYTES = 2**16
 
 
 class ChildProcess:
@@ -99,6 +100,17 @@ class ChildProcess:
         """Kill the child."""
         if self.is_running:
             self._process.kill()
+
+    async def end(self) -> int:
+        """Kill it, discard its unread output, and return its exit code.
+
+        asyncio reports the end of a process only after the end of its output, which it does not
+        see while more than 128 KiB are unread. No other task may read the output.
+        """
+        self.kill()
+        while self._process.stdout is not None and await self._process.stdout.read(_READ_BYTES):
+            pass
+        return await self.wait()
 
 
 def report_ready() -> None:

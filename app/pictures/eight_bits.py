@@ -62,7 +62,9 @@ def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint
         return np.zeros(values.shape, np.uint8)
 
     def stretch(rows: NDArray[Any]) -> NDArray[np.uint8]:
-        numbers = np.nan_to_num(rows.astype(np.float64), nan=low, posinf=high, neginf=low)
+        with np.errstate(invalid="ignore"):  # which a signalling NaN raises
+            floats = rows.astype(np.float64)
+        numbers = np.nan_to_num(floats, nan=low, posinf=high, neginf=low)
         return np.rint((numbers / 2 - low / 2) * (255.0 / half_span)).astype(np.uint8)
 
     return _by_rows(stretch, values)

@@ -64,9 +64,8 @@ def in_chunks(body: bytes) -> bytes:
 def upload(url: str, size: int, *headers: str, is_chunked: bool, reads_at_end: bool) -> Reply:
     """Send a form and return the answer.
 
-    Args:
-        reads_at_end: only after the whole body is sent, as most libraries do; otherwise the client
-            stops when an answer arrives.
+    A client that reads at the end sends the whole body first, as most libraries do. Another one
+    stops when an answer arrives.
     """
     body = in_chunks(body_of(size)) if is_chunked else body_of(size)
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"

@@ -141,8 +141,7 @@ class PictureProcess:
     async def stop(self) -> None:
         """Kill the process and wait for its end."""
         if self._child is not None:
-            self._child.kill()
-            await self._child.wait()
+            await self._child.end()
 
     async def perform(self, job: Job) -> Result:
         """Return the result of a job. The caller must not start another one meanwhile.

@@ -1,0 +1,30 @@
+"""The end of a child process."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.ipc.child_process import ChildProcess
+
+UNREAD_BYTES = 2**17 + 2**16  # asyncio stops reading at the first, the pipe holds the second
+TIMEOUT_S = 60
+
+
+@pytest.mark.processes
+def test_a_child_with_much_unread_output_ends(tmp_path: Path) -> None:
+    """Such as a picture process whose request was cancelled as its picture arrived."""
+    file = tmp_path / "file"
+    file.write_bytes(bytes(2**20))
+
+    async def run() -> int:
+        child = await ChildProcess.start("base64", ("-e", str(file)))
+        process = psutil.Process(child.pid)
+        while process.io_counters().write_chars <= UNREAD_BYTES:
+            await asyncio.sleep(0.02)
+        return await child.end()
+
+    exit_code = asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
+    assert exit_code == -signal.SIGKILL
