@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         None, description="Branch, tag or commit of the hub id. Default: the main branch."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: CUDA if a CUDA device is present, otherwise the CPU."
+        "auto",
+        description="auto: CUDA if a kernel runs on it; the CPU if there is no CUDA device; an "
+        "error if there is an NVIDIA device on which no kernel runs.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -48,7 +50,10 @@ class Settings(BaseSettings):
         "none", description="int8: run the decoder's linear layers in 8 bits; CPU only."
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. 0.0.0.0: all IPv4 addresses; ::: all addresses.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0: any free port.")
     ops_port: int | None = Field(
         None,
@@ -120,7 +125,8 @@ class Settings(BaseSettings):
         75,
         ge=1,
         le=86400,
-        description="How long an idle connection stays open for its next request.",
+        description="How long an idle connection stays open for its next request. It must exceed "
+        "the idle timeout of the load balancer.",
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest body of a request.")
     max_bodies_bytes: int = Field(
@@ -147,7 +153,9 @@ class Settings(BaseSettings):
         description="Accepted API keys, separated by commas. Default: no key is required.",
     )
     api_keys_file: Path | None = Field(
-        None, description="File with more API keys, one per line; reread after every change."
+        None,
+        description="File with more API keys, one per line; reread after every change, so replace "
+        "it in one step (mv).",
     )
     requests_per_minute: int | None = Field(
         None,
@@ -187,7 +195,7 @@ class Settings(BaseSettings):
     tracing: bool = Field(
         False,
         description="Send an OpenTelemetry trace of each request; the OTEL_* variables configure "
-        "the exporter.",
+        "the exporter. It needs the extra `tracing`.",
     )
 
     @field_validator("api_keys", "cors_origins", mode="before")
