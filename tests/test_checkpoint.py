@@ -1,4 +1,4 @@
-"""A hub id is fetched: the weights and the JSON files, nothing else. The hub is one of our own."""
+"""Downloads from the hub: weights and JSON files only. The hub is a local server."""
 
 import hashlib
 import json
@@ -27,26 +27,26 @@ except StartupError as error:
 
 @dataclass
 class LoopbackHub:
-    """A hub with one model, made of a directory's files.
+    """A hub with one model, which consists of the files of a directory.
 
     Attributes:
-        directory: the model's files.
-        address: where it listens.
-        asked: the files that were asked for.
-        declared_size: told of each file instead of its own.
-        has_model: whether it knows the model at all.
-        page: what a proxy answers to everything instead of the hub, with a status.
+        directory: files of the model.
+        address: URL of the hub.
+        requested: names of the files that were requested.
+        declared_size: size to report for each file instead of its own.
+        has_model: whether the hub has the model.
+        page: status and body that a proxy returns for every request instead of the hub.
     """
 
     directory: Path
     address: str = ""
-    asked: set[str] = field(default_factory=set)
+    requested: set[str] = field(default_factory=set)
     declared_size: int | None = None
     has_model: bool = True
     page: tuple[int, bytes] | None = None
 
     def describe(self) -> bytes:
-        """What the hub tells of the model."""
+        """Return the hub's description of the model."""
         files = [
             {"rfilename": file.name, "size": self.declared_size or file.stat().st_size}
             for file in self.directory.iterdir()
@@ -54,7 +54,7 @@ class LoopbackHub:
         return json.dumps({"id": "owner/kosmos", "sha": COMMIT, "siblings": files}).encode()
 
     def list_files(self) -> bytes:
-        """The files, as the hub lists a revision's."""
+        """Return the hub's list of the files of a revision."""
         files = [
             {
                 "type": "file",
@@ -68,7 +68,7 @@ class LoopbackHub:
         return json.dumps(files).encode()
 
     def read(self, path: str) -> tuple[bytes, str] | None:
-        """The content and the tag of a path."""
+        """Return content and entity tag of a path."""
         if not self.has_model:
             return None
         if "/tree/" in path:
@@ -78,7 +78,7 @@ class LoopbackHub:
         file = self.directory / path.rpartition("/")[2]
         if "/resolve/" not in path or not file.is_file():
             return None
-        self.asked.add(file.name)
+        self.requested.add(file.name)
         content = file.read_bytes()
         return content, hashlib.sha256(content).hexdigest()
 
@@ -149,46 +149,46 @@ def open_from(hub: LoopbackHub, cache: Path, revision: str | None = None) -> str
     return result.stdout.splitlines()[-1]
 
 
-def test_only_weights_and_json_are_fetched(hub: LoopbackHub, tmp_path: Path) -> None:
-    """No pickle and no code ever reaches this machine."""
+def test_only_weights_and_json_are_downloaded(hub: LoopbackHub, tmp_path: Path) -> None:
+    """Pickles and code are never downloaded."""
     assert open_from(hub, tmp_path / "cache").startswith(f"owner/kosmos {COMMIT} ")
-    assert hub.asked
-    assert {Path(name).suffix for name in hub.asked} == {".safetensors", ".json"}
+    assert hub.requested
+    assert {Path(name).suffix for name in hub.requested} == {".safetensors", ".json"}
 
 
-def test_what_is_in_the_cache_is_served_without_the_hub(hub: LoopbackHub, tmp_path: Path) -> None:
-    """A restart must not depend on somebody else's server."""
+def test_a_cached_model_is_opened_without_the_hub(hub: LoopbackHub, tmp_path: Path) -> None:
+    """A restart must not depend on another server."""
     first = open_from(hub, tmp_path / "cache")
-    hub.asked.clear()
+    hub.requested.clear()
     assert open_from(hub, tmp_path / "cache") == first
-    assert not hub.asked - {name for name in hub.asked if name.endswith(".json")}
+    assert not hub.requested - {name for name in hub.requested if name.endswith(".json")}
     hub.address = "http://127.0.0.1:1"
     assert open_from(hub, tmp_path / "cache") == first
 
 
-def test_a_download_that_does_not_fit_on_the_disk_is_refused(
+def test_a_download_that_does_not_fit_on_the_disk_is_rejected(
     hub: LoopbackHub, tmp_path: Path
 ) -> None:
-    """Before it begins."""
+    """Before the download begins."""
     hub.declared_size = 10**18
     assert open_from(hub, tmp_path / "cache").startswith("OutOfMemory owner/kosmos: ")
-    assert not hub.asked
+    assert not hub.requested
 
 
-def test_a_model_that_the_hub_does_not_have_is_told(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_model_that_the_hub_does_not_have_is_reported(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.has_model = False
     assert "no such model on the hub" in open_from(hub, tmp_path / "cache")
 
 
-def test_a_hub_that_is_not_reached_is_told(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.address = "http://127.0.0.1:1"
-    told = open_from(hub, tmp_path / "cache")
-    assert told.startswith("CheckpointError owner/kosmos: ")
-    assert "could not be reached" in told
+    output = open_from(hub, tmp_path / "cache")
+    assert output.startswith("CheckpointError owner/kosmos: ")
+    assert "could not be reached" in output
 
 
-def refusal_of(hub: LoopbackHub, cache: Path) -> str:
-    """The one line with which `kosmos2 serve` ends."""
+def error_of_serve(hub: LoopbackHub, cache: Path) -> str:
+    """Return the last line of `kosmos2 serve`, which must fail without a traceback."""
     result = subprocess.run(
         [sys.executable, "-m", "app.commands.cli", "serve", "--port", "0"],
         env=os.environ
@@ -207,22 +207,20 @@ def refusal_of(hub: LoopbackHub, cache: Path) -> str:
 @pytest.mark.parametrize(
     "page", [b"<html>Please log in</html>", b"", b"[]", b"{}", b'"text"', b"null", b"\xff\xfe"]
 )
-def test_a_page_instead_of_the_hub_is_one_sentence(
+def test_a_page_instead_of_the_hub_is_reported_in_one_line(
     hub: LoopbackHub, tmp_path: Path, page: bytes
 ) -> None:
-    """A captive portal, a proxy's login, a mirror that is down."""
+    """From a captive portal, the login page of a proxy or a broken mirror."""
     hub.page = 200, page
-    assert "is not a hub's" in refusal_of(hub, tmp_path / "cache")
+    assert "is not a hub's" in error_of_serve(hub, tmp_path / "cache")
 
 
-def test_a_hub_that_asks_to_come_back_is_told_so(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_rate_limit_of_the_hub_is_reported(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.page = 429, b"slow down"
-    assert "429" in refusal_of(hub, tmp_path / "cache")
+    assert "429" in error_of_serve(hub, tmp_path / "cache")
 
 
-def test_what_is_in_the_cache_is_served_behind_a_login_page(
-    hub: LoopbackHub, tmp_path: Path
-) -> None:
+def test_a_cached_model_is_opened_despite_a_login_page(hub: LoopbackHub, tmp_path: Path) -> None:
     first = open_from(hub, tmp_path / "cache")
     hub.page = 200, b"<html>Please log in</html>"
     assert open_from(hub, tmp_path / "cache") == first

@@ -1,4 +1,4 @@
-"""How a load's client reads what services answer, whole and broken ones."""
+"""The load generator's client, with a working service and with broken ones."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ ANSWERS_OF_BROKEN_SERVICES = {
 
 
 def send(url: str, request: LoadRequest, *, is_streaming: bool = False) -> Sample:
-    """One request as a load of its own."""
+    """Send one request as a load."""
 
     async def run() -> list[Sample]:
         async with load_client(url, is_streaming=is_streaming) as client:
@@ -36,7 +36,7 @@ def send(url: str, request: LoadRequest, *, is_streaming: bool = False) -> Sampl
     return sample
 
 
-async def ask_a_service_that_answers(answer: bytes) -> Reply:
+async def send_to_a_server_that_answers(answer: bytes) -> Reply:
     """Send one request to a server that answers every request with these bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,8 +53,8 @@ def _url_of(server: asyncio.Server) -> str:
     return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def test_a_sample_has_the_answer_and_what_it_cost(service: RunningService) -> None:
-    """Benchmarks compare the answers; a fast wrong one is worth nothing."""
+def test_a_sample_has_the_answer_and_its_usage(service: RunningService) -> None:
+    """Benchmarks compare the answers, since a fast but wrong answer is worthless."""
     sample = send(service.url, REQUEST)
     assert sample.is_good
     assert sample.reply.answer is not None
@@ -64,10 +64,10 @@ def test_a_sample_has_the_answer_and_what_it_cost(service: RunningService) -> No
     assert sample.time_to_first_token_s is None
 
 
-def test_a_stream_gives_the_same_answer_and_the_time_of_its_first_event(
+def test_a_stream_returns_the_same_answer_and_the_time_of_its_first_event(
     service: RunningService,
 ) -> None:
-    """The first event comes before the answer is complete."""
+    """The first event arrives before the answer is complete."""
     whole, streamed = (send(service.url, REQUEST, is_streaming=s) for s in (False, True))
     assert streamed.is_good
     assert _markup(streamed) == _markup(whole)
@@ -89,27 +89,27 @@ def _markup(sample: Sample) -> object:
         (lambda request: replace(request, fields={"task": "sing"}), 422, "invalid_request"),
     ],
 )
-def test_a_refusal_is_told_by_its_code(
+def test_a_rejection_is_reported_with_its_code(
     service: RunningService,
     spoil: Callable[[LoadRequest], LoadRequest],
     status: int,
     code: str,
     is_streaming: bool,
 ) -> None:
-    """Statuses alone do not tell a full service from a broken one."""
+    """The status alone does not distinguish a full service from a broken one."""
     reply = send(service.url, spoil(REQUEST), is_streaming=is_streaming).reply
     assert (reply.status, reply.code, reply.answer) == (status, code, None)
     assert reply.request_id is not None
 
 
 @pytest.mark.parametrize("code", ANSWERS_OF_BROKEN_SERVICES)
-def test_what_a_broken_service_answers_is_an_error_too(code: str) -> None:
-    """A load has to outlive the service: chaos tests kill it."""
-    reply = asyncio.run(ask_a_service_that_answers(ANSWERS_OF_BROKEN_SERVICES[code]))
+def test_the_answer_of_a_broken_service_is_a_failed_reply(code: str) -> None:
+    """A load must survive its service, which chaos tests kill."""
+    reply = asyncio.run(send_to_a_server_that_answers(ANSWERS_OF_BROKEN_SERVICES[code]))
     assert (reply.code, reply.answer) == (code, None)
 
 
-def test_a_service_that_is_gone_is_an_error_too() -> None:
-    """Port 9 of the loopback is nobody's."""
+def test_a_missing_service_is_a_failed_reply() -> None:
+    """No program listens at port 9 of the loopback address."""
     reply = send("http://127.0.0.1:9", REQUEST).reply
     assert (reply.status, reply.code) == (0, "connection_failed")

@@ -1,4 +1,4 @@
-"""When a load's requests are sent, and from when their times count; in virtual time."""
+"""Sending times and latencies of closed and open loops, in virtual time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ WORKLOAD = [LoadRequest(b"", {"task": task}) for task in ("brief_caption", "raw"
 
 
 def one_at_a_time(service_s: float) -> Send:
-    """A service that needs as long for each request, and takes them in turn."""
+    """Return a service that handles one request at a time, each in `service_s` seconds."""
     turn = asyncio.Lock()
 
     async def send(_: LoadRequest) -> Reply:
@@ -35,7 +35,7 @@ def one_at_a_time(service_s: float) -> Send:
 
 
 def refusing() -> Send:
-    """A service that refuses at once."""
+    """Return a service that rejects every request at once."""
 
     async def send(_: LoadRequest) -> Reply:
         return Reply(503, "overloaded")
@@ -51,32 +51,32 @@ def run_open(send: Send, arrivals: Sequence[float]) -> list[Sample]:
     return run_in_virtual_time(open_loop(send, WORKLOAD, arrivals))
 
 
-def test_in_an_open_loop_each_time_counts_from_the_intended_arrival() -> None:
-    """One a second comes in twice as fast as it is served, so every request waits longer."""
+def test_latencies_of_an_open_loop_count_from_the_intended_arrival() -> None:
+    """Requests arrive twice as fast as they are answered, so each waits longer than the last."""
     samples = run_open(one_at_a_time(2.0), [0.0, 1.0, 2.0, 3.0])
     assert [sample.latency_s for sample in samples] == pytest.approx([2.0, 3.0, 4.0, 5.0])
 
 
-def test_a_pause_of_the_service_shows_in_all_requests_that_arrive_in_it() -> None:
-    """A loop that waits for answers would send one request in that time and report one slow one."""
-    is_back = 10.0
+def test_a_pause_of_the_service_delays_all_requests_that_arrive_during_it() -> None:
+    """A closed loop would send one request during the pause, and report one slow request."""
+    pause_end = 10.0
 
     async def send(_: LoadRequest) -> Reply:
         now = asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, is_back - now))
+        await asyncio.sleep(max(0.0, pause_end - now))
         return Reply(200, None, {})
 
     samples = run_open(send, [float(second) for second in range(12)])
     assert [sample.latency_s for sample in samples] == pytest.approx([*range(10, 0, -1), 0, 0])
 
 
-def test_a_generator_that_falls_behind_makes_latencies_longer_and_says_so() -> None:
-    """What it could not send in time has waited all the same, so there is nowhere to hide it."""
+def test_a_slow_generator_increases_latencies_and_reports_its_delay() -> None:
+    """A request that the generator sends late has waited too."""
 
     async def compute(_: LoadRequest) -> Reply:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        loop.compute(3.0)  # so long the generator cannot send
+        loop.compute(3.0)  # the generator cannot send meanwhile
         return Reply(200, None, {}, first_event_at=loop.time())
 
     first, second = run_open(compute, [0.0, 1.0])
@@ -84,13 +84,13 @@ def test_a_generator_that_falls_behind_makes_latencies_longer_and_says_so() -> N
     assert (second.sent_s, second.latency_s, second.time_to_first_token_s) == (3.0, 5.0, 5.0)
 
 
-def test_an_open_loop_waits_for_what_it_has_sent() -> None:
-    """The slowest answers are those that matter."""
+def test_an_open_loop_waits_for_all_its_answers() -> None:
+    """The slowest answers matter most."""
     assert len(run_open(one_at_a_time(100.0), [0.0, 0.1, 0.2])) == 3
 
 
-def test_a_closed_loop_never_has_more_requests_out_than_clients() -> None:
-    """That is what closes it: 6 requests of 1 s by 2 clients, served in turn, take 6 s."""
+def test_a_closed_loop_has_at_most_one_open_request_per_client() -> None:
+    """6 requests of 1 s by 2 clients, handled one at a time, take 6 s."""
     samples = run_closed(one_at_a_time(1.0), 2, Bounds(num_requests=6))
     ends = sorted(sample.intended_s + sample.latency_s for sample in samples)
     assert ends == pytest.approx([1, 2, 3, 4, 5, 6])
@@ -98,32 +98,32 @@ def test_a_closed_loop_never_has_more_requests_out_than_clients() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 50])
-def test_a_closed_loop_sends_exactly_as_many_requests_as_it_may(concurrency: int) -> None:
-    """However many clients there are; each of the workload in turn."""
+def test_a_closed_loop_sends_exactly_the_bounded_number_of_requests(concurrency: int) -> None:
+    """For any number of clients; the workload is repeated in order."""
     samples = run_closed(one_at_a_time(1.0), concurrency, Bounds(num_requests=7))
     assert sorted(sample.number for sample in samples) == [0, 0, 0, 1, 1, 2, 2]
 
 
-def test_a_closed_loop_ends_by_time() -> None:
-    """What was sent before is waited for: at 0, 2 and 4 s, until 6 s."""
+def test_a_closed_loop_stops_sending_at_its_time_bound() -> None:
+    """It waits for the last answer: requests at 0, 2 and 4 s, the end at 6 s."""
     samples = run_closed(one_at_a_time(2.0), 1, Bounds(seconds=5.0))
     assert [sample.intended_s for sample in samples] == pytest.approx([0, 2, 4])
 
 
-def test_a_client_that_is_refused_pauses() -> None:
-    """Else a service that is full or gone would be asked thousands of times a second."""
+def test_a_rejected_client_pauses() -> None:
+    """Otherwise a full or missing service would get thousands of requests per second."""
     samples = run_closed(refusing(), 1, Bounds(seconds=1.0))
     assert len(samples) == pytest.approx(1.0 / PAUSE_AFTER_FAILURE_S, abs=1)
 
 
 def test_a_load_needs_a_bound() -> None:
-    """A load without end is a mistake of whoever started it."""
+    """A load without end can only be a mistake."""
     with pytest.raises(ValueError, match="bound"):
         Bounds()
 
 
-def test_poisson_arrivals_have_the_rate_that_is_asked_for() -> None:
-    """Gaps are exponential: their mean is 1/rate, and e⁻¹ of them are longer than it."""
+def test_poisson_arrivals_have_the_requested_rate() -> None:
+    """Gaps are exponential: their mean is 1/rate, and a share of e⁻¹ is longer than the mean."""
     times = list(poisson_arrivals(50.0, seed=3, bounds=Bounds(num_requests=20_000)))
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert fmean(gaps) == pytest.approx(1 / 50, rel=0.03)
@@ -131,14 +131,14 @@ def test_poisson_arrivals_have_the_rate_that_is_asked_for() -> None:
 
 
 def test_poisson_arrivals_depend_on_the_seed_alone() -> None:
-    """Peers are given the same arrivals."""
+    """So all peers of a benchmark get the same arrivals."""
     bounds = Bounds(num_requests=50)
     first, again, other = (list(poisson_arrivals(9.0, seed, bounds)) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_poisson_arrivals_end_at_whichever_bound_comes_first() -> None:
-    """By number or by time."""
+def test_poisson_arrivals_end_at_the_first_bound() -> None:
+    """The number of requests or the time."""
     by_time = list(poisson_arrivals(10.0, 0, Bounds(num_requests=1000, seconds=5.0)))
     assert by_time[-1] < 5.0
     assert 20 < len(by_time) < 90

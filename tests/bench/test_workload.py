@@ -1,4 +1,4 @@
-"""What a load asks: every request is one that the service accepts."""
+"""Workloads consist of requests that the service accepts."""
 
 import pytest
 
@@ -14,27 +14,27 @@ def workload(seed: int = 0) -> list[LoadRequest]:
 
 
 def test_every_task_but_raw_has_an_equal_share() -> None:
-    """A raw prompt is any of the others, written out."""
+    """A raw prompt can be any of the others."""
     counts = {name: 0 for name in TASKS if name != "raw"}
     for request in workload():
         counts[request.task] += 1
     assert set(counts.values()) == {20}
 
 
-def test_all_requests_are_within_the_contract() -> None:
-    """A load of refusals would measure nothing."""
+def test_all_requests_are_valid() -> None:
+    """A load of rejected requests would measure nothing."""
     for request in workload():
         body = validate(GroundBody, fields_of_texts(request.fields), strict=False)
         assert body.to_request(request.picture).task.name == request.task
 
 
-def test_all_scenes_are_asked_about() -> None:
-    """Five pictures come with the embedded checkpoint."""
+def test_all_scenes_are_used() -> None:
+    """The embedded checkpoint has five scenes."""
     assert {request.picture for request in workload()} == set(embedded_scenes())
     assert len(set(embedded_scenes())) == 5
 
 
 @pytest.mark.parametrize(("seed", "is_equal"), [(0, True), (1, False)])
 def test_a_workload_depends_on_its_seed_alone(seed: int, is_equal: bool) -> None:
-    """Two services are compared on the same work."""
+    """So two services can be compared on the same requests."""
     assert (workload(seed) == workload()) is is_equal

@@ -1,4 +1,4 @@
-"""`kosmos2 bench`: a load on a service that asks for keys."""
+"""`kosmos2 bench` on a service that requires API keys."""
 
 import json
 import os
@@ -39,44 +39,44 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def report_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The one line on standard output."""
-    (line,) = done.stdout.splitlines()
+def report_of(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return the JSON of the only line on standard output."""
+    (line,) = result.stdout.splitlines()
     report: dict[str, Any] = json.loads(line)
     return report
 
 
-def test_a_closed_loop_ends_in_a_table_and_a_line_of_json(
+def test_a_closed_loop_prints_a_table_and_a_line_of_json(
     locked: RunningService, key_file: Path
 ) -> None:
     """The table is for people, the line for programs."""
     options = ("--url", locked.url, "--requests", "12", "--concurrency", "3")
-    done = run(*options, "--api-key-file", str(key_file))
-    report = report_of(done)
-    assert done.returncode == 0
-    assert "12 of 12 requests" in done.stderr
+    result = run(*options, "--api-key-file", str(key_file))
+    report = report_of(result)
+    assert result.returncode == 0
+    assert "12 of 12 requests" in result.stderr
     assert (report["loop"], report["num_good"], report["errors"]) == ("closed, 3 clients", 12, {})
     assert report["latency_s"]["p50"] <= report["latency_s"]["p99"] <= report["seconds"]
     assert report["time_to_first_token_s"] is None
 
 
-def test_an_open_loop_streams_and_takes_the_key_of_the_environment(locked: RunningService) -> None:
-    """A key on the command line would stand in the list of processes."""
+def test_an_open_loop_streams_and_uses_the_key_of_the_environment(locked: RunningService) -> None:
+    """A key on the command line would appear in the list of processes."""
     options = ("--url", locked.url, "--rate", "5", "--requests", "6", "--stream")
     report = report_of(run(*options, KOSMOS2_API_KEY=KEY))
     assert (report["loop"], report["num_good"]) == ("open, 5 arrivals/s", 6)
     assert report["time_to_first_token_s"]["p99"] <= report["latency_s"]["p99"]
 
 
-def test_a_load_that_is_refused_throughout_fails(locked: RunningService) -> None:
-    """It has measured nothing."""
-    done = run("--url", locked.url, "--requests", "2", "--concurrency", "1")
-    assert done.returncode == 1
-    assert report_of(done)["errors"] == {"unauthorized": 2}
+def test_a_load_fails_if_every_request_is_rejected(locked: RunningService) -> None:
+    """It measured nothing."""
+    result = run("--url", locked.url, "--requests", "2", "--concurrency", "1")
+    assert result.returncode == 1
+    assert report_of(result)["errors"] == {"unauthorized": 2}
 
 
-def test_where_no_service_answers_a_line_says_so() -> None:
-    """Port 9 of the loopback is nobody's."""
-    done = run("--url", "http://127.0.0.1:9", "--requests", "1")
-    assert done.returncode == 1
-    assert done.stderr.startswith("no Kosmos-2 service answers at http://127.0.0.1:9: ")
+def test_a_missing_service_is_reported_in_one_line() -> None:
+    """No program listens at port 9 of the loopback address."""
+    result = run("--url", "http://127.0.0.1:9", "--requests", "1")
+    assert result.returncode == 1
+    assert result.stderr.startswith("no Kosmos-2 service answers at http://127.0.0.1:9: ")

@@ -1,4 +1,4 @@
-"""`kosmos2 ground`: many pictures, without a server."""
+"""`kosmos2 ground`: several pictures, without a server."""
 
 import json
 import os
@@ -25,8 +25,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_many_pictures_are_answered_and_drawn_and_a_broken_one_is_told(tmp_path: Path) -> None:
-    """One picture that is none does not stop the others."""
+def test_pictures_are_answered_and_drawn_and_a_broken_one_is_reported(tmp_path: Path) -> None:
+    """A file that is not a picture does not stop the others."""
     for number, color in enumerate(("gray", "olive", "navy")):
         (tmp_path / f"{number}.png").write_bytes(picture_file(color=color))
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -43,7 +43,7 @@ def test_many_pictures_are_answered_and_drawn_and_a_broken_one_is_told(tmp_path:
         assert drawn.size == (320, 240)
 
 
-def test_one_picture_is_drawn_into_the_file_that_is_named(tmp_path: Path) -> None:
+def test_one_picture_is_drawn_into_the_named_file(tmp_path: Path) -> None:
     (tmp_path / "scene.png").write_bytes(picture_file())
     drawn = tmp_path / "drawn.webp"
     result = run(
@@ -57,7 +57,9 @@ def test_one_picture_is_drawn_into_the_file_that_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("option", ["--json", None])
-def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, option: str | None) -> None:
+def test_ground_exits_without_a_traceback_when_its_reader_closes_the_pipe(
+    tmp_path: Path, option: str | None
+) -> None:
     """As in `kosmos2 ground *.png --json | head -1`."""
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(picture_file())
@@ -89,7 +91,7 @@ def test_an_answer_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> Non
 
 
 def test_ground_prints_no_engine_log_unless_a_level_is_set(tmp_path: Path) -> None:
-    """Only the notice about the embedded checkpoint goes to standard error."""
+    """Standard error has only the notice about the embedded checkpoint."""
     (tmp_path / "scene.png").write_bytes(picture_file())
     arguments = (str(tmp_path / "scene.png"), "--task", "brief_caption")
     result = run(*arguments)

@@ -1,4 +1,4 @@
-"""What `kosmos2 serve` prints when it is ready: on a terminal, and into a pipe."""
+"""The line that `kosmos2 serve` prints when it is ready, to a terminal and to a pipe."""
 
 import json
 from io import StringIO
@@ -9,19 +9,19 @@ READY = Ready("http://127.0.0.1:8000", "http://127.0.0.1:9000", "curl http://127
 
 
 class Terminal(StringIO):
-    """Keeps what is printed on a terminal."""
+    """Captures the output to a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_a_program_reads_the_url_from_the_line_it_gets() -> None:
+def test_a_program_can_read_the_url_from_a_pipe() -> None:
     pipe = StringIO()
     READY.print_to(pipe)
     assert read_ready(pipe.getvalue().splitlines()) == READY.url
 
 
-def test_the_line_has_both_urls_and_the_sentence() -> None:
+def test_the_json_line_has_both_urls_and_the_message() -> None:
     pipe = StringIO()
     READY.print_to(pipe)
     (line,) = pipe.getvalue().splitlines()
@@ -33,7 +33,7 @@ def test_the_line_has_both_urls_and_the_sentence() -> None:
     }
 
 
-def test_a_terminal_shows_sentences() -> None:
+def test_a_terminal_shows_text() -> None:
     terminal = Terminal()
     READY.print_to(terminal)
     assert terminal.getvalue() == (
@@ -43,6 +43,6 @@ def test_a_terminal_shows_sentences() -> None:
     )
 
 
-def test_a_service_that_ends_before_it_is_ready_has_no_url() -> None:
+def test_reading_returns_none_if_the_service_ends_before_it_is_ready() -> None:
     assert read_ready(['{"event": "started"}']) is None
     assert read_ready([]) is None

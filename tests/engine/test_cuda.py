@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: recordings, 16 bits, memory. Deselected where there is none."""
+"""Recordings, 16-bit dtypes and memory on a CUDA device; deselected on machines without one."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from harness.checkpoints import tiny_config, write_random_checkpoint
 
 pytestmark = pytest.mark.cuda
 
-NUM_ROWS, NUM_TOKENS, BAN = 5, 24, 3
+NUM_ROWS, NUM_TOKENS, NGRAM_SIZE = 5, 24, 3
 CUDA = torch.device("cuda")
 
 
@@ -35,8 +35,8 @@ def settings(checkpoint: Path) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Each test has the device's memory for itself."""
+def free_device_memory() -> Iterator[None]:
+    """Free the device's memory after each test."""
     yield
     and_free(lambda: None)
 
@@ -50,30 +50,32 @@ def answers(runner: Runner) -> list[list[int]]:
     prompts = [
         [*runner.model.prefix_token_ids, *range(9, 13 + number)] for number in range(NUM_ROWS)
     ]
-    return RunnerClock(runner, BAN).run(prompts, noise_pictures(NUM_ROWS), NUM_TOKENS).token_ids
+    return (
+        RunnerClock(runner, NGRAM_SIZE).run(prompts, noise_pictures(NUM_ROWS), NUM_TOKENS).token_ids
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_a_step_and_its_recording_are_equal_bit_for_bit(settings: Settings, dtype: str) -> None:
-    """The same kernels on the same memory."""
+def test_a_step_and_its_recording_return_identical_answers(settings: Settings, dtype: str) -> None:
+    """Both run the same kernels on the same memory."""
     recorded = build(settings, dtype=dtype)
     assert recorded.num_recorded == recorded.num_recordable > 0
     assert answers(recorded) == answers(build(settings, dtype=dtype, recordings=False))
 
 
-def test_answers_in_float32_are_those_of_the_cpu(settings: Settings) -> None:
+def test_answers_in_float32_equal_those_of_the_cpu(settings: Settings) -> None:
     assert answers(build(settings, dtype="float32")) == answers(build(settings, device="cpu"))
 
 
-def test_answers_in_float16_are_nearly_those_in_float32(settings: Settings) -> None:
-    """Rounding moves a few choices; an overflow or a wrong kernel would move them all."""
+def test_answers_in_float16_begin_like_those_in_float32(settings: Settings) -> None:
+    """Rounding changes a few tokens; an overflow or a wrong kernel would change all of them."""
     exact, half = (answers(build(settings, dtype=dtype)) for dtype in ("float32", "float16"))
     firsts = [one[0] == other[0] for one, other in zip(exact, half, strict=True)]
     assert sum(firsts) >= NUM_ROWS - 1
 
 
-def test_an_engine_takes_no_more_memory_than_it_plans(settings: Settings) -> None:
-    """The plan's share for recordings and sampling is an estimate."""
+def test_an_engine_uses_no_more_memory_than_planned(settings: Settings) -> None:
+    """The plan only estimates the memory of recordings and sampling."""
     before = measure_free_bytes(CUDA)
     runner = build(settings)
     answers(runner)
@@ -82,8 +84,8 @@ def test_an_engine_takes_no_more_memory_than_it_plans(settings: Settings) -> Non
     assert before - measure_free_bytes(CUDA) <= planned.total_bytes
 
 
-def test_numbers_that_are_not_finite_do_not_outlive_their_row(settings: Settings) -> None:
-    """Masked NaN is NaN also in the kernels of a device."""
+def test_non_finite_numbers_of_a_row_do_not_affect_later_rows(settings: Settings) -> None:
+    """A masked NaN remains NaN in the kernels of a device too."""
     runner = build(settings)
     before = answers(runner)
     for layer in runner.slots.layers:

@@ -1,4 +1,4 @@
-"""Which device and dtype an engine takes, and how exact its arithmetic is."""
+"""The device and the dtype that an engine chooses, and the precision of its arithmetic."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ H100 = CudaReport(is_expected=True, problem=None, capability=(9, 0))
         ({"device": "cuda", "dtype": "float32"}, T4, "cuda", torch.float32),
     ],
 )
-def test_device_and_dtype_follow_from_the_settings_and_the_card(
+def test_settings_and_card_determine_device_and_dtype(
     settings: dict[str, str], cuda: CudaReport, device: str, dtype: torch.dtype
 ) -> None:
     """Cards before compute capability 8.0 only emulate bfloat16, so they get float16."""
@@ -37,17 +37,15 @@ def test_device_and_dtype_follow_from_the_settings_and_the_card(
 @pytest.mark.parametrize(
     ("device", "cuda"), [("auto", OLD_DRIVER), ("cuda", OLD_DRIVER), ("cuda", NO_CARD)]
 )
-def test_a_card_that_cannot_be_used_ends_the_start_with_advice(
-    device: str, cuda: CudaReport
-) -> None:
-    """A service that silently ran on the CPU would be a hundred times slower, and look healthy."""
+def test_an_unusable_card_stops_the_start_with_advice(device: str, cuda: CudaReport) -> None:
+    """A service that silently used the CPU would be a hundred times slower and look healthy."""
     with pytest.raises(StartupError) as raised:
         choose_device(Settings(device=device), cuda)
     for word in (str(cuda.problem), "TORCH_INDEX_URL", "cu126", "KOSMOS2_DEVICE=cpu"):
         assert word in str(raised.value)
 
 
-def test_eight_bits_on_cuda_are_refused() -> None:
+def test_int8_on_cuda_is_rejected() -> None:
     with pytest.raises(StartupError, match="CPU only"):
         choose_device(Settings(device="auto", quantize="int8"), H100)
 
@@ -60,7 +58,7 @@ def test_the_probe_reports_why_cuda_cannot_be_used() -> None:
 
 
 def test_arithmetic_is_exact_and_cudnn_attention_is_off() -> None:
-    """On Hopper cuDNN is torch's first choice, and plans anew for every shape of a prompt."""
+    """On Hopper torch prefers cuDNN, which builds a new plan for every shape of a prompt."""
     use_exact_arithmetic()
     matmul = torch.backends.cuda.matmul
     assert not torch.backends.cuda.cudnn_sdp_enabled()
@@ -70,6 +68,6 @@ def test_arithmetic_is_exact_and_cudnn_attention_is_off() -> None:
     assert not torch.backends.cudnn.allow_tf32
 
 
-def test_tests_run_on_the_cpu_whatever_the_machine_has() -> None:
-    """`make test` compares in float32; with `auto` it would test a GPU in bfloat16."""
+def test_tests_run_on_the_cpu_on_every_machine() -> None:
+    """`make test` compares answers in float32; `auto` would select bfloat16 on a GPU."""
     assert Settings().device == "cpu"

@@ -1,4 +1,4 @@
-"""Exactness, sampling, 8-bit layers and vision hold on other processors' kernels, too."""
+"""The tests of exactness, sampling, 8-bit layers and vision pass on other processors' kernels."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_kernel_tests(instruction_set: str, markers: str) -> None:
-    """Run the tests that carry the marker `kernels` in a process with other kernels."""
+    """Run the tests with these markers in a process that uses another instruction set."""
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", markers, "tests/engine", "tests/model"],
         cwd=ROOT,
@@ -28,20 +28,20 @@ def run_kernel_tests(instruction_set: str, markers: str) -> None:
 
 
 @pytest.mark.parametrize("instruction_set", other_instruction_sets())
-def test_exactness_holds_under_another_instruction_set(instruction_set: str) -> None:
-    """A test that passes on the processor at hand only would hide a defect on others."""
+def test_kernel_tests_pass_with_another_instruction_set(instruction_set: str) -> None:
+    """A test that passes only on this processor would hide a defect on others."""
     run_kernel_tests(instruction_set, "kernels and not large")
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("instruction_set", sorted(INSTRUCTION_SETS.keys() - {"native"}))
-def test_all_of_exactness_holds_under_another_instruction_set(instruction_set: str) -> None:
-    """Every test of the kernels, those that take minutes included."""
+def test_all_kernel_tests_pass_with_another_instruction_set(instruction_set: str) -> None:
+    """Includes the tests that take minutes."""
     run_kernel_tests(instruction_set, "kernels")
 
 
 def test_the_instruction_sets_change_the_results_of_products() -> None:
-    """Without a difference in the last bits the tests above would show nothing."""
+    """Without a difference in the last bits the tests above would prove nothing."""
     program = (
         "import hashlib, torch; torch.manual_seed(0); "
         "product = torch.randn(71, 2048) @ torch.randn(2048, 64); "

@@ -1,4 +1,4 @@
-"""Slots and the picture cache: bounded, and never holding what they were not given."""
+"""KV slots and the picture cache keep their limits."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ def prefix_of(value: float, length: int = 5) -> torch.Tensor:
     return torch.full((2, 2, 3, length, 4), value)
 
 
-def test_the_lowest_free_slot_is_taken_first() -> None:
-    """Slots in use stay together, so that a decode step covers few free ones."""
+def test_allocation_returns_the_lowest_free_slot() -> None:
+    """Used slots stay close together, so that a decode step covers few free ones."""
     slots = make_slots(4)
     assert [slots.allocate() for _ in range(3)] == [0, 1, 2]
     slots.free(1)
@@ -26,19 +26,19 @@ def test_the_lowest_free_slot_is_taken_first() -> None:
     assert slots.num_used == 4
 
 
-def test_no_slot_is_given_twice() -> None:
+def test_no_slot_is_allocated_twice() -> None:
     slots = make_slots(1)
     slots.allocate()
     with pytest.raises(IndexError):
         slots.allocate()
 
 
-def test_the_memory_of_a_slot_is_what_its_tokens_leave_behind() -> None:
+def test_the_memory_of_slots_is_that_of_their_tokens() -> None:
     slots = make_slots(3)
     assert slots.num_bytes == 3 * 16 * SHAPE.bytes_per_token(torch.float32)
 
 
-def test_the_longest_unused_picture_goes_first() -> None:
+def test_the_cache_evicts_the_least_recently_used_picture() -> None:
     cache = PictureCache(max_bytes=2 * prefix_of(0).nbytes)
     cache.put(b"a", prefix_of(1))
     cache.put(b"b", prefix_of(2))
@@ -48,8 +48,8 @@ def test_the_longest_unused_picture_goes_first() -> None:
     assert cache.num_bytes == cache.max_bytes
 
 
-def test_a_picture_larger_than_the_cache_is_not_kept() -> None:
-    """Setting the cache to nothing turns it off."""
+def test_a_picture_larger_than_the_cache_is_not_cached() -> None:
+    """A cache of zero bytes is disabled."""
     cache = PictureCache(max_bytes=0)
     cache.put(b"a", prefix_of(1))
     assert cache.get(b"a") is None

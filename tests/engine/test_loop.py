@@ -1,4 +1,4 @@
-"""The engine's loop: what each step does, and what becomes of requests that cannot go on."""
+"""The engine's loop: each step, and requests that fail, expire, are cancelled or are replayed."""
 
 import hashlib
 import math
@@ -39,7 +39,7 @@ from harness.engine_rig import (
 def runner(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> UnreliableRunner:
-    """Passes that run when they are read; or recorded ones, launched while others are sent."""
+    """A runner as on a CPU; and one with recorded passes that are launched early, as on CUDA."""
     folder = tmp_path_factory.mktemp("runner")
     phases = PhaseClock(
         SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), HandClock()
@@ -56,10 +56,10 @@ def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
         yield opened
 
 
-def test_a_request_gets_a_token_from_its_first_step_and_one_from_each_further(
+def test_a_request_gets_one_token_from_each_step(
     rig: EngineRig,
 ) -> None:
-    """Each is sent before the next pass is waited for."""
+    """Each token is sent before the engine waits for the next pass."""
     rig.ask(7)
     for _ in range(3):
         rig.engine.step()
@@ -69,8 +69,8 @@ def test_a_request_gets_a_token_from_its_first_step_and_one_from_each_further(
         assert all(token.log_probability <= 0 for token in message.tokens)
 
 
-def test_on_cuda_the_next_pass_is_under_way_when_a_token_has_been_sent(rig: EngineRig) -> None:
-    """The host's work takes none of the device's time. On the CPU a pass would hold it up."""
+def test_on_cuda_the_next_pass_is_launched_before_a_token_is_sent(rig: EngineRig) -> None:
+    """So the device computes while the host works; on the CPU a pass would delay the tokens."""
     undisturbed = rig.tokens_of(1)
     rig.runner.slots.token_ids.zero_()
     rig.ask(2, max_new_tokens=9)
@@ -83,12 +83,12 @@ def test_on_cuda_the_next_pass_is_under_way_when_a_token_has_been_sent(rig: Engi
     assert computed == [*undisturbed[:num_computed], *[0] * (4 - num_computed)]
 
 
-def test_a_row_that_leaves_while_its_pass_runs_leaves_nothing_to_the_next(rig: EngineRig) -> None:
-    """The pass still writes into its slot, which the next row fills before it reads."""
+def test_a_row_cancelled_during_its_pass_does_not_affect_the_next_row(rig: EngineRig) -> None:
+    """The pass still writes into the slot, but the next row overwrites it before reading."""
     undisturbed = rig.tokens_of(1)
     rig.ask(1)
     rig.engine.step()
-    rig.engine.step()  # a further pass is launched
+    rig.engine.step()  # launches another pass
     rig.send(encode(Cancel(EPOCH, 1)))
     rig.answers(2)
     rig.ask(2, max_new_tokens=9)
@@ -96,10 +96,8 @@ def test_a_row_that_leaves_while_its_pass_runs_leaves_nothing_to_the_next(rig: E
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2])
-def test_numbers_that_are_not_finite_fail_their_row_only_and_do_not_outlive_it(
-    rig: EngineRig, num_steps: int
-) -> None:
-    """In a picture's prefix or in a slot; the next row in that slot is answered as ever."""
+def test_non_finite_numbers_fail_only_their_own_row(rig: EngineRig, num_steps: int) -> None:
+    """In a picture's prefix or in a slot; the next row in that slot gets the usual answer."""
     undisturbed = rig.tokens_of(1)
     rig.ask(1, max_new_tokens=9)
     rig.ask(2, max_new_tokens=9, picture=bytes([9]) * PICTURE_BYTES)
@@ -119,7 +117,7 @@ def test_numbers_that_are_not_finite_fail_their_row_only_and_do_not_outlive_it(
     assert rig.tokens_of(3) == undisturbed
 
 
-def test_the_last_token_says_why_it_is_the_last(rig: EngineRig) -> None:
+def test_only_the_last_token_has_a_finish_reason(rig: EngineRig) -> None:
     rig.ask(7, max_new_tokens=3)
     for _ in range(3):
         rig.engine.step()
@@ -128,8 +126,8 @@ def test_the_last_token_says_why_it_is_the_last(rig: EngineRig) -> None:
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_client_that_leaves_frees_its_slot_by_the_next_step(rig: EngineRig) -> None:
-    """Invariant 5: what was cancelled holds nothing when the step begins."""
+def test_a_cancelled_request_releases_its_slot_by_the_next_step(rig: EngineRig) -> None:
+    """Invariant 5: a cancelled request holds nothing when the next step begins."""
     rig.ask(7)
     rig.engine.step()
     assert rig.scheduler.slots.num_free == NUM_SLOTS - 1
@@ -140,7 +138,7 @@ def test_a_client_that_leaves_frees_its_slot_by_the_next_step(rig: EngineRig) ->
     assert rig.is_silent()
 
 
-def test_an_expired_request_is_told_and_leaves_by_the_next_step(rig: EngineRig) -> None:
+def test_an_expired_request_fails_and_releases_its_slot_by_the_next_step(rig: EngineRig) -> None:
     rig.ask(7, deadline=rig.clock.now + 5)
     rig.engine.step()
     rig.answers(1)
@@ -150,15 +148,15 @@ def test_an_expired_request_is_told_and_leaves_by_the_next_step(rig: EngineRig) 
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_full_queue_says_so_at_once(rig: EngineRig) -> None:
-    """Two slots and one waiting place."""
+def test_a_full_queue_rejects_a_request_at_once(rig: EngineRig) -> None:
+    """The engine has two slots and a queue of one."""
     for key in range(4):
         rig.ask(key)
     assert rig.answers(1) == [Failure(EPOCH, 3, "overloaded")]
 
 
 def test_a_message_of_an_older_epoch_is_dropped(rig: EngineRig) -> None:
-    """It was meant for an engine that is gone, and its sender has been told."""
+    """It was meant for an engine that has ended, and its sender sends requests again itself."""
     rig.ask(7, epoch=EPOCH - 1)
     assert rig.scheduler.is_idle
     assert rig.is_silent()
@@ -167,12 +165,12 @@ def test_a_message_of_an_older_epoch_is_dropped(rig: EngineRig) -> None:
 @pytest.mark.parametrize(
     "frames", [(b"nonsense",), (b"",), (msgspec.msgpack.encode(["generate"]),)]
 )
-def test_what_is_no_message_is_dropped(rig: EngineRig, frames: tuple[bytes, ...]) -> None:
+def test_an_invalid_message_is_dropped(rig: EngineRig, frames: tuple[bytes, ...]) -> None:
     rig.send(*frames)
     assert rig.scheduler.is_idle
 
 
-def test_a_request_without_its_picture_fails_itself_only(rig: EngineRig) -> None:
+def test_a_request_without_its_picture_fails_alone(rig: EngineRig) -> None:
     """Invariant 4."""
     rig.ask(6)
     request = Generate(EPOCH, 7, rig.prompt.token_ids, b"", SamplingParameters(), 1e9)
@@ -184,16 +182,16 @@ def test_a_request_without_its_picture_fails_itself_only(rig: EngineRig) -> None
     assert {token.key for token in tokens.tokens} == {6}
 
 
-def test_a_request_longer_than_a_slot_is_refused(rig: EngineRig) -> None:
+def test_a_request_longer_than_a_slot_is_rejected(rig: EngineRig) -> None:
     rig.ask(7, max_new_tokens=1000)
     assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
 
 
 @pytest.mark.parametrize(("fails_at_launch", "num_tokens"), [(False, 2), (True, 4)])
-def test_a_request_that_fails_a_pass_fails_itself_only(
+def test_a_request_that_makes_a_pass_fail_is_rejected_alone(
     rig: EngineRig, fails_at_launch: bool, num_tokens: int
 ) -> None:
-    """Invariant 4: those that were in the pass with it go on, token for token as without it."""
+    """Invariant 4: the other requests of the pass get the same tokens as without it."""
     undisturbed = rig.tokens_of(1)
     rig.runner.poisoned_keys = frozenset({2})
     rig.runner.fails_at_launch = fails_at_launch
@@ -205,8 +203,8 @@ def test_a_request_that_fails_a_pass_fails_itself_only(
     assert tokens == {1: undisturbed, 3: undisturbed}
 
 
-def test_where_memory_is_short_batches_are_smaller(rig: EngineRig) -> None:
-    """And the pictures kept for later go first."""
+def test_batches_become_smaller_when_memory_runs_out(rig: EngineRig) -> None:
+    """The engine evicts cached pictures first."""
     undisturbed = rig.tokens_of(1)
     rig.runner.max_batch_size = 1
     for key in (1, 2, 3):
@@ -217,8 +215,8 @@ def test_where_memory_is_short_batches_are_smaller(rig: EngineRig) -> None:
     assert rig.run_until_idle() == (dict.fromkeys((1, 2, 3), undisturbed), [])
 
 
-def test_a_request_too_large_for_the_memory_is_refused(rig: EngineRig) -> None:
-    """It is tried alone first, with nothing kept for later."""
+def test_a_request_too_large_for_the_memory_is_rejected(rig: EngineRig) -> None:
+    """The engine first retries it alone, with an empty cache."""
     rig.runner.max_batch_size = 0
     rig.ask(7)
     rig.engine.step()
@@ -230,10 +228,10 @@ def test_a_request_too_large_for_the_memory_is_refused(rig: EngineRig) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 @pytest.mark.parametrize("num_received", [1, 4, 8])
-def test_a_request_goes_on_where_another_engine_died(
+def test_a_replayed_request_continues_after_the_tokens_it_has(
     rig: EngineRig, num_received: int, temperature: float
 ) -> None:
-    """Randomness and the n-gram ban go by all tokens, so the rest is as if nothing had been."""
+    """Draws and the n-gram ban depend on all tokens, so the remaining tokens are unchanged."""
     sampling = SamplingParameters(9, no_repeat_ngram_size=2, temperature=temperature, seed=5)
     rig.ask(1, sampling=sampling)
     undisturbed = rig.new_tokens_until_idle()[0][1]
@@ -245,14 +243,14 @@ def test_a_request_goes_on_where_another_engine_died(
         assert token.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
 
 
-def test_a_request_that_was_admitted_once_is_not_refused_again(rig: EngineRig) -> None:
+def test_a_replayed_request_is_accepted_by_a_full_queue(rig: EngineRig) -> None:
     for key in range(4):
         rig.ask(key, is_replay=True)
     assert rig.is_silent()
 
 
-def test_what_runs_is_named_before_each_step(rig: EngineRig) -> None:
-    """If the step is the engine's last, these are the suspects."""
+def test_running_requests_are_published_before_each_step(rig: EngineRig) -> None:
+    """If the engine dies in the step, these requests are the suspects."""
     rig.ask(7)
     rig.ask(8)
     rig.engine.step()
@@ -263,7 +261,7 @@ def test_what_runs_is_named_before_each_step(rig: EngineRig) -> None:
     assert rig.state.running == []
 
 
-def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(rig: EngineRig) -> None:
+def test_requests_of_an_ended_http_process_are_cancelled(rig: EngineRig) -> None:
     rig.ask(7)
     rig.client.close(linger=0)
     while rig.scheduler.running or rig.scheduler.waiting:
@@ -271,8 +269,8 @@ def test_rows_of_an_http_process_that_is_gone_leave_by_the_next_step(rig: Engine
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
-def test_a_second_question_about_a_picture_finds_its_prefix(rig: EngineRig) -> None:
-    """And answers the same as the first."""
+def test_a_second_request_with_a_picture_uses_its_cached_prefix(rig: EngineRig) -> None:
+    """Its answer equals that of the first request."""
     rig.runner.pictures.clear()
     tokens = {}
     for key in (1, 2):
@@ -283,7 +281,7 @@ def test_a_second_question_about_a_picture_finds_its_prefix(rig: EngineRig) -> N
     assert [token.token_id for token in tokens[1]] == [token.token_id for token in tokens[2]]
 
 
-def test_the_engine_stops_when_its_leash_goes(rig: EngineRig) -> None:
-    """A supervisor that is killed leaves no engine behind."""
+def test_the_engine_stops_when_its_parent_pipe_closes(rig: EngineRig) -> None:
+    """So no engine survives a killed supervisor."""
     os.write(rig.parent_pipe, b"x")
     assert rig.engine.receive() is False

@@ -1,8 +1,8 @@
-"""Between its one upload and its one read, no pass needs the host: so it can run on a CUDA device.
+"""No pass reads from the host between its upload and its result, so CUDA graphs can record it.
 
-On the device `meta` there are no numbers: whatever reads one fails, and a mode refuses tensors of
-any other device. The model has the published size; where all shapes run, with two layers instead
-of 24, since each does what the first does.
+The device `meta` has no numbers, so code that reads one fails, and a dispatch mode rejects tensors
+of any other device. The model has the published size. Tests that run all shapes use two layers
+instead of 24, since all layers do the same.
 """
 
 import math
@@ -28,7 +28,7 @@ from harness.recordings import MetaOnly
 NUM_SLOTS, LENGTH, MAX_PICTURES = 256, 512, 16
 
 NUM_OTHER_COLUMNS = 2 + len(RowOptions())
-"""Of a prompt's row in the upload: slot and last token, and how it chooses."""
+"""Columns of a prompt's row in the upload before its tokens: slot, last token and options."""
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def run_on_meta(run: Callable[[], object]) -> None:
         run()
 
 
-def test_a_step_of_any_recorded_shape_leaves_the_host_alone(step: TokenStep) -> None:
+def test_a_step_of_any_recorded_shape_does_not_read_from_the_host(step: TokenStep) -> None:
     shapes = list(Buckets.up_to(NUM_SLOTS, LENGTH).shapes())
     assert len(shapes) == 130
-    for size in shapes:
-        run_on_meta(lambda size=size: step(size))  # type: ignore[misc]
+    for shape in shapes:
+        run_on_meta(lambda shape=shape: step(shape))  # type: ignore[misc]
 
 
-def test_a_step_and_a_picture_pass_of_all_layers_leave_the_host_alone() -> None:
+def test_a_step_and_a_picture_pass_of_all_layers_do_not_read_from_the_host() -> None:
     whole = build_meta_model(full_size_config(), LENGTH, torch.bfloat16)
     shape = shape_of(whole)
     step = TokenStep(whole, KVSlots(shape, NUM_SLOTS, LENGTH, torch.bfloat16, META))
@@ -80,7 +80,7 @@ def test_a_step_and_a_picture_pass_of_all_layers_leave_the_host_alone() -> None:
 
 
 @pytest.mark.parametrize("num_pictures", list(PictureBuckets.up_to(MAX_PICTURES).shapes()))
-def test_a_pass_over_pictures_leaves_the_host_alone(
+def test_a_picture_pass_does_not_read_from_the_host(
     model: Kosmos2Model, shape: KeyValueShape, num_pictures: int
 ) -> None:
     pictures = PicturePass(model, shape, MAX_PICTURES)
@@ -99,12 +99,12 @@ def prompt(model: Kosmos2Model, slot: int, num_tokens: int, temperature: float) 
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-@pytest.mark.parametrize("taken", [(0,), (3, 4, 5), (1, 7, 255)])
-def test_a_pass_over_prompts_uploads_once_and_leaves_the_host_alone(
-    model: Kosmos2Model, slots: KVSlots, taken: tuple[int, ...], temperature: float
+@pytest.mark.parametrize("slot_numbers", [(0,), (3, 4, 5), (1, 7, 255)])
+def test_a_prompt_pass_uploads_once_and_does_not_read_from_the_host(
+    model: Kosmos2Model, slots: KVSlots, slot_numbers: tuple[int, ...], temperature: float
 ) -> None:
-    """Each further upload would wait for all that was launched before it."""
-    sequences = [prompt(model, slot, 3 + slot, temperature) for slot in taken]
+    """Another upload would wait for all work that was launched before it."""
+    sequences = [prompt(model, slot, 3 + slot, temperature) for slot in slot_numbers]
     prompts = PromptPass(model, slots, length_multiple=16)
     with CountUploads() as uploads:
         batch = prompts.stage(sequences)
@@ -114,7 +114,7 @@ def test_a_pass_over_prompts_uploads_once_and_leaves_the_host_alone(
 
 
 class CountUploads(MetaOnly):
-    """Counts the copies from the host to the device, and lets the host's own work pass."""
+    """Counts the copies from the host to the device, and accepts the host's own work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,21 +124,21 @@ class CountUploads(MetaOnly):
         self.count += len({tensor.device.type for tensor in tensors}) > 1
 
 
-def test_a_planted_read_and_a_planted_tensor_of_the_host_are_found(step: TokenStep) -> None:
-    """Otherwise the tests above would show nothing."""
-    size = PassShape(0, 2, 128, 8, is_sampled=True)
+def test_planted_reads_and_host_tensors_are_detected(step: TokenStep) -> None:
+    """Otherwise the tests above would prove nothing."""
+    shape = PassShape(0, 2, 128, 8, is_sampled=True)
     number = torch.zeros(2, device=META)
 
     def read() -> None:
-        step(size)
+        step(shape)
         number[0].item()
 
     def mix() -> None:
-        step(size)
+        step(shape)
         torch.add(number, torch.tensor([1.0, 2.0]))
 
     def branch() -> None:
-        step(size)
+        step(shape)
         number[number > 0]
 
     for planted in (read, mix, branch):
@@ -146,10 +146,10 @@ def test_a_planted_read_and_a_planted_tensor_of_the_host_are_found(step: TokenSt
             run_on_meta(planted)
 
 
-def test_prompts_are_filled_up_to_what_attention_takes_without_a_copy(
+def test_prompts_are_padded_so_that_attention_does_not_copy_the_mask(
     model: Kosmos2Model, slots: KVSlots
 ) -> None:
-    """And never beyond a slot."""
+    """Never beyond the length of a slot."""
     prompts = PromptPass(model, slots, length_multiple=16)
     lengths = {n: prompt(model, 0, n - 67, 0.0) for n in (68, 80, 81, 511)}
     batches: dict[int, PromptBatch] = {n: prompts.stage([s]) for n, s in lengths.items()}

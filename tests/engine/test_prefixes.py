@@ -1,4 +1,4 @@
-"""Pictures encoded in a thread beside the passes: nobody waits for them who need not."""
+"""Encoding of pictures in a background thread: only requests that need a new picture wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ TIMEOUT_S = 30.0
 
 
 class Gate:
-    """A timer of phases that holds up the encoding of pictures, or has it fail."""
+    """A phase timer that blocks the encoding of pictures, or makes it fail."""
 
     def __init__(self) -> None:
         self.is_open = Event()
@@ -61,8 +61,8 @@ def picture(number: int) -> bytes:
     return bytes([number]) * PICTURE_BYTES
 
 
-def start_beside(rig: EngineRig, gate: Gate) -> None:
-    """A row that runs, and one whose picture is being encoded for as long as the gate is shut."""
+def start_encoding(rig: EngineRig, gate: Gate) -> None:
+    """Start a row that decodes, and one whose picture is encoded while the gate is closed."""
     rig.ask(1, picture=picture(1), max_new_tokens=40)
     rig.engine.step()
     rig.answers(1)
@@ -71,44 +71,45 @@ def start_beside(rig: EngineRig, gate: Gate) -> None:
     rig.engine.step()
 
 
-def keys_told(rig: EngineRig, count: int) -> set[int]:
-    """Whose tokens the next messages hold."""
+def keys_with_tokens(rig: EngineRig, count: int) -> set[int]:
+    """Return the keys of the requests that get tokens in the next messages."""
     messages = rig.answers(count)
-    return {token.key for each in messages if isinstance(each, NewTokens) for token in each.tokens}
+    tokens = (message.tokens for message in messages if isinstance(message, NewTokens))
+    return {token.key for tokens_of_step in tokens for token in tokens_of_step}
 
 
 def finish_encoding(rig: EngineRig, gate: Gate) -> None:
-    """Let the thread go on, and wait for it."""
+    """Open the gate and wait for the thread."""
     gate.is_open.set()
     rig.runner.prefixes.wait()
 
 
-def test_running_rows_go_on_while_a_picture_is_encoded(rig: EngineRig, gate: Gate) -> None:
-    start_beside(rig, gate)
+def test_running_rows_continue_while_a_picture_is_encoded(rig: EngineRig, gate: Gate) -> None:
+    start_encoding(rig, gate)
     rig.engine.step()
-    assert keys_told(rig, 2) == {1}
+    assert keys_with_tokens(rig, 2) == {1}
     gate.is_open.set()
     tokens, failed = rig.run_until_idle()
     assert failed == []
     assert len(tokens[2]) == 50
 
 
-def test_the_answer_is_the_one_without_a_thread(rig: EngineRig, gate: Gate) -> None:
-    """With another row beside it or alone, encoded in the thread or by the pass that needs it."""
-    start_beside(rig, gate)
+def test_the_background_thread_does_not_change_answers(rig: EngineRig, gate: Gate) -> None:
+    """The same answer in a batch and alone, encoded by the thread and by the pass that needs it."""
+    start_encoding(rig, gate)
     gate.is_open.set()
-    beside, _ = rig.run_until_idle()
+    in_background, _ = rig.run_until_idle()
     rig.runner.prefixes.clear()
     rig.ask(2, picture=picture(2))
     alone, _ = rig.run_until_idle()
-    assert beside[2] == alone[2]
+    assert in_background[2] == alone[2]
 
 
-def test_who_has_a_new_picture_waits_for_those_that_are_being_encoded(
+def test_a_request_with_a_new_picture_waits_for_the_batch_in_progress(
     rig: EngineRig, gate: Gate
 ) -> None:
-    """One batch at a time: what comes meanwhile makes the next one."""
-    start_beside(rig, gate)
+    """Pictures that arrive during a batch form the next batch."""
+    start_encoding(rig, gate)
     rig.send(encode(Cancel(EPOCH, 1)))
     rig.ask(3, picture=picture(3))
     finish_encoding(rig, gate)
@@ -117,8 +118,8 @@ def test_who_has_a_new_picture_waits_for_those_that_are_being_encoded(
     assert {2, 3} <= tokens.keys()
 
 
-def test_who_leaves_while_his_picture_is_encoded_leaves_nothing(rig: EngineRig, gate: Gate) -> None:
-    start_beside(rig, gate)
+def test_a_request_cancelled_during_encoding_holds_nothing(rig: EngineRig, gate: Gate) -> None:
+    start_encoding(rig, gate)
     rig.send(encode(Cancel(EPOCH, 2)))
     assert rig.scheduler.slots.num_free == NUM_SLOTS - 1
     finish_encoding(rig, gate)
@@ -128,10 +129,10 @@ def test_who_leaves_while_his_picture_is_encoded_leaves_nothing(rig: EngineRig, 
     assert not rig.runner.prefixes.is_busy
 
 
-def test_pictures_that_cannot_be_encoded_are_tried_again_and_then_refused(
+def test_requests_whose_pictures_cannot_be_encoded_are_retried_and_then_rejected(
     rig: EngineRig, gate: Gate
 ) -> None:
-    """As when any other pass fails."""
+    """The same handling as for any other failed pass."""
     gate.fails = True
     rig.ask(1, picture=picture(1))
     rig.ask(2, picture=picture(2))
@@ -140,8 +141,10 @@ def test_pictures_that_cannot_be_encoded_are_tried_again_and_then_refused(
     assert tokens == {}
 
 
-def test_a_failure_that_does_not_come_again_is_not_noticed(rig: EngineRig, gate: Gate) -> None:
-    start_beside(rig, gate)
+def test_a_failure_of_encoding_that_does_not_repeat_fails_no_request(
+    rig: EngineRig, gate: Gate
+) -> None:
+    start_encoding(rig, gate)
     gate.fails = True
     finish_encoding(rig, gate)
     gate.fails = False
@@ -150,13 +153,13 @@ def test_a_failure_that_does_not_come_again_is_not_noticed(rig: EngineRig, gate:
     assert {1, 2} <= tokens.keys()
 
 
-def test_what_is_told_of_a_picture_is_whether_it_was_at_hand(rig: EngineRig, gate: Gate) -> None:
-    start_beside(rig, gate)
+def test_tokens_report_whether_the_picture_was_cached(rig: EngineRig, gate: Gate) -> None:
+    start_encoding(rig, gate)
     gate.is_open.set()
-    told, _ = rig.new_tokens_until_idle()
-    assert told[2][0].cached_tokens == 0
-    assert told[2][0].vision_s > 0
+    new_tokens, _ = rig.new_tokens_until_idle()
+    assert new_tokens[2][0].cached_tokens == 0
+    assert new_tokens[2][0].vision_s > 0
     rig.ask(3, picture=picture(2))
-    told, _ = rig.new_tokens_until_idle()
-    assert told[3][0].cached_tokens > 0
-    assert told[3][0].vision_s == 0
+    new_tokens, _ = rig.new_tokens_until_idle()
+    assert new_tokens[3][0].cached_tokens > 0
+    assert new_tokens[3][0].vision_s == 0

@@ -1,4 +1,4 @@
-"""Passes of rounded sizes, which a CUDA device records, choose what exact passes choose."""
+"""Passes of rounded shapes, which a CUDA device records, choose the same tokens as exact passes."""
 
 import math
 from collections import defaultdict
@@ -32,13 +32,15 @@ NUM_SLOTS = 5
 MAX_LENGTH = 160
 SAMPLED = SamplingParameters(temperature=0.8, top_k=50, top_p=0.9, seed=7)
 
-# Each kind of row, and how many tokens it is to get: rows leave one by one, others join.
+# Kinds of rows with different numbers of tokens, so that rows finish one by one and others join.
 KINDS = {
     "greedy": SamplingParameters(max_new_tokens=23),
     "banned": SamplingParameters(max_new_tokens=31, no_repeat_ngram_size=3),
     "banned from repeating one token": SamplingParameters(max_new_tokens=9, no_repeat_ngram_size=1),
-    "the largest ban": SamplingParameters(max_new_tokens=17, no_repeat_ngram_size=MAX_NGRAM_SIZE),
-    "a checkpoint's own larger ban": SamplingParameters(
+    "the largest n-gram size": SamplingParameters(
+        max_new_tokens=17, no_repeat_ngram_size=MAX_NGRAM_SIZE
+    ),
+    "a larger n-gram size of a checkpoint": SamplingParameters(
         max_new_tokens=12, no_repeat_ngram_size=MAX_NGRAM_SIZE + 4
     ),
     "sampled": msgspec.structs.replace(SAMPLED, max_new_tokens=27),
@@ -54,7 +56,7 @@ Answers = dict[int, list[tuple[int, float]]]
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """A runner over random weights whose passes are as large as they need to be."""
+    """A runner with random weights whose passes have exactly the required shapes."""
     directory = write_random_checkpoint(
         tmp_path_factory.mktemp("checkpoints") / "tiny",
         tiny_config(EMBEDDED_CHECKPOINT),
@@ -65,7 +67,7 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 
 def build_rounded(exact: Runner) -> Runner:
-    """A runner over the same weights whose passes are of few sizes."""
+    """Return a runner with the same weights whose passes have rounded shapes."""
     return Runner(
         exact.model,
         NUM_SLOTS,
@@ -79,13 +81,13 @@ def build_rounded(exact: Runner) -> Runner:
 
 @pytest.fixture(scope="module")
 def rounded(exact: Runner) -> Runner:
-    """One whose passes are not recorded."""
+    """A runner with rounded passes that are not recorded."""
     return build_rounded(exact)
 
 
 @pytest.fixture(scope="module")
 def recorded(exact: Runner) -> Runner:
-    """One whose passes are recorded; lists of operators stand in the place of CUDA graphs."""
+    """A runner with recorded passes: lists of operators instead of CUDA graphs."""
     runner = build_rounded(exact)
     runner.record_passes(record_operators)
     assert runner.num_recorded == runner.num_recordable > 0
@@ -94,9 +96,9 @@ def recorded(exact: Runner) -> Runner:
 
 @pytest.fixture(scope="module")
 def questions() -> list[Question]:
-    """One of each kind with its picture, and one that ends at the very last place of its slot."""
+    """One request of each kind, and one that ends at the last token of its slot."""
     tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
-    prompts = [each.prompt for each in random_requests(tokenizer, len(KINDS) + 1, num_pictures=4)]
+    prompts = [r.prompt for r in random_requests(tokenizer, len(KINDS) + 1, num_pictures=4)]
     longest = SamplingParameters(max_new_tokens=MAX_LENGTH - len(prompts[0].token_ids))
     return [
         (Generate(0, key, p.token_ids, p.picture_digest, sampling, math.inf), p.pixels)
@@ -105,7 +107,7 @@ def questions() -> list[Question]:
 
 
 def answer(runner: Runner, questions: list[Question]) -> Answers:
-    """The tokens and log-probabilities of each; few start in a step, as slots become free."""
+    """Return tokens and log-probabilities of each request; few start in each step."""
     limits = SchedulerLimits(max_waiting=len(questions), max_prefill_tokens=200, max_pictures=2)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     answers: Answers = defaultdict(list)
@@ -139,18 +141,16 @@ def check_alone_on(exact: Runner, together: Answers, questions: list[Question]) 
 
 
 @pytest.mark.parametrize("kind", ["rounded", "recorded"])
-def test_rounded_passes_choose_what_each_row_chooses_alone(
+def test_rounded_passes_choose_the_tokens_of_each_row_alone(
     kind: str, exact: Runner, questions: list[Question], request: pytest.FixtureRequest
 ) -> None:
-    """Rows of all kinds join and leave; free slots among them and behind them are computed too.
-
-    Replayed, a pass has nothing that Python computed while it was recorded.
-    """
+    """Rows of all kinds join and finish; free slots among and after them are computed too."""
+    # A replayed pass must not depend on values that Python computed while it was recorded.
     check_alone_on(exact, answer(request.getfixturevalue(kind), questions), questions)
 
 
 @pytest.mark.parametrize("kind", ["exact", "recorded"])
-def test_a_pass_launched_early_is_read_for_those_that_still_run(
+def test_only_sequences_that_still_run_get_tokens_of_a_launched_pass(
     kind: str, questions: list[Question], request: pytest.FixtureRequest
 ) -> None:
     """A row that joined after the launch gets its token from the next pass."""
@@ -164,10 +164,10 @@ def test_a_pass_launched_early_is_read_for_those_that_still_run(
         runner.slots.free(sequence.held_slot)
 
 
-def test_a_pass_whose_rows_have_all_left_is_forgotten(
+def test_a_launched_pass_without_running_sequences_is_dropped(
     recorded: Runner, questions: list[Question]
 ) -> None:
-    """Otherwise the next decode would read it, and give its own rows nothing."""
+    """Otherwise the next decode would read it, and its own rows would get no tokens."""
     first, second = start(recorded, questions[:2])
     recorded.launch([first])
     assert recorded.decode([]) == []
@@ -177,7 +177,7 @@ def test_a_pass_whose_rows_have_all_left_is_forgotten(
 
 
 def start(runner: Runner, questions: list[Question]) -> list[Sequence]:
-    """Sequences that hold slots and have their first token."""
+    """Return sequences that hold slots and have their first token."""
     sequences = [Sequence(b"test", request, pixels, 0.0) for request, pixels in questions]
     for sequence in sequences:
         sequence.slot = runner.slots.allocate()
@@ -186,10 +186,10 @@ def start(runner: Runner, questions: list[Question]) -> list[Sequence]:
 
 
 @pytest.mark.parametrize("kind", ["exact", "rounded", "recorded"])
-def test_invalid_numbers_of_a_row_stay_in_its_row_and_leave_with_it(
+def test_non_finite_numbers_stay_in_their_row_and_are_cleared_with_it(
     kind: str, questions: list[Question], request: pytest.FixtureRequest
 ) -> None:
-    """Masked NaN is still NaN: zero times NaN, in each slot that is not cleared."""
+    """In a slot that is not cleared, a masked NaN remains: zero times NaN is NaN."""
     runner = request.getfixturevalue(kind)
     before = answer(runner, questions)
     sequences = start(runner, questions[:3])
@@ -202,39 +202,39 @@ def test_invalid_numbers_of_a_row_stay_in_its_row_and_leave_with_it(
     assert answer(runner, questions) == before
 
 
-def test_exact_passes_choose_what_each_row_chooses_alone(
+def test_exact_passes_choose_the_tokens_of_each_row_alone(
     exact: Runner, questions: list[Question]
 ) -> None:
-    """The same without rounding, as on a CPU."""
+    """The same without rounded shapes, as on a CPU."""
     check_alone_on(exact, answer(exact, questions), questions)
 
 
-def test_a_slot_that_another_left_tells_nothing(rounded: Runner, questions: list[Question]) -> None:
-    """The order in which rows take slots changes nothing of their answers, to the last token."""
+def test_a_reused_slot_does_not_change_answers(rounded: Runner, questions: list[Question]) -> None:
+    """The order in which rows get slots does not change their tokens."""
     forwards, backwards = answer(rounded, questions), answer(rounded, questions[::-1])
     for key, chosen in forwards.items():
         assert [token for token, _ in chosen] == [token for token, _ in backwards[key]]
 
 
-def test_a_picture_that_has_to_be_encoded_again_is_not_told_as_at_hand(
+def test_a_picture_that_is_encoded_again_is_not_reported_as_cached(
     exact: Runner, questions: list[Question]
 ) -> None:
-    """After a pass that failed, the pictures are forgotten, and the sequence starts again."""
+    """After a failed pass, the pictures are evicted and the sequence starts again."""
     request, pixels = questions[0]
     sequence = Sequence(b"test", request, pixels, arrived_at=0.0)
     sequence.slot = exact.slots.allocate()
     exact.recover()
-    told = []
-    for forgets in (False, True, False):
+    cached_tokens = []
+    for is_evicted in (False, True, False):
         exact.prefill([sequence])
-        told.append(sequence.num_cached_tokens)
-        if forgets:
+        cached_tokens.append(sequence.num_cached_tokens)
+        if is_evicted:
             assert exact.recover()
     exact.slots.free(sequence.slot)
-    assert told == [0, len(exact.model.prefix_token_ids), 0]
+    assert cached_tokens == [0, len(exact.model.prefix_token_ids), 0]
 
 
-sizes = st.builds(
+shapes = st.builds(
     PassShape,
     first_row=st.integers(0, 11),
     num_rows=st.integers(1, 13),
@@ -245,26 +245,26 @@ sizes = st.builds(
 
 
 @given(st.integers(1, 16))
-def test_every_number_of_pictures_has_a_pass_that_is_recorded(num_pictures: int) -> None:
+def test_every_number_of_pictures_has_a_recorded_pass(num_pictures: int) -> None:
     buckets = PictureBuckets.up_to(16)
     assert num_pictures <= buckets.round_up(num_pictures) in set(buckets.shapes())
 
 
-@given(sizes)
-def test_every_pass_that_requests_may_ask_for_has_a_size_that_is_recorded(size: PassShape) -> None:
-    """It covers the rows, the tokens, the ban and the sampling."""
+@given(shapes)
+def test_every_pass_that_requests_can_require_has_a_recorded_shape(shape: PassShape) -> None:
+    """The recorded shape covers the rows, the tokens, the ban and the sampling."""
     buckets = Buckets.up_to(24, 512)
-    rounded = buckets.round_up(size)
+    rounded = buckets.round_up(shape)
     assert rounded in set(buckets.shapes())
     assert rounded.first_row == 0
-    assert rounded.num_rows >= size.first_row + size.num_rows
-    assert rounded.length >= size.length
-    assert rounded.max_ngram_size >= size.max_ngram_size
-    assert rounded.is_sampled == size.is_sampled
+    assert rounded.num_rows >= shape.first_row + shape.num_rows
+    assert rounded.length >= shape.length
+    assert rounded.max_ngram_size >= shape.max_ngram_size
+    assert rounded.is_sampled == shape.is_sampled
 
 
-class Failing:
-    """Records as many passes as it is given room for, then raises."""
+class FailingRecorder:
+    """Records a number of passes, then raises."""
 
     def __init__(self, room: int, error: RuntimeError) -> None:
         self._room, self._error = room, error
@@ -276,28 +276,28 @@ class Failing:
         return record_operators(run)
 
 
-def test_where_memory_for_recordings_runs_out_the_others_stay(
+def test_passes_that_exceed_the_memory_run_without_recordings(
     exact: Runner, recorded: Runner, questions: list[Question]
 ) -> None:
-    """The largest come first; the others run without recordings. The log has the cause."""
+    """The largest passes are recorded first. The log has the cause."""
     runner = build_rounded(exact)
     with capture_logs() as logs:
-        runner.record_passes(Failing(3, torch.OutOfMemoryError("planted")))
+        runner.record_passes(FailingRecorder(3, torch.OutOfMemoryError("planted")))
     assert [entry["exc_info"] for entry in logs] == [True]
     assert runner.num_recorded == 3 < runner.num_recordable
     assert runner.recover()
     assert answer(runner, questions) == answer(recorded, questions)
 
 
-def test_a_pass_that_cannot_be_recorded_ends_the_start_with_its_reason() -> None:
-    """After a failed recording torch's allocator is not whole: the process must not serve."""
+def test_a_pass_that_cannot_be_recorded_stops_the_start_with_its_reason() -> None:
+    """After a failed recording torch's allocator is broken, so the process must not serve."""
     passes = RoundedPass[int](lambda _: None, (2, 1), lambda shape: shape)
     with pytest.raises(StartupError, match="planted.*KOSMOS2_RECORDINGS=off"):
-        passes.record(Failing(1, RuntimeError("planted")))
+        passes.record(FailingRecorder(1, RuntimeError("planted")))
 
 
 @pytest.mark.parametrize("is_sampled", [False, True])
-def test_a_larger_ban_than_is_recorded_is_kept(is_sampled: bool) -> None:
-    """Only a checkpoint can ask for one; cut short, it would forbid what is allowed."""
-    size = PassShape(0, 1, 128, MAX_NGRAM_SIZE + 1, is_sampled)
-    assert Buckets.up_to(24, 512).round_up(size) == size
+def test_an_ngram_size_above_the_recorded_ones_is_not_reduced(is_sampled: bool) -> None:
+    """Only a checkpoint can set one; a smaller size would ban allowed tokens."""
+    shape = PassShape(0, 1, 128, MAX_NGRAM_SIZE + 1, is_sampled)
+    assert Buckets.up_to(24, 512).round_up(shape) == shape

@@ -1,4 +1,4 @@
-"""Choosing tokens: ban, filters and distribution are those of `transformers`, row by row."""
+"""Sampling: ban, filters and distribution equal those of `transformers` in every row."""
 
 import math
 
@@ -32,7 +32,7 @@ VOCABULARY = 12
 
 
 def rows_of(keys: torch.Tensor, temperature: float, top_k: int, top_p: float) -> SamplingRows:
-    """Rows that differ in their noise only."""
+    """Return sampling options of rows that differ only in their noise."""
     return SamplingRows(
         temperature=torch.full((len(keys),), temperature),
         top_k=torch.full((len(keys),), top_k),
@@ -42,14 +42,14 @@ def rows_of(keys: torch.Tensor, temperature: float, top_k: int, top_p: float) ->
 
 
 def first_keys(num_seeds: int) -> torch.Tensor:
-    """The keys of the first new token of many seeds, (R, 2)."""
+    """Return the noise keys of the first new token for many seeds, (R, 2)."""
     return torch.tensor(np.concatenate([noise_keys(seed, 1) for seed in range(num_seeds)])).long()
 
 
 def reference_probabilities(
     logits: torch.Tensor, temperature: float, top_k: int, top_p: float
 ) -> torch.Tensor:
-    """What `transformers` would draw from, (V,) float64."""
+    """Return the probabilities with which `transformers` draws, (V,) float64."""
     kept = TemperatureLogitsWarper(temperature)(None, logits)
     if top_k:
         kept = TopKLogitsWarper(top_k)(None, kept)
@@ -80,10 +80,10 @@ def random_logits(num_rows: int, seed: int = 0, vocabulary: int = VOCABULARY) ->
         max_size=5,
     )
 )
-def test_the_ban_forbids_what_transformers_forbids(rows: list[tuple[list[int], int]]) -> None:
+def test_the_ngram_ban_equals_that_of_transformers(rows: list[tuple[list[int], int]]) -> None:
     """Few different tokens make many repeats; each row has its own length and n."""
     longest = max(len(token_ids) for token_ids, _ in rows)
-    # What lies beyond a row's length is anything; 4 would repeat if it were looked at.
+    # Tokens beyond a row's length are arbitrary; the 4 would repeat an n-gram if it were read.
     held = torch.tensor([ids + [4] * (longest - len(ids)) for ids, _ in rows])
     lengths = torch.tensor([len(ids) for ids, _ in rows])
     sizes = torch.tensor([size for _, size in rows])
@@ -110,14 +110,14 @@ def keys() -> torch.Tensor:
 def test_tokens_are_drawn_with_the_probabilities_of_transformers(
     keys: torch.Tensor, top_k: int, top_p: float, temperature: float
 ) -> None:
-    """Over many seeds; tokens that a filter removes never come."""
+    """Over many seeds; tokens that a filter removes are never drawn."""
     logits = random_logits(1, seed=top_k)
     drawn = choose_tokens(logits.expand(len(keys), -1), rows_of(keys, temperature, top_k, top_p))
     assert_drawn_with(drawn, reference_probabilities(logits, temperature, top_k, top_p))
 
 
-def test_a_banned_token_takes_no_part_in_the_draw(keys: torch.Tensor) -> None:
-    """Temperature, top-k and top-p apply to what the n-gram ban leaves, as in `transformers`."""
+def test_a_banned_token_is_never_drawn(keys: torch.Tensor) -> None:
+    """Temperature, top-k and top-p apply after the n-gram ban, as in `transformers`."""
     logits, held = random_logits(1, seed=3), torch.tensor([[2, 7, 2, 5, 2]])
     options = torch.tensor(
         [RowOptions(5, 2, 1.3, 8, 0.95, *pair) for pair in keys.tolist()], dtype=torch.float64
@@ -129,7 +129,7 @@ def test_a_banned_token_takes_no_part_in_the_draw(keys: torch.Tensor) -> None:
 
 
 def test_draws_of_one_request_are_independent() -> None:
-    """Each new token of a seed has noise of its own."""
+    """Each new token of a request has its own noise."""
     keys = torch.tensor(noise_keys(11, NUM_SEEDS)).long()
     logits = random_logits(1, seed=5)
     drawn = choose_tokens(logits.expand(len(keys), -1), rows_of(keys, 1.0, 0, 1.0))
@@ -139,8 +139,8 @@ def test_draws_of_one_request_are_independent() -> None:
     assert_drawn_with(pairs, torch.outer(probabilities, probabilities).flatten())
 
 
-def test_temperature_zero_takes_the_most_probable_token_in_a_batch_with_rows_that_draw() -> None:
-    """Greedy and drawing rows share a batch."""
+def test_temperature_zero_chooses_the_most_probable_token_in_a_mixed_batch() -> None:
+    """Greedy and sampled rows share a batch."""
     logits = random_logits(2)
     rows = SamplingRows(
         temperature=torch.tensor([0.0, 1.0]),
@@ -154,7 +154,7 @@ def test_temperature_zero_takes_the_most_probable_token_in_a_batch_with_rows_tha
 
 
 def test_rounding_changes_a_draw_in_fewer_than_one_of_ten_thousand() -> None:
-    """The kernels of two processors differ by a millionth; near-equal logits may even swap."""
+    """Kernels of two processors differ by a millionth, which may swap almost equal logits."""
     count, generator = 2000, torch.Generator().manual_seed(0)
     keys = torch.tensor(noise_keys(3, count)).long()
     logits = torch.randn(1, 500, generator=generator).repeat_interleave(2, dim=1)  # all in pairs
@@ -169,7 +169,7 @@ def test_rounding_changes_a_draw_in_fewer_than_one_of_ten_thousand() -> None:
 
 
 def mixed(word: int, key: int) -> int:
-    """The mixing step in Python's integers, which have no width."""
+    """Return the result of the mixing step in Python's unbounded integers."""
     word ^= word >> 16
     word = word * 0x21F0AAAD % 2**32 ^ key
     word ^= word >> 15
@@ -177,8 +177,8 @@ def mixed(word: int, key: int) -> int:
     return word ^ word >> 15
 
 
-def test_the_hash_behind_the_noise_needs_no_more_than_64_bits() -> None:
-    """It is the same on every device, and a change of it changes the answer of every seed."""
+def test_the_noise_hash_does_not_overflow_64_bits() -> None:
+    """The hash is equal on every device; a change of it changes the answers of all seeds."""
     keys = [[0, 0], [2**32 - 1, 12345], [1, 2**32 - 1]]
     noise = gumbel_noise(torch.tensor(keys), 65037)
     for row, (high, low) in enumerate(keys):
@@ -190,7 +190,7 @@ def test_the_hash_behind_the_noise_needs_no_more_than_64_bits() -> None:
 
 
 def test_noise_is_standard_gumbel_and_differs_between_tokens_and_keys() -> None:
-    """Mean γ, variance π²/6; neighbours among tokens are not correlated."""
+    """Mean γ, variance π²/6; adjacent tokens and keys are not correlated."""
     noise = gumbel_noise(first_keys(50), 5000)
     assert noise.mean().item() == pytest.approx(0.5772, abs=0.01)
     assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.03)
@@ -200,8 +200,8 @@ def test_noise_is_standard_gumbel_and_differs_between_tokens_and_keys() -> None:
     assert len(noise.unique()) > 0.9999 * noise.numel()
 
 
-def test_a_log_probability_is_of_the_whole_vocabulary_before_the_ban() -> None:
-    """The score of a box is a confidence, not a consequence of what was forbidden."""
+def test_log_probabilities_refer_to_the_whole_vocabulary_before_the_ban() -> None:
+    """The score of a box is a confidence, which the ban must not change."""
     logits = random_logits(3)
     tokens = torch.tensor([0, 5, 11])
     expected = logits.log_softmax(-1)[torch.arange(3), tokens]
@@ -209,7 +209,7 @@ def test_a_log_probability_is_of_the_whole_vocabulary_before_the_ban() -> None:
 
 
 def test_the_keys_of_a_request_depend_on_its_seed_alone() -> None:
-    """A request that is started again draws the same tokens, from any index on."""
+    """A restarted request draws the same tokens from any index on."""
     assert np.array_equal(noise_keys(2**63 - 1, 9)[:4], noise_keys(2**63 - 1, 4))
     assert not np.array_equal(noise_keys(1, 9), noise_keys(2, 9))
     assert len({tuple(pair) for pair in noise_keys(3, 1000).tolist()}) == 1000

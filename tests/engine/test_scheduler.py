@@ -1,4 +1,4 @@
-"""The queue: in order, bounded, nothing lost."""
+"""The scheduler: the queue keeps its order and its limit, and loses no sequence."""
 
 from collections.abc import Iterable
 
@@ -46,37 +46,37 @@ def keys(sequences: Iterable[Sequence]) -> list[int]:
     return [sequence.request.key for sequence in sequences]
 
 
-def test_sequences_start_in_the_order_they_came() -> None:
+def test_sequences_start_in_the_order_of_arrival() -> None:
     scheduler = make_scheduler(num_slots=2)
     add(scheduler, *(make_sequence(key) for key in range(3)))
     assert keys(scheduler.admit(now=0)) == [0, 1]
     assert keys(scheduler.waiting) == [2]
 
 
-def test_a_step_takes_on_no_more_prompt_tokens_than_its_bound() -> None:
-    """Running rows keep their pace however many prompts arrive at once."""
+def test_a_step_prefills_no_more_prompt_tokens_than_its_limit() -> None:
+    """Running rows keep their pace even if many prompts arrive at once."""
     scheduler = make_scheduler()
     add(scheduler, make_sequence(0, 60), make_sequence(1, 60))
     assert keys(scheduler.admit(now=0)) == [0]
     assert keys(scheduler.admit(now=0)) == [1]
 
 
-def test_a_prompt_longer_than_the_bound_starts_alone() -> None:
-    """Else it would wait for ever, and all behind it."""
+def test_a_prompt_longer_than_the_limit_starts_alone() -> None:
+    """Otherwise it would block the queue without end."""
     scheduler = make_scheduler()
     add(scheduler, make_sequence(0, 500), make_sequence(1, 10))
     assert keys(scheduler.admit(now=0)) == [0]
 
 
-def test_a_step_encodes_no_more_new_pictures_than_its_bound() -> None:
-    """Rows with the same picture share one encoding, and known pictures cost none."""
-    scheduler = make_scheduler(num_slots=9, cached=[b"known"])
-    pictures = [b"a", b"known", b"a", b"b", b"c"]
+def test_a_step_encodes_no_more_new_pictures_than_its_limit() -> None:
+    """Rows with the same picture count once, and cached pictures do not count."""
+    scheduler = make_scheduler(num_slots=9, cached=[b"cached"])
+    pictures = [b"a", b"cached", b"a", b"b", b"c"]
     add(scheduler, *(make_sequence(key, picture=p) for key, p in enumerate(pictures)))
     assert keys(scheduler.admit(now=0)) == [0, 1, 2, 3]
 
 
-def test_the_queue_is_full_when_slots_and_waiting_places_are_taken() -> None:
+def test_the_queue_is_full_after_as_many_sequences_as_slots_and_waiting_places() -> None:
     scheduler = make_scheduler(num_slots=1)
     for key in range(5):
         assert scheduler.can_add
@@ -84,7 +84,7 @@ def test_the_queue_is_full_when_slots_and_waiting_places_are_taken() -> None:
     assert not scheduler.can_add
 
 
-def test_an_expired_sequence_leaves_its_slot_at_once() -> None:
+def test_an_expired_sequence_releases_its_slot_at_once() -> None:
     scheduler = make_scheduler(num_slots=1)
     add(scheduler, make_sequence(0, deadline=5), make_sequence(1, deadline=4))
     scheduler.admit(now=0)
@@ -103,8 +103,10 @@ def test_an_expired_sequence_leaves_its_slot_at_once() -> None:
         ([1, 1, 1, 1], [0]),
     ],
 )
-def test_no_more_run_than_each_of_them_may_run_among(bounds: list[int], running: list[int]) -> None:
-    """And nobody overtakes, so that one who is to run alone does so some day."""
+def test_no_more_sequences_run_than_the_smallest_batch_limit_among_them(
+    bounds: list[int], running: list[int]
+) -> None:
+    """No sequence overtakes another, so that one that must run alone eventually does."""
     scheduler = make_scheduler(num_slots=9)
     add(scheduler, *(make_sequence(key, max_running=bound) for key, bound in enumerate(bounds)))
     for _ in range(2):
@@ -112,7 +114,7 @@ def test_no_more_run_than_each_of_them_may_run_among(bounds: list[int], running:
         assert keys(scheduler.running) == running
 
 
-def test_what_failed_together_tries_again_among_half_as_many_before_all_others() -> None:
+def test_requests_of_a_failed_batch_are_requeued_first_with_half_the_batch_limit() -> None:
     scheduler = make_scheduler(num_slots=4)
     add(scheduler, *(make_sequence(key) for key in range(5)))
     scheduler.requeue(scheduler.admit(now=0))
@@ -123,21 +125,21 @@ def test_what_failed_together_tries_again_among_half_as_many_before_all_others()
     assert keys(scheduler.admit(now=0)) == [0]
 
 
-def test_cancelling_a_sequence_that_is_gone_changes_nothing() -> None:
-    """A client may leave in the same moment as its last token does."""
+def test_cancelling_an_unknown_sequence_changes_nothing() -> None:
+    """A client may disconnect while its last token is on the way."""
     scheduler = make_scheduler()
     assert scheduler.cancel([(b"client", 7)]) == []
 
 
 @settings(max_examples=60, stateful_step_count=40, deadline=None)
 class SchedulerBooks(RuleBasedStateMachine):
-    """Whatever comes and goes, slots and sequences stay one to one."""
+    """Under any sequence of operations, every used slot belongs to exactly one sequence."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = make_scheduler()
         self.next_key = 0
-        self.gone: list[int] = []
+        self.removed: list[int] = []
 
     @precondition(lambda self: self.scheduler.can_add)
     @rule(num_tokens=st.integers(1, 120), picture=st.sampled_from([b"a", b"b", b"c"]))
@@ -152,7 +154,7 @@ class SchedulerBooks(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 3))
     def prefill(self, count: int) -> None:
-        """Not in the order in which they came."""
+        """Assign slots in another order than that of arrival."""
         without = [s for s in reversed(self.scheduler.running) if s.slot is None]
         self.scheduler.assign_slots(without[:count])
 
@@ -162,23 +164,23 @@ class SchedulerBooks(RuleBasedStateMachine):
 
     @rule(key=st.integers(0, 40))
     def cancel(self, key: int) -> None:
-        self.gone += keys(self.scheduler.cancel([(b"client", key)]))
+        self.removed += keys(self.scheduler.cancel([(b"client", key)]))
 
     @rule(now=st.integers(0, 60))
     def expire(self, now: int) -> None:
-        self.gone += keys(self.scheduler.expire(float(now)))
+        self.removed += keys(self.scheduler.expire(float(now)))
 
     @rule()
     def generate(self) -> None:
         for sequence in self.scheduler.running:
             sequence.append(0, lambda _: False)
-        self.gone += keys(self.scheduler.finish())
+        self.removed += keys(self.scheduler.finish())
 
     @invariant()
-    def every_sequence_is_somewhere_once(self) -> None:
-        here = keys(self.scheduler.waiting) + keys(self.scheduler.running)
-        assert sorted(here + self.gone) == list(range(self.next_key))
+    def every_sequence_is_in_exactly_one_state(self) -> None:
+        present = keys(self.scheduler.waiting) + keys(self.scheduler.running)
+        assert sorted(present + self.removed) == list(range(self.next_key))
         self.scheduler.check()
 
 
-test_the_books_balance = SchedulerBooks.TestCase
+test_slots_and_sequences_stay_consistent = SchedulerBooks.TestCase

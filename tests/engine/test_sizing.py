@@ -1,4 +1,4 @@
-"""How much of a device's memory an engine plans to take, for devices that are not here."""
+"""Memory plans of the engine, for devices that this machine need not have."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from harness.meta_model import describe_checkpoint
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 GB = 10**9
 
-# Free memory that a card has once a process uses it, and what it gets.
+# Free memory in GB of a card that a process uses, and the number of slots planned for it.
 CARDS = {
     "H100 80 GB": (84.0, 256),
     "A10": (23.6, 152),
@@ -45,8 +45,10 @@ def plan(
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_a_card_gets_the_slots_that_leave_room_to_work_in(published: Checkpoint, card: str) -> None:
-    """Recordings, sampling, libraries and pictures have their memory set aside."""
+def test_a_card_gets_as_many_slots_as_fit_next_to_working_memory(
+    published: Checkpoint, card: str
+) -> None:
+    """The plan reserves memory for recordings, sampling, libraries and pictures."""
     free, num_slots = CARDS[card]
     planned = plan(published, free)
     check_memory(published, planned, int(free * GB))
@@ -61,22 +63,22 @@ def test_a_card_gets_the_slots_that_leave_room_to_work_in(published: Checkpoint,
         assert more.total_bytes > 0.95 * free * GB
 
 
-def test_what_slots_leave_is_shared_with_pictures(published: Checkpoint) -> None:
-    """An H100 has 50 GB left beside 256 slots; a small card has its last bytes in slots."""
+def test_half_of_the_remaining_memory_is_for_pictures(published: Checkpoint) -> None:
+    """An H100 has 50 GB left after 256 slots; a small card has nothing left."""
     large, small = plan(published, 84.0), plan(published, 10.0)
     assert large.picture_cache_bytes > 15 * GB
     assert small.picture_cache_bytes < MIN_PICTURE_CACHE_BYTES + 0.1 * GB
     assert plan(published, 84.0, picture_cache_bytes=7).picture_cache_bytes == 7
 
 
-def test_without_recordings_there_is_room_for_more_slots(published: Checkpoint) -> None:
+def test_without_recordings_more_slots_fit(published: Checkpoint) -> None:
     assert plan(published, 10.0, recordings=False).num_slots > plan(published, 10.0).num_slots
 
 
-def test_slots_that_are_set_and_do_not_fit_are_refused_before_anything_is_loaded(
+def test_a_number_of_slots_that_does_not_fit_is_rejected_before_loading(
     published: Checkpoint,
 ) -> None:
-    """With what they need for sampling, not only with their keys and values."""
+    """Their memory for sampling counts too, not only their keys and values."""
     planned = plan(published, 12.3, slots=80)
     assert planned.num_slots == 80
     assert planned.weights_bytes + 80 * planned.slot_bytes < 12.3 * GB
@@ -84,10 +86,10 @@ def test_slots_that_are_set_and_do_not_fit_are_refused_before_anything_is_loaded
         check_memory(published, planned, int(12.3 * GB))
 
 
-def test_memory_that_runs_out_while_starting_is_reported_with_advice(
+def test_running_out_of_memory_during_the_start_is_reported_with_advice(
     published: Checkpoint,
 ) -> None:
-    """One line and exit code 71 rather than a traceback."""
+    """One line and exit code 71 instead of a traceback."""
     planned = plan(published, 12.3)
     with (
         pytest.raises(OutOfMemory, match="planted.*KOSMOS2_SLOTS"),
@@ -96,26 +98,26 @@ def test_memory_that_runs_out_while_starting_is_reported_with_advice(
         raise torch.OutOfMemoryError("planted\nand more")
 
 
-@pytest.mark.parametrize(("asked", "given"), [(512, 512), (500, 512), (80, 128)])
-def test_slots_on_cuda_have_a_length_that_attention_takes_as_it_is(
-    published: Checkpoint, asked: int, given: int
+@pytest.mark.parametrize(("requested", "planned"), [(512, 512), (500, 512), (80, 128)])
+def test_slot_lengths_on_cuda_are_multiples_that_attention_uses_without_a_copy(
+    published: Checkpoint, requested: int, planned: int
 ) -> None:
-    assert plan(published, 84.0, max_sequence_length=asked).slot_length == given
-    assert plan(published, 84.0, CPU, max_sequence_length=asked).slot_length == asked
+    assert plan(published, 84.0, max_sequence_length=requested).slot_length == planned
+    assert plan(published, 84.0, CPU, max_sequence_length=requested).slot_length == requested
 
 
-def test_on_the_cpu_slots_follow_from_the_model_alone(published: Checkpoint) -> None:
+def test_on_the_cpu_the_model_alone_determines_the_slots(published: Checkpoint) -> None:
     assert plan(published, 84.0, CPU).num_slots == plan(published, 8.0, CPU).num_slots == 4
 
 
-def test_with_cuda_the_cores_are_left_to_the_other_processes(published: Checkpoint) -> None:
+def test_with_cuda_torch_uses_one_thread(published: Checkpoint) -> None:
     assert choose_threads(plan(published, 84.0), CUDA) == 1
 
 
 @pytest.mark.parametrize(
     ("device", "in_background", "expected"), [(CUDA, False, 16), (CPU, False, 4), (CPU, True, 8)]
 )
-def test_pictures_of_a_step_follow_from_the_device(
+def test_the_device_determines_the_pictures_of_a_step(
     device: torch.device, in_background: bool, expected: int
 ) -> None:
     assert choose_max_pictures(Settings(), device, in_background) == expected

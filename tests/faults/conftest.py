@@ -1,4 +1,4 @@
-"""Services that several tests of faults share; counters are compared with their values before."""
+"""Services that several tests of faults share; tests compare counters with earlier values."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ import pytest
 from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService, running_service
 
-UNHURRIED_S = 900
+LONG_DEADLINE_S = 900
 
 
 @pytest.fixture(scope="package")
 def service(tireless: Path) -> Iterator[RunningService]:
-    """A service whose requests outlast restarts of its engine."""
-    with running_service(model=tireless, deadline_s=UNHURRIED_S) as running:
+    """A service whose deadline is longer than restarts of its engine."""
+    with running_service(model=tireless, deadline_s=LONG_DEADLINE_S) as running:
         yield running
 
 
@@ -22,5 +22,5 @@ def service(tireless: Path) -> Iterator[RunningService]:
 def faulty_service(tireless: Path) -> Iterator[RunningService]:
     """A service whose engine fails on request; see `harness.faulty_engine`."""
     program = ("harness.service_around", FAULTY_ENGINE)
-    with running_service(*program, model=tireless, deadline_s=UNHURRIED_S) as running:
+    with running_service(*program, model=tireless, deadline_s=LONG_DEADLINE_S) as running:
         yield running

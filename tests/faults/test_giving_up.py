@@ -1,4 +1,4 @@
-"""An engine that cannot be started again is given up, so that an orchestrator starts elsewhere."""
+"""The service exits after failed restarts, so that an orchestrator can replace it."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +11,10 @@ from harness.service import running_service
 from harness.waiting import eventually
 
 
-def test_after_restarts_that_fail_all_are_told_and_the_service_ends(
+def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
     tireless: Path, tmp_path: Path
 ) -> None:
-    """With the exit code of the engine, which has said why in the log."""
+    """With the exit code of the engine, whose log has the reason."""
     model = shutil.copytree(tireless, tmp_path / "model")
     with (
         running_service(model=model, max_engine_restarts=1, deadline_s=900) as service,
@@ -32,7 +32,7 @@ def test_after_restarts_that_fail_all_are_told_and_the_service_ends(
 
 
 def is_unavailable(url: str) -> bool:
-    """Whether a new request is told to come again; before a restart has failed, it waits."""
+    """Return whether a request is rejected with `Retry-After`; until a restart fails, it waits."""
     try:
         response = ask(url, max_new_tokens=1)
     except httpx.TransportError:

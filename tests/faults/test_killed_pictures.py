@@ -1,4 +1,4 @@
-"""A picture is not blamed for what befalls the processes that open it."""
+"""Picture processes that are killed: which errors count as errors of the picture."""
 
 import asyncio
 import signal
@@ -16,19 +16,19 @@ PICTURE = picture_file()
 
 
 async def next_child(known: set[int]) -> psutil.Process:
-    """A picture process that was not there before, as soon as it is."""
+    """Wait for a picture process that is not in `known`, and return it."""
     found: list[psutil.Process] = []
 
-    def is_there() -> bool:
+    def has_started() -> bool:
         found[:] = [child for child in psutil.Process().children() if child.pid not in known]
         return bool(found)
 
-    assert await asyncio.to_thread(eventually, is_there)
+    assert await asyncio.to_thread(eventually, has_started)
     return found[0]
 
 
 async def decode_while_killed(signals: list[signal.Signals]) -> None:
-    """Decode a picture; one process after the other that has it gets a signal."""
+    """Decode a picture, and send a signal to each process in turn that decodes it."""
     before = {child.pid for child in psutil.Process().children()}
     async with PicturePool(Settings(picture_processes=1)) as pool:
         child = await next_child(before)
@@ -58,15 +58,15 @@ async def decode_while_killed(signals: list[signal.Signals]) -> None:
         ([signal.SIGXCPU], InvalidImage),
     ],
 )
-def test_who_killed_the_process_decides_what_is_said_of_the_picture(
+def test_the_signal_that_ends_two_processes_determines_the_error(
     signals: list[signal.Signals], error: type[Kosmos2Error]
 ) -> None:
-    """Its decoder's own failures are; what came from outside says: try again. None goes on."""
+    """Crashes of the decoder are errors of the picture; signals from outside are not."""
     with pytest.raises(error):
         asyncio.run(decode_while_killed(signals))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_one_death_costs_a_picture_nothing(number: signal.Signals) -> None:
-    """The fault may be another's."""
+def test_a_picture_is_decoded_after_one_death_of_its_process(number: signal.Signals) -> None:
+    """One death may have another cause, so the picture is tried once more."""
     asyncio.run(decode_while_killed([number]))

@@ -1,4 +1,4 @@
-"""Every accepted request is answered exactly once, whoever leaves or dies."""
+"""Every accepted request is answered exactly once, even if clients or processes end."""
 
 import signal
 import socket
@@ -48,17 +48,17 @@ def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> N
         head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
         connection.sendall(head.encode() + b"\r\n" + request.read())
         assert eventually(lambda: is_running_one(one_slot))
-        refused = ask(one_slot.url)
-        assert refused.status_code == 503
-        assert refused.json()["code"] == "overloaded"
-        assert int(refused.headers["Retry-After"]) >= 1
+        rejected = ask(one_slot.url)
+        assert rejected.status_code == 503
+        assert rejected.json()["code"] == "overloaded"
+        assert int(rejected.headers["Retry-After"]) >= 1
     assert eventually(lambda: ask(one_slot.url).status_code == 200)
     assert num_ended(one_slot, "cancelled", "brief_caption") == num_cancelled + 1
     assert one_slot.metric("kosmos2_kv_slots_used") == 0
 
 
 def test_a_full_service_rejects_requests_at_their_headers(one_slot: RunningService) -> None:
-    """Before clients send megabytes; if they send them anyway, the connection survives."""
+    """Before clients send megabytes; if they send the body anyway, the connection survives."""
     body = b"x" * 500_000
     head = request("POST", "/v1/ground", "Content-Type: a/b", f"Content-Length: {len(body)}")
     num_rejected = num_ended(one_slot, "rejected", "unknown")
@@ -66,15 +66,15 @@ def test_a_full_service_rejects_requests_at_their_headers(one_slot: RunningServi
         pool.submit(ask, one_slot.url, **LONG)
         assert eventually(lambda: is_running_one(one_slot))
         connection.sendall(head)
-        refused = receive(connection)
-        assert (refused.status, refused.content["code"]) == (503, "overloaded")
+        rejected = receive(connection)
+        assert (rejected.status, rejected.content["code"]) == (503, "overloaded")
         connection.sendall(body + request("GET", "/v1/tasks"))
         assert receive(connection).status == 200
     assert num_ended(one_slot, "rejected", "unknown") == num_rejected + 1
 
 
 def test_a_killed_http_process_is_replaced(one_slot: RunningService) -> None:
-    """Its requests leave the engine, its permits are freed."""
+    """Its requests are cancelled in the engine, and its permits are released."""
     connection = httpx.Client()
     thread = threading.Thread(target=_ignore_the_answer, args=(connection, one_slot.url))
     thread.start()
@@ -85,21 +85,21 @@ def test_a_killed_http_process_is_replaced(one_slot: RunningService) -> None:
     assert eventually(lambda: _is_served(one_slot.url))
 
 
-def test_the_places_are_the_services_whatever_the_number_of_its_http_processes(
+def test_all_http_processes_share_one_capacity(
     tireless: Path,
 ) -> None:
-    """One slot and one waiting place take two requests, and refuse the others at once."""
+    """With one slot and one waiting place, two requests are accepted and the others rejected."""
     with (
         running_service(model=tireless, http_workers=3, slots=1, max_waiting=1) as service,
         ThreadPoolExecutor(12) as pool,
     ):
-        asked = [pool.submit(ask, service.url, **LONG) for _ in range(12)]
-        statuses = sorted(response.result().status_code for response in asked)
+        responses = [pool.submit(ask, service.url, **LONG) for _ in range(12)]
+        statuses = sorted(response.result().status_code for response in responses)
         assert statuses == [200] * 2 + [503] * 10
         assert service.metric("kosmos2_http_workers") == 3
 
 
-def test_a_request_whose_time_is_over_is_told(tireless: Path) -> None:
+def test_a_request_after_its_deadline_fails(tireless: Path) -> None:
     with running_service(model=tireless, deadline_s=0.05) as service:
         response = ask(service.url, **LONG)
         assert response.status_code == 504
@@ -118,8 +118,8 @@ def _is_served(url: str) -> bool:
         return False
 
 
-def test_on_sigterm_what_runs_is_finished(tireless: Path) -> None:
-    """And nobody is sent here any more."""
+def test_running_requests_are_finished_after_sigterm(tireless: Path) -> None:
+    """And the service is no longer ready, so load balancers stop sending requests."""
     with running_service(model=tireless, drain_delay_s=3) as service, ThreadPoolExecutor() as pool:
         waiting = pool.submit(ask, service.url, **LONG)
         assert eventually(lambda: is_running_one(service))
@@ -133,7 +133,7 @@ def test_on_sigterm_what_runs_is_finished(tireless: Path) -> None:
         assert service.process.returncode == 0
 
 
-def test_what_outlives_the_grace_period_is_answered_unavailable(tireless: Path) -> None:
+def test_requests_that_exceed_the_grace_period_get_unavailable(tireless: Path) -> None:
     with (
         running_service(model=tireless, grace_period_s=0) as service,
         ThreadPoolExecutor() as pool,
@@ -145,13 +145,13 @@ def test_what_outlives_the_grace_period_is_answered_unavailable(tireless: Path) 
         assert waiting.result().json()["code"] == "unavailable"
 
 
-def test_without_its_supervisor_no_process_stays(tireless: Path) -> None:
-    """Not even when it is killed and can tell nobody."""
+def test_all_processes_end_after_the_supervisor_was_killed(tireless: Path) -> None:
+    """A killed supervisor cannot send any message."""
     with running_service(model=tireless) as service:
         children = psutil.Process(service.process.pid).children(recursive=True)
         assert len(children) >= 2
         service.process.kill()
-        gone, alive = psutil.wait_procs(children, timeout=60)
-        assert len(gone) == len(children)
+        ended, alive = psutil.wait_procs(children, timeout=60)
+        assert len(ended) == len(children)
         assert alive == []
         service.process.communicate()

@@ -1,4 +1,4 @@
-"""Where the system gives no more memory or descriptors, less is done at once, and nothing ends."""
+"""Without memory or file descriptors, the service does less in parallel and keeps running."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +16,13 @@ from harness.processes import FAULTY_ENGINE, HTTP
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
-ROOM_BYTES = 3 * 2**29  # for one large row, not for two
+ROOM_BYTES = 3 * 2**29  # enough for one large row, not for two
 FIELDS: dict[str, object] = {"max_new_tokens": 20}
 NUM_REQUESTS = 6
 
 
-def test_a_batch_too_large_for_the_memory_becomes_smaller_ones(tireless: Path) -> None:
-    """The system's own limit, so the allocator's own error; what fits alone is answered."""
+def test_a_batch_too_large_for_the_memory_is_split(tireless: Path) -> None:
+    """With a limit of the system; requests that fit alone are answered."""
     with (
         running_service(
             "harness.service_around", FAULTY_ENGINE, model=tireless, deadline_s=900
@@ -42,7 +42,7 @@ def test_a_batch_too_large_for_the_memory_becomes_smaller_ones(tireless: Path) -
 
 
 def test_without_descriptors_clients_wait_or_are_rejected(service: RunningService) -> None:
-    """And when there are some again, the same process serves."""
+    """When descriptors are available again, the same process serves."""
     http = service.child(HTTP)
     limits = http.rlimit(psutil.RLIMIT_NOFILE)
     http.rlimit(psutil.RLIMIT_NOFILE, (http.num_fds() + 4, limits[1]))
@@ -58,14 +58,14 @@ def test_without_descriptors_clients_wait_or_are_rejected(service: RunningServic
 
 
 def test_the_soft_limit_of_descriptors_is_raised() -> None:
-    """Shells, systemd and containers set it to 1024, for programs of another time."""
+    """Shells, systemd and containers set it to 1024 for compatibility with old programs."""
     with running_service("harness.limited_descriptors", "256", "4000") as service:
         assert service.child(HTTP).rlimit(psutil.RLIMIT_NOFILE) == (4000, 4000)
 
 
 @pytest.mark.parametrize("limit", [64, 256])
-def test_connections_that_say_nothing_keep_no_others_out(limit: int) -> None:
-    """More of them than descriptors: health is answered, and the log has no flood."""
+def test_silent_connections_do_not_block_other_clients(limit: int) -> None:
+    """With more connections than descriptors, health checks work and the log stays short."""
     with (
         running_service(
             "harness.limited_descriptors", str(limit), str(limit), header_timeout_s=60
@@ -82,7 +82,7 @@ def test_connections_that_say_nothing_keep_no_others_out(limit: int) -> None:
 
 
 def is_served(url: str) -> bool:
-    """Whether a request is answered, not cut off."""
+    """Return whether a request is answered."""
     try:
         return ask(url).status_code == 200
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A request that kills the engine fails only itself (invariant 4)."""
+"""A request that kills the engine is rejected alone (invariant 4)."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ NUM_OTHERS = 7
 RESTARTS = "kosmos2_engine_restarts_total"
 
 
-def ask_together(
+def send_together(
     service: RunningService, poison: dict[str, object]
 ) -> tuple[httpx.Response, list[httpx.Response]]:
-    """A faulty request, and others at the same time."""
+    """Send a faulty request together with others; return their responses."""
     with ThreadPoolExecutor(NUM_OTHERS + 1) as pool:
         others = [pool.submit(ask, service.url, **FIELDS) for _ in range(NUM_OTHERS)]
         poisoned = pool.submit(ask, service.url, **poison)
@@ -34,10 +34,10 @@ def is_engine_failure(response: httpx.Response) -> bool:
 def test_one_of_eight_requests_is_rejected_and_seven_are_answered(
     faulty_service: RunningService, seed: int, max_deaths: int
 ) -> None:
-    """Eight die together, then four, two and one, and the one once more: five deaths at most."""
+    """Batches of eight, four, two, one and once more one die: at most five deaths."""
     undisturbed = ask(faulty_service.url, **FIELDS).json()
     num_restarts, num_lines = faulty_service.metric(RESTARTS), len(faulty_service.log)
-    poisoned, others = ask_together(faulty_service, FIELDS | {"seed": seed})
+    poisoned, others = send_together(faulty_service, FIELDS | {"seed": seed})
     assert is_engine_failure(poisoned)
     assert are_same([other.json() for other in others], [undisturbed] * NUM_OTHERS)
     assert faulty_service.metric(RESTARTS) - num_restarts <= max_deaths
@@ -47,7 +47,7 @@ def test_one_of_eight_requests_is_rejected_and_seven_are_answered(
 
 
 def test_a_hanging_step_counts_as_a_death(faulty_service: RunningService) -> None:
-    """Its request hangs alone twice and is rejected; the service goes on."""
+    """The request hangs alone twice and is rejected; the service continues."""
     num_restarts, num_lines = faulty_service.metric(RESTARTS), len(faulty_service.log)
     assert is_engine_failure(ask(faulty_service.url, **FIELDS, seed=HANG))
     assert faulty_service.metric(RESTARTS) - num_restarts == 2
@@ -55,8 +55,10 @@ def test_a_hanging_step_counts_as_a_death(faulty_service: RunningService) -> Non
     assert ask(faulty_service.url).status_code == 200
 
 
-def test_a_poisoned_stream_ends_with_the_problem(faulty_service: RunningService) -> None:
-    """Its tokens have been sent, and none of them twice."""
+def test_a_stream_that_kills_the_engine_ends_with_an_error_event(
+    faulty_service: RunningService,
+) -> None:
+    """No `done` event follows the error."""
     with streaming(faulty_service.url, **FIELDS, seed=DIE) as events:
         names = Counter(event.name for event in events)
     assert names["error"] == 1

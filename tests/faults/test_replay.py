@@ -1,4 +1,4 @@
-"""When the engine dies, nobody notices but by the time it takes."""
+"""When the engine dies, clients notice nothing except the delay."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
 GREEDY = {"max_new_tokens": 300}
-# Few candidates: random weights make thousands of tokens about as probable, and then the rounding
-# of float32, which is another in every batch, chooses among them.
+# Few candidates: with random weights thousands of tokens are almost equally probable, and rounding
+# of float32, which differs between batches, would decide between them.
 SAMPLED = GREEDY | {"temperature": 0.8, "top_k": 4, "seed": 7}
 WITHOUT_BAN = GREEDY | {"temperature": 1, "top_k": 3, "no_repeat_ngram_size": 0, "seed": 8}
 REQUESTS = (GREEDY, SAMPLED, WITHOUT_BAN)
@@ -27,33 +27,35 @@ def num_running(service: RunningService) -> float:
 
 
 def num_engines_ready(service: RunningService, num_lines: int) -> int:
-    """How many engines have become ready since the log had so many lines."""
+    """Return how many engines have become ready since the log had `num_lines` lines."""
     return sum('"engine ready"' in line for line in service.log[num_lines:])
 
 
 def is_at_work(service: RunningService, num_lines: int, num_started: int) -> bool:
-    """Whether so many engines have become ready, and the last one runs several requests."""
+    """Return whether `num_started` engines became ready, and the last one runs several requests."""
     return num_engines_ready(service, num_lines) == num_started and num_running(service) > 1
 
 
-def test_streams_go_on_token_by_token_when_the_engine_is_killed(service: RunningService) -> None:
-    """Greedy and sampled: no token comes twice, none is left out, none is another."""
+def test_streams_continue_token_by_token_after_the_engine_is_killed(
+    service: RunningService,
+) -> None:
+    """Greedy and sampled: no token is repeated, lost or changed."""
     num_replayed, num_restarts = service.metric(REPLAYED), service.metric(RESTARTS)
     with ExitStack() as stack:
         undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS]
         streams = [stack.enter_context(streaming(service.url, **fields)) for fields in REQUESTS]
         service.engine.kill()
         for events, expected in zip(streams, undisturbed, strict=True):
-            *begun, done = events
+            *tokens, done = events
             assert done.name == "done", done
             assert are_same(done.data, expected)
-            assert text_of(begun) == expected["answer"]
+            assert text_of(tokens) == expected["answer"]
     assert service.metric(REPLAYED) - num_replayed == len(REQUESTS)
     assert service.metric(RESTARTS) - num_restarts == 1
 
 
-def test_requests_that_wait_and_those_that_come_meanwhile_are_served(tireless: Path) -> None:
-    """A client sees that something took long; a status that says so would be of no use to it."""
+def test_waiting_and_new_requests_are_answered_after_an_engine_death(tireless: Path) -> None:
+    """A client that waits for a new engine needs no error."""
     with (
         running_service(model=tireless, deadline_s=900, slots=1) as service,
         ThreadPoolExecutor() as pool,
@@ -64,28 +66,28 @@ def test_requests_that_wait_and_those_that_come_meanwhile_are_served(tireless: P
         engine = service.engine
         engine.kill()
         engine.wait()
-        meanwhile = [pool.submit(ask, service.url, **SAMPLED)]
-        answers = [future.result().json() for future in (*before, *meanwhile)]
+        during = [pool.submit(ask, service.url, **SAMPLED)]
+        answers = [future.result().json() for future in (*before, *during)]
         assert are_same(answers, [undisturbed] * 4)
 
 
-def test_the_engine_may_die_again_and_again(service: RunningService) -> None:
-    """A request is only suspected of a death when it ran alone."""
+def test_answers_survive_several_engine_deaths(service: RunningService) -> None:
+    """A request is rejected only if it ran alone at two deaths."""
     num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
     with ThreadPoolExecutor() as pool:
         undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS] * 3
-        asked = [pool.submit(ask, service.url, **fields) for fields in REQUESTS * 3]
+        pending = [pool.submit(ask, service.url, **fields) for fields in REQUESTS * 3]
         for num_started in (0, 1):
             assert eventually(partial(is_at_work, service, num_lines, num_started))
             service.engine.kill()
-        assert are_same([future.result().json() for future in asked], undisturbed)
+        assert are_same([future.result().json() for future in pending], undisturbed)
     assert service.metric(RESTARTS) - num_restarts == 2
 
 
-def test_an_engine_that_dies_while_it_loads_is_followed_by_another(
+def test_an_engine_that_dies_while_loading_is_restarted(
     service: RunningService,
 ) -> None:
-    """It had no request yet, so none is suspected."""
+    """It had no request yet, so no request is a suspect."""
     num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
     with ThreadPoolExecutor() as pool:
         undisturbed = ask(service.url, **GREEDY).json()
@@ -101,26 +103,26 @@ def test_an_engine_that_dies_while_it_loads_is_followed_by_another(
 
 
 def has_other_engine(service: RunningService, pid: int) -> bool:
-    """Whether an engine of another process id runs."""
+    """Return whether an engine with another process id runs."""
     engine = find_process(service.process.pid, ENGINE)
     return engine is not None and engine.pid != pid
 
 
-def test_all_http_processes_ask_the_next_engine(tireless: Path) -> None:
-    """Each holds its own requests; the suspects are told to all."""
+def test_all_http_processes_send_their_requests_to_the_next_engine(tireless: Path) -> None:
+    """Each holds its own requests; the supervisor sends the suspects to all of them."""
     with (
         running_service(model=tireless, deadline_s=900, http_workers=2) as service,
         ThreadPoolExecutor() as pool,
     ):
         undisturbed = ask(service.url, **GREEDY).json()
-        asked = [pool.submit(ask, service.url, **GREEDY) for _ in range(8)]
+        pending = [pool.submit(ask, service.url, **GREEDY) for _ in range(8)]
         assert eventually(lambda: num_running(service) > 1)
         service.engine.kill()
-        assert are_same([future.result().json() for future in asked], [undisturbed] * 8)
+        assert are_same([future.result().json() for future in pending], [undisturbed] * 8)
 
 
 def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
-    """What was accepted is answered, though the engine dies while the service is about to stop."""
+    """Accepted requests are answered even if the engine dies while the service drains."""
     with (
         running_service(model=tireless, deadline_s=900, grace_period_s=200) as service,
         ThreadPoolExecutor() as pool,

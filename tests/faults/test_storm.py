@@ -1,4 +1,4 @@
-"""Clients that leave take nothing with them, and leave nothing behind."""
+"""Clients that disconnect leak no resources of the service."""
 
 import socket
 import struct
@@ -15,8 +15,8 @@ from harness.fault_requests import PICTURE, ask
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
-NUM_PLACES = 16
-WARM_UP = 2 * NUM_PLACES
+CAPACITY = 16
+WARM_UP = 2 * CAPACITY
 MAX_GROWTH_BYTES = 48 * 2**20
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
@@ -24,8 +24,8 @@ Phase = Callable[[socket.socket, bytes, bytes], None]
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a process of the service holds."""
+class Resources:
+    """Resources that a process of the service holds."""
 
     num_descriptors: int
     num_threads: int
@@ -44,16 +44,16 @@ def whole_request(connection: socket.socket, head: bytes, body: bytes) -> None:
     connection.sendall(head + body)
 
 
-def begun_answer(connection: socket.socket, head: bytes, body: bytes) -> None:
+def first_byte_of_the_answer(connection: socket.socket, head: bytes, body: bytes) -> None:
     connection.sendall(head + body)
     connection.recv(1)
 
 
-PHASES: tuple[Phase, ...] = (headers_only, half_a_body, whole_request, begun_answer)
+PHASES: tuple[Phase, ...] = (headers_only, half_a_body, whole_request, first_byte_of_the_answer)
 
 
-def leave(url: str, number: int) -> None:
-    """Come as far as the phase of that number, then close the connection or reset it."""
+def disconnect(url: str, number: int) -> None:
+    """Send a request up to a phase, then close or reset the connection, depending on `number`."""
     fields = {"task": "brief_caption", "max_new_tokens": "400", "stream": "true"}
     request = httpx.Request("POST", f"{url}/v1/ground", files={"image": PICTURE}, data=fields)
     names = ("content-type", "content-length")
@@ -66,28 +66,28 @@ def leave(url: str, number: int) -> None:
 
 
 def storm(service: RunningService, num_clients: int) -> None:
-    """Clients that leave, as many at once as the service has places."""
-    with ThreadPoolExecutor(NUM_PLACES) as pool:
-        for future in [pool.submit(leave, service.url, n) for n in range(num_clients)]:
+    """Run clients that disconnect, as many at the same time as the service accepts."""
+    with ThreadPoolExecutor(CAPACITY) as pool:
+        for future in [pool.submit(disconnect, service.url, n) for n in range(num_clients)]:
             future.result()
 
 
 def is_at_rest(service: RunningService) -> bool:
-    """Whether the engine holds nothing for anybody."""
+    """Return whether the engine holds no request."""
     names = ("num_requests_running", "num_requests_waiting", "kv_slots_used")
     return not any(service.metric(f"kosmos2_{name}") for name in names)
 
 
-def held_by(service: RunningService) -> dict[int, Held]:
-    """By the id of each process that lives as long as the service."""
+def held_by(service: RunningService) -> dict[int, Resources]:
+    """Return the resources of each process that runs as long as the service, by process id."""
     supervisor = psutil.Process(service.process.pid)
     return {
-        process.pid: Held(process.num_fds(), process.num_threads(), process.memory_info().rss)
+        process.pid: Resources(process.num_fds(), process.num_threads(), process.memory_info().rss)
         for process in (supervisor, *supervisor.children())
     }
 
 
-def has_left_nothing(service: RunningService, before: dict[int, Held]) -> bool:
+def has_no_leak(service: RunningService, before: dict[int, Resources]) -> bool:
     now = held_by(service)
     return now.keys() == before.keys() and all(
         now[pid].num_descriptors <= held.num_descriptors
@@ -98,27 +98,27 @@ def has_left_nothing(service: RunningService, before: dict[int, Held]) -> bool:
 
 
 def check_storm(model: Path, num_clients: int) -> None:
-    with running_service(model=model, slots=4, max_waiting=NUM_PLACES - 4) as service:
-        storm(service, WARM_UP)  # pools of threads and processes have their size then
+    with running_service(model=model, slots=4, max_waiting=CAPACITY - 4) as service:
+        storm(service, WARM_UP)  # lets pools of threads and processes reach their size
         assert eventually(lambda: is_at_rest(service))
         before = held_by(service)
         storm(service, num_clients)
         assert eventually(lambda: is_at_rest(service))
-        assert eventually(lambda: has_left_nothing(service, before)), (before, held_by(service))
-        with ThreadPoolExecutor(NUM_PLACES) as pool:
-            asked = [pool.submit(ask, service.url) for _ in range(NUM_PLACES)]
-            statuses = {future.result().status_code for future in asked}
+        assert eventually(lambda: has_no_leak(service, before)), (before, held_by(service))
+        with ThreadPoolExecutor(CAPACITY) as pool:
+            responses = [pool.submit(ask, service.url) for _ in range(CAPACITY)]
+            statuses = {future.result().status_code for future in responses}
         assert statuses == {200}
         cancelled = '{outcome="cancelled",task="brief_caption"}'
         assert service.metric(f"kosmos2_requests_total{cancelled}") > num_clients / len(PHASES)
 
 
-def test_two_hundred_clients_leave_in_every_phase(tireless: Path) -> None:
-    """Places, slots, descriptors, threads and memory are as they were."""
+def test_two_hundred_clients_that_disconnect_in_every_phase_leak_nothing(tireless: Path) -> None:
+    """Permits, slots, descriptors, threads and memory have their earlier values."""
     check_storm(tireless, 200)
 
 
 @pytest.mark.large
-def test_a_thousand_clients_leave_in_every_phase(tireless: Path) -> None:
-    """What is lost once in a hundred times shows here."""
+def test_a_thousand_clients_that_disconnect_in_every_phase_leak_nothing(tireless: Path) -> None:
+    """Detects leaks that happen once in a hundred requests."""
     check_storm(tireless, 1000)

@@ -1,4 +1,4 @@
-"""The supervisor kills an engine that hangs, and starts another."""
+"""The supervisor kills an engine that hangs, and starts another one."""
 
 import signal
 
@@ -14,8 +14,8 @@ FIELDS: dict[str, object] = {"max_new_tokens": 300}
 RESTARTS = "kosmos2_engine_restarts_total"
 
 
-def test_a_hung_engine_is_killed_and_its_streams_go_on(faulty_service: RunningService) -> None:
-    """Stopped from outside, as a debugger or a driver might."""
+def test_a_hung_engine_is_killed_and_its_streams_continue(faulty_service: RunningService) -> None:
+    """The engine is stopped from outside, as a debugger or a driver might do."""
     undisturbed = ask(faulty_service.url, **FIELDS).json()
     num_restarts = faulty_service.metric(RESTARTS)
     with streaming(faulty_service.url, **FIELDS) as events:
@@ -28,7 +28,7 @@ def test_a_hung_engine_is_killed_and_its_streams_go_on(faulty_service: RunningSe
 
 
 def test_an_engine_that_hangs_while_idle_is_killed(faulty_service: RunningService) -> None:
-    """It stamps the shared state while it waits for work, so the next request finds a new one."""
+    """An idle engine stamps the shared state too, so the next request finds a new engine."""
     engine = faulty_service.child(FAULTY_ENGINE)
     engine.send_signal(signal.SIGSTOP)
     engine.wait(timeout=60)

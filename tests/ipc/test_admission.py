@@ -1,4 +1,4 @@
-"""Admission to the service: over real shared memory, with a clock that stands still."""
+"""Admission, with real shared memory and a fixed clock."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +16,7 @@ NOW = 1000.0
 
 @pytest.fixture
 def state(tmp_path: Path) -> SharedState:
-    """Of a service whose engine is ready."""
+    """Return the state of a service whose engine is ready."""
     state = SharedState(tmp_path / "state")
     state.begin_epoch()
     state.mark_engine_ready(FACTS)
@@ -33,7 +33,7 @@ def hold_all(permits: ExitStack, admission: Admission) -> None:
         permits.enter_context(admission.permit())
 
 
-def test_the_workers_share_the_capacity(state: SharedState, admission: Admission) -> None:
+def test_http_processes_share_the_capacity(state: SharedState, admission: Admission) -> None:
     other = Admission(state, worker=1, clock=lambda: NOW)
     with ExitStack() as permits:
         hold_all(permits, admission)
@@ -45,7 +45,7 @@ def test_the_workers_share_the_capacity(state: SharedState, admission: Admission
     assert state.num_permits_taken == 0
 
 
-def test_a_permit_returns_after_an_error(state: SharedState, admission: Admission) -> None:
+def test_a_permit_is_released_after_an_error(state: SharedState, admission: Admission) -> None:
     with pytest.raises(KeyError), admission.permit():
         raise KeyError
     assert state.num_permits_taken == 0
@@ -55,39 +55,39 @@ def test_a_permit_returns_after_an_error(state: SharedState, admission: Admissio
     ("requests_per_s", "engine_due_in_s", "retry_after_s"),
     [(0, 0, 1), (4, 0, 5), (40, 0, 1), (0.01, 0, MAX_RETRY_AFTER_S), (4, 2.5, 8)],
 )
-def test_a_full_service_reports_how_long_it_takes_to_serve_all(
+def test_a_full_service_reports_the_time_to_serve_all_requests(
     state: SharedState,
     admission: Admission,
     requests_per_s: float,
     engine_due_in_s: float,
     retry_after_s: int,
 ) -> None:
-    """At the measured rate, counted from when the engine is back; at most a minute."""
+    """At the measured rate, from the expected start of the engine on; at most a minute."""
     state.publish_rate(requests_per_s)
     if engine_due_in_s:
         state.mark_engine_stopped(NOW + engine_due_in_s, is_returning=True)
     with ExitStack() as permits:
         hold_all(permits, admission)
-        with pytest.raises(Overloaded) as refused, admission.permit():
+        with pytest.raises(Overloaded) as rejected, admission.permit():
             pass
-    assert refused.value.retry_after_s == retry_after_s
+    assert rejected.value.retry_after_s == retry_after_s
 
 
-def test_requests_are_admitted_during_the_first_restart_and_refused_after_it_failed(
+def test_requests_are_admitted_during_the_first_restart_and_rejected_after_it_failed(
     state: SharedState, admission: Admission
 ) -> None:
-    """Nobody knows how many more restarts it takes; the answer names when the next is due."""
+    """The number of further restarts is unknown; the answer names the time of the next."""
     state.mark_engine_stopped(NOW + 3, is_returning=True)
     with admission.permit():
         pass
     state.mark_engine_stopped(NOW + 6.5, is_returning=False)
-    with pytest.raises(Unavailable) as refused, admission.permit():
+    with pytest.raises(Unavailable) as rejected, admission.permit():
         pass
-    assert refused.value.retry_after_s == 7
+    assert rejected.value.retry_after_s == 7
 
 
-def test_nothing_is_admitted_before_the_first_engine(tmp_path: Path) -> None:
-    """The capacity is the engine's, so it is not known yet."""
+def test_no_request_is_admitted_before_the_first_engine(tmp_path: Path) -> None:
+    """The engine determines the capacity, so it is unknown before."""
     admission = Admission(SharedState(tmp_path / "state"), worker=0)
     with pytest.raises(Unavailable), admission.permit():
         pass

@@ -1,4 +1,4 @@
-"""The engine's client, with a test in the engine's place: real messages over a real socket."""
+"""The engine's client, with a test as the engine: real messages over a real socket."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -34,8 +34,8 @@ NOW = 1000.0
 
 
 @dataclass
-class Bench:
-    """A client whose engine is the test."""
+class ClientRig:
+    """A client, and the socket at which the test acts as its engine."""
 
     client: EngineClient
     state: SharedState
@@ -43,23 +43,23 @@ class Bench:
     identity: bytes = b""
 
     async def received(self) -> ToEngine:
-        """The next message for the engine."""
+        """Return the next message that the engine receives."""
         self.identity, message, *_ = await self.router.recv_multipart()
         return decode_to_engine(message)
 
     async def answer(self, request: ToEngine, token_id: int, *, is_last: bool = False) -> None:
-        """Send a token as the engine that the request was meant for."""
+        """Send a token, as the engine of the request's epoch."""
         reason = "length" if is_last else None
         token = NewToken(request.key, token_id, -0.5, reason, 0.0, 0)
         await self.router.send_multipart([self.identity, encode(NewTokens(request.epoch, [token]))])
 
     async def fail(self, request: ToEngine) -> None:
-        """Say that a request failed."""
+        """Report that the engine failed on a request."""
         message = Failure(request.epoch, request.key, "engine_failure")
         await self.router.send_multipart([self.identity, encode(message)])
 
     async def restart(self, *suspects: int) -> None:
-        """Let the engine die and another get ready."""
+        """Record that the engine died and that another is ready."""
         self.state.mark_engine_stopped(NOW, is_returning=True)
         epoch = self.state.begin_epoch()
         self.state.mark_engine_ready(FACTS)
@@ -67,8 +67,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(directory: Path) -> AsyncIterator[Bench]:
-    """Around a client whose engine is ready."""
+async def open_rig(directory: Path) -> AsyncIterator[ClientRig]:
+    """Yield a client whose engine is ready."""
     state = SharedState(directory / "state")
     with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as router:
         endpoint = f"ipc://{directory}/socket"
@@ -77,98 +77,98 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
         state.mark_engine_ready(FACTS)
         client = EngineClient(endpoint, state)
         receiving = asyncio.create_task(client.receive())
-        yield Bench(client, state, router)
+        yield ClientRig(client, state, router)
         receiving.cancel()
         client.close()
 
 
-def with_bench(directory: Path, test: Callable[[Bench], Awaitable[None]]) -> None:
+def run_with_rig(directory: Path, test: Callable[[ClientRig], Awaitable[None]]) -> None:
     """Run a test in an event loop."""
 
     async def run() -> None:
-        async with asyncio.timeout(60), open_bench(directory) as bench:
-            await test(bench)
+        async with asyncio.timeout(60), open_rig(directory) as rig:
+            await test(rig)
 
     asyncio.run(run())
 
 
-async def begin(bench: Bench) -> tuple[AsyncGenerator[NewToken], Generate]:
-    """A request that has got its first token, 10; and what the engine had received."""
-    generated = bench.client.generate(PROMPT, SAMPLING, 1e9)
+async def begin(rig: ClientRig) -> tuple[AsyncGenerator[NewToken], Generate]:
+    """Send a request and its first token, 10; return the iterator and the engine's message."""
+    generated = rig.client.generate(PROMPT, SAMPLING, 1e9)
     first = asyncio.create_task(anext(generated))
-    request = await bench.received()
+    request = await rig.received()
     assert isinstance(request, Generate)
-    await bench.answer(request, 10)
+    await rig.answer(request, 10)
     assert (await first).token_id == 10
     return generated, request
 
 
-def test_the_next_engine_is_asked_to_go_on_behind_the_tokens_received(tmp_path: Path) -> None:
-    """And what the dead one had still sent is void: each token comes once."""
+def test_the_next_engine_continues_after_the_received_tokens(tmp_path: Path) -> None:
+    """Late tokens of the dead engine are dropped, so that each token appears once."""
 
-    async def test(bench: Bench) -> None:
-        generated, first = await begin(bench)
-        await bench.restart(first.key, 1, 2, 3)
-        second = await bench.received()
+    async def test(rig: ClientRig) -> None:
+        generated, first = await begin(rig)
+        await rig.restart(first.key, 1, 2, 3)
+        second = await rig.received()
         assert isinstance(second, Generate)
         assert (second.key, second.epoch) == (first.key, first.epoch + 1)
         assert (second.new_token_ids, second.max_running) == ([10], 2)
         assert (first.is_replay, second.is_replay) == (False, True)
-        await bench.answer(first, 99)
-        await bench.answer(second, 11)
-        await bench.answer(second, 12, is_last=True)
+        await rig.answer(first, 99)
+        await rig.answer(second, 11)
+        await rig.answer(second, 12, is_last=True)
         assert [new_token.token_id async for new_token in generated] == [11, 12]
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)
 
 
-def test_who_did_not_run_is_not_suspected(tmp_path: Path) -> None:
-    async def test(bench: Bench) -> None:
-        generated, _ = await begin(bench)
-        await bench.restart(1, 2, 3)
-        replayed = await bench.received()
+def test_a_request_that_did_not_run_is_no_suspect(tmp_path: Path) -> None:
+    async def test(rig: ClientRig) -> None:
+        generated, _ = await begin(rig)
+        await rig.restart(1, 2, 3)
+        replayed = await rig.received()
         assert isinstance(replayed, Generate)
         assert replayed.max_running == MAX_SLOTS
         await generated.aclose()
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)
 
 
-def test_a_request_that_came_between_two_engines_is_sent_to_the_next(tmp_path: Path) -> None:
-    async def test(bench: Bench) -> None:
-        bench.state.mark_engine_stopped(NOW, is_returning=True)
-        generated = bench.client.generate(PROMPT, SAMPLING, 1e9)
+def test_a_request_that_arrives_between_two_engines_is_sent_to_the_next(tmp_path: Path) -> None:
+    async def test(rig: ClientRig) -> None:
+        rig.state.mark_engine_stopped(NOW, is_returning=True)
+        generated = rig.client.generate(PROMPT, SAMPLING, 1e9)
         first = asyncio.create_task(anext(generated))
         await asyncio.sleep(0)
-        await bench.restart()
-        request = await bench.received()
+        await rig.restart()
+        request = await rig.received()
         assert isinstance(request, Generate)
-        assert (request.epoch, request.is_replay) == (bench.state.epoch, False)
-        await bench.answer(request, 10)
+        assert (request.epoch, request.is_replay) == (rig.state.epoch, False)
+        await rig.answer(request, 10)
         assert (await first).token_id == 10
         await generated.aclose()
-        assert await bench.received() == Cancel(request.epoch, request.key)
+        assert await rig.received() == Cancel(request.epoch, request.key)
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)
 
 
-def test_a_request_that_ran_alone_twice_at_a_death_is_refused(tmp_path: Path) -> None:
-    async def test(bench: Bench) -> None:
-        generated, first = await begin(bench)
-        await bench.restart(first.key)
-        second = await bench.received()
+def test_a_request_that_ran_alone_at_two_deaths_is_rejected(tmp_path: Path) -> None:
+    async def test(rig: ClientRig) -> None:
+        generated, first = await begin(rig)
+        await rig.restart(first.key)
+        second = await rig.received()
         assert isinstance(second, Generate)
         assert second.max_running == 1
-        await bench.restart(first.key)
+        await rig.restart(first.key)
         with pytest.raises(EngineFailure):
             await anext(generated)
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)
 
 
 @pytest.mark.parametrize("num_running", [1, 2, 3, 8, 256])
-def test_quarantine_ends_after_a_logarithm_of_deaths(num_running: int) -> None:
-    """Each death halves those that may run, and alone there are two lives."""
+def test_the_number_of_deaths_per_suspect_is_logarithmic(num_running: int) -> None:
+    """Each death halves the batch limit, and a request that runs alone has two attempts."""
     request = PendingRequest(1, PROMPT, SAMPLING, 1e9)
     num_deaths, running = 0, num_running
     while not request.is_over:
@@ -177,33 +177,33 @@ def test_quarantine_ends_after_a_logarithm_of_deaths(num_running: int) -> None:
     assert num_deaths == num_running.bit_length() + 1
 
 
-def test_a_request_that_is_answered_is_not_asked_again(tmp_path: Path) -> None:
-    """Though its caller has not taken all of it yet."""
+def test_an_answered_request_is_not_sent_again(tmp_path: Path) -> None:
+    """Even if its caller has not read all tokens yet."""
 
-    async def test(bench: Bench) -> None:
-        generated, request = await begin(bench)
-        await bench.answer(request, 11)
-        await bench.answer(request, 12, is_last=True)
+    async def test(rig: ClientRig) -> None:
+        generated, request = await begin(rig)
+        await rig.answer(request, 11)
+        await rig.answer(request, 12, is_last=True)
         assert (await anext(generated)).token_id == 11
-        other = asyncio.create_task(anext(bench.client.generate(PROMPT, SAMPLING, 1e9)))
-        other_request = await bench.received()
-        await bench.answer(other_request, 20)
-        assert (await other).token_id == 20  # so all before it has arrived
-        await bench.restart()
-        replayed = await bench.received()
+        other = asyncio.create_task(anext(rig.client.generate(PROMPT, SAMPLING, 1e9)))
+        other_request = await rig.received()
+        await rig.answer(other_request, 20)
+        assert (await other).token_id == 20  # so all earlier messages have arrived
+        await rig.restart()
+        replayed = await rig.received()
         assert replayed.key == other_request.key
         assert (await anext(generated)).token_id == 12
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)
 
 
-def test_an_answer_of_an_older_engine_ends_nothing(tmp_path: Path) -> None:
-    async def test(bench: Bench) -> None:
-        generated, first = await begin(bench)
-        await bench.restart()
-        second = await bench.received()
-        await bench.fail(first)
-        await bench.answer(second, 11, is_last=True)
+def test_a_failure_of_an_older_engine_is_ignored(tmp_path: Path) -> None:
+    async def test(rig: ClientRig) -> None:
+        generated, first = await begin(rig)
+        await rig.restart()
+        second = await rig.received()
+        await rig.fail(first)
+        await rig.answer(second, 11, is_last=True)
         assert (await anext(generated)).token_id == 11
 
-    with_bench(tmp_path, test)
+    run_with_rig(tmp_path, test)

@@ -1,4 +1,4 @@
-"""Where the files of a running service lie."""
+"""The run directory of a service."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ from app.settings import EMBEDDED_CHECKPOINT, Settings
 
 @pytest.fixture
 def temporary_directory(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """`TMPDIR` can be set in the environment; Python reads it again."""
+    """Let tests set `TMPDIR`: remove the cached directory of `tempfile`."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # set by `create`, restored afterwards
     return monkeypatch
@@ -26,10 +26,10 @@ def create() -> RunDirectory:
 
 
 @pytest.mark.parametrize("name", ["short", "job-" * 20, "ü" * 50, "a" * 70])
-def test_a_socket_can_be_made_below_any_tmpdir(
+def test_a_socket_can_be_created_below_any_tmpdir(
     temporary_directory: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    """Slurm, CI and macOS have long ones."""
+    """The paths of Slurm, CI and macOS are long."""
     parent = tmp_path / name
     parent.mkdir()
     temporary_directory.setenv("TMPDIR", str(parent))
@@ -39,7 +39,9 @@ def test_a_socket_can_be_made_below_any_tmpdir(
         assert run_directory.path.stat().st_uid == os.getuid()
 
 
-def test_a_directory_that_cannot_be_used_is_named(temporary_directory: pytest.MonkeyPatch) -> None:
+def test_a_missing_temporary_directory_is_reported(
+    temporary_directory: pytest.MonkeyPatch,
+) -> None:
     temporary_directory.setattr(tempfile, "tempdir", "/no-such-directory")
-    with pytest.raises(StartupError, match="set TMPDIR to a directory"):
+    with pytest.raises(StartupError, match="set TMPDIR to a writable directory"):
         create()

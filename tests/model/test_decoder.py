@@ -1,4 +1,4 @@
-"""The decoder's logits: float32 whatever the dtype of the weights."""
+"""The decoder's logits are float32 for weights of any dtype."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def build(dtype: torch.dtype, device: str) -> TextDecoder:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_logits_are_the_product_with_the_embedding_in_float32(dtype: torch.dtype) -> None:
+def test_logits_are_the_float32_product_with_the_embedding(dtype: torch.dtype) -> None:
     decoder = build(dtype, "cpu")
     hidden = torch.randn(3, decoder.config.embed_dim).to(dtype)
     logits = decoder.logits(hidden)
@@ -28,7 +28,7 @@ def test_logits_are_the_product_with_the_embedding_in_float32(dtype: torch.dtype
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_logits_of_other_devices_have_the_same_shape_and_dtype(dtype: torch.dtype) -> None:
-    """There they come from the product itself, without a rounding to the dtype of the weights."""
+    """There the product itself is float32, without rounding to the dtype of the weights."""
     decoder = build(dtype, "meta")
     logits = decoder.logits(torch.empty(3, decoder.config.embed_dim, dtype=dtype, device="meta"))
     assert (logits.shape, logits.dtype) == ((3, decoder.config.vocab_size), torch.float32)

@@ -1,4 +1,4 @@
-"""Linear layers: packed ones are the same, 8-bit ones as near as 8 bits allow, row by row."""
+"""Packed linear layers compute the same; 8-bit layers are as close as 8 bits allow."""
 
 import pytest
 import torch
@@ -32,8 +32,8 @@ def embedded(linear: LinearLayers, dtype: torch.dtype = torch.float32) -> Kosmos
 
 @pytest.mark.parametrize("num_rows", [1, 2, 7, 33])
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
-def test_only_the_weights_lose_precision(num_rows: int, factor: float) -> None:
-    """Weights that 8 bits hold exactly leave the inputs' error alone, which is that of 14 bits."""
+def test_int8_inputs_keep_14_bits_of_precision(num_rows: int, factor: float) -> None:
+    """With weights that 8 bits represent exactly, only the error of the inputs remains."""
     generator = torch.Generator().manual_seed(1)
     levels = torch.randint(-127, 128, (77, 192), generator=generator).float()
     levels[:, 0] = 127
@@ -46,8 +46,8 @@ def test_only_the_weights_lose_precision(num_rows: int, factor: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(192,), (3, 192), (2, 5, 192)])
-def test_it_stands_in_for_a_linear_layer(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Any shape and dtype come out as from a linear layer, within 2 % of the largest output."""
+def test_an_int8_layer_replaces_a_linear_layer(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Shape and dtype are those of a linear layer; the error is below 2 % of the largest output."""
     weight, bias = random_layer()
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(dtype)
     outputs = Int8Linear(weight.to(dtype), bias.to(dtype))(inputs)
@@ -58,24 +58,26 @@ def test_it_stands_in_for_a_linear_layer(dtype: torch.dtype, shape: tuple[int, .
 
 
 @pytest.mark.parametrize("factor", [0.0, 50.0, 1e4])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_row_beside_one_fifty_times_larger_is_what_it_is_alone(factor: float, place: int) -> None:
-    """One scale for all rows would leave the small row a few of its levels: answers would mix."""
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_row_of_an_int8_layer_does_not_depend_on_larger_rows(
+    factor: float, position: int
+) -> None:
+    """With one scale for all rows, the small row would keep only a few levels."""
     weight, bias = random_layer()
     layer = Int8Linear(weight, bias)
     small, large = torch.randn(2, 192, generator=torch.Generator().manual_seed(3))
     rows = torch.stack([factor * large] * 3)
-    rows[place] = small
-    assert torch.equal(layer(rows)[place], layer(small[None])[0])
+    rows[position] = small
+    assert torch.equal(layer(rows)[position], layer(small[None])[0])
 
 
-def test_a_row_of_zeros_gives_the_bias() -> None:
+def test_an_int8_row_of_zeros_returns_the_bias() -> None:
     weight, bias = random_layer()
     assert torch.equal(Int8Linear(weight, bias)(torch.zeros(1, 192))[0], bias)
 
 
 def test_extreme_weights_and_inputs_do_not_overflow() -> None:
-    """Sums of pairs in 16 bits, as older processors make them, would be cut off."""
+    """Older processors add pairs in 16 bits, which would saturate with larger digits."""
     weight, inputs = torch.ones(8, 4096), torch.ones(2, 4096)
     weight[:, ::2] = -1
     outputs = Int8Linear(weight, None)(torch.cat([inputs, inputs * weight[:2]]))
@@ -83,20 +85,20 @@ def test_extreme_weights_and_inputs_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("make", [Int8Linear, PackedLinear])
-def test_every_linear_layer_within_is_replaced(make: type[nn.Module]) -> None:
+def test_every_linear_layer_within_a_module_is_replaced(make: type[nn.Module]) -> None:
     module = nn.Sequential(nn.Linear(4, 5), nn.ModuleDict({"a": nn.Linear(5, 6)}), nn.LayerNorm(6))
     replace_linear_layers(module, make)
-    assert not any(isinstance(each, nn.Linear) for each in module.modules())
-    assert sum(isinstance(each, make) for each in module.modules()) == 2
+    assert not any(isinstance(layer, nn.Linear) for layer in module.modules())
+    assert sum(isinstance(layer, make) for layer in module.modules()) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(192,), (1, 192), (3, 192), (2, 5, 192)])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_packed_weights_are_the_same_layer(
+def test_a_packed_layer_computes_the_same(
     dtype: torch.dtype, shape: tuple[int, ...], with_bias: bool
 ) -> None:
-    """Only the order of additions may differ: within a few roundings of the largest output."""
+    """Only the order of additions may differ, by a few rounding errors of the largest output."""
     if not can_pack(dtype):
         pytest.skip(f"oneDNN packs {dtype} on processors with AVX-512 only")
     weight, bias = (tensor.to(dtype) for tensor in random_layer())
@@ -110,10 +112,8 @@ def test_packed_weights_are_the_same_layer(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("linear", LinearLayers)
-def test_the_weights_take_the_memory_that_was_planned(
-    dtype: torch.dtype, linear: LinearLayers
-) -> None:
-    """Slots are counted from what the plan leaves; scales and position codes are under 4 %."""
+def test_loaded_weights_use_the_planned_memory(dtype: torch.dtype, linear: LinearLayers) -> None:
+    """The plan ignores scales and position codes, which are below 4 %."""
     if linear is LinearLayers.PACKED and not can_pack(dtype):
         pytest.skip(f"oneDNN packs {dtype} on processors with AVX-512 only")
     planned = weights_bytes(open_checkpoint(str(EMBEDDED_CHECKPOINT)), dtype, linear)
@@ -122,7 +122,7 @@ def test_the_weights_take_the_memory_that_was_planned(
 
 @torch.no_grad()
 def test_a_model_of_packed_layers_computes_the_same() -> None:
-    """Those of the vision tower too, which `transformers` calls."""
+    """The layers of the vision tower are packed too."""
     plain, packed = embedded(LinearLayers.PLAIN), embedded(LinearLayers.PACKED)
     pixels = torch.randint(256, (2, PICTURE_SIDE, PICTURE_SIDE, 3), dtype=torch.uint8)
     torch.testing.assert_close(packed.vision(pixels), plain.vision(pixels), rtol=0, atol=1e-5)

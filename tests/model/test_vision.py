@@ -1,4 +1,4 @@
-"""Pictures become the embeddings that `transformers` makes of them."""
+"""The embeddings of pictures equal those of `transformers`."""
 
 import pytest
 import torch
@@ -17,23 +17,23 @@ pytestmark = pytest.mark.kernels
 
 @pytest.fixture(scope="module")
 def vision() -> VisionEncoder:
-    """The embedded checkpoint's, in single precision."""
+    """The vision encoder of the embedded checkpoint, in float32."""
     checkpoint, cpu = open_checkpoint(str(EMBEDDED_CHECKPOINT)), torch.device("cpu")
     return load_model(checkpoint, [0], 80, cpu, torch.float32, lambda _: None).vision
 
 
-def test_every_byte_of_every_channel_has_the_value_that_the_processor_gives_it(
+def test_normalisation_of_every_byte_equals_that_of_the_processor(
     vision: VisionEncoder,
 ) -> None:
-    """To the last bit."""
+    """Equal to the last bit."""
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(-1, -1, -1, 3)
     checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
     expected = torch.from_numpy(channel_values(checkpoint.image_mean, checkpoint.image_std))
     assert torch.equal(vision.normalise(pixels).view(3, 256), expected)
 
 
-def test_a_pictures_embeddings_are_the_references(vision: VisionEncoder) -> None:
-    """In single precision, but for the order in which a kernel adds up."""
+def test_embeddings_of_a_picture_equal_the_reference(vision: VisionEncoder) -> None:
+    """In float32, except for the order in which kernels add."""
     dtype = torch.float32
     reference = Kosmos2ForConditionalGeneration.from_pretrained(
         EMBEDDED_CHECKPOINT, dtype=dtype

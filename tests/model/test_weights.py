@@ -1,4 +1,4 @@
-"""Weights as they are stored become weights as they are served, whatever the files look like."""
+"""Reading stored weights: dtypes, pieces, several files, and damaged files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16
 
 
 def stored_in(file: Path, tensor: torch.Tensor, dtype: str) -> StoredTensor:
-    """Write a file of one tensor; it lies at the file's end."""
+    """Write a file with one tensor, whose data end the file."""
     save_file({"weight": tensor}, file)
     offset = file.stat().st_size - tensor.nbytes
     return StoredTensor(file, offset, dtype, tuple(tensor.shape))
@@ -45,8 +45,8 @@ def test_a_tensor_of_several_pieces_is_read_whole(tmp_path: Path, served: torch.
     assert torch.equal(read(stored, served), tensor.to(served))
 
 
-def test_tensors_of_several_files_go_each_to_its_own_place(tmp_path: Path) -> None:
-    """Also into parts of one tensor, as the fused projections are filled."""
+def test_tensors_of_several_files_are_read_into_their_targets(tmp_path: Path) -> None:
+    """Targets may be parts of one tensor, as for the fused projections."""
     tensors = [torch.randn(4, 5) for _ in range(9)]
     joined = torch.empty(36, 5)
     placements = [
@@ -59,14 +59,14 @@ def test_tensors_of_several_files_go_each_to_its_own_place(tmp_path: Path) -> No
     assert sum(num_bytes) == joined.nbytes
 
 
-def test_a_file_that_became_shorter_is_told(tmp_path: Path) -> None:
-    """Somebody may write to it between the check and the reading."""
+def test_a_file_that_became_shorter_is_reported(tmp_path: Path) -> None:
+    """Another program may write to it between the check and the reading."""
     stored = stored_in(tmp_path / "a.safetensors", torch.randn(100), "F32")
     with pytest.raises(CheckpointError, match="shorter"):
         read(replace(stored, offset=stored.offset + 4), torch.float32)
 
 
-def test_a_dtype_that_is_not_of_weights_is_refused(tmp_path: Path) -> None:
+def test_an_unsupported_dtype_is_rejected(tmp_path: Path) -> None:
     stored = stored_in(tmp_path / "a.safetensors", torch.zeros(4, dtype=torch.int8), "I8")
     with pytest.raises(CheckpointError, match="I8"):
         read(stored, torch.float32)

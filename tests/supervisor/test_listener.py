@@ -1,4 +1,4 @@
-"""Where the service listens."""
+"""The addresses at which the service listens."""
 
 import socket
 
@@ -21,12 +21,12 @@ def can_connect(address: tuple[str, int]) -> bool:
         ("::", {"127.0.0.1", "::1"}),
         ("::0", {"127.0.0.1", "::1"}),
         ("::1", {"::1"}),
-        ("0.0.0.0", {"127.0.0.1"}),  # noqa: S104 - it is what is tested
+        ("0.0.0.0", {"127.0.0.1"}),  # noqa: S104 - the test is about this address
         ("127.0.0.1", {"127.0.0.1"}),
         ("localhost", {"127.0.0.1"}),
     ],
 )
-def test_all_addresses_of_ipv6_are_all_of_ipv4_too(host: str, addresses: set[str]) -> None:
+def test_listening_on_all_ipv6_addresses_includes_ipv4(host: str, addresses: set[str]) -> None:
     with listen(host, 0) as listener:
         port = listener.getsockname()[1]
         answering = {address for address in ("127.0.0.1", "::1") if can_connect((address, port))}

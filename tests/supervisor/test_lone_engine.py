@@ -1,4 +1,4 @@
-"""An engine without a server around it."""
+"""An engine without a server."""
 
 import asyncio
 from contextlib import aclosing
@@ -17,8 +17,8 @@ from app.supervisor.lone_engine import running_engine
 from harness.requests import prompt_of
 
 
-def test_who_waits_for_an_engine_that_died_is_told(tireless: Path) -> None:
-    """`kosmos2 ground` has nobody who would start another."""
+def test_requests_of_an_engine_that_died_raise_unavailable(tireless: Path) -> None:
+    """`kosmos2 ground` has no supervisor that would restart it."""
     settings = Settings(model=str(tireless), slots=1)
     tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
     prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
