@@ -89,6 +89,7 @@ def hub(tireless: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
     directory.mkdir()
     for file in tireless.iterdir():
         (directory / file.name).symlink_to(file)
+    # Files that must not be downloaded.
     (directory / "pytorch_model.bin").write_bytes(b"a pickle")
     (directory / "modeling.py").write_text("raise SystemExit")
     hub = LoopbackHub(directory)
@@ -162,7 +163,7 @@ def test_a_cached_model_is_opened_without_the_hub(hub: LoopbackHub, tmp_path: Pa
     hub.requested.clear()
     assert open_from(hub, tmp_path / "cache") == first
     assert not hub.requested - {name for name in hub.requested if name.endswith(".json")}
-    hub.address = "http://127.0.0.1:1"
+    hub.address = "http://127.0.0.1:1"  # no server listens there
     assert open_from(hub, tmp_path / "cache") == first
 
 

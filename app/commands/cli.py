@@ -59,7 +59,7 @@ def serve(
 ) -> None:
     """Serve over HTTP until SIGTERM or Ctrl-C.
 
-    Every setting can also be set as KOSMOS2_… in the environment; README.md lists all of them.
+    Every setting can also be set as KOSMOS2_… in the environment; docs/settings.md lists them.
     """
     from app.ipc.run_directory import RunDirectory
     from app.supervisor.listener import listen

@@ -21,7 +21,7 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class CudaReport:
-    """What torch can do with CUDA on this machine.
+    """Result of `probe_cuda`: whether torch can use CUDA on this machine.
 
     Attributes:
         is_expected: whether this torch is built for CUDA and the system has an NVIDIA device.

@@ -143,8 +143,8 @@ class PrefixRows:
 class PictureCache:
     """Cache of picture prefixes; evicts the least recently used.
 
-    A prefix is copied into a slot when a sequence starts, so no entry is in use between steps, and
-    any may be evicted there.
+    A prefix is copied into a slot when a sequence starts, so no entry is in use between steps and
+    any can be evicted then.
 
     Args:
         max_bytes: total size of all prefixes; a larger prefix is not cached.

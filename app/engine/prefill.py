@@ -1,4 +1,4 @@
-"""The pass over prompts, after the prefixes of their pictures: the first new token of each."""
+"""The prefill pass: reads prompts after their picture prefixes, chooses their first new tokens."""
 
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass

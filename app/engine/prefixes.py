@@ -64,7 +64,7 @@ class Prefixes:
     ) -> None:
         self.cache = PictureCache(cache_bytes)
         self._pass, self._run, self._slots, self._phase = picture_pass, run, slots, phase
-        # The main thread encodes too, a picture that was evicted meanwhile.
+        # The main thread encodes too, if a picture was evicted before it was copied into a slot.
         self._pass_lock = Lock()
         self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
         self.in_background = in_background

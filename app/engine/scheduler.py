@@ -82,8 +82,8 @@ class Scheduler:
 
     def assign_slots(self, sequences: Iterable[Sequence]) -> None:
         """Assign slots to running sequences that will be prefilled in this step."""
-        # Not earlier: a decode pass also computes the slots between those that decode, and wastes
-        # the time for slots that are held but not prefilled.
+        # Not earlier: a decode pass computes every slot from the lowest to the highest in use, so a
+        # slot that waits for its prefill would cost time without producing a token.
         for sequence in sequences:
             sequence.slot = self.slots.allocate()
 

@@ -193,9 +193,9 @@ def _choose_linear(
 
 def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
     """Return the number of torch's threads on the CPU."""
-    # The products of a small model are too small to divide: waiting for each other costs threads
-    # more than they gain, several times as much on a machine with other work. With a CUDA device
-    # they would have nothing to do, and compete with the HTTP and picture processes.
+    # The products of a small model are too small to divide: threads lose more time by waiting for
+    # each other than they gain, several times as much on a machine with other work. With a CUDA
+    # device, threads have nothing to do and would compete with the HTTP and picture processes.
     is_small = plan.weights_bytes < SMALL_MODEL_BYTES
     return 1 if is_small or device.type == "cuda" else torch.get_num_threads()
 

@@ -20,7 +20,7 @@ class EngineReady(msgspec.Struct, frozen=True, tag="engine_ready"):
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Accept no new connections, finish what runs within the grace period, then exit."""
+    """Accept no new connections, finish running requests within the grace period, then exit."""
 
 
 SupervisorMessage = EngineReady | Drain

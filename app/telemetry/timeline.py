@@ -19,7 +19,7 @@ class Phase:
 
 
 class Timeline:
-    """The phases of one request; each begins when the one before it ends.
+    """The phases of one request; each phase begins when the previous one ends.
 
     >>> timeline = Timeline(received_at=10.0)
     >>> timeline.end("admission", 10.5)

@@ -101,6 +101,7 @@ def test_a_closed_loop_has_at_most_one_open_request_per_client() -> None:
 def test_a_closed_loop_sends_exactly_the_bounded_number_of_requests(concurrency: int) -> None:
     """For any number of clients; the workload is repeated in order."""
     samples = run_closed(one_at_a_time(1.0), concurrency, Bounds(num_requests=7))
+    # Seven requests of a workload of three: the first of them is sent three times.
     assert sorted(sample.number for sample in samples) == [0, 0, 0, 1, 1, 2, 2]
 
 

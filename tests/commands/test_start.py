@@ -80,6 +80,7 @@ def test_a_model_of_another_kind_is_reported(tireless: Path, tmp_path: Path) -> 
     assert "llama" in last_line(result)
 
 
+# The file ends before its length, within it, within its header, and within its data.
 @pytest.mark.parametrize("kept", [0, 7, 100, 100_000])
 def test_truncated_weights_are_reported(tireless: Path, tmp_path: Path, kept: int) -> None:
     shutil.copytree(tireless, tmp_path / "short")

@@ -71,7 +71,7 @@ def test_the_random_checkpoint_is_not_degenerate(tiny: Path) -> None:
 
 @pytest.mark.kernels
 def test_a_sampled_answer_depends_on_its_seed_alone(tiny: Path) -> None:
-    """The same seed gives the same answer at any concurrency; other seeds give others."""
+    """The same seed gives the same answer at any concurrency; other seeds change it."""
     requests = random_requests(Kosmos2Tokenizer.load(tiny), 24, num_pictures=3)
     sampled = [
         (

@@ -77,6 +77,7 @@ def test_on_cuda_the_next_pass_is_launched_before_a_token_is_sent(rig: EngineRig
     for _ in range(2):
         rig.engine.step()
         rig.answers(1)
+    # Two steps send two tokens; where passes are launched early, the third has been computed too.
     num_computed = 3 if rig.runner.num_recorded else 2
     begin = len(rig.prompt.token_ids)
     computed = rig.runner.slots.token_ids[0, begin : begin + 4].tolist()
@@ -283,5 +284,6 @@ def test_a_second_request_with_a_picture_uses_its_cached_prefix(rig: EngineRig) 
 
 def test_the_engine_stops_when_its_parent_pipe_closes(rig: EngineRig) -> None:
     """So no engine survives a killed supervisor."""
+    # The engine only checks that the pipe is readable, which a closed pipe is too.
     os.write(rig.parent_pipe, b"x")
     assert rig.engine.receive() is False

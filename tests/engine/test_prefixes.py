@@ -121,6 +121,7 @@ def test_a_request_with_a_new_picture_waits_for_the_batch_in_progress(
 def test_a_request_cancelled_during_encoding_holds_nothing(rig: EngineRig, gate: Gate) -> None:
     start_encoding(rig, gate)
     rig.send(encode(Cancel(EPOCH, 2)))
+    # The cancelled request had no slot yet; the other one still holds its slot.
     assert rig.scheduler.slots.num_free == NUM_SLOTS - 1
     finish_encoding(rig, gate)
     tokens, failed = rig.run_until_idle()

@@ -76,7 +76,7 @@ def test_a_step_encodes_no_more_new_pictures_than_its_limit() -> None:
     assert keys(scheduler.admit(now=0)) == [0, 1, 2, 3]
 
 
-def test_the_queue_is_full_after_as_many_sequences_as_slots_and_waiting_places() -> None:
+def test_the_queue_accepts_as_many_sequences_as_slots_and_waiting_places() -> None:
     scheduler = make_scheduler(num_slots=1)
     for key in range(5):
         assert scheduler.can_add

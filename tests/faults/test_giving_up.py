@@ -22,6 +22,7 @@ def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
     ):
         waiting = pool.submit(ask, service.url, max_new_tokens=400)
         assert eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
+        # Without its weights the next engine cannot start.
         (model / "model.safetensors").unlink()
         service.engine.kill()
         assert eventually(lambda: is_unavailable(service.url))

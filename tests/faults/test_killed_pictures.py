@@ -45,6 +45,7 @@ async def decode_while_killed(signals: list[signal.Signals]) -> None:
         try:
             assert (await decoding).width == 320
         finally:
+            # The pool has started a new process, so the next picture is decoded in any case.
             assert (await pool.decode(PICTURE)).width == 320
 
 

@@ -37,6 +37,7 @@ def num_ended(service: RunningService, outcome: str, task: str) -> float:
 
 def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> None:
     """With one slot and an empty queue, no other request could run."""
+    # The service is shared, so the test compares counters with their earlier values.
     num_cancelled = num_ended(one_slot, "cancelled", "brief_caption")
     request = httpx.Request(
         "POST", f"{one_slot.url}/v1/ground", files={"image": PICTURE}, data=LONG
@@ -125,6 +126,7 @@ def test_running_requests_are_finished_after_sigterm(tireless: Path) -> None:
         assert eventually(lambda: is_running_one(service))
         service.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503)
+        # During the drain delay the service is not ready, but still answers.
         late = ask(service.url)
         assert late.status_code == 200
         assert late.headers["Connection"] == "close"

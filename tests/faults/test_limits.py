@@ -31,6 +31,7 @@ def test_a_batch_too_large_for_the_memory_is_split(tireless: Path) -> None:
     ):
         undisturbed = ask(service.url, **FIELDS).json()
         engine = service.child(FAULTY_ENGINE)
+        # Relative to the memory in use, which differs between machines.
         limit = engine.memory_info().vms + ROOM_BYTES
         engine.rlimit(psutil.RLIMIT_AS, (limit, limit))
         large = [pool.submit(ask, service.url, **FIELDS, seed=LARGE) for _ in range(NUM_REQUESTS)]
@@ -45,6 +46,7 @@ def test_without_descriptors_clients_wait_or_are_rejected(service: RunningServic
     """When descriptors are available again, the same process serves."""
     http = service.child(HTTP)
     limits = http.rlimit(psutil.RLIMIT_NOFILE)
+    # The process can open four more descriptors; 30 connections need more than that.
     http.rlimit(psutil.RLIMIT_NOFILE, (http.num_fds() + 4, limits[1]))
     url = httpx.URL(service.url)
     with ExitStack() as connections:

@@ -34,7 +34,7 @@ def is_engine_failure(response: httpx.Response) -> bool:
 def test_one_of_eight_requests_is_rejected_and_seven_are_answered(
     faulty_service: RunningService, seed: int, max_deaths: int
 ) -> None:
-    """Batches of eight, four, two, one and once more one die: at most five deaths."""
+    """The engine dies at most five times: with eight, four, two, one and one requests running."""
     undisturbed = ask(faulty_service.url, **FIELDS).json()
     num_restarts, num_lines = faulty_service.metric(RESTARTS), len(faulty_service.log)
     poisoned, others = send_together(faulty_service, FIELDS | {"seed": seed})

@@ -62,6 +62,7 @@ def test_waiting_and_new_requests_are_answered_after_an_engine_death(tireless: P
     ):
         undisturbed = ask(service.url, **SAMPLED).json()
         before = [pool.submit(ask, service.url, **SAMPLED) for _ in range(3)]
+        # One request holds the only slot, the other two wait.
         assert eventually(lambda: service.metric("kosmos2_num_requests_waiting") == 2)
         engine = service.engine
         engine.kill()
@@ -130,6 +131,7 @@ def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
         undisturbed = ask(service.url, **GREEDY).json()
         waiting = pool.submit(ask, service.url, **GREEDY)
         assert eventually(lambda: num_running(service) == 1)
+        # The engine dies after the drain has begun.
         service.process.send_signal(signal.SIGTERM)
         service.engine.kill()
         assert are_same(waiting.result().json(), undisturbed)

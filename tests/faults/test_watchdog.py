@@ -20,7 +20,7 @@ def test_a_hung_engine_is_killed_and_its_streams_continue(faulty_service: Runnin
     num_restarts = faulty_service.metric(RESTARTS)
     with streaming(faulty_service.url, **FIELDS) as events:
         engine = faulty_service.child(FAULTY_ENGINE)
-        engine.send_signal(signal.SIGSTOP)
+        engine.send_signal(signal.SIGSTOP)  # a stopped process writes no stamps
         *_, done = events
     assert are_same(done.data, undisturbed)
     assert faulty_service.metric(RESTARTS) == num_restarts + 1
