@@ -1,4 +1,4 @@
-"""Two replicas behind the load balancer, watched by Prometheus, all of it on the loopback."""
+"""A deployment on the loopback: two replicas behind the load balancer, scraped by Prometheus."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,19 +16,17 @@ from harness.replicas import Replica
 from harness.requirements import require_programs
 from harness.waiting import eventually
 
-# The shipped default, which has to be longer than the balancer takes to notice.
+# The shipped default. It must be longer than the balancer needs to notice.
 DRAIN_DELAY_S = 5
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What runs.
+    """A running deployment.
 
     Attributes:
-        replicas: the embedded checkpoint, each with few places, so that they can be filled.
-        balancer: in front of them.
-        gpu_exporter: where NVIDIA's exporter would be, host and port.
-        prometheus: scrapes them all.
+        replicas: with the embedded checkpoint, and so few permits that tests can use them up.
+        gpu_exporter: host and port of the stand-in for NVIDIA's exporter.
     """
 
     replicas: tuple[Replica, Replica]
@@ -37,7 +35,7 @@ class Deployment:
     prometheus: Prometheus
 
     def wait_for_both(self) -> None:
-        """Until the balancer sends requests to both replicas."""
+        """Wait until the balancer sends requests to both replicas."""
         assert eventually(lambda: self.balancer.num_ready == len(self.replicas))
 
 

@@ -1,4 +1,4 @@
-"""What the load balancer promises, with the configuration that is shipped."""
+"""The load balancer keeps its promises, with the shipped configuration."""
 
 import json
 import socket
@@ -22,13 +22,13 @@ from harness.wire import connected, receive, request
 from tests.deploy.conftest import Deployment
 
 NUM_CLIENTS = 4
-# Of a body, before the balancer sends what it has to a replica: what its buffer holds.
+# The size of the balancer's buffer: it reads this much of a body before it chooses a replica.
 KEPT_BYTES = 16_384
 
 
 @pytest.fixture(scope="module")
 def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
-    """A balancer whose replicas are not there, and that waits a second for headers."""
+    """A balancer without replicas, which waits one second for headers."""
     require_programs("haproxy")
     folder = tmp_path_factory.mktemp("lonely")
     changes = {"timeout http-request 10s": "timeout http-request 1s"}
@@ -37,7 +37,7 @@ def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanc
 
 
 def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
-    """Least connections: with more clients than one replica, both work."""
+    """With least connections and several clients, both replicas get requests."""
     clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
     with clients.asking():
         clients.wait_for(20)
@@ -50,7 +50,7 @@ def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
 def test_replicas_are_replaced_without_a_failed_request(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An upgrade: each is told to leave, and another takes its place, while clients go on."""
+    """A rolling upgrade: each replica is stopped and replaced while clients send requests."""
     clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
     with clients.asking():
         clients.wait_for(NUM_CLIENTS)
@@ -65,10 +65,10 @@ def test_replicas_are_replaced_without_a_failed_request(
     assert set(clients.first) == {200}
 
 
-def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
+def test_requests_of_a_killed_replica_get_502_and_succeed_when_sent_again(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it had not yet, the other replica gets without the client noticing."""
+    """Requests that had not reached it are sent to the other replica instead."""
     balancer, (first, _) = deployment.balancer, deployment.replicas
 
     def count(name: str) -> float:
@@ -98,8 +98,8 @@ def test_what_a_killed_replica_had_is_answered_502_and_succeeds_when_sent_again(
     assert num_redispatched() > redispatched
 
 
-def test_a_request_that_a_replica_dies_of_is_always_answered_502(tmp_path: Path) -> None:
-    """Also when its body comes after its headers, as most clients send it."""
+def test_a_request_that_kills_its_replica_always_gets_502(tmp_path: Path) -> None:
+    """Also if its body is sent after its headers, as most clients do."""
     require_programs("haproxy")
     head = request("POST", "/v1/ground", "Content-Length: 10000")
     with (
@@ -114,8 +114,8 @@ def test_a_request_that_a_replica_dies_of_is_always_answered_502(tmp_path: Path)
                 assert receive(connection).status == 502
 
 
-def test_events_pass_as_they_come(deployment: Deployment) -> None:
-    """They spread over the time that the answer took, rather than come together at its end."""
+def test_events_are_forwarded_without_delay(deployment: Deployment) -> None:
+    """They are spread over the time of the answer instead of arriving together at its end."""
     data = {"task": "detailed_caption", "stream": "true"}
     url = f"{deployment.balancer.url}/v1/ground"
     with httpx.stream("POST", url, files={"image": SCENE}, data=data, timeout=120) as response:
@@ -127,7 +127,7 @@ def test_events_pass_as_they_come(deployment: Deployment) -> None:
 
 
 def test_the_request_id_is_the_same_on_both_sides(deployment: Deployment) -> None:
-    """A line in the balancer's log can be found in the replica's."""
+    """An operator can find the same request in both logs."""
     balancer = deployment.balancer
     with httpx.Client(base_url=balancer.url, timeout=60) as client:
         named = client.get("/v1/tasks", headers={"X-Request-ID": "shelf-7"})
@@ -138,25 +138,25 @@ def test_the_request_id_is_the_same_on_both_sides(deployment: Deployment) -> Non
     assert eventually(lambda: ids <= {line["request_id"] for line in requests_logged(balancer)})
 
 
-def test_nothing_of_the_users_is_logged(lonely_balancer: Balancer) -> None:
-    """Not even the path, which may hold anything."""
+def test_the_log_contains_no_user_data(lonely_balancer: Balancer) -> None:
+    """Not even the path, which can contain anything."""
     response = httpx.get(f"{lonely_balancer.url}/my-secret?and=another-one")
-    name = response.headers["X-Request-ID"]
-    assert eventually(lambda: name in lonely_balancer.log_file.read_text())
+    request_id = response.headers["X-Request-ID"]
+    assert eventually(lambda: request_id in lonely_balancer.log_file.read_text())
     log = lonely_balancer.log_file.read_text()
     assert "secret" not in log
     assert "another-one" not in log
     assert all("127.0.0.1" not in str(line) for line in requests_logged(lonely_balancer))
 
 
-def test_metrics_are_not_for_the_public(deployment: Deployment) -> None:
-    """And those of one replica, whichever it is, would tell nobody anything."""
+def test_metrics_are_not_public(deployment: Deployment) -> None:
+    """The metrics of a random replica would also be useless."""
     response = httpx.get(f"{deployment.balancer.url}/metrics")
     assert is_problem(response, 404, "not_found")
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_sent(lonely_balancer: Balancer) -> None:
-    """The limit is the service's default."""
+def test_a_body_over_the_limit_is_rejected_before_it_is_read(lonely_balancer: Balancer) -> None:
+    """The balancer's limit equals the service's default."""
     length = Settings().max_body_bytes + 1
     head = f"POST /v1/ground HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
     assert is_problem(send(lonely_balancer, head), 413, "payload_too_large")
@@ -164,12 +164,12 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(lonely_balancer: Bal
     assert send(lonely_balancer, within).status_code == 503
 
 
-def test_headers_that_do_not_come_are_not_waited_for(lonely_balancer: Balancer) -> None:
-    """Else a few slow clients would take all connections."""
+def test_incomplete_headers_time_out(lonely_balancer: Balancer) -> None:
+    """Otherwise a few slow clients could occupy all connections."""
     assert send(lonely_balancer, "POST /v1/gr").status_code == 408
 
 
-def test_without_a_replica_clients_are_told_when_to_come_back(lonely_balancer: Balancer) -> None:
+def test_without_a_replica_clients_get_503_with_retry_after(lonely_balancer: Balancer) -> None:
     response = httpx.get(f"{lonely_balancer.url}/v1/tasks")
     assert is_problem(response, 503, "unavailable")
     assert int(response.headers["Retry-After"]) >= 1
@@ -177,13 +177,13 @@ def test_without_a_replica_clients_are_told_when_to_come_back(lonely_balancer: B
 
 
 def requests_logged(balancer: Balancer) -> list[dict[str, Any]]:
-    """The requests that the balancer has logged so far."""
+    """Return the log entries of all requests so far."""
     lines = balancer.log_file.read_text().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def send(balancer: Balancer, text: str) -> httpx.Response:
-    """Send a few bytes as they are, and read the answer."""
+    """Send raw bytes and return the response."""
     address = httpx.URL(balancer.url)
     with socket.create_connection((address.host, address.port or 80), timeout=60) as connection:
         connection.sendall(text.encode())
@@ -194,8 +194,8 @@ def send(balancer: Balancer, text: str) -> httpx.Response:
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> bool:
-    """Whether it is an error as the service would have told it."""
+    """Return whether a response is an error in the service's own format."""
     problem = response.json()
-    told = (response.status_code, problem["status"], problem["code"])
+    reported = (response.status_code, problem["status"], problem["code"])
     kind = response.headers["Content-Type"]
-    return told == (status, status, code) and kind == "application/problem+json"
+    return reported == (status, status, code) and kind == "application/problem+json"

@@ -1,4 +1,4 @@
-"""The shipped files are what their programs take, and agree with the service and each other."""
+"""The shipped files are valid, and agree with the service and with each other."""
 
 import re
 import subprocess
@@ -16,49 +16,49 @@ from harness.deployment import DEPLOY, REPLICAS
 ROOT = DEPLOY.parent
 COMPOSE, COMPOSE_GPU = ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-# Answers that end with the grace period need a moment to leave.
+# Sending the last answers takes a moment after the grace period.
 AFTER_GRACE_S = 3
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program of the environment that runs the tests."""
+    """Run a program from the virtual environment of the tests."""
     command = [Path(sys.executable).with_name(program), *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def services_of(file: Path) -> dict[str, Any]:
-    """The services of a compose file."""
+    """Return the services of a compose file."""
     services: dict[str, Any] = yaml.safe_load(file.read_text())["services"]
     return services
 
 
-def stopping_s() -> float:
-    """How long a replica may take to leave once it gets SIGTERM."""
+def max_stop_s() -> float:
+    """Return how long a replica may need to exit after SIGTERM."""
     settings = Settings()
     return settings.drain_delay_s + settings.grace_period_s + AFTER_GRACE_S
 
 
 def test_the_dockerfile_has_no_lint() -> None:
-    """What is left out, and why, is in .hadolint.yaml."""
+    """.hadolint.yaml lists the disabled rules with reasons."""
     done = run("hadolint", "Dockerfile")
     assert done.returncode == 0, done.stdout
 
 
-def test_the_dockerfile_installs_a_python_that_the_project_takes() -> None:
-    """Debian 12 has Python 3.11, and no other."""
+def test_the_dockerfile_installs_a_supported_python() -> None:
+    """Debian 12 only has Python 3.11."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "FROM debian:bookworm-slim" in DOCKERFILE
     assert project["requires-python"].startswith(">=3.11,")
 
 
-def test_the_image_names_no_place_that_packages_come_from() -> None:
-    """Those who build it say that, by TORCH_INDEX_URL and by pip's own configuration."""
+def test_the_dockerfile_contains_no_address_of_a_package_index() -> None:
+    """TORCH_INDEX_URL and pip's own configuration set it."""
     assert re.findall(r"https?://(?!127\.0\.0\.1)\S+", DOCKERFILE) == []
     assert "ARG TORCH_INDEX_URL=\n" in DOCKERFILE
 
 
-def test_what_goes_into_the_build_is_named() -> None:
-    """Not git's history, not training runs, not secrets that lie about."""
+def test_the_build_context_only_contains_the_copied_files() -> None:
+    """No git history, no training runs, no secrets that happen to be in the folder."""
     lines = [
         line
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -72,13 +72,13 @@ def test_what_goes_into_the_build_is_named() -> None:
 
 
 @pytest.mark.parametrize("file", [COMPOSE, COMPOSE_GPU], ids=lambda path: path.name)
-def test_compose_takes_the_file(file: Path) -> None:
-    """By the schema of the compose specification."""
+def test_a_compose_file_is_valid(file: Path) -> None:
+    """The schema is that of the compose specification."""
     done = run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_schema_finds_what_compose_would_not_take(tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_compose_file_is_found(tmp_path: Path) -> None:
     broken = tmp_path / "docker-compose.yml"
     broken.write_text(COMPOSE.read_text().replace("restart:", "restarts:"))
     assert (
@@ -86,14 +86,14 @@ def test_the_schema_finds_what_compose_would_not_take(tmp_path: Path) -> None:
     )
 
 
-def test_one_port_is_public() -> None:
-    """Prometheus and Grafana are for those on the machine."""
+def test_compose_publishes_one_port() -> None:
+    """Prometheus and Grafana only listen on the machine itself."""
     ports = [port for service in services_of(COMPOSE).values() for port in service.get("ports", [])]
     public = [port for port in ports if not port.startswith("127.0.0.1:")]
     assert public == ["${KOSMOS2_PUBLIC_PORT:-8080}:8080"]
 
 
-def test_what_compose_mounts_is_there() -> None:
+def test_every_folder_that_compose_mounts_exists() -> None:
     mounts = [
         mount for service in services_of(COMPOSE).values() for mount in service.get("volumes", [])
     ]
@@ -102,48 +102,48 @@ def test_what_compose_mounts_is_there() -> None:
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
-def test_all_files_mean_the_same_replicas() -> None:
+def test_all_files_name_the_same_replicas() -> None:
     names = {name.partition(":")[0] for name in REPLICAS}
     for file in (COMPOSE, COMPOSE_GPU):
         assert names == {name for name in services_of(file) if name.startswith("kosmos2")}
 
 
-def test_gpus_are_scraped_where_compose_runs_their_exporter() -> None:
-    """And only there, so that a machine without a GPU has no target that is always down."""
+def test_gpus_are_scraped_only_if_compose_runs_their_exporter() -> None:
+    """A machine without a GPU must not have a target that is always down."""
     services = services_of(COMPOSE_GPU)
     (mount,) = services["prometheus"]["volumes"]
     source, target, _ = mount.split(":")
     (file,) = (ROOT / source).iterdir()
-    ((address,),) = [each["targets"] for each in yaml.safe_load(file.read_text())]
+    ((address,),) = [group["targets"] for group in yaml.safe_load(file.read_text())]
     assert address.partition(":")[0] in services
     assert f"{target}/*.yml" in (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     assert target not in COMPOSE.read_text()
 
 
 @pytest.mark.parametrize("file", [".env.example", "docker-compose.yml", "docker-compose.gpu.yml"])
-def test_settings_that_are_named_exist(file: str) -> None:
-    """Beside the service's own there are a few of compose's."""
+def test_every_named_setting_exists(file: str) -> None:
+    """In addition to the service's settings there are a few of compose."""
     named = set(re.findall(r"KOSMOS2_(\w+)", (ROOT / file).read_text()))
     own = {name.upper() for name in Settings.model_fields}
     assert named - own <= {"PUBLIC_PORT", "GPU_1", "GPU_2"}
 
 
-def test_everything_in_the_example_is_used() -> None:
-    """A variable that compose never reads would be a promise."""
+def test_compose_uses_every_variable_of_the_example() -> None:
+    """A variable that compose does not read would have no effect."""
     offered = re.findall(r"^#?([A-Z]\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     read = COMPOSE.read_text() + COMPOSE_GPU.read_text()
     assert [name for name in offered if name not in read] == ["COMPOSE_FILE"]
 
 
 def test_containers_have_the_time_to_drain() -> None:
-    """A shorter one would kill what runs."""
+    """A shorter period would kill running requests."""
     for name, service in services_of(COMPOSE).items():
         if name.startswith("kosmos2"):
-            assert int(service["stop_grace_period"].rstrip("s")) >= stopping_s()
+            assert int(service["stop_grace_period"].rstrip("s")) >= max_stop_s()
 
 
-def test_the_balancer_notices_before_a_replica_closes() -> None:
-    """Its checks come each second, and two that fail are enough."""
+def test_the_balancer_notices_a_drain_before_the_replica_rejects_requests() -> None:
+    """Two failed checks, one second apart, mark a replica as down."""
     config = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
     (interval_s, falls), *others = re.findall(r"check inter (\d+)s fall (\d+)", config)
     assert others == []
@@ -151,8 +151,8 @@ def test_the_balancer_notices_before_a_replica_closes() -> None:
 
 
 def test_the_balancer_waits_longer_than_the_service() -> None:
-    """The service says why there is no answer; the balancer could not."""
+    """The service's error has a reason, the balancer's does not."""
     config = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
     (timeout_s,) = re.findall(r"timeout server (\d+)s", config)
-    (leaving_s,) = re.findall(r"hard-stop-after (\d+)s", config)
-    assert Settings().deadline_s < int(timeout_s) < int(leaving_s)
+    (stopping_s,) = re.findall(r"hard-stop-after (\d+)s", config)
+    assert Settings().deadline_s < int(timeout_s) < int(stopping_s)

@@ -1,4 +1,4 @@
-"""The image, built for real, is small, has nothing that it does not need, and serves."""
+"""The built image is small, contains only necessary files, and serves requests."""
 
 import os
 import tomllib
@@ -22,38 +22,38 @@ def report() -> Report:
     return check_image()
 
 
-def test_it_answers_from_a_root_file_system_that_it_cannot_write_to(report: Report) -> None:
+def test_the_container_answers_with_a_read_only_root_file_system(report: Report) -> None:
     assert report.text == "An image of a red circle."
 
 
-def test_it_does_not_run_as_root(report: Report) -> None:
-    """As a number, which is all that Kubernetes can check."""
+def test_the_container_does_not_run_as_root(report: Report) -> None:
+    """The user is a number, because Kubernetes cannot check a name."""
     assert report.user == "10001:10001"
 
 
-def test_its_stop_signal_ends_it_well(report: Report) -> None:
-    """It drains, and says by its exit code that nothing was lost."""
+def test_the_stop_signal_drains_the_container(report: Report) -> None:
+    """Exit code 0 means that no request was lost."""
     assert report.exit_code == 0
 
 
-def test_nothing_in_it_builds_or_fetches(report: Report) -> None:
+def test_the_image_contains_no_build_tools(report: Report) -> None:
     assert report.build_tools == []
 
 
-def test_its_weights_are_the_embedded_ones(report: Report) -> None:
-    """The published ones are mounted, or fetched at the start."""
+def test_the_image_only_contains_the_embedded_weights(report: Report) -> None:
+    """Published weights are mounted, or downloaded at the start."""
     (name,) = report.weights
     assert name.endswith("app/demo/model.safetensors")
     assert report.weights[name] < EMBEDDED_WEIGHTS_BYTES
 
 
-def test_it_is_no_larger_than_torch_makes_it(report: Report) -> None:
-    """With a torch for the CPU; that for CUDA has several gigabytes of libraries."""
+def test_the_image_for_the_cpu_has_less_than_2_gigabytes(report: Report) -> None:
+    """CUDA's libraries take several gigabytes more."""
     has_cuda = any("nvidia" in folder for folder in report.folders)
     assert has_cuda or report.size_bytes < MAX_BYTES
 
 
-def test_it_says_what_it_is(report: Report) -> None:
+def test_the_labels_describe_the_image(report: Report) -> None:
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
     labels = {
         name.removeprefix("org.opencontainers.image."): value

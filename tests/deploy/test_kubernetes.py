@@ -1,4 +1,4 @@
-"""The manifests, rendered by kustomize, are what Kubernetes takes, and agree with the service."""
+"""The manifests, rendered by kustomize, are valid and agree with the service."""
 
 import subprocess
 from functools import cache
@@ -12,7 +12,7 @@ from app.settings import Settings
 from harness.deployment import DEPLOY
 from harness.queries import autoscaler_queries
 from harness.requirements import require_programs
-from tests.deploy.test_files import stopping_s
+from tests.deploy.test_files import max_stop_s
 
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
@@ -26,7 +26,7 @@ NAME = {"app.kubernetes.io/name": "kosmos2"}
 
 @cache
 def rendered(overlay: str) -> dict[str, Any]:
-    """What `kubectl apply -k` would send, by kind."""
+    """Return the manifests that `kubectl apply -k` would send, by kind."""
     require_programs("kubectl")
     command = ["kubectl", "kustomize", str(KUBERNETES / "overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, check=True)
@@ -37,38 +37,38 @@ def rendered(overlay: str) -> dict[str, Any]:
 
 
 def pod(overlay: str) -> dict[str, Any]:
-    """What runs."""
+    """Return the specification of the pods."""
     spec: dict[str, Any] = rendered(overlay)["Deployment"]["spec"]["template"]["spec"]
     return spec
 
 
 def container(overlay: str) -> dict[str, Any]:
-    """The one container of it."""
+    """Return the only container of the pods."""
     (only,) = pod(overlay)["containers"]
     return dict(only)
 
 
 def settings_of(overlay: str) -> dict[str, str]:
-    """The environment that the pods get."""
+    """Return the environment variables of the pods."""
     data: dict[str, str] = rendered(overlay)["ConfigMap"]["data"]
     return data
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_everything_is_there(overlay: str) -> None:
+def test_every_kind_of_manifest_exists(overlay: str) -> None:
     extra = {"PersistentVolumeClaim"} if overlay == "gpu" else set()
     assert rendered(overlay).keys() == KINDS | extra
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_kubernetes_takes_every_manifest(overlay: str) -> None:
-    """All fields are known, and of the right type; the ServiceMonitor's kind is not Kubernetes'."""
+def test_every_manifest_is_valid(overlay: str) -> None:
+    """All fields exist and have the right type. The ServiceMonitor is not a kind of Kubernetes."""
     for kind, manifest in rendered(overlay).items():
         if kind != "ServiceMonitor":
             kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
-def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
+def test_an_unknown_field_in_a_manifest_is_found() -> None:
     manifest = yaml.safe_load(yaml.safe_dump(rendered("cpu")["Deployment"]))
     manifest["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
@@ -76,8 +76,8 @@ def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_selector_means_these_pods_and_no_others(overlay: str) -> None:
-    """An empty one would mean all pods of the namespace, a missing one none."""
+def test_every_selector_matches_exactly_these_pods(overlay: str) -> None:
+    """An empty selector would match all pods of the namespace, a missing one no pod."""
     kinds = rendered(overlay)
     assert kinds["Service"]["spec"]["selector"] == NAME
     assert kinds["NetworkPolicy"]["spec"]["podSelector"] == {"matchLabels": NAME}
@@ -88,8 +88,8 @@ def test_every_selector_means_these_pods_and_no_others(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_pods_have_the_rights_they_need_and_no_more(overlay: str) -> None:
-    """The restricted profile of the Pod Security Standards, and a root file system that stays."""
+def test_pods_have_minimal_rights(overlay: str) -> None:
+    """The restricted profile of the Pod Security Standards, and a read-only root file system."""
     spec, only = pod(overlay), container(overlay)
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -107,25 +107,25 @@ def test_pods_have_the_rights_they_need_and_no_more(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_pods_have_the_time_to_drain(overlay: str) -> None:
-    """With that of preStop, during which the service does not know yet that it is to leave."""
+    """The time of preStop counts too, because SIGTERM is sent after it."""
     named = settings_of(overlay)
     settings = Settings()
     assert float(named["KOSMOS2_DRAIN_DELAY_S"]) == settings.drain_delay_s
     assert float(named["KOSMOS2_GRACE_PERIOD_S"]) == settings.grace_period_s
     waiting_s = container(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod(overlay)["terminationGracePeriodSeconds"] >= waiting_s + stopping_s()
+    assert pod(overlay)["terminationGracePeriodSeconds"] >= waiting_s + max_stop_s()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_settings_that_are_named_exist(overlay: str) -> None:
+def test_every_named_setting_exists(overlay: str) -> None:
     named = {name.removeprefix("KOSMOS2_").lower() for name in settings_of(overlay)}
-    named |= {each["name"].removeprefix("KOSMOS2_").lower() for each in container(overlay)["env"]}
+    named |= {entry["name"].removeprefix("KOSMOS2_").lower() for entry in container(overlay)["env"]}
     assert named <= Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_health_and_metrics_are_asked_where_they_are(overlay: str) -> None:
-    """On a port of their own, which no ingress shows to the public."""
+def test_probes_and_monitor_use_the_ops_port(overlay: str) -> None:
+    """Health and metrics have a separate port, which no ingress exposes."""
     only, kinds = container(overlay), rendered(overlay)
     ports = {port["name"]: str(port["containerPort"]) for port in only["ports"]}
     assert ports == {"http": "8000", "ops": settings_of(overlay)["KOSMOS2_OPS_PORT"]}
@@ -133,38 +133,40 @@ def test_health_and_metrics_are_asked_where_they_are(overlay: str) -> None:
     assert [(probe["path"], probe["port"]) for probe in probes] == [
         ("/readyz", "ops"), ("/readyz", "ops"), ("/livez", "ops"),
     ]  # fmt: skip
-    assert [each["port"] for each in kinds["ServiceMonitor"]["spec"]["endpoints"]] == ["ops"]
+    assert [endpoint["port"] for endpoint in kinds["ServiceMonitor"]["spec"]["endpoints"]] == [
+        "ops"
+    ]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_service_puts_nothing_into_the_environment(overlay: str) -> None:
+def test_the_service_sets_no_environment_variables(overlay: str) -> None:
     """A Service called kosmos2 would set KOSMOS2_PORT to an address."""
     assert rendered(overlay)["Service"]["metadata"]["name"] == "kosmos2"
     assert pod(overlay)["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_autoscaler_asks_for_metrics_that_the_adapter_makes(overlay: str) -> None:
+def test_the_autoscaler_uses_metrics_that_the_adapter_provides(overlay: str) -> None:
     metrics = rendered(overlay)["HorizontalPodAutoscaler"]["spec"]["metrics"]
-    assert {each["pods"]["metric"]["name"] for each in metrics} == autoscaler_queries().keys()
+    assert {metric["pods"]["metric"]["name"] for metric in metrics} == autoscaler_queries().keys()
 
 
-def test_the_embedded_checkpoint_has_no_way_out() -> None:
-    """Serving it makes no connection, so none is allowed."""
+def test_pods_with_the_embedded_checkpoint_may_not_connect_anywhere() -> None:
+    """Serving it needs no outgoing connection."""
     assert "egress" not in rendered("cpu")["NetworkPolicy"]["spec"]
     assert "Egress" in rendered("cpu")["NetworkPolicy"]["spec"]["policyTypes"]
 
 
-def test_the_published_model_is_fetched_once() -> None:
-    """For all replicas, into a volume that stays."""
-    (volume,) = [each for each in pod("gpu")["volumes"] if each["name"] == "models"]
+def test_all_replicas_share_one_download_of_the_published_model() -> None:
+    """The volume is persistent, and several nodes can mount it."""
+    (volume,) = [volume for volume in pod("gpu")["volumes"] if volume["name"] == "models"]
     claim = rendered("gpu")["PersistentVolumeClaim"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_a_replica_on_a_gpu_asks_for_one() -> None:
-    """And may run where only those may that do."""
+def test_a_gpu_replica_requests_one_gpu() -> None:
+    """It also tolerates the taint of GPU nodes."""
     assert container("gpu")["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert [each["key"] for each in pod("gpu")["tolerations"]] == ["nvidia.com/gpu"]
+    assert [toleration["key"] for toleration in pod("gpu")["tolerations"]] == ["nvidia.com/gpu"]
     assert settings_of("gpu")["KOSMOS2_DEVICE"] == "cuda"

@@ -1,4 +1,4 @@
-"""What Prometheus sees of a real deployment, with the configuration that is shipped."""
+"""Prometheus scrapes a real deployment with the shipped configuration."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from harness.waiting import eventually
 from tests.deploy.conftest import Deployment
 
 REFUSED = 'kosmos2_admission_rejections_total{reason="overloaded"}'
-# More than the two replicas have places.
+# More clients than the two replicas have permits.
 TOO_MANY = 40
 ORDINARY = {"task": "brief_caption"}
 SHORT = {"task": "brief_caption", "max_new_tokens": "1"}
@@ -21,15 +21,16 @@ WRONG = {"task": "dance"}
 
 @pytest.fixture(scope="module")
 def busy(deployment: Deployment) -> Iterator[Deployment]:
-    """A deployment that has had requests of every kind, and goes on having some."""
+    """A deployment that has had requests of every kind, and keeps getting some."""
     url = deployment.balancer.url
 
-    def ask(data: dict[str, str], **headers: str) -> int:
-        sent = {"files": {"image": SCENE}, "data": data, "headers": headers, "timeout": 60}
-        return httpx.post(f"{url}/v1/ground", **sent).status_code
+    def send(data: dict[str, str], **headers: str) -> int:
+        return httpx.post(
+            f"{url}/v1/ground", files={"image": SCENE}, data=data, headers=headers, timeout=60
+        ).status_code
 
-    assert [ask(ORDINARY), ask(SHORT), ask(WRONG)] == [200, 200, 422]
-    assert ask(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
+    assert [send(ORDINARY), send(SHORT), send(WRONG)] == [200, 200, 422]
+    assert send(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
     replica = deployment.replicas[0].service
     with RepeatingClients(url, TOO_MANY).asking():
         assert eventually(lambda: replica.metric(REFUSED) > 0)
@@ -49,18 +50,18 @@ def test_replicas_balancer_and_gpus_are_scraped(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("name", all_queries())
-def test_every_query_has_an_answer(busy: Deployment, name: str) -> None:
-    """An empty panel at 3 a.m. says neither that all is well nor that it is not."""
+def test_every_query_returns_data(busy: Deployment, name: str) -> None:
+    """An empty panel does not show whether the service is healthy."""
 
     def has_data() -> bool:
         series = busy.prometheus.query(all_queries()[name])
-        return any(not math.isnan(float(each["value"][1])) for each in series)
+        return any(not math.isnan(float(point["value"][1])) for point in series)
 
     assert eventually(has_data, timeout_s=30), all_queries()[name]
 
 
-def test_a_replica_that_is_gone_fires_its_alert(deployment: Deployment) -> None:
-    """And the alert ends when the replica is back."""
+def test_a_killed_replica_fires_its_alert(deployment: Deployment) -> None:
+    """The alert ends when the replica runs again."""
     replica = deployment.replicas[0]
     assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing())
     replica.kill()

@@ -1,4 +1,4 @@
-"""The dashboard and the rules ask for what there is, and the documents say what to do about it."""
+"""Dashboard and rules query existing series, and every alert has a runbook."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
 
 
 def series_names() -> set[str]:
-    """Every series that the service can show, and every one that a rule records."""
+    """Return every series that the service exports or a rule records."""
     registry = CollectorRegistry()
     HttpMetrics(registry)
     EngineMetrics(registry)
@@ -36,74 +36,74 @@ def series_names() -> set[str]:
 
 
 def promtool(*arguments: str, folder: Path = RULES) -> subprocess.CompletedProcess[str]:
-    """Run promtool among the rules."""
+    """Run promtool in the folder of the rules."""
     require_programs("promtool")
     return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True)
 
 
-def lost_fields(sent: Any, kept: Any, place: str = "") -> list[str]:
-    """Where one JSON value has something that another, made of it, has not."""
+def lost_fields(sent: Any, kept: Any, path: str = "") -> list[str]:
+    """Return the paths at which `sent` has a value that `kept` lacks."""
     if isinstance(sent, dict) and isinstance(kept, dict):
         return [
             lost
             for name, value in sent.items()
             for lost in (
-                lost_fields(value, kept[name], f"{place}/{name}")
+                lost_fields(value, kept[name], f"{path}/{name}")
                 if name in kept
-                else [f"{place}/{name}"]
+                else [f"{path}/{name}"]
             )
         ]
     if isinstance(sent, list) and isinstance(kept, list) and len(sent) == len(kept):
         pairs = enumerate(zip(sent, kept, strict=True))
-        return [lost for n, (s, k) in pairs for lost in lost_fields(s, k, f"{place}/{n}")]
-    return [] if sent == kept else [place]
+        return [lost for n, (s, k) in pairs for lost in lost_fields(s, k, f"{path}/{n}")]
+    return [] if sent == kept else [path]
 
 
 def unknown_to_grafana(content: dict[str, Any]) -> list[str]:
-    """The fields of a dashboard that do not survive Grafana's own model of it."""
+    """Return the fields of a dashboard that Grafana's own model drops."""
     register_default_plugins()
     model = Dashboard.from_json(copy.deepcopy(content))
     return lost_fields(content, json.loads(JSONEncoder().encode(model)))
 
 
 @pytest.mark.parametrize("name", all_queries())
-def test_queries_name_series_that_there_are(name: str) -> None:
-    """A series that was renamed would leave an empty panel, or an alert that never fires."""
+def test_every_query_names_existing_series(name: str) -> None:
+    """After a rename, a panel would be empty or an alert would never fire."""
     named = set(re.findall(r"(?:\w+:)?kosmos2_\w+(?::\w+)?", all_queries()[name]))
     assert named - series_names() == set()
 
 
-def test_the_dashboard_is_one_that_grafana_reads() -> None:
-    """A field that Grafana does not know, it ignores."""
+def test_grafana_knows_every_field_of_the_dashboard() -> None:
+    """Grafana ignores unknown fields."""
     assert unknown_to_grafana(dashboard()) == []
 
 
-def test_a_field_that_grafana_does_not_know_is_found() -> None:
+def test_a_field_unknown_to_grafana_is_found() -> None:
     content = dashboard()
     content["panels"][1]["fieldConfig"]["defaults"]["units"] = "s"
     assert unknown_to_grafana(content) == ["/panels/1/fieldConfig/defaults/units"]
 
 
-def test_panels_say_what_they_show() -> None:
-    """At 3 a.m. nobody reads the code; and two panels of one number would be one panel."""
+def test_every_panel_has_a_description_and_its_own_id() -> None:
+    """Grafana shows only one of two panels with the same id."""
     assert [panel["title"] for panel in panels() if not panel["description"]] == []
-    numbers = [panel["id"] for panel in dashboard()["panels"]]
-    assert len(numbers) == len(set(numbers))
+    ids = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(ids) == len(set(ids))
 
 
-def test_prometheus_takes_the_configuration() -> None:
+def test_the_configuration_of_prometheus_is_valid() -> None:
     done = promtool("check", "config", "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_alerts_fire_when_they_should_and_no_sooner() -> None:
+def test_alerts_fire_on_their_conditions_only() -> None:
     """The cases are in tests.yml."""
     done = promtool("test", "rules", "tests.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alerts_that_cannot_fire_are_found(tmp_path: Path) -> None:
-    """So every alert has a case."""
+    """This shows that every alert has a test case."""
     for file in RULES.glob("*.yml"):
         (tmp_path / file.name).write_text(file.read_text())
     content = yaml.safe_load((RULES / "alerts.yml").read_text())
@@ -117,7 +117,7 @@ def test_alerts_that_cannot_fire_are_found(tmp_path: Path) -> None:
 
 
 def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
-    """Whoever is woken up by one is sent to its heading."""
+    """An alert links to its section in docs/operations.md."""
     links = [rule["annotations"]["runbook_url"] for rule in rules("alerts")]
     assert [link for link in links if is_broken(DEPLOY.parent / "README.md", link)] == []
     assert links == [f"docs/operations.md#{alert.lower()}" for alert in alerts()]

@@ -47,7 +47,7 @@ def shell_lines(program: str = "") -> list[str]:
 
 
 def is_part_of(part: Any, whole: Any) -> bool:
-    """Whether `part` leaves out members of objects only, and rounds numbers only.
+    """Return whether `part` equals `whole` except for omitted members and rounded numbers.
 
     >>> is_part_of({"a": [{"b": 0.33}]}, {"a": [{"b": 0.3333, "c": 1}], "d": 2})
     True
@@ -80,7 +80,7 @@ def test_the_first_commands_are_make_run_and_make_test() -> None:
 
 
 def test_every_variable_passed_to_make_exists() -> None:
-    """`make` ignores a variable that it does not know, so a typo would go unnoticed."""
+    """`make` ignores a variable that it does not know, so a typo would have no effect."""
     makefile = (ROOT / "Makefile").read_text()
     variables = {name for line in shell_lines("make ") for name in re.findall(r"([A-Z_]+)=", line)}
     assert variables == {"MODEL"}
@@ -129,7 +129,7 @@ def test_the_annotated_picture_is_the_services_own(service: RunningService) -> N
 
 
 def test_the_python_blocks_run(service: RunningService) -> None:
-    """The second block continues the first one, as the README says."""
+    """The second block uses the variables of the first one."""
     program = "".join(blocks("python")).replace(URL, service.url)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
