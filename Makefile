@@ -44,9 +44,9 @@ test: $(INSTALLED) ## Run all tests except the large ones; takes a quarter of an
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"
 
-# pytest exits with 5 when it collects no test.
-test-clients: $(INSTALLED) ## Run the tests with other clients: browsers, other languages
-	@$(BIN)/pytest tests/clients || { code=$$?; [ $$code = 5 ] && echo "no tests yet" || exit $$code; }
+test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: browsers, other languages
+	@$(call install-extra,clients)
+	@$(BIN)/pytest tests/clients
 
 test-large: $(INSTALLED) ## Run the tests that take minutes, and those that need the published weights
 	@$(PYTEST) -m "large or weights"

@@ -1,15 +1,17 @@
-"""Clients that are programs: curl, Java, Node with fetch and axios, Go."""
+"""Clients that are programs: curl, Java, Node with fetch and axios, Golang."""
 
 import os
 import subprocess
 from functools import cache
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from tempfile import mkdtemp
 
 from harness.requirements import require_programs
 from tests.clients.upload import Answer, Client, Upload
 
 FOLDER = Path(__file__).parent
+NODE = FOLDER / "node"
 TIMEOUT_S = 120
 
 
@@ -83,36 +85,37 @@ def java(length: str) -> Client:
     return upload
 
 
-def go(length: str) -> Client:
+def golang(length: str) -> Client:
     def upload(url: str, sent: Upload) -> Answer:
         require_programs("go")
-        return answer_of(run(built_with_go(), length, url, str(sent.picture), *sent.pairs))
+        return answer_of(run(built_program(), length, url, str(sent.picture), *sent.pairs))
 
     return upload
 
 
 @cache
-def built_with_go() -> str:
-    program = str(Path(mkdtemp(prefix="kosmos2-go-")) / "upload")
-    run("go", "build", "-o", program, str(FOLDER / "go" / "upload.go"), GO111MODULE="off")
+def built_program() -> str:
+    program = str(Path(mkdtemp(prefix="kosmos2-golang-")) / "upload")
+    run("go", "build", "-o", program, str(FOLDER / "golang" / "upload.go"), GO111MODULE="off")
     return program
 
 
 def node(script: str, kind: str) -> Client:
     def upload(url: str, sent: Upload) -> Answer:
         require_programs("node", "npm")
-        if script == "axios.mjs":
-            install_axios()
-        source = str(FOLDER / "node" / script)
+        source = str((folder_with_axios() if script == "axios.mjs" else NODE) / script)
         return answer_of(run("node", source, kind, url, str(sent.picture), *sent.pairs))
 
     return upload
 
 
 @cache
-def install_axios() -> None:
-    if not (FOLDER / "node" / "node_modules").is_dir():
-        run("npm", "ci", "--no-audit", "--no-fund", cwd=FOLDER / "node")
+def folder_with_axios() -> Path:
+    """Return a copy of the folder with the packages of its lock file, outside of the project."""
+    folder = Path(mkdtemp(prefix="kosmos2-axios-")) / "node"
+    copytree(NODE, folder, ignore=ignore_patterns("node_modules"))
+    run("npm", "ci", "--no-audit", "--no-fund", cwd=folder)
+    return folder
 
 
 PROGRAMS: dict[str, Client] = {
@@ -128,6 +131,6 @@ PROGRAMS: dict[str, Client] = {
     "Node fetch, File": node("fetch.mjs", "file"),
     "axios, Blob": node("axios.mjs", "blob"),
     "axios, form-data stream": node("axios.mjs", "stream"),
-    "Go mime/multipart": go("known"),
-    "Go mime/multipart, pipe": go("unknown"),
+    "Golang mime/multipart": golang("known"),
+    "Golang mime/multipart, pipe": golang("unknown"),
 }

@@ -1,4 +1,4 @@
-// Uploads a picture with Go's mime/multipart:
+// Uploads a picture with the package mime/multipart:
 //
 //	upload LENGTH URL PICTURE NAME=VALUE...
 //
