@@ -88,13 +88,13 @@ def java(length: str) -> Client:
 def golang(length: str) -> Client:
     def upload(url: str, sent: Upload) -> Answer:
         require_programs("go")
-        return answer_of(run(built_program(), length, url, str(sent.picture), *sent.pairs))
+        return answer_of(run(built_upload(), length, url, str(sent.picture), *sent.pairs))
 
     return upload
 
 
 @cache
-def built_program() -> str:
+def built_upload() -> str:
     program = str(Path(mkdtemp(prefix="kosmos2-golang-")) / "upload")
     run("go", "build", "-o", program, str(FOLDER / "golang" / "upload.go"), GO111MODULE="off")
     return program
