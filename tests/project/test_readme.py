@@ -161,6 +161,7 @@ def test_the_numbers_are_those_of_the_results() -> None:
     assert f"{chaos['sent']:,} requests: {chaos['lost']} requests lost" in why
     assert f"{chaos['answered_twice']} answered twice" in why
     assert f"{chaos['answered_differently']} answers changed" in why
+    assert f"{chaos['lost_with_their_process']} were cut off" in why
     assert f"{kept:.0%} of the goodput".replace("%", " %") in why
     assert f"{fuzz['bad_inputs']:,} damaged pictures and requests" in why
     assert f"{fuzz['server_errors']} internal errors" in why
