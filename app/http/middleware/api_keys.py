@@ -123,7 +123,7 @@ class ApiKeys:
             window, elapsed_s = divmod(self._clock(), WINDOW_S)
             if self._state.count_call(key.number, int(window)) > self._limit:
                 wait_s = max(1, round(WINDOW_S - elapsed_s))
-                message = f"the key may make at most {self._limit} requests per minute"
+                message = f"the limit of this key is {self._limit} requests per minute"
                 raise RateLimited(message, wait_s)
         return key
 
