@@ -49,8 +49,8 @@ def test_a_request_without_an_error_is_counted_once_by_its_finish_reason() -> No
     assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
 
 
-def test_a_refusal_is_counted_by_its_reason() -> None:
+def test_a_rejection_is_counted_by_its_reason() -> None:
     registry = CollectorRegistry()
-    count_rejection(HttpMetrics(registry), RateLimited("the limit of this key is 5 requests per minute", 1))
+    count_rejection(HttpMetrics(registry), RateLimited("the key is over its limit", 1))
     name = "kosmos2_admission_rejections_total"
     assert registry.get_sample_value(name, {"reason": "rate_limited"}) == 1
