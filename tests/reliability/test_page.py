@@ -23,6 +23,6 @@ def test_a_result_fills_its_rows(tmp_path: Path) -> None:
     """Other rows stay empty."""
     (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
     page = render(tmp_path)
-    assert "| audit findings that are open | 0 | 7 |" in page
-    assert "| pinned packages whose flaws could be looked up | all | 3 of 4 |" in page
+    assert "| open audit findings | 0 | 7 |" in page
+    assert "| pinned packages checked for known vulnerabilities | all | 3 of 4 |" in page
     assert page.count(f"| {NOT_RUN} |") == len(LINES) - 2
