@@ -107,6 +107,7 @@ def test_a_request_that_kills_its_replica_always_gets_502(tmp_path: Path) -> Non
         running_balancer(tmp_path, (replica, free_address())) as balancer,
     ):
         assert eventually(lambda: balancer.num_ready == 1)
+        # Without http-buffer-request, two of five such requests were closed without an answer.
         for _ in range(30):
             with connected(balancer.url) as connection:
                 connection.sendall(head)
@@ -123,6 +124,7 @@ def test_events_are_forwarded_without_delay(deployment: Deployment) -> None:
     (first_at, _), (last_at, done) = arrivals[0], arrivals[-1]
     timings = done.data["timings"]
     assert done.name == "done"
+    # Half, because a busy machine may deliver the first events late.
     assert last_at - first_at > 0.5 * (timings["total_s"] - timings["time_to_first_token_s"])
 
 
@@ -160,6 +162,7 @@ def test_a_body_over_the_limit_is_rejected_before_it_is_read(lonely_balancer: Ba
     length = Settings().max_body_bytes + 1
     head = f"POST /v1/ground HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
     assert is_problem(send(lonely_balancer, head), 413, "payload_too_large")
+    # The next smaller length passes the limit and fails later, because there is no replica.
     within = head.replace(str(length), str(length - 1)) + "x" * KEPT_BYTES
     assert send(lonely_balancer, within).status_code == 503
 

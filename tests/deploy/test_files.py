@@ -130,8 +130,10 @@ def test_every_named_setting_exists(file: str) -> None:
 
 def test_compose_uses_every_variable_of_the_example() -> None:
     """A variable that compose does not read would have no effect."""
+    # Most variables of the example are commented out.
     offered = re.findall(r"^#?([A-Z]\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     read = COMPOSE.read_text() + COMPOSE_GPU.read_text()
+    # Docker Compose itself reads COMPOSE_FILE.
     assert [name for name in offered if name not in read] == ["COMPOSE_FILE"]
 
 

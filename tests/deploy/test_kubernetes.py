@@ -32,6 +32,7 @@ def rendered(overlay: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, check=True)
     manifests = list(yaml.safe_load_all(done.stdout))
     by_kind = {manifest["kind"]: manifest for manifest in manifests}
+    # Two manifests of one kind would hide each other in the dictionary.
     assert len(by_kind) == len(manifests)
     return by_kind
 
@@ -69,6 +70,7 @@ def test_every_manifest_is_valid(overlay: str) -> None:
 
 
 def test_an_unknown_field_in_a_manifest_is_found() -> None:
+    # A copy, because `rendered` caches its result for the other tests.
     manifest = yaml.safe_load(yaml.safe_dump(rendered("cpu")["Deployment"]))
     manifest["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):

@@ -15,6 +15,7 @@ REFUSED = 'kosmos2_admission_rejections_total{reason="overloaded"}'
 # More clients than the two replicas have permits.
 TOO_MANY = 40
 ORDINARY = {"task": "brief_caption"}
+# Ends by its token limit, which is the outcome `length`.
 SHORT = {"task": "brief_caption", "max_new_tokens": "1"}
 WRONG = {"task": "dance"}
 
@@ -30,10 +31,12 @@ def busy(deployment: Deployment) -> Iterator[Deployment]:
         ).status_code
 
     assert [send(ORDINARY), send(SHORT), send(WRONG)] == [200, 200, 422]
+    # Expires before any work, which is the outcome `deadline`.
     assert send(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
     replica = deployment.replicas[0].service
     with RepeatingClients(url, TOO_MANY).asking():
         assert eventually(lambda: replica.metric(REFUSED) > 0)
+    # Rates need counters that keep growing while the tests query them.
     with RepeatingClients(url, 1).asking():
         yield deployment
 

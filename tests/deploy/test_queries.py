@@ -109,6 +109,7 @@ def test_alerts_that_cannot_fire_are_found(tmp_path: Path) -> None:
     content = yaml.safe_load((RULES / "alerts.yml").read_text())
     for group in content["groups"]:
         for rule in group["rules"]:
+            # Now no alert can fire, so promtool must report a failed case for each.
             rule["expr"] = "vector(0) > 1"
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(content))
     done = promtool("test", "rules", "tests.yml", folder=tmp_path)
