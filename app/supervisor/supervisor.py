@@ -92,22 +92,31 @@ class Supervisor:
             self._end(exit_code)
 
     async def _keep_worker(self, worker: int) -> None:
-        """Keep an HTTP process running until the service stops."""
-        num_failures = 0
+        """Keep an HTTP process running until the service stops, or end the service if it cannot."""
+        num_failures, was_ready = 0, False
         while not self._is_stopping:
             descriptors = [listener.fileno() for listener in self._listeners]
             arguments = (str(self._run_directory.path), str(worker), *map(str, descriptors))
             child = await ChildProcess.start("app.http.process", arguments, descriptors)
             self._workers[worker] = child
-            num_failures = 0 if await child.wait_until_ready() else num_failures + 1
+            if await child.wait_until_ready():
+                num_failures, was_ready = 0, True
+            else:
+                num_failures += 1
             self._count_workers()
             exit_code = await child.wait()
             self._state.release_permits_of(worker)
             drop_gauges_of(child.pid)
             self._count_workers()
-            if not self._is_stopping:
-                get_logger().error("HTTP process ended", worker=worker, exit_code=exit_code)
-                await self._back_off(num_failures)
+            if self._is_stopping:
+                return
+            get_logger().error("HTTP process ended", worker=worker, exit_code=exit_code)
+            # A process that exits by itself before it was ever ready would fail again in the same
+            # way. One that a signal killed is started again.
+            if exit_code > 0 and not was_ready:
+                self._end(exit_code)
+                return
+            await self._back_off(num_failures)
 
     def _count_workers(self) -> None:
         self._metrics.http_workers.set(sum(c.is_running for c in self._workers.values()))

@@ -1,13 +1,16 @@
 """The service exits after failed restarts, so that an orchestrator can replace it."""
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
 from harness.fault_requests import ask
-from harness.service import running_service
+from harness.service import SERVE, environment_of, running_service
 from harness.waiting import eventually
 
 
@@ -30,6 +33,21 @@ def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
         assert (response.status_code, response.json()["code"]) == (503, "unavailable")
         service.process.communicate(timeout=60)
         assert service.process.returncode == 65
+
+
+def test_the_service_exits_if_its_http_process_cannot_start(tmp_path: Path) -> None:
+    """Otherwise clients would connect and never be answered."""
+    (tmp_path / "fastapi.py").write_text("raise ImportError('a broken installation')")
+    module, arguments = SERVE
+    result = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | environment_of({"port": 0}) | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "a broken installation" in result.stderr
 
 
 def is_unavailable(url: str) -> bool:
