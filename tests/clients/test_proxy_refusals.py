@@ -90,10 +90,9 @@ def test_an_early_refusal_arrives(
     is_chunked: bool,
     reads_at_end: bool,
 ) -> None:
-    for _ in range(2):
-        reply = upload(url, size, *headers, is_chunked=is_chunked, reads_at_end=reads_at_end)
-        assert reply.status == status
-        assert reply.content["status"] == status
+    reply = upload(url, size, *headers, is_chunked=is_chunked, reads_at_end=reads_at_end)
+    assert reply.status == status
+    assert reply.content["status"] == status
 
 
 @pytest.mark.parametrize("proxy", [HAPROXY, NGINX])
