@@ -22,12 +22,13 @@ from benchmarks.memory import evict_files, peak_resident_bytes, seconds_to_read
 def measure_loading(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, str | float]:
     """Read the files once, then load them, each time from a cold disk."""
     files = sorted({tensor.file for tensor in checkpoint.tensors.values()})
-    prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+    prefix, cells = list(tokenizer.prefix_ids), tokenizer.location_token_ids
     evict_files(files)
     read_s = seconds_to_read(files)
     evict_files(files)
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
-    model = load_model(checkpoint, prefix, 512, torch.device("cpu"), dtype, lambda _: None)
+    model = load_model(checkpoint, prefix, cells, 512, torch.device("cpu"), dtype, lambda _: None)
     load_s = time.perf_counter() - began
     peak_bytes = peak_resident_bytes() - before
     return {

@@ -10,6 +10,7 @@ from app.model.decoder import TextDecoder
 from app.model.loading import Kosmos2Model, count_prefix_tokens
 from app.model.vision import VisionEncoder
 
+NUM_CELLS = 1024
 META = torch.device("meta")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -25,6 +26,9 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
         prefix_token_ids=[0] * count_prefix_tokens(config),
+        location_token_ids=range(
+            config.text_config.vocab_size - NUM_CELLS, config.text_config.vocab_size
+        ),
         picture_positions=slice(2, 2 + config.latent_query_num),
         end_token_id=config.text_config.eos_token_id,
         device=META,

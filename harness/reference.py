@@ -89,7 +89,7 @@ class Reference:
         if step is None:  # one answer is longer
             return Verdict(is_equal=False)
         history = [*token_ids, *expected[:step]]
-        best, second = self._logits(history, pixels, ngram_size).topk(2).values.tolist()
+        best, second = self.logits(history, pixels, ngram_size).topk(2).values.tolist()
         gap = best - second
         return Verdict(is_equal=False, is_excused=gap < MAX_EXCUSED_GAP, gap=gap)
 
@@ -98,7 +98,7 @@ class Reference:
     ) -> float:
         """Return the gap between the two best tokens, in the race if sampled, or in the logits."""
         history = [*prompt.token_ids, *new_token_ids]
-        logits = self._logits(history, prompt.pixels, sampling.no_repeat_ngram_size)[None]
+        logits = self.logits(history, prompt.pixels, sampling.no_repeat_ngram_size)[None]
         if sampling.temperature > 0:
             keys = noise_keys(sampling.seed, len(new_token_ids) + 1)[-1:]
             rows = SamplingRows(
@@ -112,7 +112,8 @@ class Reference:
         return float(best - second)
 
     @torch.inference_mode()
-    def _logits(self, token_ids: Sequence[int], pixels: bytes, ngram_size: int) -> torch.Tensor:
+    def logits(self, token_ids: Sequence[int], pixels: bytes, ngram_size: int) -> torch.Tensor:
+        """Return the logits of the next token, (V,) float32, −∞ for banned ones."""
         prompt = torch.tensor([token_ids])
         logits = self.model(
             pixel_values=self._pixel_values(pixels),

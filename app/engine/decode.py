@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.engine.cells import CellLogits
 from app.engine.kv_slots import KVSlots, SlotRows
 from app.engine.sampling import RowOptions, choose_next
 from app.model.loading import Kosmos2Model
@@ -50,10 +51,13 @@ class TokenStep:
 
     All inputs and outputs keep their addresses and no step depends on the host, so that a CUDA
     graph can replay the pass.
+
+    Args:
+        cells: receives the logits of the cells of each row.
     """
 
-    def __init__(self, model: Kosmos2Model, slots: KVSlots) -> None:
-        self._decoder, self._slots = model.decoder, slots
+    def __init__(self, model: Kosmos2Model, slots: KVSlots, cells: CellLogits) -> None:
+        self._decoder, self._slots, self._cells = model.decoder, slots, cells
         device = model.device
         self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (7,)
         staged = self._idle.repeat(slots.num_slots, 1)  # (S, 7)
@@ -78,6 +82,7 @@ class TokenStep:
         lengths = options[:, :1].long()  # (R, 1)
         token_ids = self._slots.token_ids[rows]  # (R, L)
         logits = self._decoder.logits(self._run(rows, token_ids, lengths - 1, shape.length))
+        self._cells.store(rows, logits)
         held = token_ids[:, : shape.length]
         tokens, logarithms = choose_next(
             logits, held, options, shape.max_ngram_size, shape.is_sampled

@@ -162,6 +162,7 @@ class Engine:
                 queue_s=sequence.started_at - sequence.arrived_at,
                 cached_tokens=sequence.num_cached_tokens,
                 vision_s=sequence.vision_s,
+                location=choice.location,
             )
             messages.append((sequence.client, new_token))
         return messages

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.engine.cells import CellLogits
 from app.engine.decode import PassShape, causal_mask
 from app.engine.kv_slots import KVSlots, SlotRows
 from app.engine.sampling import RowOptions, choose_next
@@ -38,12 +39,15 @@ class PromptPass:
 
     Args:
         slots: slots that hold the picture prefixes of their prompts already.
+        cells: receives the logits of the cells of each prompt.
         length_multiple: prompts are padded to a multiple of this number of tokens. With 16,
             attention on CUDA uses the mask as it is; otherwise it copies the mask in every layer.
     """
 
-    def __init__(self, model: Kosmos2Model, slots: KVSlots, length_multiple: int) -> None:
-        self._decoder, self._slots = model.decoder, slots
+    def __init__(
+        self, model: Kosmos2Model, slots: KVSlots, cells: CellLogits, length_multiple: int
+    ) -> None:
+        self._decoder, self._slots, self._cells = model.decoder, slots, cells
         device, self._multiple = model.device, length_multiple
         self._begin = len(model.prefix_token_ids)
         self._indices = torch.arange(slots.max_length, device=device)
@@ -76,6 +80,7 @@ class PromptPass:
         token_ids = batch.inputs[:, _TOKENS]  # (R, L)
         options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 7)
         logits = self._decoder.logits(self._run(batch, token_ids))
+        self._cells.store(slots, logits)
         held = token_ids[:, : shape.length]
         chosen = choose_next(logits, held, options, shape.max_ngram_size, shape.is_sampled)
         self._slots.token_ids[slots, options[:, 0].long()] = chosen[0]

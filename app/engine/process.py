@@ -57,6 +57,7 @@ def load(
     dtype: torch.dtype,
 ) -> Kosmos2Model:
     """Load the model and show a progress bar meanwhile."""
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(
@@ -64,7 +65,8 @@ def load(
         )
         return load_model(
             checkpoint,
-            list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids),
+            list(tokenizer.prefix_ids),
+            tokenizer.location_token_ids,
             plan.slot_length,
             device,
             dtype,

@@ -6,10 +6,11 @@ return the next token of each with its log-probability.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from app.engine.cells import CellLogits
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Record, RoundedPass
 from app.engine.decode import PassShape, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
@@ -19,6 +20,7 @@ from app.engine.prefill import PromptPass
 from app.engine.prefixes import Prefixes
 from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
+from app.ipc.engine_messages import LocationDistribution
 from app.model.loading import Kosmos2Model
 
 ATTENTION_MULTIPLE = 16  # tokens; the memory-efficient kernel copies a mask of any other length
@@ -26,11 +28,17 @@ ATTENTION_MULTIPLE = 16  # tokens; the memory-efficient kernel copies a mask of 
 
 @dataclass(frozen=True)
 class ChosenToken:
-    """The next token of a sequence and its log-probability."""
+    """The next token of a sequence.
+
+    Attributes:
+        log_probability: its log-probability.
+        location: distribution over cells if it is a location token, otherwise `None`.
+    """
 
     sequence: Sequence
     token_id: int
     log_probability: float
+    location: LocationDistribution | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -79,7 +87,8 @@ class Runner:
         self._phase, self._is_rounded = phase, is_rounded
         self._launched: _LaunchedPass | None = None
         self.max_pictures = max_pictures
-        self._step = TokenStep(model, self.slots)
+        self._cells = CellLogits(model.location_token_ids, num_slots, self.device)
+        self._step = TokenStep(model, self.slots, self._cells)
         pictures = PicturePass(model, shape, max_pictures)
         if is_rounded:
             buckets = Buckets.up_to(num_slots, self.slots.max_length)
@@ -89,7 +98,8 @@ class Runner:
         else:
             self._run_step = RoundedPass.exact(self._step)
             self._run_pictures = RoundedPass.exact(pictures)
-        self._prompts = PromptPass(model, self.slots, ATTENTION_MULTIPLE if is_rounded else 1)
+        length_multiple = ATTENTION_MULTIPLE if is_rounded else 1
+        self._prompts = PromptPass(model, self.slots, self._cells, length_multiple)
         self.prefixes = Prefixes(
             pictures, self._run_pictures, self.slots, picture_cache_bytes, phase, in_background
         )
@@ -132,7 +142,8 @@ class Runner:
             tokens, logarithms = self._prompts(
                 prompts
             ).tolist()  # one copy, for which the host waits
-        return _chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
+            chosen = _chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
+            return self._locate(chosen)
 
     @torch.inference_mode()
     def launch(self, sequences: list[Sequence]) -> None:
@@ -156,9 +167,10 @@ class Runner:
         with self._phase("decode"):
             launched = self._launched or self._launch(sequences)
             self._launched = None
-            chosen = self._step.read(launched.first_row, launched.num_rows)
-        rows = [sequence for sequence in sequences if sequence in launched.sequences]
-        return _chosen_tokens(rows, [s.held_slot - launched.first_row for s in rows], *chosen)
+            choices = self._step.read(launched.first_row, launched.num_rows)
+            running = [sequence for sequence in sequences if sequence in launched.sequences]
+            rows = [sequence.held_slot - launched.first_row for sequence in running]
+            return self._locate(_chosen_tokens(running, rows, *choices))
 
     @torch.inference_mode()
     def discard(self, sequences: Iterable[Sequence]) -> None:
@@ -178,6 +190,19 @@ class Runner:
             return bool(torch.ones(1, device=self.device).item() == 1)
         except RuntimeError:
             return False  # after a fault in a CUDA kernel, every further call in this process fails
+
+    def _locate(self, chosen: list[ChosenToken]) -> list[ChosenToken]:
+        """Add the distributions over cells to the location tokens of the last pass."""
+        token_ids = self.model.location_token_ids
+        located = [c.sequence for c in chosen if c.is_valid and c.token_id in token_ids]
+        read = self._cells.read([sequence.held_slot for sequence in located])
+        locations = dict(zip(located, read, strict=True))
+        return [
+            replace(choice, location=locations[choice.sequence])
+            if choice.sequence in locations
+            else choice
+            for choice in chosen
+        ]
 
     def _launch(self, sequences: list[Sequence]) -> _LaunchedPass:
         """Stage and start a pass; a CUDA device still computes it when this returns."""

@@ -89,6 +89,19 @@ class Kosmos2Tokenizer:
             vocabulary[END_OF_IMAGE],
         )
 
+    @property
+    def location_token_ids(self) -> range:
+        """Ids of the location tokens, in the order of their cells.
+
+        Raises:
+            CheckpointError: they are not consecutive.
+        """
+        ids = list(self.patch_ids)
+        consecutive = range(ids[0], ids[0] + len(ids))
+        if ids != list(consecutive):
+            raise CheckpointError("the ids of the location tokens are not consecutive")
+        return consecutive
+
     @classmethod
     def load(cls, directory: Path) -> "Kosmos2Tokenizer":
         """Read the tokenizer of a checkpoint: `tokenizer.json` and `tokenizer_config.json`.

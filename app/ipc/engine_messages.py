@@ -74,6 +74,19 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     key: int
 
 
+class LocationDistribution(msgspec.Struct, frozen=True, array_like=True):
+    """The most probable cells at the position of a location token, in any order.
+
+    Attributes:
+        cells: indices in the grid, little-endian uint16.
+        probabilities: of these cells among all cells at temperature 1, before the n-gram ban and
+            any filter; little-endian float32.
+    """
+
+    cells: bytes
+    probabilities: bytes
+
+
 class NewToken(msgspec.Struct, frozen=True, array_like=True):
     """One token of one request.
 
@@ -86,6 +99,7 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
         cached_tokens: prompt tokens whose keys and values were cached when it got its slot.
         vision_s: seconds that the batch of its picture was in the vision tower; 0 if the picture
             was cached.
+        location: distribution over cells if the token is a location token, otherwise `None`.
     """
 
     key: int
@@ -95,6 +109,7 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
     queue_s: float
     cached_tokens: int
     vision_s: float = 0.0
+    location: LocationDistribution | None = None
 
 
 class NewTokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):

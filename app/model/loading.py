@@ -45,6 +45,7 @@ class Kosmos2Model:
     Attributes:
         vision: the vision tower with the resampler.
         prefix_token_ids: ids of the tokens that every prompt begins with.
+        location_token_ids: ids of the location tokens, in the order of their cells.
         picture_positions: positions of the prefix that hold the picture's embeddings.
         end_token_id: id of the token that ends an answer.
         dtype: dtype of the weights.
@@ -53,6 +54,7 @@ class Kosmos2Model:
     decoder: TextDecoder
     vision: VisionEncoder
     prefix_token_ids: list[int]
+    location_token_ids: range
     picture_positions: slice
     end_token_id: int
     device: torch.device
@@ -135,6 +137,7 @@ def _linear_of_vision(linear: LinearLayers, dtype: torch.dtype) -> LinearLayers:
 def load_model(
     checkpoint: Checkpoint,
     prefix_token_ids: list[int],
+    location_token_ids: range,
     num_positions: int,
     device: torch.device,
     dtype: torch.dtype,
@@ -145,6 +148,7 @@ def load_model(
 
     Args:
         prefix_token_ids: prefix of every prompt, from the checkpoint's tokenizer.
+        location_token_ids: location tokens in the order of their cells, from the same tokenizer.
         num_positions: number of tokens of the longest sequence that can be served.
         dtype: dtype of weights, activations, keys and values.
         on_progress: called with the number of bytes that were loaded since the last call.
@@ -152,9 +156,15 @@ def load_model(
             layers of the vision tower are then packed if possible.
 
     Raises:
-        CheckpointError: a tensor is missing or has a wrong shape.
+        CheckpointError: a tensor is missing or has a wrong shape, or the tokenizer has location
+            tokens that the model lacks.
     """
     config = read_config(checkpoint)
+    if location_token_ids.stop > config.text_config.vocab_size:
+        raise CheckpointError(
+            f"{checkpoint.directory}: the tokenizer has location tokens beyond the model's "
+            f"{config.text_config.vocab_size} tokens"
+        )
     with torch.device("meta"):
         decoder = TextDecoder(config.text_config, num_positions)
         vision = VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std)
@@ -172,6 +182,7 @@ def load_model(
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
         prefix_token_ids=prefix_token_ids,
+        location_token_ids=location_token_ids,
         picture_positions=slice(2, 2 + config.latent_query_num),
         end_token_id=config.text_config.eos_token_id,
         device=device,

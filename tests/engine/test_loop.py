@@ -12,11 +12,13 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from app.engine.phases import PhaseClock
+from app.grounding.localization import CellDistribution
 from app.ipc.engine_messages import (
     PICTURE_BYTES,
     Cancel,
     Failure,
     Generate,
+    NewToken,
     NewTokens,
     SamplingParameters,
     encode,
@@ -242,6 +244,14 @@ def test_a_replayed_request_continues_after_the_tokens_it_has(
     for token, expected in zip(rest, undisturbed[num_received:], strict=True):
         assert (token.token_id, token.finish_reason) == (expected.token_id, expected.finish_reason)
         assert token.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
+        assert probabilities(token) == pytest.approx(probabilities(expected), abs=1e-4)
+
+
+def probabilities(token: NewToken) -> list[float]:
+    """Return the probabilities of the best cells, sorted; empty if the token is not a location."""
+    if token.location is None:
+        return []
+    return sorted(CellDistribution.from_message(token.location).probabilities.tolist())
 
 
 def test_a_replayed_request_is_accepted_by_a_full_queue(rig: EngineRig) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.engine.cells import CellLogits
 from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.decode import PassShape, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots
@@ -55,8 +56,13 @@ def slots(shape: KeyValueShape) -> KVSlots:
 
 
 @pytest.fixture(scope="module")
-def step(model: Kosmos2Model, slots: KVSlots) -> TokenStep:
-    return TokenStep(model, slots)
+def cells(model: Kosmos2Model) -> CellLogits:
+    return CellLogits(model.location_token_ids, NUM_SLOTS, META)
+
+
+@pytest.fixture(scope="module")
+def step(model: Kosmos2Model, slots: KVSlots, cells: CellLogits) -> TokenStep:
+    return TokenStep(model, slots, cells)
 
 
 def run_on_meta(run: Callable[[], object]) -> None:
@@ -74,7 +80,8 @@ def test_a_step_of_any_recorded_shape_does_not_read_from_the_host(step: TokenSte
 def test_a_step_and_a_picture_pass_of_all_layers_do_not_read_from_the_host() -> None:
     whole = build_meta_model(full_size_config(), LENGTH, torch.bfloat16)
     shape = shape_of(whole)
-    step = TokenStep(whole, KVSlots(shape, NUM_SLOTS, LENGTH, torch.bfloat16, META))
+    slots = KVSlots(shape, NUM_SLOTS, LENGTH, torch.bfloat16, META)
+    step = TokenStep(whole, slots, CellLogits(whole.location_token_ids, NUM_SLOTS, META))
     run_on_meta(lambda: step(PassShape(0, NUM_SLOTS, LENGTH, 8, is_sampled=True)))
     run_on_meta(lambda: PicturePass(whole, shape, MAX_PICTURES)(MAX_PICTURES))
 
@@ -101,11 +108,15 @@ def prompt(model: Kosmos2Model, slot: int, num_tokens: int, temperature: float) 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("slot_numbers", [(0,), (3, 4, 5), (1, 7, 255)])
 def test_a_prompt_pass_uploads_once_and_does_not_read_from_the_host(
-    model: Kosmos2Model, slots: KVSlots, slot_numbers: tuple[int, ...], temperature: float
+    model: Kosmos2Model,
+    slots: KVSlots,
+    cells: CellLogits,
+    slot_numbers: tuple[int, ...],
+    temperature: float,
 ) -> None:
     """Another upload would wait for all work that was launched before it."""
     sequences = [prompt(model, slot, 3 + slot, temperature) for slot in slot_numbers]
-    prompts = PromptPass(model, slots, length_multiple=16)
+    prompts = PromptPass(model, slots, cells, length_multiple=16)
     with CountUploads() as uploads:
         batch = prompts.stage(sequences)
     assert uploads.count == 1
@@ -147,10 +158,10 @@ def test_planted_reads_and_host_tensors_are_detected(step: TokenStep) -> None:
 
 
 def test_prompts_are_padded_so_that_attention_does_not_copy_the_mask(
-    model: Kosmos2Model, slots: KVSlots
+    model: Kosmos2Model, slots: KVSlots, cells: CellLogits
 ) -> None:
     """Never beyond the length of a slot."""
-    prompts = PromptPass(model, slots, length_multiple=16)
+    prompts = PromptPass(model, slots, cells, length_multiple=16)
     lengths = {n: prompt(model, 0, n - 67, 0.0) for n in (68, 80, 81, 511)}
     batches: dict[int, PromptBatch] = {n: prompts.stage([s]) for n, s in lengths.items()}
     padded = {

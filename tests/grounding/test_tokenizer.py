@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,19 @@ def test_ids_are_read_from_the_tokenizer(tokenizer: Kosmos2Tokenizer, processor:
     assert len(tokenizer.patch_ids) == 1024
     for token_id, cell in tokenizer.patch_ids.items():
         assert vocabulary.convert_ids_to_tokens(token_id) == patch_tag(cell)
+
+
+def test_the_ids_of_the_location_tokens_are_consecutive(tokenizer: Kosmos2Tokenizer) -> None:
+    """The engine reads their logits as one slice."""
+    ids = tokenizer.location_token_ids
+    assert [tokenizer.patch_ids[token_id] for token_id in ids] == list(range(1024))
+
+
+def test_location_tokens_with_scattered_ids_are_rejected(tokenizer: Kosmos2Tokenizer) -> None:
+    scattered = copy(tokenizer)
+    scattered.patch_ids = dict(reversed(tokenizer.patch_ids.items()))
+    with pytest.raises(CheckpointError, match="not consecutive"):
+        _ = scattered.location_token_ids
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,10 @@ def random_layer(num_inputs: int = 192, num_outputs: int = 77) -> tuple[torch.Te
 
 def embedded(linear: LinearLayers, dtype: torch.dtype = torch.float32) -> Kosmos2Model:
     checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
-    prefix = list(Kosmos2Tokenizer.load(checkpoint.directory).prefix_ids)
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+    prefix, cells = list(tokenizer.prefix_ids), tokenizer.location_token_ids
     cpu = torch.device("cpu")
-    return load_model(checkpoint, prefix, 512, cpu, dtype, lambda _: None, linear)
+    return load_model(checkpoint, prefix, cells, 512, cpu, dtype, lambda _: None, linear)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 7, 33])

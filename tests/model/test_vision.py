@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernels
 def vision() -> VisionEncoder:
     """The vision encoder of the embedded checkpoint, in float32."""
     checkpoint, cpu = open_checkpoint(str(EMBEDDED_CHECKPOINT)), torch.device("cpu")
-    return load_model(checkpoint, [0], 80, cpu, torch.float32, lambda _: None).vision
+    return load_model(checkpoint, [0], range(1024), 80, cpu, torch.float32, lambda _: None).vision
 
 
 def test_normalisation_of_every_byte_equals_that_of_the_processor(
