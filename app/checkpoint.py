@@ -52,6 +52,19 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How far the confidence of a checkpoint's boxes can be trusted.
+
+    Attributes:
+        is_measured: whether `grounding_calibration.json` is next to the weights.
+        default_threshold: confidence from which a box counts, 0…1; 0 without that file.
+    """
+
+    is_measured: bool = False
+    default_threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint whose files are all present and complete.
 
@@ -63,6 +76,7 @@ class Checkpoint:
         image_mean: mean of red, green and blue for values 0…1.
         image_std: standard deviation of red, green and blue for values 0…1.
         tensors: every stored tensor by name.
+        calibration: of the confidence of boxes.
     """
 
     directory: Path
@@ -73,6 +87,7 @@ class Checkpoint:
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
     tensors: Mapping[str, StoredTensor]
+    calibration: Calibration = Calibration()
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
@@ -127,6 +142,7 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
         image_mean=mean,
         image_std=std,
         tensors=MappingProxyType(_stored_tensors(directory)),
+        calibration=_calibration(directory),
     )
 
 
@@ -146,6 +162,16 @@ def _no_repeat_ngram_size(directory: Path) -> int:
     path = directory / "generation_config.json"
     stored = _read_json(path).get("no_repeat_ngram_size") if path.is_file() else None
     return UPSTREAM_NGRAM_SIZE if stored is None else int(stored)
+
+
+def _calibration(directory: Path) -> Calibration:
+    path = directory / "grounding_calibration.json"
+    if not path.is_file():
+        return Calibration()
+    threshold = _read_json(path).get("default_threshold")
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise CheckpointError(f"{path}: default_threshold must be a number from 0 to 1")
+    return Calibration(is_measured=True, default_threshold=float(threshold))
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -11,7 +11,15 @@ from time import monotonic
 from app.checkpoint import Checkpoint
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.answer_reader import AnswerReader
-from app.grounding.answers import Answer, AnswerEvent, ImageFacts, Timings, Usage, marks_of
+from app.grounding.answers import (
+    Answer,
+    AnswerEvent,
+    DrawnBoxes,
+    ImageFacts,
+    Timings,
+    Usage,
+    marks_of,
+)
 from app.grounding.prompts import encode_request, longest_field
 from app.grounding.requests import GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
@@ -101,6 +109,7 @@ class Service:
         media_type: MediaType,
         *,
         shows_scores: bool,
+        kind: DrawnBoxes,
     ) -> tuple[Answer, bytes]:
         """Return the answer to a request, and the picture's file with its entities drawn on it.
 
@@ -110,7 +119,7 @@ class Service:
         """
         async with self._admitted(context):
             answer = await self._ground(request, context, ignore_event)
-            marks = marks_of(answer.grounded.entities, shows_scores=shows_scores)
+            marks = marks_of(answer.grounded.entities, shows_scores=shows_scores, kind=kind)
             # Decode the picture again: at full size it would occupy memory while the model runs.
             drawn = await self._pictures.draw(request.image, marks, media_type, "pixel")
             context.timeline.end("draw", self._clock())
@@ -173,6 +182,7 @@ class Service:
             task=request.task.name,
             grounded=grounded,
             image=image,
+            is_calibrated=self._checkpoint.calibration.is_measured,
             seed=sampling.seed if sampling.temperature > 0 else None,
             usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[0].cached_tokens),
             timings=Timings(

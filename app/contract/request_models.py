@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from app.errors import InvalidRequest
+from app.grounding.answers import DrawnBoxes
 from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Task, TaskName, Use
 from app.ipc.sampling_limits import (
@@ -174,6 +175,16 @@ class DrawnBox(BaseModel):
         min_length=4, max_length=4, description="x0, y0, x1, y1, in the unit of `box_format`."
     )
     score: float | None = Field(None, allow_inf_nan=False, description="Shown after the phrase.")
+    xyxy_refined: (
+        Annotated[
+            list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=4, max_length=4)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="x0, y0, x1, y1 in pixels: drawn instead of `xyxy` if `boxes` is `refined` and "
+        "`box_format` is `pixel`.",
+    )
 
 
 class DrawnEntity(BaseModel):
@@ -195,13 +206,18 @@ class AnnotateBody(RequestFields):
         description="Draw these entities, in the form of an answer's, without running the model.",
     )
     show_scores: StrictBool = Field(True, description="Whether labels show the scores.")
+    boxes: DrawnBoxes = Field(
+        "refined",
+        description="Boxes to draw: `refined` draws `xyxy_refined` where it is not null, `coarse` "
+        "draws `xyxy`.",
+    )
 
     @model_validator(mode="after")
     def _check_task_or_entities(self) -> Self:
         if (self.task is None) == (self.entities is None):
             raise InvalidRequest("task", "either task or entities is required, but not both")
         changed = self.model_dump(exclude_defaults=True).keys()
-        useless = changed - {"entities", "box_format", "show_scores"}
+        useless = changed - {"entities", "box_format", "show_scores", "boxes"}
         if self.entities is not None and useless:
             raise InvalidRequest(min(useless), "is not used when entities are sent")
         return self

@@ -25,10 +25,21 @@ def _round_score(score: float) -> float:
     return round(score, 4)
 
 
+def _round_pixels(pixels: float) -> float:
+    return round(pixels, 4)
+
+
+def _round_share(share: float) -> float:
+    return round(share, 6)
+
+
 # Later digits are noise: the clock is not that exact, and probabilities vary with the batch size.
 # The types round, so that the JSON answer, the stream and the CLI cannot differ.
 Seconds = Annotated[float, AfterValidator(_round_seconds)]
 Score = Annotated[float, AfterValidator(_round_score)]
+Pixels = Annotated[float, AfterValidator(_round_pixels)]
+Share = Annotated[float, AfterValidator(_round_share)]
+"""A part of the picture's width or height."""
 
 
 class _FromAnswer(BaseModel):
@@ -52,6 +63,18 @@ class BoxBody(_FromAnswer):
     score: Score | None = Field(
         description="A relative confidence: the geometric mean of the probabilities of the box's "
         "two location tokens. Null for a box that was sent with the request."
+    )
+    xyxy_refined: Annotated[list[Pixels], Field(min_length=4, max_length=4)] | None = Field(
+        description="A finer box, in pixels: the mean of the boxes that the model considered near "
+        "the chosen cells. Null for a box that was sent with the request."
+    )
+    xyxy_refined_normalized: Annotated[list[Share], Field(min_length=4, max_length=4)] | None = (
+        Field(description="The same box in units of width and height, 0…1.")
+    )
+    confidence: Score | None = Field(
+        description="The expected intersection over union of `xyxy_refined` with the true box, "
+        "under the model's own probabilities, 0…1. It supposes that the object is in the picture. "
+        "Null for a box that was sent with the request."
     )
 
 
@@ -108,6 +131,10 @@ class AnswerBody(BaseModel):
     finish_reason: Literal["stop", "length"] = Field(
         description="`length`: `max_new_tokens` ended the answer."
     )
+    calibrated: bool = Field(
+        description="Whether the checkpoint has a calibration: `confidence` was compared with "
+        "measured boxes. Otherwise it only ranks boxes."
+    )
     seed: int | None = Field(description="Null when the answer was not sampled.")
     usage: UsageBody
     timings: TimingsBody
@@ -127,6 +154,7 @@ class AnswerBody(BaseModel):
             markup=grounded.markup,
             image=ImageBody.model_validate(answer.image),
             finish_reason=grounded.finish_reason,
+            calibrated=answer.is_calibrated,
             seed=answer.seed,
             usage=UsageBody.model_validate(answer.usage),
             timings=TimingsBody.model_validate(answer.timings),

@@ -12,6 +12,7 @@ from app.grounding.answers import (
     NewEntity,
     NewText,
 )
+from app.grounding.localization import CellDistribution, Localization, localize
 from app.grounding.markup import (
     ParsedBox,
     ParsedEntity,
@@ -57,7 +58,8 @@ class AnswerReader:
         self._prompt_text = restore_brackets(prompt.text)
         self._decoder, self._stream = TokenDecoder(tokenizer), MarkupStream()
         self._answer_text = AnswerText(self._prompt_text)
-        self._log_probabilities: dict[int, float] = {}
+        self._location_tokens: dict[int, NewToken] = {}
+        self._boxes: dict[int, AnswerBox] = {}
         self._num_entities = 0
         self._finish_reason: FinishReason = "length"
         markup = mark_literals(self._decoder.push(prompt_ids[len(tokenizer.prefix_ids) :]))
@@ -74,7 +76,7 @@ class AnswerReader:
         found = self._stream.push(self._keep(self._decoder.push([new_token.token_id])))
         if new_token.token_id in self._patch_ids:  # the decoder never holds back a location tag
             offset = self._markup_length - _LENGTH_OF_PATCH_TAG
-            self._log_probabilities[offset] = new_token.log_probability
+            self._location_tokens[offset] = new_token
         if new_token.finish_reason is not None:
             self._finish_reason = new_token.finish_reason
             found += self._stream.push(self._keep(self._decoder.finish()))
@@ -123,16 +125,40 @@ class AnswerReader:
         )
 
     def _box(self, box: ParsedBox) -> AnswerBox:
+        """Return the box; an event and the whole answer share it."""
+        if box.markup_offset not in self._boxes:
+            self._boxes[box.markup_offset] = self._compute_box(box)
+        return self._boxes[box.markup_offset]
+
+    def _compute_box(self, box: ParsedBox) -> AnswerBox:
+        width, height = self._image.width, self._image.height
+        # A box has two location tokens; those of the prompt were not generated.
+        first = self._location_tokens.get(box.markup_offset)
+        second = self._location_tokens.get(box.markup_offset + _LENGTH_OF_PATCH_TAG)
+        localization = _localize(box, first, second)
         return AnswerBox(
-            xyxy=scale_box(box.box, self._image.width, self._image.height),
+            xyxy=scale_box(box.box, width, height),
             xyxy_normalized=box.box,
             patch_indices=box.patch_indices,
-            score=self._score(box.markup_offset),
+            score=_score(first, second),
+            xyxy_refined=scale_box(localization.box, width, height) if localization else None,
+            xyxy_refined_normalized=localization.box if localization else None,
+            confidence=localization.confidence if localization else None,
         )
 
-    def _score(self, offset: int) -> float | None:
-        """Return the score of the box at `offset`, or `None` if a box of the prompt is there."""
-        # A box has two location tokens; those of the prompt have no log probability.
-        first = self._log_probabilities.get(offset)
-        second = self._log_probabilities.get(offset + _LENGTH_OF_PATCH_TAG)
-        return None if first is None or second is None else math.exp((first + second) / 2)
+
+def _score(first: NewToken | None, second: NewToken | None) -> float | None:
+    """Return the score of a box with these location tokens, or `None` if one is of the prompt."""
+    if first is None or second is None:
+        return None
+    return math.exp((first.log_probability + second.log_probability) / 2)
+
+
+def _localize(
+    box: ParsedBox, first: NewToken | None, second: NewToken | None
+) -> Localization | None:
+    """Return the refined box, or `None` if a corner has no distribution."""
+    if first is None or second is None or first.location is None or second.location is None:
+        return None
+    corners = (CellDistribution.from_message(token) for token in (first.location, second.location))
+    return localize(box.patch_indices, *corners)

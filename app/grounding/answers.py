@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from app.grounding.boxes import CellPair
 from app.ipc.engine_messages import FinishReason
 from app.pictures.marks import Box, Mark
+
+DrawnBoxes = Literal["refined", "coarse"]
+"""Boxes to draw: those between the cells, or those that the location tokens name."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,23 @@ class AnswerBox:
         patch_indices: the cells of the upper-left and lower-right corner.
         score: the geometric mean of the probabilities of the two location tokens; `None` for a box
             from the prompt.
+        xyxy_refined: the box between the cells, in pixels; `None` unless both corners were
+            generated.
+        xyxy_refined_normalized: the same box, 0…1.
+        confidence: the expected intersection over union of the refined box with the true one, 0…1.
     """
 
     xyxy: Box
     xyxy_normalized: Box
     patch_indices: CellPair
     score: float | None
+    xyxy_refined: Box | None = None
+    xyxy_refined_normalized: Box | None = None
+    confidence: float | None = None
+
+    def to_draw(self, kind: DrawnBoxes) -> Box:
+        """Return the box to draw, in pixels; a box that has no refined form is drawn as it is."""
+        return self.xyxy if kind == "coarse" or self.xyxy_refined is None else self.xyxy_refined
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,7 @@ class Answer:
 
     Attributes:
         model: the name of the model.
+        is_calibrated: whether the checkpoint has a calibration of the confidence.
         seed: of the random sampling; `None` for greedy decoding.
     """
 
@@ -122,6 +138,7 @@ class Answer:
     task: str
     grounded: GroundedText
     image: ImageFacts
+    is_calibrated: bool
     seed: int | None
     usage: Usage
     timings: Timings
@@ -155,12 +172,14 @@ AnswerEvent = NewText | NewEntity
 """An event that is sent before the answer is complete."""
 
 
-def marks_of(entities: Sequence[Entity], *, shows_scores: bool) -> list[Mark]:
+def marks_of(
+    entities: Sequence[Entity], *, shows_scores: bool, kind: DrawnBoxes = "refined"
+) -> list[Mark]:
     """Return the marks to draw for the entities of an answer, in pixels of its picture."""
     return [
         Mark(
             label=entity.phrase,
-            boxes=tuple(box.xyxy for box in entity.boxes),
+            boxes=tuple(box.to_draw(kind) for box in entity.boxes),
             scores=tuple(box.score for box in entity.boxes) if shows_scores else (),
         )
         for entity in entities

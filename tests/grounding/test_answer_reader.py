@@ -5,6 +5,7 @@ import random
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,8 @@ from app.grounding.space_cleaner import clean_up_spaces
 from app.grounding.tasks import TASKS, Region, write_prompt
 from app.grounding.token_decoder import TokenDecoder
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import NewToken
+from app.ipc.engine_messages import LocationDistribution, NewToken
+from app.pictures.marks import scale_box
 from training.examples import examples_of
 from training.world import plan_scene
 
@@ -236,6 +238,52 @@ def test_a_score_is_computed_from_the_boxs_own_tokens(
         first = offsets.index(place) - 2
         mean = -0.01 * (numbers[first] + numbers[first + 1]) / 2
         assert score == pytest.approx(math.exp(mean))
+
+
+def located(token_id: int, cell: int, neighbour: int) -> NewToken:
+    """Return a location token whose probability is shared by two cells."""
+    cells = np.array([cell, neighbour], dtype="<u2").tobytes()
+    probabilities = np.array([0.75, 0.25], dtype="<f4").tobytes()
+    location = LocationDistribution(cells, probabilities)
+    return NewToken(0, token_id, -0.1, None, 0.0, 0, location=location)
+
+
+def read_object(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, tokens: str
+) -> GroundedText:
+    """Return the answer of an object whose corners lie between two cells each."""
+    neighbours = {"<patch_index_0044>": (44, 45), "<patch_index_0863>": (863, 895)}
+    reader = AnswerReader(tokenizer, tokenizer.encode_prompt(prompt), IMAGE)
+    for name in tokens.split():
+        if name in neighbours:
+            reader.read(located(vocabulary[name], *neighbours[name]))
+        elif name in vocabulary:
+            reader.read(NewToken(0, vocabulary[name], -0.1, None, 0.0, 0))
+    return reader.grounded()
+
+
+def test_a_generated_box_is_refined_from_the_distributions_of_its_own_tokens(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """The first corner moves a quarter of a cell to the right, the second one down."""
+    grounded = read_object(tokenizer, vocabulary, PROMPTS[2], OBJECT)
+    of_prompt, box = (entity.boxes[0] for entity in grounded.entities)
+    assert (of_prompt.xyxy_refined, of_prompt.xyxy_refined_normalized) == (None, None)
+    assert of_prompt.confidence is None
+    x0, y0, x1, y1 = box.xyxy_normalized
+    refined = (x0 + 0.25 / 32, y0, x1, y1 + 0.25 / 32)
+    assert box.xyxy_refined_normalized == pytest.approx(refined)
+    assert box.xyxy_refined == pytest.approx(scale_box(refined, IMAGE.width, IMAGE.height))
+    assert 0.9 < (box.confidence or 0) < 1
+    assert box.patch_indices == (44, 863)
+
+
+def test_a_box_with_one_corner_in_the_prompt_is_not_refined(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    grounded = read_object(tokenizer, vocabulary, PROMPTS[3], "<patch_index_0863> </object>")
+    [box] = grounded.entities[0].boxes
+    assert (box.score, box.xyxy_refined, box.confidence) == (None, None, None)
 
 
 def test_text_that_only_looks_like_a_location_has_no_score(

@@ -40,6 +40,7 @@ ANSWER = Answer(
     task="raw",
     grounded=GroundedText("a dog", "a dog", 0, (ENTITY,), "<phrase> a dog</phrase>", "stop"),
     image=ImageFacts(64, 48, 1),
+    is_calibrated=False,
     seed=None,
     usage=Usage(70, 3, 0),
     timings=Timings(0.0, 0.0, 0.0, 0.0),

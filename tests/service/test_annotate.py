@@ -82,6 +82,18 @@ def test_entities_of_an_answer_can_be_sent_unchanged(client: httpx.Client) -> No
     assert (pixels(again.content) == pixels(base64.b64decode(answer["annotated"]["base64"]))).all()
 
 
+def test_refined_boxes_are_drawn_unless_coarse_ones_are_requested(client: httpx.Client) -> None:
+    """The same holds for the entities of an answer that are sent back."""
+    drawn = {}
+    for boxes in ("refined", "coarse"):
+        fields = {"task": "phrase_grounding", "text": "a red circle", "boxes": boxes}
+        answer = annotate(client, "application/json", **fields).json()
+        drawn[boxes] = pixels(base64.b64decode(answer["annotated"]["base64"]))
+        again = annotate(client, entities=json.dumps(answer["entities"]), boxes=boxes)
+        assert (pixels(again.content) == drawn[boxes]).all()
+    assert (drawn["refined"] != drawn["coarse"]).any()
+
+
 def test_scores_are_optional(client: httpx.Client) -> None:
     with_scores = annotate(client, entities=ENTITIES).content
     without = annotate(client, entities=ENTITIES, show_scores="false").content
@@ -114,6 +126,7 @@ def test_the_annotated_picture_has_no_metadata(client: httpx.Client) -> None:
         ({"task": "brief_caption", "entities": ENTITIES}, "task"),
         ({"entities": ENTITIES, "text": "a cat"}, "text"),
         ({"task": "brief_caption", "stream": "true"}, "stream"),
+        ({"task": "brief_caption", "boxes": "fine"}, "boxes"),
         ({"entities": "[{}]"}, "entities[0].boxes"),
         ({"entities": '[{"boxes": [{"xyxy": [1, 2, 3]}]}]'}, "entities[0].boxes[0].xyxy"),
         ({"entities": '[{"boxes": [{"xyxy": [1, 2, 3, NaN]}]}]'}, "entities[0].boxes[0].xyxy[3]"),

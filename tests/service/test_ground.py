@@ -6,11 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.contract.response_models import AnswerBody
+from app.contract.examples import EXAMPLE_SCENE
+from app.contract.response_models import AnswerBody, BoxBody
 from app.grounding.tasks import TASKS
 from harness.pictures import picture_file
 
 PICTURE = picture_file()
+SIDES = (320, 240, 320, 240)
 REGION = [{"boxes": [[40, 30, 160, 120]]}]
 FIELDS: dict[str, dict[str, str]] = {
     "brief_caption": {},
@@ -58,7 +60,36 @@ def test_the_answer_to_every_task_keeps_the_contract(client: httpx.Client, task:
             x0, y0, x1, y1 = box.xyxy_normalized
             assert 0 <= x0 < x1 <= 1
             assert 0 <= y0 < y1 <= 1
+            if box.xyxy_refined is None:
+                assert entity.from_prompt
+                assert box.xyxy_refined_normalized is box.confidence is None
+            else:
+                assert is_near(box)
             assert box.xyxy == [x0 * 320, y0 * 240, x1 * 320, y1 * 240]
+
+
+def is_near(box: BoxBody) -> bool:
+    """Return whether the refined box is within 2.5 cells of the coarse one, with a confidence."""
+    assert box.xyxy_refined is not None
+    assert box.xyxy_refined_normalized is not None
+    assert box.confidence is not None
+    distances = [
+        abs(fine - coarse)
+        for fine, coarse in zip(box.xyxy_refined_normalized, box.xyxy_normalized, strict=True)
+    ]
+    scaled = [edge * side for edge, side in zip(box.xyxy_refined_normalized, SIDES, strict=True)]
+    assert box.xyxy_refined == pytest.approx(scaled, abs=1e-3)
+    return max(distances) <= 2.5 / 32 and 0 < box.confidence <= 1
+
+
+def test_a_clear_object_has_a_refined_box_and_a_high_confidence(client: httpx.Client) -> None:
+    """The scene is one of those that the embedded checkpoint is trained on."""
+    scene = EXAMPLE_SCENE.read_bytes()
+    content = answer(client, scene, task="phrase_grounding", text="a blue square")
+    assert content["calibrated"] is False
+    [box] = content["entities"][0]["boxes"]
+    assert box["confidence"] > 0.7
+    assert box["xyxy_refined"] != box["xyxy"]
 
 
 def test_sent_boxes_are_returned_as_boxes_from_the_prompt(client: httpx.Client) -> None:
@@ -67,7 +98,8 @@ def test_sent_boxes_are_returned_as_boxes_from_the_prompt(client: httpx.Client) 
     first = content["entities"][0]
     assert first["phrase"] == "It"
     assert first["from_prompt"] is True
-    assert first["boxes"][0]["score"] is None
+    for name in ("score", "xyxy_refined", "xyxy_refined_normalized", "confidence"):
+        assert first["boxes"][0][name] is None
     assert first["boxes"][0]["patch_indices"] == [132, 495]
     assert content["markup"].startswith(
         "<grounding><phrase> It</phrase><object><patch_index_0132><patch_index_0495></object> is"

@@ -22,6 +22,8 @@ def test_the_version_reports_model_defaults_and_limits(client: httpx.Client) -> 
         "name": "kosmos2-shapes-demo",
         "revision": None,
         "embedded": True,
+        "calibrated": False,
+        "default_threshold": 0.0,
         "dtype": "float32",
         "device": "cpu",
     }

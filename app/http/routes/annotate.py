@@ -7,7 +7,7 @@ from typing import get_args
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.contract.request_models import AnnotateBody, DrawnEntity
+from app.contract.request_models import AnnotateBody, DrawnBox, DrawnEntity
 from app.contract.response_models import AnnotatedAnswerBody, AnnotatedBody, AnswerBody, DrawingBody
 from app.errors import NotAcceptable
 from app.grounding.answers import Answer
@@ -19,7 +19,7 @@ from app.http.call_context import context_of
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
-from app.pictures.marks import Mark, MediaType
+from app.pictures.marks import Box, Mark, MediaType
 from app.service import Service
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
@@ -62,11 +62,12 @@ def annotate_router(
                 context,
                 media_type,
                 shows_scores=body.show_scores,
+                kind=body.boxes,
             )
             answer, drawn = await while_connected(request, work)
             outcome.complete(answer.grounded.finish_reason)
         else:
-            marks = [_mark(entity, body.show_scores) for entity in body.entities or ()]
+            marks = [_mark(entity, body) for entity in body.entities or ()]
             drawing = service.draw(image, marks, context, media_type, box_format=body.box_format)
             drawn = await while_connected(request, drawing)
         if response_type != JSON:
@@ -84,10 +85,15 @@ def _response_type(request: Request) -> str:
     return response_type
 
 
-def _mark(entity: DrawnEntity, show_scores: bool) -> Mark:
-    scores = tuple(box.score for box in entity.boxes) if show_scores else ()
-    boxes = tuple((box.xyxy[0], box.xyxy[1], box.xyxy[2], box.xyxy[3]) for box in entity.boxes)
-    return Mark(entity.phrase, boxes, scores)
+def _mark(entity: DrawnEntity, body: AnnotateBody) -> Mark:
+    scores = tuple(box.score for box in entity.boxes) if body.show_scores else ()
+    return Mark(entity.phrase, tuple(_drawn_edges(box, body) for box in entity.boxes), scores)
+
+
+def _drawn_edges(box: DrawnBox, body: AnnotateBody) -> Box:
+    is_refined = body.boxes == "refined" and body.box_format == "pixel"
+    x0, y0, x1, y1 = (box.xyxy_refined if is_refined else None) or box.xyxy
+    return x0, y0, x1, y1
 
 
 def _inside_json(answer: Answer | None, media_type: str, drawn: bytes) -> str:

@@ -96,6 +96,8 @@ def _version(
             "name": checkpoint.name,
             "revision": checkpoint.revision,
             "embedded": checkpoint.is_embedded,
+            "calibrated": checkpoint.calibration.is_measured,
+            "default_threshold": checkpoint.calibration.default_threshold,
             "dtype": state.engine_facts.dtype,
             "device": state.engine_facts.device,
         },
