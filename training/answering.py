@@ -10,6 +10,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from app.engine.cells import NUM_BEST
+from app.grounding.boxes import sort_corners
+from app.grounding.localization import CellDistribution, Localization, localize
 from app.grounding.markup import ParsedMarkup, parse
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import picture_bytes
@@ -30,11 +33,13 @@ class Answer:
         parsed: prompt and answer, as the service parses them.
         text: the answer alone, without tags.
         scores: of the answer's boxes, in order: geometric means of two probabilities.
+        refined: of the same boxes, as the service computes them.
     """
 
     parsed: ParsedMarkup
     text: str
     scores: tuple[float, ...]
+    refined: tuple[Localization, ...] = ()
 
 
 class Answerer:
@@ -95,20 +100,39 @@ class Answerer:
         new = output.sequences[:, ids.shape[1] :]  # (B, new tokens)
         logits = torch.stack(output.logits, dim=1).float()  # (B, new tokens, vocabulary)
         chosen = logits.log_softmax(-1).gather(2, new[..., None]).squeeze(2)
-        rows = zip(ids.tolist(), new.tolist(), chosen.tolist(), strict=True)
+        cells = self.tokenizer.location_token_ids
+        best = logits[..., cells.start : cells.stop].softmax(-1).topk(NUM_BEST)
+        distributions = [
+            list(map(CellDistribution, *row))
+            for row in zip(best.indices.cpu().numpy(), best.values.cpu().numpy(), strict=True)
+        ]
+        rows = zip(ids.tolist(), new.tolist(), chosen.tolist(), distributions, strict=True)
         return [self._read(*row) for row in rows]
 
-    def _read(self, prompt: list[int], new: list[int], log_probabilities: list[float]) -> Answer:
-        cells = [
-            log_probability
-            for token, log_probability in zip(new, log_probabilities, strict=True)
+    def _read(
+        self,
+        prompt: list[int],
+        new: list[int],
+        log_probabilities: list[float],
+        distributions: list[CellDistribution],
+    ) -> Answer:
+        """Return the answer of one row; the last two lists have one entry per new token."""
+        corners = [
+            (self.tokenizer.patch_ids[token], log_probability, distribution)
+            for token, log_probability, distribution in zip(
+                new, log_probabilities, distributions, strict=True
+            )
             if token in self.tokenizer.patch_ids
         ]
-        pairs = zip(cells[::2], cells[1::2], strict=False)
+        pairs = list(zip(corners[::2], corners[1::2], strict=False))
         return Answer(
             parse(self.tokenizer.decode(prompt + new)).cleaned(),
             parse(self.tokenizer.decode(new)).text,
-            tuple(math.exp((first + second) / 2) for first, second in pairs),
+            tuple(math.exp((first[1] + second[1]) / 2) for first, second in pairs),
+            tuple(
+                localize(sort_corners((first[0], second[0])), first[2], second[2])
+                for first, second in pairs
+            ),
         )
 
 

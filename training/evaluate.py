@@ -22,7 +22,15 @@ from training.grammar import (
     referring_expression,
     region_description,
 )
-from training.metrics import Counts, iou, iou_of_perfect_tokens, mean, num_matches, roc_auc
+from training.metrics import (
+    Counts,
+    calibration_error,
+    iou,
+    iou_of_perfect_tokens,
+    mean,
+    num_matches,
+    roc_auc,
+)
 from training.plots import draw_plots
 from training.questions import ask_about
 from training.scenes import draw_scene
@@ -152,6 +160,7 @@ def evaluate(asked: Sequence[Asked]) -> Evaluation:
             None,
             len(boxes),
         ),
+        *_confidence_rows([*phrases, *expressions, *of("brief_caption")]),
     ]
     return Evaluation(tuple(rows), tuple(boxes))
 
@@ -166,7 +175,45 @@ def _phrase_rows(phrases: Sequence[Asked]) -> list[Row]:
         Row(task, "mean IoU of perfect tokens", perfect, None, number),
         Row(task, "mean IoU over that of perfect tokens", got / perfect, 0.90, number),
         _share(task, "accuracy at IoU 0.5", phrases, _is_located, 0.95),
+        *_refined_rows(task, phrases),
     ]
+
+
+def _refined_rows(task: str, phrases: Sequence[Asked]) -> list[Row]:
+    """Return the rows that compare refined boxes with the boxes of the cells."""
+    coarse = [_first_iou(one) for one in phrases]
+    refined = [(overlaps_of_refined_boxes(one) or [0.0])[0] for one in phrases]
+    rows = [Row(task, "mean IoU, refined", mean(refined), None, len(phrases))]
+    for least in (0.75, 0.9):
+        for name, overlaps in (("", coarse), (", refined", refined)):
+            share = mean([float(overlap >= least) for overlap in overlaps])
+            rows.append(Row(task, f"accuracy at IoU {least}{name}", share, None, len(phrases)))
+    return rows
+
+
+def overlaps_of_refined_boxes(asked: Asked) -> list[float]:
+    """Return the largest IoU of each refined box with an object that the example names."""
+    wanted = [thing.xyxy for thing in asked.example.targets]
+    refined = asked.answer.refined
+    return [max((iou(one.box, other) for other in wanted), default=0.0) for one in refined]
+
+
+def _confidence_rows(asked: Sequence[Asked]) -> list[Row]:
+    """Return how well score and confidence separate right refined boxes from wrong ones."""
+    overlaps = [overlap for one in asked for overlap in overlaps_of_refined_boxes(one)]
+    measures = {
+        "box score": [score for one in asked for score in one.answer.scores],
+        "box confidence": [box.confidence for one in asked for box in one.answer.refined],
+    }
+    rows = []
+    for name, values in measures.items():
+        for least in (0.5, 0.75):
+            area = roc_auc(values, [overlap >= least for overlap in overlaps])
+            measure = f"area under the ROC curve, refined, IoU {least}"
+            rows.append(Row(name, measure, area, None, len(overlaps)))
+        error = calibration_error(values, overlaps)
+        rows.append(Row(name, "calibration error against IoU", error, None, len(overlaps)))
+    return rows
 
 
 def _question_rows(asked: Sequence[Asked]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
 from app.pictures.marks import Box
@@ -101,6 +102,21 @@ def roc_curve(scores: Sequence[float], truths: Sequence[bool]) -> list[tuple[flo
         right, wrong = right + truth, wrong + (not truth)
         points.append((wrong / max(1, num_wrong), right / max(1, num_right)))
     return points
+
+
+def calibration_error(
+    predicted: Sequence[float], measured: Sequence[float], num_bins: int = 10
+) -> float:
+    """Return the mean difference between predicted and measured means, over bins of equal size.
+
+    >>> round(calibration_error([0.2, 0.4, 0.6, 0.8], [0.3, 0.3, 0.9, 0.7], num_bins=2), 3)
+    0.05
+    """
+    ordered = sorted(zip(predicted, measured, strict=True))
+    edges = [round(number * len(ordered) / num_bins) for number in range(num_bins + 1)]
+    bins = [ordered[start:end] for start, end in pairwise(edges) if start < end]
+    gaps = [abs(sum(guess - truth for guess, truth in members)) for members in bins]
+    return sum(gaps) / len(ordered) if ordered else float("nan")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from app.grounding.localization import Localization
 from app.grounding.markup import parse, write_object
 from training.answering import Answer
 from training.evaluate import Asked, evaluate, generated_boxes, kind_named
@@ -77,7 +78,9 @@ def test_the_kind_named_first(text, kind):
 
 def asked(kind, prompt, right_answer, given_answer, targets=(), scores=()):
     parsed = parse(prompt + given_answer)
-    answer = Answer(parsed, parse(given_answer).text, tuple(scores))
+    boxes = [box.box for entity in parsed.entities for box in entity.boxes]
+    refined = map(Localization, boxes[len(boxes) - len(scores) :], scores)
+    answer = Answer(parsed, parse(given_answer).text, tuple(scores), tuple(refined))
     return Asked(Example(kind, prompt, right_answer, tuple(targets)), answer)
 
 
@@ -128,4 +131,9 @@ def test_the_table():
     assert value_of(evaluation, "brief caption", "F1 of grounded objects") == 1
     assert value_of(evaluation, "detailed caption", "F1 of grounded objects") == 0.5
     assert value_of(evaluation, "box score", "area under the ROC curve") == 1
+    assert value_of(evaluation, "phrase grounding", "accuracy at IoU 0.75, refined") == 0.5
+    measure = "area under the ROC curve, refined, IoU 0.5"
+    assert value_of(evaluation, "box confidence", measure) == 1
+    error = value_of(evaluation, "box confidence", "calibration error against IoU")
+    assert 0 < error < 0.5
     assert "| phrase grounding |" in evaluation.as_text()
