@@ -30,10 +30,11 @@ def test_a_case_writes_a_line_of_json_a_table_and_a_plot(case: Case, tmp_path: P
 
 
 def test_the_page_shows_the_results_of_every_case(tmp_path: Path) -> None:
-    """The results are in the order of the cases; cases without results are omitted."""
-    for case in (CASES[0], CASES[2]):
-        (tmp_path / f"{case.name}.md").write_text(f"## {case.name}\n")
-    write_page(tmp_path, {"cores": 2})
+    """In the order of the cases, without those that have no results; other machines are named."""
+    for case, device in ((CASES[0], "cpu"), (CASES[2], "a card")):
+        (tmp_path / f"{case.name}.md").write_text(f"## {case.name}\n\nrows\n")
+        (tmp_path / f"{case.name}.json").write_text(json.dumps({"machine": {"device": device}}))
+    write_page(tmp_path, {"cores": 2, "device": "cpu"})
     page = (tmp_path / "README.md").read_text()
-    assert "| cores | 2 |" in page
+    assert page.count("| cores | 2 |") == page.count("| device | a card |") == 1
     assert page.index(CASES[0].name) < page.index(CASES[2].name)
