@@ -38,7 +38,7 @@ PYTEST := $(BIN)/pytest --ignore=tests/clients
 # compete for the processor, and each process starts its own services.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 
-test: $(INSTALLED) ## Run all tests except the large ones; takes a quarter of an hour at most
+test: $(INSTALLED) ## Run all tests except the large ones; takes about 20 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
