@@ -96,7 +96,7 @@ reliability: $(INSTALLED) ## Run soak, chaos, overload, fuzz, keys and audit; wr
 	@$(call install-extra,audit)
 	@$(BIN)/python -m reliability
 
-image-check: $(INSTALLED) ## Build the container image with buildah, run it, send it a request; needs root
+image-check: $(INSTALLED) ## Build the container image with buildah, run it, send it a request; needs root (HEIC=1)
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" $(BIN)/python -m scripts.image_check
 
 dashboard: $(INSTALLED) ## Run two replicas, HAProxy and Prometheus, and draw the dashboard

@@ -51,6 +51,7 @@ def build_image() -> str:
             "build", "--format=docker", "--isolation=chroot", "--pull-never",
             f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}",
             f"--build-arg=TORCH_INDEX_URL={os.environ.get('TORCH_INDEX_URL', '')}",
+            f"--build-arg=HEIC={os.environ.get('HEIC', '')}",
             f"--secret=id=pip,src={secret}", *(f"--volume={volume}" for volume in volumes),
             f"--tag={IMAGE}", str(ROOT),
         )  # fmt: skip
