@@ -41,7 +41,7 @@ IN_PARALLEL := --numprocesses 2 --dist loadfile
 test: $(INSTALLED) ## Run all tests except the large ones; takes about 20 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
-test-fast: $(INSTALLED) ## Run the tests that start no process; takes a minute
+test-fast: $(INSTALLED) ## Run the tests that start no process; takes two minutes
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"
 
 test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: browsers, other languages
