@@ -195,6 +195,8 @@ class Runner:
         """Add the distributions over cells to the location tokens of the last pass."""
         token_ids = self.model.location_token_ids
         located = [c.sequence for c in chosen if c.is_valid and c.token_id in token_ids]
+        if not located:
+            return chosen
         read = self._cells.read([sequence.held_slot for sequence in located])
         locations = dict(zip(located, read, strict=True))
         return [

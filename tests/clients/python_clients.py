@@ -23,13 +23,16 @@ def json_of(sent: Upload, body: str) -> dict[str, Any]:
     return fields | {"image": image}
 
 
+def arguments_of(sent: Upload, body: str) -> dict[str, Any]:
+    """Return the arguments that requests and httpx share for such a body."""
+    if body not in (FILE, BYTES):
+        return {"json": json_of(sent, body)}
+    name = sent.picture.name if body == FILE else None
+    return {"files": {"image": (name, sent.picture.read_bytes())}, "data": sent.fields}
+
+
 def upload_with_requests(url: str, sent: Upload, body: str) -> Answer:
-    arguments: dict[str, Any] = {"json": json_of(sent, body)}
-    if body == FILE:
-        image = (sent.picture.name, sent.picture.read_bytes())
-        arguments = {"files": {"image": image}, "data": sent.fields}
-    elif body == BYTES:
-        arguments = {"files": {"image": (None, sent.picture.read_bytes())}, "data": sent.fields}
+    arguments = arguments_of(sent, body)
     with requests.post(f"{url}/v1/ground", stream=True, timeout=TIMEOUT_S, **arguments) as response:
         return Answer(
             response.status_code, "".join(f"{line.decode()}\n" for line in response.iter_lines())
@@ -37,12 +40,7 @@ def upload_with_requests(url: str, sent: Upload, body: str) -> Answer:
 
 
 def upload_with_httpx(url: str, sent: Upload, body: str) -> Answer:
-    arguments: dict[str, Any] = {"json": json_of(sent, body)}
-    if body == FILE:
-        image = (sent.picture.name, sent.picture.read_bytes())
-        arguments = {"files": {"image": image}, "data": sent.fields}
-    elif body == BYTES:
-        arguments = {"files": {"image": (None, sent.picture.read_bytes())}, "data": sent.fields}
+    arguments = arguments_of(sent, body)
     target = f"{url}/v1/ground"
     with httpx.stream("POST", target, timeout=TIMEOUT_S, **arguments) as response:
         return Answer(response.status_code, "".join(f"{line}\n" for line in response.iter_lines()))
