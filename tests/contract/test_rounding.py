@@ -9,14 +9,10 @@ from app.contract.response_models import AnswerBody, EntityEvent
 from app.grounding.answers import (
     Answer,
     AnswerBox,
-    Entity,
-    GroundedText,
-    ImageFacts,
     NewEntity,
-    Timings,
-    Usage,
 )
 from harness.answers import are_same
+from harness.sample_answers import sample_answer
 
 
 def answer_with(score: float | None, seconds: float) -> Answer:
@@ -26,18 +22,7 @@ def answer_with(score: float | None, seconds: float) -> Answer:
     box = AnswerBox(
         (0.0, 0.0, 32.0, 24.0), (0.0, 0.0, 0.5, 0.5), (0, 495), score, refined, share, confidence
     )
-    entity = Entity("a dog", (0, 5), False, (box,))
-    return Answer(
-        id="1",
-        model="m",
-        task="raw",
-        grounded=GroundedText("a dog", "a dog", 0, (entity,), "<phrase> a dog</phrase>", "stop"),
-        image=ImageFacts(64, 48, 1),
-        is_calibrated=True,
-        seed=None,
-        usage=Usage(70, 3, 0),
-        timings=Timings(seconds, seconds, seconds, seconds),
-    )
+    return sample_answer(box, seconds, is_calibrated=True)
 
 
 def json_of(answer: Answer) -> dict[str, Any]:

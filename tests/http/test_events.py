@@ -19,32 +19,18 @@ from app.errors import (
 from app.grounding.answers import (
     Answer,
     AnswerBox,
-    Entity,
-    GroundedText,
-    ImageFacts,
     NewEntity,
     NewText,
-    Timings,
-    Usage,
 )
 from app.http.events import Work, respond_with_events
 from app.http.outcomes import Outcome
 from app.service import EventHandler
 from harness.events import Event, read_events
+from harness.sample_answers import sample_answer
 
 BOX = AnswerBox((0.0, 0.0, 32.0, 24.0), (0.0, 0.0, 0.5, 0.5), (0, 495), 0.5)
-ENTITY = Entity("a dog", (0, 5), False, (BOX,))
-ANSWER = Answer(
-    id="1",
-    model="m",
-    task="raw",
-    grounded=GroundedText("a dog", "a dog", 0, (ENTITY,), "<phrase> a dog</phrase>", "stop"),
-    image=ImageFacts(64, 48, 1),
-    is_calibrated=False,
-    seed=None,
-    usage=Usage(70, 3, 0),
-    timings=Timings(0.0, 0.0, 0.0, 0.0),
-)
+ANSWER = sample_answer(BOX)
+(ENTITY,) = ANSWER.grounded.entities
 
 
 @dataclass
