@@ -5,7 +5,6 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from time import monotonic
 
 from app.checkpoint import Checkpoint
@@ -21,7 +20,7 @@ from app.grounding.answers import (
     marks_of,
 )
 from app.grounding.prompts import encode_request, longest_field
-from app.grounding.requests import GroundRequest
+from app.grounding.requests import CallContext, GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
@@ -41,21 +40,6 @@ EventHandler = Callable[[AnswerEvent], None]
 
 def ignore_event(_: AnswerEvent) -> None:
     """Ignore a part of an answer; for callers that need only the whole answer."""
-
-
-@dataclass(frozen=True)
-class CallContext:
-    """The id, timeline and deadline of a request.
-
-    Attributes:
-        request_id: also the id of the answer and of the request's log lines.
-        timeline: records the phases of the request.
-        deadline: when the answer has to be complete, in seconds on the service's clock.
-    """
-
-    request_id: str
-    timeline: Timeline
-    deadline: float
 
 
 class Service:
@@ -154,7 +138,7 @@ class Service:
         """Hold one of the service's permits inside the block, which times out at the deadline."""
         try:
             async with asyncio.timeout(context.deadline - self._clock()):
-                with self._admission.permit():
+                with self._admission.permit(context.priority):
                     context.timeline.end("admission", self._clock())
                     yield
         except TimeoutError:
@@ -169,7 +153,8 @@ class Service:
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)
         token_ids = encode_request(self._tokenizer, request, image)
         # The digest is the key of the cache of pictures: equal pixels share their prefix.
-        prompt = Prompt(token_ids, picture.pixels, hashlib.sha256(picture.pixels).digest())
+        digest = hashlib.sha256(picture.pixels).digest()
+        prompt = Prompt(token_ids, picture.pixels, digest, priority=context.priority)
         sampling = self._choose_sampling(request, len(prompt.token_ids))
         reader = AnswerReader(self._tokenizer, prompt.token_ids, image, keeps_literals=True)
         generated = self._engine.generate(prompt, sampling, context.deadline)

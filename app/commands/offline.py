@@ -8,11 +8,11 @@ from uuid import uuid4
 from app.checkpoint import Checkpoint
 from app.errors import RequestError
 from app.grounding.answers import Answer
-from app.grounding.requests import GroundRequest
+from app.grounding.requests import CallContext, GroundRequest
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
 from app.pictures.workers.pool import PicturePool
-from app.service import CallContext, Service
+from app.service import Service
 from app.settings import Settings
 from app.supervisor.lone_engine import running_engine
 from app.telemetry.metrics import HttpMetrics

@@ -6,7 +6,7 @@ NaN. So the slot of a sequence with non-finite values is cleared before the next
 """
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -144,16 +144,17 @@ class PictureCache:
     """Cache of picture prefixes; evicts the least recently used.
 
     A prefix is copied into a slot when a sequence starts, so no entry is in use between steps and
-    any can be evicted then.
+    any can be evicted then, except pinned ones.
 
     Args:
-        max_bytes: total size of all prefixes; a larger prefix is not cached.
+        max_bytes: total size of all prefixes. Pinned prefixes may exceed it.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
         self._prefixes: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._pins: Counter[bytes] = Counter()
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._prefixes
@@ -167,13 +168,29 @@ class PictureCache:
 
     def put(self, digest: bytes, prefix: Tensor) -> None:
         """Cache a prefix; evict the least recently used ones if necessary."""
-        if prefix.nbytes > self.max_bytes or digest in self._prefixes:
+        if digest in self._prefixes:
             return
         self._prefixes[digest] = prefix
         self.num_bytes += prefix.nbytes
-        while self.num_bytes > self.max_bytes:
-            _, evicted = self._prefixes.popitem(last=False)
-            self.num_bytes -= evicted.nbytes
+        self._evict()
+
+    def pin(self, digest: bytes) -> None:
+        """Keep a picture's prefix, now or once it is cached, until as many calls of `unpin`."""
+        self._pins[digest] += 1
+
+    def unpin(self, digest: bytes) -> None:
+        """Undo one `pin`."""
+        self._pins[digest] -= 1
+        if not self._pins[digest]:
+            del self._pins[digest]
+            self._evict()
+
+    def _evict(self) -> None:
+        for digest in list(self._prefixes):
+            if self.num_bytes <= self.max_bytes:
+                return
+            if digest not in self._pins:
+                self.discard(digest)
 
     def discard(self, digest: bytes) -> None:
         """Evict one prefix, if it is cached."""
@@ -181,6 +198,6 @@ class PictureCache:
         self.num_bytes -= 0 if prefix is None else prefix.nbytes
 
     def clear(self) -> None:
-        """Evict all prefixes."""
+        """Evict all prefixes, pinned ones too; their pictures are encoded again when needed."""
         self._prefixes.clear()
         self.num_bytes = 0

@@ -10,20 +10,24 @@ from typing import TypeVar
 import msgspec
 import zmq
 
+from app.engine.held_pictures import HeldPictures
 from app.engine.phases import Clock, PhaseClock
 from app.engine.runner import ChosenToken, Runner
 from app.engine.scheduler import Scheduler
 from app.engine.sequence import Sequence
 from app.engine.service_rate import ServiceRate
 from app.ipc.engine_messages import (
+    MAX_NAMED_TOKENS,
     PICTURE_BYTES,
     Cancel,
     Failure,
     FailureReason,
     FromEngine,
     Generate,
+    HoldPicture,
     NewToken,
     NewTokens,
+    ReleasePicture,
     decode_to_engine,
     encode,
 )
@@ -61,6 +65,7 @@ class Engine:
         self._parent_pipe, self._state, self._phases = parent_pipe, state, phases
         self._metrics, self._clock, self._epoch = metrics, clock, state.epoch
         self._rate = ServiceRate()
+        self._held = HeldPictures(runner.pictures)
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(parent_pipe, zmq.POLLIN)
@@ -76,6 +81,7 @@ class Engine:
         """Read one more token per row, launch the next pass, and send the tokens while it runs."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
+        self._held.expire(began)
         new_tokens = self._run(self._runner.decode, self._decoding())
         finished = self._scheduler.finish()
         self._attempt(self._runner.launch, self._decoding())
@@ -163,6 +169,7 @@ class Engine:
                 cached_tokens=sequence.num_cached_tokens,
                 vision_s=sequence.vision_s,
                 location=choice.location,
+                named_log_probabilities=list(choice.named_log_probabilities),
             )
             messages.append((sequence.client, new_token))
         return messages
@@ -195,12 +202,17 @@ class Engine:
             return  # for an earlier engine; its client sends pending requests again
         if isinstance(message, Cancel):
             self._scheduler.cancel([(client, message.key)])
+        elif isinstance(message, HoldPicture):
+            self._held.hold(client, message, b"".join(frames[2:]))
+        elif isinstance(message, ReleasePicture):
+            self._held.release(client, message.key)
         else:
-            self._add(client, message, frames[2:])
+            self._add(client, message, b"".join(frames[2:]))
         self._count_sequences()
 
-    def _add(self, client: bytes, request: Generate, frames: list[bytes]) -> None:
-        pixels = b"".join(frames)
+    def _add(self, client: bytes, request: Generate, pixels: bytes) -> None:
+        if request.held_picture is not None:
+            pixels = self._held.pixels(client, request.held_picture)
         self._metrics.requests_replayed_total.inc(request.is_replay)
         sequence = Sequence(client, request, pixels, arrived_at=self._clock())
         if len(pixels) != PICTURE_BYTES or not self._fits(request):
@@ -216,6 +228,7 @@ class Engine:
             request.token_ids[: len(prefix)] == prefix
             and len(request.token_ids) > len(prefix)
             and len(request.new_token_ids) < request.sampling.max_new_tokens
+            and len(request.sampling.named_token_ids) <= MAX_NAMED_TOKENS
             and len(request.token_ids) + request.sampling.max_new_tokens
             <= self._runner.slots.max_length
         )
@@ -239,6 +252,7 @@ class Engine:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self._scheduler.cancel_client(client)
+            self._held.release_client(client)
 
     def _count_step(
         self,

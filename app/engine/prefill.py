@@ -9,13 +9,14 @@ from torch import Tensor
 from app.engine.cells import CellLogits
 from app.engine.decode import PassShape, causal_mask
 from app.engine.kv_slots import KVSlots, SlotRows
-from app.engine.sampling import RowOptions, choose_next
+from app.engine.sampling import RowOptions, choose_next, log_probabilities
 from app.engine.sequence import Sequence
+from app.ipc.engine_messages import MAX_NAMED_TOKENS
 from app.model.loading import Kosmos2Model
 
-# Columns of a staged row of integers: slot, index of the last token, options, token ids.
+# Columns of a staged row of integers: slot, index of the last token, options, token ids, named ids.
 _OPTIONS = slice(2, 2 + len(RowOptions()))
-_TOKENS = slice(_OPTIONS.stop, None)
+_TOKENS = _OPTIONS.stop
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,27 @@ class PromptBatch:
     """Prompts that have been uploaded.
 
     Attributes:
-        inputs: slot, index of the last token, options (the bits of float64) and token ids of each
-            row, (R, 2 + 7 + L).
+        inputs: slot, index of the last token, options (the bits of float64), token ids and named
+            token ids of each row, (R, 2 + 7 + L + N).
         in_place: the slots if they are adjacent and can be read without a copy, otherwise `None`.
         shape: shape for the choice of tokens; its length is that of the longest prompt.
+        num_named: N, the largest number of tokens that a row names.
     """
 
     inputs: Tensor
     in_place: slice | None
     shape: PassShape
+    num_named: int
+
+    @property
+    def token_ids(self) -> Tensor:
+        """Tokens of each prompt, (R, L); 0 beyond its length."""
+        return self.inputs[:, _TOKENS : self.inputs.shape[1] - self.num_named]
+
+    @property
+    def named_ids(self) -> Tensor:
+        """Named tokens of each prompt, (R, N); 0 beyond their number."""
+        return self.inputs[:, self.inputs.shape[1] - self.num_named :]
 
 
 class PromptPass:
@@ -51,7 +64,8 @@ class PromptPass:
         device, self._multiple = model.device, length_multiple
         self._begin = len(model.prefix_token_ids)
         self._indices = torch.arange(slots.max_length, device=device)
-        staged = torch.zeros(slots.num_slots * (_TOKENS.start + slots.max_length), dtype=torch.long)
+        num_columns = _TOKENS + slots.max_length + MAX_NAMED_TOKENS
+        staged = torch.zeros(slots.num_slots * num_columns, dtype=torch.long)
         self._staged = staged.pin_memory() if device.type == "cuda" else staged
         self._inputs = staged if device.type == "cpu" else staged.to(device)
 
@@ -65,26 +79,36 @@ class PromptPass:
         """
         options = [sequence.row_options for sequence in sequences]
         shape = PassShape.of(0, options)
-        size = (len(sequences), _TOKENS.start + self._padded(shape.length))
+        num_named = max(len(sequence.named_token_ids) for sequence in sequences)
+        length = self._padded(shape.length)
+        size = (len(sequences), _TOKENS + length + num_named)
         staged, inputs = (t[: size[0] * size[1]].view(size) for t in (self._staged, self._inputs))
         slots = [sequence.held_slot for sequence in sequences]
-        _fill(staged, sequences, options, self._begin)
+        _fill(staged, sequences, options, self._begin, length)
         if inputs.device.type != "cpu":
             inputs.copy_(staged, non_blocking=True)
         is_dense = slots[-1] - slots[0] + 1 == len(slots)
-        return PromptBatch(inputs, slice(slots[0], slots[-1] + 1) if is_dense else None, shape)
+        in_place = slice(slots[0], slots[-1] + 1) if is_dense else None
+        return PromptBatch(inputs, in_place, shape, num_named)
 
     def __call__(self, batch: PromptBatch) -> Tensor:
-        """Return the token of each prompt and its log-probability, (2, R) float64."""
+        """Return the token of each prompt, its log-probability and those of the named tokens.
+
+        Returns:
+            (2 + N, R) float64.
+        """
         slots, shape = batch.inputs[:, 0], batch.shape  # (R,)
-        token_ids = batch.inputs[:, _TOKENS]  # (R, L)
+        token_ids = batch.token_ids
         options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 7)
         logits = self._decoder.logits(self._run(batch, token_ids))
         self._cells.store(slots, logits)
         held = token_ids[:, : shape.length]
-        chosen = choose_next(logits, held, options, shape.max_ngram_size, shape.is_sampled)
-        self._slots.token_ids[slots, options[:, 0].long()] = chosen[0]
-        return torch.stack([part.double() for part in chosen])
+        tokens, logarithms = choose_next(
+            logits, held, options, shape.max_ngram_size, shape.is_sampled
+        )
+        self._slots.token_ids[slots, options[:, 0].long()] = tokens
+        rows = [tokens, logarithms, *log_probabilities(logits, batch.named_ids).unbind(1)]
+        return torch.stack([row.double() for row in rows])
 
     def _run(self, batch: PromptBatch, token_ids: Tensor) -> Tensor:
         """Return the last hidden state of each prompt, (R, d)."""
@@ -105,11 +129,23 @@ class PromptPass:
         return min(-(-length // self._multiple) * self._multiple, self._slots.max_length)
 
 
-def _fill(staged: Tensor, sequences: Rows[Sequence], options: list[RowOptions], begin: int) -> None:
+def _fill(
+    staged: Tensor,
+    sequences: Rows[Sequence],
+    options: list[RowOptions],
+    begin: int,
+    length: int,
+) -> None:
     """Write the columns of `PromptBatch.inputs`; tokens beyond a prompt's length are 0."""
-    length = staged.shape[1] - _TOKENS.start
     staged[:, 0] = torch.tensor([s.held_slot for s in sequences])
     staged[:, 1] = torch.tensor([s.num_tokens - 1 - begin for s in sequences])
     staged[:, _OPTIONS] = torch.tensor(options, dtype=torch.float64).view(torch.long)
-    filled = [s.token_ids + [0] * (length - s.num_tokens) for s in sequences]
-    staged[:, _TOKENS] = torch.tensor(filled)
+    num_named = staged.shape[1] - _TOKENS - length
+    filled = [
+        [*_padded(s.token_ids, length), *_padded(s.named_token_ids, num_named)] for s in sequences
+    ]
+    staged[:, _TOKENS:] = torch.tensor(filled)
+
+
+def _padded(token_ids: list[int], length: int) -> list[int]:
+    return token_ids + [0] * (length - len(token_ids))

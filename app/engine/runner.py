@@ -33,12 +33,14 @@ class ChosenToken:
     Attributes:
         log_probability: its log-probability.
         location: distribution over cells if it is a location token, otherwise `None`.
+        named_log_probabilities: of the tokens that the request names, with its first token.
     """
 
     sequence: Sequence
     token_id: int
     log_probability: float
     location: LocationDistribution | None = None
+    named_log_probabilities: tuple[float, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -139,11 +141,10 @@ class Runner:
         prompts = self._prompts.stage(sequences)
         self.prefixes.copy_into_slots(sequences)
         with self._phase("prefill"):
-            tokens, logarithms = self._prompts(
-                prompts
-            ).tolist()  # one copy, for which the host waits
+            # One copy, for which the host waits.
+            tokens, logarithms, *named = self._prompts(prompts).tolist()
             chosen = _chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
-            return self._locate(chosen)
+            return _with_named(self._locate(chosen), named)
 
     @torch.inference_mode()
     def launch(self, sequences: list[Sequence]) -> None:
@@ -223,4 +224,18 @@ def _chosen_tokens(
     return [
         ChosenToken(sequence, int(tokens[row]), logarithms[row])
         for sequence, row in zip(sequences, rows, strict=True)
+    ]
+
+
+def _with_named(chosen: list[ChosenToken], named: list[list[float]]) -> list[ChosenToken]:
+    """Add the log-probabilities of named tokens.
+
+    Args:
+        named: one list per named token, with one entry per choice.
+    """
+    if not named:
+        return chosen
+    return [
+        replace(choice, named_log_probabilities=values[: len(choice.sequence.named_token_ids)])
+        for choice, values in zip(chosen, zip(*named, strict=True), strict=True)
     ]

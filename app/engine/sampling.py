@@ -151,7 +151,7 @@ def choose_next(
         tokens = choose_tokens(allowed, _sampling_rows(options))
     else:
         tokens = allowed.argmax(dim=-1)
-    return tokens, log_probabilities(logits, tokens)
+    return tokens, log_probabilities(logits, tokens[:, None])[:, 0]
 
 
 def _sampling_rows(options: Tensor) -> SamplingRows:
@@ -204,10 +204,10 @@ def _lowest_kept(scaled: Tensor, rows: SamplingRows) -> Tensor:
 
 
 def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Return the log-probability of each row's token, (R,) float32.
+    """Return the log-probabilities of each row's tokens, (R, N) float32.
 
     Args:
         logits: (R, V), float32, before the ban and any filter.
-        tokens: (R,).
+        tokens: (R, N).
     """
-    return logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    return logits.gather(1, tokens) - logits.logsumexp(dim=-1, keepdim=True)

@@ -1,11 +1,14 @@
-"""Schedules sequences: queues them, starts them in order of arrival, and removes them.
+"""Schedules sequences: queues them, starts them in turn, and removes them.
+
+Interactive sequences start before batch ones. Within a priority, the HTTP requests take turns: one
+row of each, in order of arrival. So a detection with hundreds of rows delays a caption by one row.
 
 waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
    └──── expire, cancel ───────────────▶ removed, their slots released at once
 """
 
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,12 +18,16 @@ from app.engine.sequence import Sequence
 from app.settings import MAX_SLOTS
 
 
+Group = tuple[bytes, int]
+"""The HTTP process and the key that all rows of one HTTP request share."""
+
+
 @dataclass(frozen=True)
 class SchedulerLimits:
     """Bounds of one step and of the queue.
 
     Attributes:
-        max_waiting: sequences that may wait in the queue.
+        max_waiting: HTTP requests that may wait in the queue.
         max_prefill_tokens: prompt tokens that one step may prefill.
         max_pictures: new pictures that one step may encode.
     """
@@ -42,9 +49,11 @@ class Scheduler:
     ) -> None:
         self.slots = slots
         self.limits = limits
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._is_cached = is_cached
+        self._turn = 0  # the highest turn that has started
+        self._last_turns: dict[Group, int] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -53,17 +62,27 @@ class Scheduler:
 
     @property
     def can_add(self) -> bool:
-        """Whether the queue accepts one more sequence; each free slot adds one to its limit."""
-        return len(self.waiting) < self.limits.max_waiting + self._num_free
+        """Whether the queue accepts one more HTTP request; each free slot adds one to its limit."""
+        return len({s.group for s in self.waiting}) < self.limits.max_waiting + self._num_free
 
     @property
     def _num_free(self) -> int:
         """Number of sequences that may start; running sequences without a slot will need one."""
         return self.slots.num_slots - len(self.running)
 
+    @property
+    def _max_batch(self) -> int:
+        """Number of slots that batch sequences may occupy; a quarter stays for interactive ones."""
+        return self.slots.num_slots - self.slots.num_slots // 4
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; check `can_add` first."""
-        self.waiting.append(sequence)
+        sequence.turn = self._turn
+        if sequence.request.group is not None:
+            # One turn after the group's previous row. A group that had paused gets no credit.
+            sequence.turn = max(self._turn, self._last_turns.get(sequence.group, -1) + 1)
+            self._last_turns[sequence.group] = sequence.turn
+        insort(self.waiting, sequence, key=_position)
 
     def admit(self, now: float, can_encode: bool = True) -> list[Sequence]:
         """Start waiting sequences in order, as many as the slots and the limits of a step allow.
@@ -74,10 +93,13 @@ class Scheduler:
                 sequences after it.
         """
         admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
+        del self.waiting[: len(admitted)]
         for sequence in admitted:
-            self.waiting.popleft()
             sequence.started_at = now
-            self.running.append(sequence)
+            self._turn = max(self._turn, sequence.turn)
+        self.running += admitted
+        # The others have no effect any more.
+        self._last_turns = {g: turn for g, turn in self._last_turns.items() if turn >= self._turn}
         return admitted
 
     def assign_slots(self, sequences: Iterable[Sequence]) -> None:
@@ -90,9 +112,11 @@ class Scheduler:
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, new_pictures = 0, set[bytes]()
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
+        num_batch = sum(s.is_batch for s in self.running)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
             max_running = min(max_running, sequence.max_running)
-            if num_others >= max_running:
+            num_batch += sequence.is_batch
+            if num_others >= max_running or (sequence.is_batch and num_batch > self._max_batch):
                 return
             is_first = num_tokens == 0  # the first sequence starts even if it is too long
             num_tokens += sequence.num_tokens
@@ -115,7 +139,8 @@ class Scheduler:
         for sequence in reversed(sequences):
             sequence.max_running = max(1, len(sequences) // 2)
             sequence.first_token_at = 0.0
-            self.waiting.appendleft(sequence)
+            sequence.is_requeued = True
+            self.waiting.insert(0, sequence)
 
     def expire(self, now: float) -> list[Sequence]:
         """Remove and return the sequences whose deadline has passed."""
@@ -139,7 +164,7 @@ class Scheduler:
         if removed:
             dropped = set(removed)
             self.running = [sequence for sequence in self.running if sequence not in dropped]
-            self.waiting = deque(sequence for sequence in self.waiting if sequence not in dropped)
+            self.waiting = [sequence for sequence in self.waiting if sequence not in dropped]
         for sequence in removed:
             if sequence.slot is not None:
                 self.slots.free(sequence.slot)
@@ -158,3 +183,8 @@ class Scheduler:
                 f"{len(held)} running sequences hold {len(set(held))} slots "
                 f"of {self.slots.num_used} in use"
             )
+
+
+def _position(sequence: Sequence) -> tuple[bool, bool, int]:
+    """Return the sort key of the queue: requeued sequences first, then interactive ones."""
+    return not sequence.is_requeued, sequence.is_batch, sequence.turn

@@ -26,6 +26,8 @@ class Sequence:
         finish_reason: reason for the last token; `None` before it.
         new_token_ids: tokens generated so far, including those of engines that died.
         max_running: largest number of sequences that may run together with it, itself included.
+        turn: position in the queue among others of its priority, set by the scheduler.
+        is_requeued: whether it ran in a pass that failed, and goes before all others.
     """
 
     client: bytes
@@ -40,6 +42,8 @@ class Sequence:
     finish_reason: FinishReason | None = None
     new_token_ids: list[int] = field(init=False)
     max_running: int = field(init=False)
+    turn: int = field(init=False, default=0)
+    is_requeued: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         """Continue after the tokens that earlier engines generated."""
@@ -50,6 +54,12 @@ class Sequence:
     def name(self) -> tuple[bytes, int]:
         """Unique name among all requests of the engine."""
         return self.client, self.request.key
+
+    @property
+    def group(self) -> tuple[bytes, int]:
+        """Name of the HTTP request whose row it is; a lone row is a group of its own."""
+        group = self.request.group
+        return self.client, self.request.key if group is None else group
 
     @property
     def held_slot(self) -> int:
@@ -78,6 +88,16 @@ class Sequence:
         return self.num_prompt_tokens + len(self.new_token_ids)
 
     @property
+    def named_token_ids(self) -> list[int]:
+        """Tokens whose log-probabilities its next token brings; only the first one brings any."""
+        return [] if self.new_token_ids else self.request.sampling.named_token_ids
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether interactive sequences go first."""
+        return self.request.priority == "batch"
+
+    @property
     def is_finished(self) -> bool:
         """Whether generation has ended."""
         return self.finish_reason is not None
@@ -104,7 +124,7 @@ class Sequence:
     def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:
         """Append the next token, and set the finish reason if it is the last one."""
         self.new_token_ids.append(token_id)
-        if is_end(token_id):
+        if is_end(token_id) or token_id in self.request.sampling.stop_token_ids:
             self.finish_reason = "stop"
         elif len(self.new_token_ids) == self.request.sampling.max_new_tokens:
             self.finish_reason = "length"

@@ -85,6 +85,14 @@ class Usage:
     completion_tokens: int
     cached_tokens: int
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the counts of both together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
 
 @dataclass(frozen=True)
 class Timings:

@@ -3,8 +3,26 @@
 from dataclasses import dataclass
 
 from app.grounding.tasks import Task
+from app.ipc.engine_messages import Priority
 from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.pictures.marks import BoxFormat
+from app.telemetry.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """The id, timeline, deadline and priority of a request.
+
+    Attributes:
+        request_id: also the id of the answer and of the request's log lines.
+        timeline: records the phases of the request.
+        deadline: when the answer has to be complete, in seconds on the service's clock.
+    """
+
+    request_id: str
+    timeline: Timeline
+    deadline: float
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True)

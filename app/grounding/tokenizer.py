@@ -18,7 +18,13 @@ from tokenizers import Tokenizer
 
 from app.errors import CheckpointError, InvalidRequest
 from app.grounding.boxes import GRID
-from app.grounding.markup import DELIMITER, END_OF_IMAGE, LITERAL_BRACKET, patch_tag
+from app.grounding.markup import (
+    DELIMITER,
+    END_OF_IMAGE,
+    END_OF_OBJECT,
+    LITERAL_BRACKET,
+    patch_tag,
+)
 from app.grounding.space_cleaner import clean_up_spaces
 
 NUM_IMAGE_TOKENS = 64
@@ -30,7 +36,7 @@ shorter than this even if all of them are location tags (22 characters each)."""
 
 _IMAGE = "<image>"
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
-_MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", "</object>", DELIMITER)
+_MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Kosmos2Tokenizer:
     Attributes:
         prefix_ids: the start of every prompt: `<s>`, `<image>`, the placeholders, `</image>`.
         eos_id: the token that ends an answer.
+        end_of_object_id: the token that ends a list of boxes.
         pad_id: the token that no prompt may contain.
         patch_ids: maps the id of each location token to its cell.
 
@@ -71,6 +78,7 @@ class Kosmos2Tokenizer:
             {vocabulary[patch_tag(cell)]: cell for cell in range(GRID * GRID)}
         )
         self.eos_id: int = vocabulary[special_tokens.eos]
+        self.end_of_object_id: int = vocabulary[END_OF_OBJECT]
         self.pad_id: int = vocabulary[special_tokens.pad]
         self._unk_id: int = vocabulary[special_tokens.unk]
         self.cleans_up_spaces = cleans_up_spaces

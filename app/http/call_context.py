@@ -3,7 +3,7 @@
 from fastapi import Request
 
 from app.errors import InvalidRequest
-from app.service import CallContext
+from app.grounding.requests import CallContext
 
 
 def context_of(request: Request, limit_s: float) -> CallContext:

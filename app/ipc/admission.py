@@ -6,6 +6,7 @@ from math import ceil
 from time import monotonic
 
 from app.errors import Overloaded, Unavailable
+from app.ipc.engine_messages import Priority
 from app.ipc.shared_state import SharedState
 
 MAX_RETRY_AFTER_S = 60
@@ -28,28 +29,28 @@ class Admission:
         self._state, self._worker, self._clock = state, worker, clock
 
     @contextmanager
-    def permit(self) -> Iterator[None]:
+    def permit(self, priority: Priority = "interactive") -> Iterator[None]:
         """Hold one permit within the block; enter it before any work on a request.
 
         Raises:
             Unavailable: no engine is ready, and none is expected soon.
             Overloaded: all permits are taken.
         """
-        refusal = self.refusal()
-        if refusal is None and not self._state.acquire_permit(self._worker):
+        refusal, is_batch = self.refusal(priority), priority == "batch"
+        if refusal is None and not self._state.acquire_permit(self._worker, is_batch=is_batch):
             refusal = self._overloaded()  # another process took the last permit in between
         if refusal is not None:
             raise refusal
         try:
             yield
         finally:
-            self._state.release_permit(self._worker)
+            self._state.release_permit(self._worker, is_batch=is_batch)
 
-    def refusal(self) -> Overloaded | Unavailable | None:
+    def refusal(self, priority: Priority = "interactive") -> Overloaded | Unavailable | None:
         """Return the error that `permit` would raise now; takes no permit and no lock."""
         if not (self._state.is_engine_ready or self._state.is_engine_returning):
             return Unavailable("the engine is starting", _retry_after_s(self._engine_due_in_s))
-        if self._state.num_permits_taken >= self._state.capacity:
+        if not self._state.has_permit(is_batch=priority == "batch"):
             return self._overloaded()
         return None
 

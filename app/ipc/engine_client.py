@@ -5,7 +5,8 @@ cancels it. When the engine dies, the client sends its requests to the next one 
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from itertools import count
 
 import msgspec
@@ -22,13 +23,15 @@ from app.ipc.engine_messages import (
     Cancel,
     Failure,
     FailureReason,
+    HoldPicture,
     NewToken,
     NewTokens,
+    ReleasePicture,
     SamplingParameters,
     decode_from_engine,
     encode,
 )
-from app.ipc.pending_request import PendingRequest, Prompt
+from app.ipc.pending_request import HeldPicture, PendingRequest, Prompt
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 
@@ -93,6 +96,28 @@ class EngineClient:
                 pending.is_over = True
                 self._socket.send(encode(Cancel(pending.epoch, pending.key)))
 
+    def new_group(self) -> int:
+        """Return a key for the prompts of one HTTP request."""
+        return next(self._keys)
+
+    @asynccontextmanager
+    async def hold(
+        self, pixels: bytes, digest: bytes, deadline: float
+    ) -> AsyncIterator[HeldPicture]:
+        """Keep a picture at the engine during the block; it crosses once per engine.
+
+        Args:
+            pixels: 224×224×3 bytes.
+            digest: SHA-256 of `pixels`.
+            deadline: seconds on the monotonic clock.
+        """
+        held = HeldPicture(next(self._keys), pixels, digest, deadline)
+        try:
+            yield held
+        finally:
+            if held.epoch:
+                self._socket.send(encode(ReleasePicture(held.epoch, held.key)))
+
     async def receive(self) -> None:
         """Deliver every message of the engine to its request, until cancelled."""
         while True:
@@ -133,7 +158,14 @@ class EngineClient:
     async def _send(self, pending: PendingRequest, epoch: int) -> None:
         # Sent as a copy: without one, ZeroMQ starts a thread that opens files, and aborts the
         # process when no file descriptors are left.
-        frames = [encode(pending.message_for(epoch)), pending.prompt.pixels]
+        frames, held = [encode(pending.message_for(epoch))], pending.prompt.held_picture
+        if held is None:
+            frames.append(pending.prompt.pixels)
+        elif held.epoch < epoch:
+            # Set before the first await, so that the picture crosses once. ZeroMQ keeps the order.
+            held.epoch = epoch
+            message = HoldPicture(epoch, held.key, held.digest, held.deadline)
+            await self._socket.send_multipart([encode(message), held.pixels])
         await self._socket.send_multipart(frames)
 
     def _deliver(self, message: NewTokens) -> None:

@@ -1,6 +1,7 @@
 """Messages between HTTP processes and the engine.
 
-A message is one MessagePack frame; after a `Generate` follows a frame with the picture's bytes.
+A message is one MessagePack frame. After a `HoldPicture`, and after a `Generate` that names no held
+picture, a frame with the picture's 224×224×3 bytes (RGB, row-major) follows.
 Every message has the epoch of its engine. The supervisor increments the epoch at each start of an
 engine, and receivers drop messages of earlier epochs.
 """
@@ -17,8 +18,13 @@ PICTURE_SIDE = 224
 
 PICTURE_BYTES = PICTURE_SIDE * PICTURE_SIDE * 3
 
+MAX_NAMED_TOKENS = 8
+"""Tokens whose probabilities one request may ask for."""
+
 FinishReason = Literal["stop", "length"]
 FailureReason = Literal["deadline", "overloaded", "engine_failure"]
+Priority = Literal["interactive", "batch"]
+"""Interactive requests run first, and a quarter of the slots and permits is theirs alone."""
 
 
 class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +37,9 @@ class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):
         top_k: draw only from the k most probable tokens; 0: from all.
         top_p: draw only from the most probable tokens that together reach p; 1: from all.
         seed: seed of the draws, used if temperature is above 0.
+        stop_token_ids: tokens after which generation ends, like after the end token.
+        named_token_ids: tokens whose log-probabilities come with the first new token; at most
+            `MAX_NAMED_TOKENS`.
     """
 
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
@@ -39,10 +48,36 @@ class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    stop_token_ids: list[int] = []
+    named_token_ids: list[int] = []
+
+
+class HoldPicture(msgspec.Struct, frozen=True, array_like=True, tag="hold"):
+    """Keeps a picture at the engine for several requests, until `ReleasePicture` or the deadline.
+
+    The engine encodes the picture once, even if its cache of pictures is too small for it.
+
+    Attributes:
+        key: name of the picture between this HTTP process and the engine.
+        digest: SHA-256 of the picture's bytes.
+        deadline: seconds on the machine's monotonic clock.
+    """
+
+    epoch: int
+    key: int
+    digest: bytes
+    deadline: float
+
+
+class ReleasePicture(msgspec.Struct, frozen=True, array_like=True, tag="release"):
+    """Ends the hold of a picture; requests that already arrived keep it."""
+
+    epoch: int
+    key: int
 
 
 class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
-    """A request for tokens; the picture's 224×224×3 bytes (RGB, row-major) follow in a frame.
+    """A request for tokens.
 
     Attributes:
         epoch: epoch of the engine that should receive it.
@@ -54,6 +89,9 @@ class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
         max_running: largest number of sequences that may run together with this one, itself
             included; limited after an engine died while this request ran (docs/adr/0011).
         is_replay: whether an earlier engine had this request.
+        held_picture: key of a held picture; `None` if the picture follows in a frame.
+        group: key that all rows of one HTTP request share. Waiting groups take turns, row by row.
+        priority: of the HTTP request.
     """
 
     epoch: int
@@ -65,6 +103,9 @@ class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
     new_token_ids: list[int] = []
     max_running: int = MAX_SLOTS
     is_replay: bool = False
+    held_picture: int | None = None
+    group: int | None = None
+    priority: Priority = "interactive"
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
@@ -100,6 +141,8 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
         vision_s: seconds that the batch of its picture was in the vision tower; 0 if the picture
             was cached.
         location: distribution over cells if the token is a location token, otherwise `None`.
+        named_log_probabilities: of the request's named tokens, in their order, computed like
+            `log_probability`; empty after the first new token.
     """
 
     key: int
@@ -110,6 +153,7 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
     cached_tokens: int
     vision_s: float = 0.0
     location: LocationDistribution | None = None
+    named_log_probabilities: list[float] = []
 
 
 class NewTokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):
@@ -127,7 +171,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     reason: FailureReason
 
 
-ToEngine = Generate | Cancel
+ToEngine = Generate | Cancel | HoldPicture | ReleasePicture
 FromEngine = NewTokens | Failure
 
 encode = msgspec.msgpack.Encoder().encode

@@ -4,10 +4,29 @@ import asyncio
 from dataclasses import dataclass, field
 
 from app.errors import EngineFailure, Kosmos2Error
-from app.ipc.engine_messages import Generate, NewToken, SamplingParameters
+from app.ipc.engine_messages import Generate, NewToken, Priority, SamplingParameters
 from app.settings import MAX_SLOTS
 
 MAX_LONE_DEATHS = 2
+
+
+@dataclass(eq=False)
+class HeldPicture:
+    """A picture that the engine keeps for several prompts.
+
+    Attributes:
+        key: name of the picture in this service.
+        pixels: 224×224×3 bytes.
+        digest: SHA-256 of `pixels`.
+        deadline: seconds on the monotonic clock.
+        epoch: epoch of the engine that has the picture; 0 before it was sent.
+    """
+
+    key: int
+    pixels: bytes
+    digest: bytes
+    deadline: float
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -18,11 +37,17 @@ class Prompt:
         token_ids: all tokens, including those that stand for the picture.
         pixels: the picture, 224×224×3 bytes.
         picture_digest: SHA-256 of `pixels`.
+        held_picture: the same picture, if the engine keeps it.
+        group: key that all prompts of one HTTP request share; `None` for a single prompt.
+        priority: of the HTTP request.
     """
 
     token_ids: list[int]
     pixels: bytes
     picture_digest: bytes
+    held_picture: HeldPicture | None = None
+    group: int | None = None
+    priority: Priority = "interactive"
 
 
 @dataclass(eq=False)
@@ -54,6 +79,7 @@ class PendingRequest:
     def message_for(self, epoch: int) -> Generate:
         """Return the message for the engine of `epoch`, which continues after earlier tokens."""
         is_replay, self.epoch = self.epoch > 0, epoch
+        held = self.prompt.held_picture
         return Generate(
             epoch,
             self.key,
@@ -64,6 +90,9 @@ class PendingRequest:
             self.new_token_ids,
             self.max_running,
             is_replay,
+            None if held is None else held.key,
+            self.prompt.group,
+            self.prompt.priority,
         )
 
     def add_token(self, new_token: NewToken) -> None:

@@ -44,6 +44,7 @@ class _Layout(ctypes.Structure):
         ("requests_per_s", ctypes.c_double),
         ("running", ctypes.c_uint64 * MAX_SLOTS),
         ("permits", ctypes.c_uint32 * MAX_HTTP_WORKERS),
+        ("batch_permits", ctypes.c_uint32 * MAX_HTTP_WORKERS),
         ("rates", _RateCell * NUM_RATE_CELLS),
     )
 
@@ -107,6 +108,7 @@ class SharedState:
         """Release all permits of an HTTP process that died."""
         with self._lock():
             self._state.permits[worker] = 0
+            self._state.batch_permits[worker] = 0
 
     # The engine writes.
 
@@ -137,18 +139,20 @@ class SharedState:
 
     # HTTP processes write.
 
-    def acquire_permit(self, worker: int) -> bool:
-        """Take one of the service's permits; return false if all are taken."""
+    def acquire_permit(self, worker: int, *, is_batch: bool) -> bool:
+        """Take one of the service's permits; return false if all for this priority are taken."""
         with self._lock():
-            if self.num_permits_taken >= self.capacity:
+            if not self.has_permit(is_batch=is_batch):
                 return False
             self._state.permits[worker] += 1
+            self._state.batch_permits[worker] += is_batch
             return True
 
-    def release_permit(self, worker: int) -> None:
+    def release_permit(self, worker: int, *, is_batch: bool) -> None:
         """Return a permit."""
         with self._lock():
             self._state.permits[worker] -= 1
+            self._state.batch_permits[worker] -= is_batch
 
     def count_call(self, key: int, window: int) -> int:
         """Count a call; return the number of calls of `key` within `window`, this one included.
@@ -220,6 +224,12 @@ class SharedState:
     def num_permits_taken(self) -> int:
         """Number of requests in the service, from admission to answer."""
         return sum(self._state.permits)
+
+    def has_permit(self, *, is_batch: bool) -> bool:
+        """Return whether a permit is free; a quarter of them is never for batch requests."""
+        num_reserved = self.capacity // 4
+        is_allowed = not is_batch or sum(self._state.batch_permits) < self.capacity - num_reserved
+        return is_allowed and self.num_permits_taken < self.capacity
 
     def is_stuck(self, now: float) -> bool:
         """Return whether the engine's current phase has exceeded its allowance."""

@@ -203,8 +203,8 @@ def test_noise_is_standard_gumbel_and_differs_between_tokens_and_keys() -> None:
 def test_log_probabilities_refer_to_the_whole_vocabulary_before_the_ban() -> None:
     """The score of a box is a confidence, which the ban must not change."""
     logits = random_logits(3)
-    tokens = torch.tensor([0, 5, 11])
-    expected = logits.log_softmax(-1)[torch.arange(3), tokens]
+    tokens = torch.tensor([[0, 1], [5, 0], [11, 3]])
+    expected = logits.log_softmax(-1).gather(1, tokens)
     assert torch.allclose(log_probabilities(logits, tokens), expected, atol=1e-6)
 
 
