@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import (
@@ -156,7 +156,13 @@ class Service:
         digest = hashlib.sha256(picture.pixels).digest()
         prompt = Prompt(token_ids, picture.pixels, digest, priority=context.priority)
         sampling = self._choose_sampling(request, len(prompt.token_ids))
-        reader = AnswerReader(self._tokenizer, prompt.token_ids, image, keeps_literals=True)
+        reader = AnswerReader(
+            self._tokenizer,
+            prompt.token_ids,
+            image,
+            keeps_literals=True,
+            calibration=self._checkpoint.calibration,
+        )
         generated = self._engine.generate(prompt, sampling, context.deadline)
         new_tokens, first_token_s = await self._read(generated, timeline, reader, on_event)
         grounded = reader.grounded()

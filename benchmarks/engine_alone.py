@@ -11,7 +11,7 @@ import sys
 from time import monotonic
 
 from app.bench.workload import LoadRequest
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.commands.offline import ground_all
 from app.contract.request_models import GroundBody
 from app.contract.text_fields import fields_of_texts

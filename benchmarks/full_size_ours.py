@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from app.checkpoint import Checkpoint, read_checkpoint
+from app.checkpoint.files import Checkpoint, read_checkpoint
 from app.engine.process import build_runner
 from app.engine.runner import Runner
 from app.grounding.tokenizer import Kosmos2Tokenizer

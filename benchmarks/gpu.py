@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure as Plot
 from torch.profiler import ProfilerActivity, profile
 
-from app.checkpoint import Checkpoint, read_checkpoint
+from app.checkpoint.files import Checkpoint, read_checkpoint
 from app.engine.cuda_graphs import CudaRecorder
 from app.engine.process import build_runner
 from app.engine.runner import Runner

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.engine.process import build_runner
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings

@@ -13,7 +13,7 @@ from time import perf_counter
 
 from matplotlib.figure import Figure as Plot
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.process import build_runner
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.pictures.decode import decode_picture

@@ -13,7 +13,7 @@ import time
 import psutil
 import torch
 
-from app.checkpoint import Checkpoint, open_checkpoint
+from app.checkpoint.files import Checkpoint, open_checkpoint
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.model.loading import load_model
 from benchmarks.memory import evict_files, peak_resident_bytes, seconds_to_read

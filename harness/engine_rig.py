@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 from prometheus_client import CollectorRegistry
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.loop import Engine
 from app.engine.phases import PhaseClock, PhaseTimer
 from app.engine.process import build_runner

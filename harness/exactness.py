@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
 from app.ipc.pending_request import Prompt

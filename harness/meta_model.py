@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import Kosmos2Config
 
-from app.checkpoint import Checkpoint, StoredTensor
+from app.checkpoint.files import Checkpoint, StoredTensor
 from app.model.decoder import TextDecoder
 from app.model.loading import Kosmos2Model, count_prefix_tokens
 from app.model.vision import VisionEncoder

@@ -9,7 +9,7 @@ import torch
 from transformers import Kosmos2ForConditionalGeneration
 from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
 
-from app.checkpoint import read_checkpoint
+from app.checkpoint.files import read_checkpoint
 from app.engine.sampling import SamplingRows, noise_keys, race
 from app.ipc.engine_messages import PICTURE_SIDE, SamplingParameters
 from app.ipc.pending_request import Prompt

@@ -8,7 +8,7 @@ The settings are read from the environment.
 import asyncio
 import sys
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.commands.ready_line import Ready
 from app.ipc.run_directory import RunDirectory
 from app.settings import Settings

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import SamplingParameters
 from app.ipc.pending_request import Prompt

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from app.checkpoint import Checkpoint, open_checkpoint
+from app.checkpoint.files import Checkpoint, open_checkpoint
 from app.commands.ready_line import Ready
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.commands.offline import ground_all
 from app.commands.plain_text import describe
 from app.contract.request_models import GroundBody

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.settings import Settings
 
 _LIMITS = (

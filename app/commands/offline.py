@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from uuid import uuid4
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.errors import RequestError
 from app.grounding.answers import Answer
 from app.grounding.requests import CallContext, GroundRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from app.checkpoint import read_checkpoint
+from app.checkpoint.files import read_checkpoint
 from app.engine.device import choose_device, name_dtype, probe_cuda
 from app.engine.sizing import choose_threads, measure_free_bytes, plan_memory
 from app.errors import StartupError

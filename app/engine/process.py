@@ -17,7 +17,7 @@ import zmq
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.engine.cuda_graphs import CudaRecorder
 from app.engine.device import choose_device, name_dtype, probe_cuda, use_exact_arithmetic
 from app.engine.loop import Engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory

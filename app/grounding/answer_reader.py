@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from app.checkpoint.calibration import UNCALIBRATED, Calibration
 from app.grounding.answers import (
     AnswerBox,
     AnswerEvent,
@@ -42,6 +43,7 @@ class AnswerReader:
         prompt_ids: the whole prompt, including the picture's tokens.
         keeps_literals: whether a `<` in the prompt that starts no control token is kept as text.
             The reference always treats it as the start of a tag.
+        calibration: of the checkpoint.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class AnswerReader:
         image: ImageFacts,
         *,
         keeps_literals: bool = False,
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         self._patch_ids, self._image = tokenizer.patch_ids, image
+        self._calibration = calibration
         mark_literals = tokenizer.mark_literals if keeps_literals else str
         prompt = parse(mark_literals(tokenizer.decode(prompt_ids)))
         self._prompt_text = restore_brackets(prompt.text)
@@ -135,7 +139,7 @@ class AnswerReader:
         # A box has two location tokens; those of the prompt were not generated.
         first = self._location_tokens.get(box.markup_offset)
         second = self._location_tokens.get(box.markup_offset + _LENGTH_OF_PATCH_TAG)
-        localization = _localize(box, first, second)
+        localization = _localize(box, first, second, self._calibration)
         return AnswerBox(
             xyxy=scale_box(box.box, width, height),
             xyxy_normalized=box.box,
@@ -155,10 +159,14 @@ def _score(first: NewToken | None, second: NewToken | None) -> float | None:
 
 
 def _localize(
-    box: ParsedBox, first: NewToken | None, second: NewToken | None
+    box: ParsedBox, first: NewToken | None, second: NewToken | None, calibration: Calibration
 ) -> Localization | None:
     """Return the refined box, or `None` if a corner has no distribution."""
     if first is None or second is None or first.location is None or second.location is None:
         return None
-    corners = (CellDistribution.from_message(token) for token in (first.location, second.location))
-    return localize(box.patch_indices, *corners)
+    return localize(
+        box.patch_indices,
+        CellDistribution.from_message(first.location),
+        CellDistribution.from_message(second.location),
+        calibration,
+    )

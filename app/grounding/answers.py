@@ -25,7 +25,8 @@ class AnswerBox:
         xyxy_refined: the box between the cells, in pixels; `None` unless both corners were
             generated.
         xyxy_refined_normalized: the same box, 0…1.
-        confidence: the expected intersection over union of the refined box with the true one, 0…1.
+        confidence: the expected intersection over union of the refined box with the true one, 0…1,
+            corrected by the checkpoint's calibration.
     """
 
     xyxy: Box

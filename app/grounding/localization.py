@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.checkpoint.calibration import UNCALIBRATED, Calibration
 from app.grounding.boxes import GRID, CellPair, patch_indices_to_box, sort_corners
 from app.ipc.engine_messages import LocationDistribution
 from app.pictures.marks import Box
@@ -41,8 +42,9 @@ class Localization:
 
     Attributes:
         box: normalised xyxy, inside the picture, its corners in order.
-        confidence: the expected intersection over union of `box` with the true box under the
-            model's own distributions, 0…1. It supposes that the object is in the picture.
+        confidence: the expected intersection over union of `box` with the true box, 0…1: under the
+            model's own distributions, then corrected by the calibration. It supposes that the
+            object is in the picture.
     """
 
     box: Box
@@ -50,17 +52,23 @@ class Localization:
 
 
 def localize(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution
+    pair: CellPair,
+    upper_left: CellDistribution,
+    lower_right: CellDistribution,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Localization:
     """Return the refined box around the chosen cells, and its confidence.
 
     The box is the mean of the boxes that pairs of nearby cells stand for, weighted by their
-    probability. Probability outside the given cells counts as an intersection of 0.
+    probability to the power `cell_exponent`. The confidence is the box's mean overlap with the
+    boxes of all given cells, weighted by their probability, on the `confidence_curve`. Probability
+    outside the given cells counts as an overlap of 0.
 
     Args:
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
+        calibration: has the exponent and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
@@ -70,16 +78,17 @@ def localize(
     is_ordered = (edges[0] < edges[2]) & (edges[1] < edges[3])  # (K, K)
     weights = np.outer(upper_left.probabilities, lower_right.probabilities) * is_ordered  # (K, K)
     near = np.outer(_is_near(upper_left.cells, pair[0]), _is_near(lower_right.cells, pair[1]))
-    box = _mean_box(edges, weights * near, pair)
-    confidence = float((weights * _overlaps(box, edges)).sum())
-    return Localization(box, min(confidence, 1.0))
+    box = _mean_box(edges, weights * near, calibration.cell_exponent, pair)
+    expected_iou = float((weights * _overlaps(box, edges)).sum())
+    return Localization(box, calibration.corrected(min(expected_iou, 1.0)))
 
 
-def _mean_box(edges: np.ndarray, weights: np.ndarray, pair: CellPair) -> Box:
-    total = weights.sum()
-    if total <= 0.0:  # a sampled cell may be far from all probable ones
+def _mean_box(edges: np.ndarray, weights: np.ndarray, exponent: float, pair: CellPair) -> Box:
+    largest = weights.max()
+    if largest <= 0.0:  # a sampled cell may be far from all probable ones
         return patch_indices_to_box(*sort_corners(pair))
-    x0, y0, x1, y1 = ((weights * edges).sum(axis=(1, 2)) / total).tolist()
+    shares = (weights / largest) ** exponent  # (K, K); without the division, all could become 0
+    x0, y0, x1, y1 = ((shares * edges).sum(axis=(1, 2)) / shares.sum()).tolist()
     return x0, y0, x1, y1
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.errors import Kosmos2Error
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.http.middleware.admission import AdmissionCheck

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.http.app import create_app
 from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from app.checkpoint import Checkpoint, read_checkpoint
+from app.checkpoint.files import Checkpoint, read_checkpoint
 from app.errors import StartupError
 from app.ipc.shared_state import SharedState
 from app.settings import Settings

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config
 
-from app.checkpoint import Checkpoint, StoredTensor
+from app.checkpoint.files import Checkpoint, StoredTensor
 from app.errors import CheckpointError
 from app.model.decoder import TextDecoder
 from app.model.linear import (

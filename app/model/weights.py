@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.checkpoint import StoredTensor
+from app.checkpoint.files import StoredTensor
 from app.errors import CheckpointError
 
 PIECE_BYTES = 2**24

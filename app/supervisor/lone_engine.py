@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.errors import StartupError, Unavailable
 from app.ipc.child_process import ChildProcess
 from app.ipc.engine_client import EngineClient

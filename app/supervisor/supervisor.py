@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from importlib.metadata import version
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.ipc.child_process import ChildProcess
 from app.ipc.run_directory import RunDirectory
 from app.ipc.supervisor_messages import Drain, SupervisorMessage

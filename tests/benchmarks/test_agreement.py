@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.checkpoint import read_checkpoint
+from app.checkpoint.files import read_checkpoint
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.gpu_agreement import measure_agreement
 from harness.checkpoints import tiny_config, write_random_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence

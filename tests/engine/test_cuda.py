@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.process import build_runner
 from app.engine.runner import Runner
 from app.engine.sizing import measure_free_bytes, plan_memory

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import SamplingParameters
 from app.settings import EMBEDDED_CHECKPOINT, Settings

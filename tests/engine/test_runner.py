@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Recording, RoundedPass
 from app.engine.decode import PassShape
 from app.engine.process import build_runner

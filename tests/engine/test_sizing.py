@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.engine.cuda_graphs import Buckets
 from app.engine.sizing import (
     MIN_PICTURE_CACHE_BYTES,

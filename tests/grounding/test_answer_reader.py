@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from app.checkpoint.calibration import UNCALIBRATED, Calibration
 from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import AnswerEvent, GroundedText, ImageFacts, NewEntity, NewText
 from app.grounding.markup import END_OF_IMAGE, parse, parse_markup
@@ -249,11 +250,16 @@ def located(token_id: int, cell: int, neighbour: int) -> NewToken:
 
 
 def read_object(
-    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], prompt: str, tokens: str
+    tokenizer: Kosmos2Tokenizer,
+    vocabulary: dict[str, int],
+    prompt: str,
+    tokens: str,
+    calibration: Calibration = UNCALIBRATED,
 ) -> GroundedText:
     """Return the answer of an object whose corners lie between two cells each."""
     neighbours = {"<patch_index_0044>": (44, 45), "<patch_index_0863>": (863, 895)}
-    reader = AnswerReader(tokenizer, tokenizer.encode_prompt(prompt), IMAGE)
+    prompt_ids = tokenizer.encode_prompt(prompt)
+    reader = AnswerReader(tokenizer, prompt_ids, IMAGE, calibration=calibration)
     for name in tokens.split():
         if name in neighbours:
             reader.read(located(vocabulary[name], *neighbours[name]))
@@ -276,6 +282,19 @@ def test_a_generated_box_is_refined_from_the_distributions_of_its_own_tokens(
     assert box.xyxy_refined == pytest.approx(scale_box(refined, IMAGE.width, IMAGE.height))
     assert 0.9 < (box.confidence or 0) < 1
     assert box.patch_indices == (44, 863)
+
+
+def test_a_refined_box_and_its_confidence_use_the_calibration(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int]
+) -> None:
+    """With the exponent 0.5, the neighbour weighs √3 times less than the chosen cell, not 3."""
+    calibration = Calibration(cell_exponent=0.5, confidence_curve=((0.0, 0.25), (1.0, 0.25)))
+    grounded = read_object(tokenizer, vocabulary, PROMPTS[2], OBJECT, calibration)
+    box = grounded.entities[1].boxes[0]
+    moved = 1 / (1 + math.sqrt(3)) / 32
+    x0, y0, x1, y1 = box.xyxy_normalized
+    assert box.xyxy_refined_normalized == pytest.approx((x0 + moved, y0, x1, y1 + moved))
+    assert box.confidence == 0.25
 
 
 def test_a_box_with_one_corner_in_the_prompt_is_not_refined(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.checkpoint.calibration import Calibration
 from app.grounding.boxes import GRID, CellPair, patch_indices_to_box, sort_corners
 from app.grounding.localization import CellDistribution, localize
 
@@ -15,6 +16,8 @@ MOST = 32
 
 cells = st.integers(0, NUM_CELLS - 1)
 pairs = st.tuples(cells, cells)
+exponents = st.floats(0.05, 10.0)
+CURVE = ((0.0, 0.05), (0.4, 0.3), (0.8, 0.3), (1.0, 0.9))
 
 
 @st.composite
@@ -44,18 +47,21 @@ def spread(cell: int, radius: int) -> CellDistribution:
     return CellDistribution(np.array(around), np.full(len(around), 1 / len(around)))
 
 
-@given(pairs.map(sort_corners))
-def test_certain_cells_give_their_own_box_and_full_confidence(pair: CellPair) -> None:
-    found = localize(pair, certain(pair[0]), certain(pair[1]))
+@given(pairs.map(sort_corners), exponents)
+def test_certain_cells_give_their_own_box_and_full_confidence(
+    pair: CellPair, exponent: float
+) -> None:
+    calibration = Calibration(cell_exponent=exponent)
+    found = localize(pair, certain(pair[0]), certain(pair[1]), calibration)
     assert found.box == pytest.approx(patch_indices_to_box(*pair))
     assert found.confidence == pytest.approx(1.0)
 
 
-@given(pairs, distributions(), distributions())
+@given(pairs, distributions(), distributions(), exponents)
 def test_every_box_lies_inside_the_picture_with_its_corners_in_order(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
 ) -> None:
-    found = localize(pair, upper_left, lower_right)
+    found = localize(pair, upper_left, lower_right, Calibration(cell_exponent=exponent))
     x0, y0, x1, y1 = found.box
     assert 0 <= x0 < x1 <= 1
     assert 0 <= y0 < y1 <= 1
@@ -81,6 +87,37 @@ def test_the_order_of_the_cells_has_no_effect(
     found, again = localize(pair, upper_left, lower_right), localize(pair, *turned)
     assert again.box == pytest.approx(found.box)
     assert again.confidence == pytest.approx(found.confidence)
+
+
+@given(pairs, distributions(), distributions())
+def test_the_curve_corrects_the_confidence_but_not_the_box(
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution
+) -> None:
+    calibration = Calibration(confidence_curve=CURVE)
+    plain = localize(pair, upper_left, lower_right)
+    found = localize(pair, upper_left, lower_right, calibration)
+    assert found.box == plain.box
+    assert found.confidence == calibration.corrected(plain.confidence)
+    assert CURVE[0][1] <= found.confidence <= CURVE[-1][1]
+
+
+@pytest.mark.parametrize(("exponent", "moved"), [(1.0, 0.2), (0.5, 1 / 3), (2.0, 1 / 17)])
+def test_the_exponent_changes_how_far_a_corner_moves(exponent: float, moved: float) -> None:
+    """Below 1, the neighbours count more; the model's probabilities may be too sure."""
+    upper_left, lower_right = 5 * GRID + 5, 20 * GRID + 20
+    between = CellDistribution(np.array([upper_left, upper_left + 1]), np.array([0.8, 0.2]))
+    calibration = Calibration(cell_exponent=exponent)
+    box = localize((upper_left, lower_right), between, certain(lower_right), calibration).box
+    assert box[0] == pytest.approx((5.5 + moved) / GRID)
+
+
+def test_the_least_probable_cells_still_give_a_box_between_them() -> None:
+    """A high power of such probabilities would be 0 without scaling."""
+    upper_left, lower_right = 5 * GRID + 5, 20 * GRID + 20
+    faint = CellDistribution(np.array([upper_left, upper_left + 1]), np.array([1e-40, 1e-40]))
+    calibration = Calibration(cell_exponent=10.0)
+    box = localize((upper_left, lower_right), faint, certain(lower_right), calibration).box
+    assert box[0] == pytest.approx(6 / GRID)
 
 
 def test_a_corner_moves_towards_the_more_probable_neighbour() -> None:

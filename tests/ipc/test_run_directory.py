@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.errors import StartupError
 from app.ipc.run_directory import RunDirectory
 from app.settings import EMBEDDED_CHECKPOINT, Settings

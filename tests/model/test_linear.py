@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.engine.kv_slots import PrefixRows
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import PICTURE_SIDE

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 from transformers import Kosmos2ForConditionalGeneration
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.ipc.engine_messages import PICTURE_SIDE
 from app.model.loading import load_model
 from app.model.vision import VisionEncoder

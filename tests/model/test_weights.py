@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from app.checkpoint import StoredTensor
+from app.checkpoint.files import StoredTensor
 from app.errors import CheckpointError
 from app.model.weights import PIECE_BYTES, Placement, read_tensors
 

@@ -33,7 +33,7 @@ PLANTED = [
     ("No packages import each other", "http/problems.py", "import app.http.routes.ground"),
     (HTTP_PROCESS, "pictures/marks.py", "from PIL import Image"),
     (HTTP_PROCESS, "grounding/tokenizer.py", "def late():\n    import transformers"),
-    (HTTP_PROCESS, "checkpoint.py", "import torch"),
+    (HTTP_PROCESS, "checkpoint/files.py", "import torch"),
     ("No supervisor loads torch", "supervisor/supervisor.py", "import app.engine.process"),
     ("Home of the web framework", "service.py", "from fastapi import Request"),
     ("Home of torch", "ipc/engine_messages.py", "import torch.cuda"),

@@ -8,7 +8,7 @@ from time import monotonic
 import psutil
 import pytest
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.errors import Unavailable
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import PICTURE_BYTES, SamplingParameters

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.contract.request_models import GroundBody
 from app.contract.response_models import PictureProcessesBody, VersionBody
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS

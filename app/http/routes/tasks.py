@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.checkpoint import Checkpoint
+from app.checkpoint.files import Checkpoint
 from app.contract.examples import EMBEDDED_EXAMPLES, PUBLISHED_EXAMPLES
 from app.grounding.tasks import TASKS, Task, Use
 from app.http.openapi import KEY_RESPONSES, SECURITY

@@ -15,7 +15,7 @@ import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = """
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.errors import StartupError
 try:
     checkpoint = open_checkpoint("owner/kosmos", REVISION)

@@ -6,7 +6,6 @@ model or a truncated file before it starts any process.
 
 import json
 import re
-import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,24 +13,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
+from app.checkpoint.calibration import (
+    CALIBRATION_FILE,
+    UNCALIBRATED,
+    Calibration,
+    parse_calibration,
 )
-from huggingface_hub.utils import httpx
-
-from app.errors import CheckpointError, OutOfMemory
+from app.checkpoint.hub import fetch
+from app.errors import CheckpointError
 from app.settings import EMBEDDED_CHECKPOINT
 
 EMBEDDED_NAME = "kosmos2-shapes-demo"
-FETCHED_FILES = ("*.safetensors", "*.json")
 UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
-
-_NOT_OF_A_HUB = (ValueError, TypeError, KeyError, AttributeError)
-"""Errors of the hub's client when the response is an HTML page or unexpected JSON."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -52,19 +45,6 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How far the confidence of a checkpoint's boxes can be trusted.
-
-    Attributes:
-        is_measured: whether `grounding_calibration.json` is next to the weights.
-        default_threshold: confidence from which a box counts, 0…1; 0 without that file.
-    """
-
-    is_measured: bool = False
-    default_threshold: float = 0.0
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint whose files are all present and complete.
 
@@ -76,7 +56,7 @@ class Checkpoint:
         image_mean: mean of red, green and blue for values 0…1.
         image_std: standard deviation of red, green and blue for values 0…1.
         tensors: every stored tensor by name.
-        calibration: of the confidence of boxes.
+        calibration: how to read the probabilities of boxes and answers.
     """
 
     directory: Path
@@ -87,7 +67,7 @@ class Checkpoint:
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
     tensors: Mapping[str, StoredTensor]
-    calibration: Calibration = Calibration()
+    calibration: Calibration = UNCALIBRATED
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
@@ -107,7 +87,7 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         return read_checkpoint(directory.resolve(), directory.resolve().name, None)
     if not _HUB_ID.fullmatch(model):
         raise CheckpointError(f"{model}: no such directory, and not a hub id (owner/name)")
-    snapshot = _fetch(model, revision)
+    snapshot = fetch(model, revision)
     return read_checkpoint(snapshot, model, snapshot.name)
 
 
@@ -165,13 +145,8 @@ def _no_repeat_ngram_size(directory: Path) -> int:
 
 
 def _calibration(directory: Path) -> Calibration:
-    path = directory / "grounding_calibration.json"
-    if not path.is_file():
-        return Calibration()
-    threshold = _read_json(path).get("default_threshold")
-    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise CheckpointError(f"{path}: default_threshold must be a number from 0 to 1")
-    return Calibration(is_measured=True, default_threshold=float(threshold))
+    path = directory / CALIBRATION_FILE
+    return parse_calibration(path, _read_json(path)) if path.is_file() else UNCALIBRATED
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -224,75 +199,3 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
         )
         for name, entry in header.items()
     }
-
-
-def _fetch(model: str, revision: str | None) -> Path:
-    """Return the directory of a hub id's files; download those that are not in the cache."""
-    try:
-        _check_disk(model, revision)
-        return _download(model, revision)
-    except RepositoryNotFoundError:
-        raise CheckpointError(
-            f"{model}: no such model on the hub, or no access to it; set HF_TOKEN for access"
-        ) from None
-    except LocalEntryNotFoundError as error:
-        reason = _failure_of(error.__cause__)
-        raise CheckpointError(f"{model}: not in the cache, and {reason}") from None
-    except HFValidationError as error:
-        raise CheckpointError(f"{model}: {error}") from None
-    except (OSError, httpx.HTTPError) as error:
-        raise CheckpointError(f"{model}: the hub reports: {error}") from None
-    except _NOT_OF_A_HUB:
-        return _find_in_cache(model, revision)
-
-
-def _download(model: str, revision: str | None, *, local_files_only: bool = False) -> Path:
-    patterns = [*FETCHED_FILES]
-    directory = snapshot_download(
-        model, revision=revision, allow_patterns=patterns, local_files_only=local_files_only
-    )
-    return Path(directory)
-
-
-def _failure_of(cause: BaseException | None) -> str:
-    if isinstance(cause, HfHubHTTPError):
-        return f"the hub returned {cause.response.status_code} {cause.response.reason_phrase}"
-    return "the hub could not be reached"
-
-
-def _find_in_cache(model: str, revision: str | None) -> Path:
-    """Return the directory of cached files, after another server answered in the hub's place."""
-    try:
-        return _download(model, revision, local_files_only=True)
-    except LocalEntryNotFoundError:
-        raise CheckpointError(
-            f"{model}: not in the cache, and the response of {constants.ENDPOINT} is not a hub's: "
-            "a proxy or a login page may have sent it"
-        ) from None
-
-
-def _check_disk(model: str, revision: str | None) -> None:
-    """Print the size of the download; raise `OutOfMemory` if it does not fit on the disk."""
-    try:
-        files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
-    except (OSError, httpx.HTTPError, *_NOT_OF_A_HUB):
-        return  # the cache may hold all files; if it does not, the download reports the error
-    fetched = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
-    size = sum(file.size or 0 for file in fetched)
-    cache = Path(constants.HF_HUB_CACHE)
-    cached = _bytes_below(cache / f"models--{model.replace('/', '--')}" / "blobs")
-    missing, free = max(0, size - cached), shutil.disk_usage(_existing_parent(cache)).free
-    print(f"{model}: {size / 1e9:.2f} GB, {missing / 1e9:.2f} GB to download", flush=True)
-    if missing > free:
-        raise OutOfMemory(
-            f"{model}: the download needs {missing / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are "
-            "free; free some space or set HF_HOME to a larger disk"
-        )
-
-
-def _bytes_below(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("*")) if directory.is_dir() else 0
-
-
-def _existing_parent(path: Path) -> Path:
-    return path if path.exists() else _existing_parent(path.parent)

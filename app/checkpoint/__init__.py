@@ -1,0 +1,1 @@
+"""A checkpoint: its files, its calibration, and its download from the hub."""
