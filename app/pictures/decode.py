@@ -101,13 +101,28 @@ def decode_picture(data: bytes, *, max_pixels: int, jpeg_round_trip: bool = Fals
     (640, 480, 1, b'\xff\x00\x00')
     """
     with _decoder_errors_as_ours(data, max_pixels):
-        image, orientation = _open(data, max_pixels)
-        upright = to_rgb(_turned(image, orientation))
+        upright, orientation = _open_upright(data, max_pixels)
         if jpeg_round_trip:
             upright = _through_jpeg(upright)
-        # Like the reference, this ignores the aspect ratio and crops nothing.
-        squashed = upright.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
-        return Picture(upright, orientation, squashed.tobytes())
+        return Picture(upright, orientation, squash(upright))
+
+
+def decode_upright(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Return only the `upright` picture of `decode_picture`, which raises the same errors."""
+    with _decoder_errors_as_ours(data, max_pixels):
+        return _open_upright(data, max_pixels)[0]
+
+
+def squash(picture: Image.Image) -> bytes:
+    """Return an RGB picture as the model's input: 224×224 pixels of 3 bytes, row by row."""
+    # Like the reference, this ignores the aspect ratio and crops nothing.
+    return picture.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC).tobytes()
+
+
+def _open_upright(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    """Return the upright RGB picture, and the orientation that the file had."""
+    image, orientation = _open(data, max_pixels)
+    return to_rgb(_turned(image, orientation)), orientation
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from app.pictures.decode import decode_picture
+from app.pictures.decode import decode_upright
 from app.pictures.drawing.draw import draw_marks
 from app.pictures.drawing.fonts import Fonts, load_fonts
 from app.pictures.encode import encode_picture
@@ -29,7 +29,7 @@ class Annotator:
         Raises:
             RequestError: the picture is invalid, or too large for the format.
         """
-        upright = decode_picture(image, max_pixels=self._max_pixels).upright
+        upright = decode_upright(image, max_pixels=self._max_pixels)
         if box_format == "normalized":
             marks = [_in_pixels(mark, upright.width, upright.height) for mark in marks]
         return encode_picture(draw_marks(upright, marks, self._fonts), media_type)

@@ -12,9 +12,14 @@ import msgspec
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.pictures.marks import BoxFormat, Mark, MediaType
+from app.pictures.tiles import Tile
 
 LENGTH_BYTES = 8
 """The length before each frame, big-endian."""
+
+MAX_TILES_PER_JOB = 16
+"""Bounds the result of a `Cut` to 2.4 MB. Even 16 tiles that are all as large as a picture of
+50 megapixels take 6 s of processor time, so that the limit for decoding applies unchanged."""
 
 
 class Decode(msgspec.Struct, frozen=True, tag=True):
@@ -26,6 +31,17 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
 
     image: bytes
     jpeg_round_trip: bool
+
+
+class Cut(msgspec.Struct, frozen=True, tag=True):
+    """Decode a file, and squash parts of it to the model's input size.
+
+    Attributes:
+        tiles: parts of the upright picture, at most `MAX_TILES_PER_JOB`.
+    """
+
+    image: bytes
+    tiles: tuple[Tile, ...]
 
 
 class Draw(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +91,16 @@ class DecodedPicture(msgspec.Struct, frozen=True, tag=True):
     pixels: bytes
 
 
+class DecodedTiles(msgspec.Struct, frozen=True, tag=True):
+    """Tiles at the model's input size, in the order of the job.
+
+    Attributes:
+        pixels: per tile, 224×224×3 bytes, RGB, row by row.
+    """
+
+    pixels: tuple[bytes, ...]
+
+
 class DrawnPicture(msgspec.Struct, frozen=True, tag=True):
     """A picture's file with everything drawn on it."""
 
@@ -97,8 +123,8 @@ REFUSALS: Mapping[str, type[RequestError]] = MappingProxyType(
 )
 """The errors that a picture can cause, by name."""
 
-Job = Decode | Draw | Describe
-Result = DecodedPicture | DrawnPicture | Abilities | Refusal
+Job = Decode | Cut | Draw | Describe
+Result = DecodedPicture | DecodedTiles | DrawnPicture | Abilities | Refusal
 
 _ENCODER = msgspec.msgpack.Encoder()
 _JOBS = msgspec.msgpack.Decoder(Job)

@@ -10,12 +10,16 @@ from typing import Self, TypeVar
 from app.errors import InvalidImage, Unavailable
 from app.ipc.child_process import ChildProcess
 from app.pictures.marks import BoxFormat, Mark, MediaType
+from app.pictures.tiles import Tile, check_tiles
 from app.pictures.workers.messages import (
     LENGTH_BYTES,
+    MAX_TILES_PER_JOB,
     REFUSALS,
     Abilities,
+    Cut,
     Decode,
     DecodedPicture,
+    DecodedTiles,
     Describe,
     Draw,
     DrawnPicture,
@@ -28,7 +32,7 @@ from app.pictures.workers.messages import (
 from app.settings import Settings
 from app.telemetry.logs import get_logger
 
-R = TypeVar("R", Abilities, DecodedPicture, DrawnPicture)
+R = TypeVar("R", Abilities, DecodedPicture, DecodedTiles, DrawnPicture)
 
 _MODULE = "app.pictures.workers.process"
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -94,6 +98,28 @@ class PicturePool:
             Unavailable: two processes in a row were killed.
         """
         return await self._perform(Decode(image, jpeg_round_trip), DecodedPicture)
+
+    async def cut(
+        self, image: bytes, tiles: Sequence[Tile], *, width: int, height: int
+    ) -> tuple[bytes, ...]:
+        """Return tiles of the upright picture, each squashed to 224×224 RGB pixels.
+
+        The file is decoded once per call; waits until a process is idle.
+
+        Args:
+            tiles: 1 to `MAX_TILES_PER_JOB`. A caller with more sends them in parts, so that the
+                pixels of all tiles are not in memory at once.
+            width: of the upright picture, in pixels, as `decode` returned it; `height` too.
+
+        Raises:
+            ValueError: too many tiles, or a tile is not inside the picture.
+            RequestError: the picture is invalid or not accepted.
+            Unavailable: two processes in a row were killed.
+        """
+        if not 1 <= len(tiles) <= MAX_TILES_PER_JOB:
+            raise ValueError(f"{len(tiles)} tiles; a job has 1 to {MAX_TILES_PER_JOB}")
+        check_tiles(tiles, width, height)
+        return (await self._perform(Cut(image, tuple(tiles)), DecodedTiles)).pixels
 
     async def draw(
         self, image: bytes, marks: Sequence[Mark], media_type: MediaType, box_format: BoxFormat

@@ -12,6 +12,7 @@ from typing import cast
 
 from app.errors import InvalidImage, RequestError
 from app.pictures import heic
+from app.pictures.cut import cut_tiles
 from app.pictures.decode import decode_picture
 from app.pictures.drawing.annotator import Annotator
 from app.pictures.preload import preload
@@ -19,8 +20,10 @@ from app.pictures.workers.confinement import confine
 from app.pictures.workers.limits import limit_memory, limit_processor_time
 from app.pictures.workers.messages import (
     Abilities,
+    Cut,
     Decode,
     DecodedPicture,
+    DecodedTiles,
     Describe,
     DrawnPicture,
     Job,
@@ -39,6 +42,8 @@ def perform(job: Job, max_pixels: int, annotator: Annotator, abilities: Abilitie
     try:
         if isinstance(job, Decode):
             return _decode(job, max_pixels)
+        if isinstance(job, Cut):
+            return DecodedTiles(cut_tiles(job.image, job.tiles, max_pixels=max_pixels))
         file = annotator.annotate(job.image, job.marks, job.media_type, job.box_format)
         return DrawnPicture(file)
     except RequestError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 
 import psutil
 import pytest
@@ -12,9 +12,8 @@ from PIL import Image
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.pictures.decode import decode_picture
 from app.pictures.marks import Mark
-from app.pictures.workers import limits, process
+from app.pictures.workers import limits
 from app.pictures.workers.pool import PicturePool
-from app.settings import Settings
 from harness.bombs import (
     gif_of_a_long_comment,
     jpeg_of_many_scans,
@@ -27,6 +26,7 @@ from harness.bombs import (
 )
 from harness.formats import ALL_FILES, file_of
 from harness.mutants import mutants
+from harness.picture_pools import children, with_pool
 from harness.pictures import picture_file
 from harness.waiting import eventually
 
@@ -35,32 +35,6 @@ pytestmark = pytest.mark.processes
 PICTURE = picture_file()
 ENDLESS = jpeg_of_many_scans(2000, 200_000)
 MARK = Mark("a disc", ((40.0, 30.0, 160.0, 120.0),), (0.5,))
-
-
-def with_pool(
-    use: Callable[[PicturePool], Awaitable[None]], num_processes: int = 1, max_pixels: int = 10**7
-) -> None:
-    """Run a test function with a pool of processes."""
-
-    async def run() -> None:
-        settings = Settings(picture_processes=num_processes, max_image_pixels=max_pixels)
-        async with PicturePool(settings) as pool:
-            await use(pool)
-
-    asyncio.run(run())
-
-
-def children() -> list[psutil.Process]:
-    """Return the running picture processes, without other programs that tests share."""
-    return [child for child in psutil.Process().children() if opens_pictures(child)]
-
-
-def opens_pictures(child: psutil.Process) -> bool:
-    """Return whether a process is a picture process, by its command line."""
-    try:
-        return process.__name__ in child.cmdline()
-    except psutil.NoSuchProcess:  # the process has just exited
-        return False
 
 
 async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Process:
@@ -107,6 +81,8 @@ def test_an_error_of_a_picture_is_reported_by_its_process(
             await pool.decode(image)
         with pytest.raises(error):
             await pool.draw(image, [], "image/png", "pixel")
+        with pytest.raises(error):
+            await pool.cut(image, [(0, 0, 9, 9)], width=9, height=9)
 
     with_pool(use)
 
@@ -171,6 +147,8 @@ def test_a_defect_of_ours_is_not_reported_as_an_invalid_picture() -> None:
     async def use(pool: PicturePool) -> None:
         with pytest.raises(RuntimeError, match="exit code 1"):
             await pool.draw(PICTURE, [MARK], "image/gif", "pixel")  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match="exit code 1"):  # the picture is 320 × 240
+            await pool.cut(PICTURE, [(0, 0, 999, 999)], width=999, height=999)
         assert (await pool.decode(PICTURE)).width == 320
 
     with_pool(use)
