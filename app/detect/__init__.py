@@ -1,0 +1,1 @@
+"""Detection of classes: what turns the boxes of many phrases and tiles into one list of objects."""
