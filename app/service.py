@@ -5,9 +5,13 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from time import monotonic
 
 from app.checkpoint.files import Checkpoint
+from app.detect.detector import ClassHandler, Detector, ignore_class
+from app.detect.predictions import Detections
+from app.detect.requests import DetectRequest
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import (
@@ -65,6 +69,9 @@ class Service:
         self._settings, self._checkpoint, self._tokenizer = settings, checkpoint, tokenizer
         self._admission, self._engine, self._pictures = admission, engine, pictures
         self._metrics, self._clock = metrics, clock
+        self._detector = Detector(
+            checkpoint, tokenizer, engine, pictures, settings.max_sequence_length
+        )
 
     async def ground(
         self,
@@ -85,6 +92,29 @@ class Service:
         """
         async with self._admitted(context):
             return await self._ground(request, context, on_event)
+
+    async def detect(
+        self,
+        request: DetectRequest,
+        context: CallContext,
+        on_class: ClassHandler = ignore_class,
+    ) -> Detections:
+        """Return the detected objects of all classes.
+
+        Cancelling the call releases the permit at once, and the slots at the engine's next step.
+
+        Args:
+            on_class: called with the result of each class; must not block.
+
+        Raises:
+            RequestError: the picture or a field is invalid.
+            ServiceError: the service cannot answer now.
+        """
+        async with self._admitted(context):
+            detections = await self._detector.detect(request, context, on_class)
+            context.timeline.end("detect", self._clock())
+            total_s = context.timeline.reached_at - context.timeline.received_at
+            return replace(detections, total_s=total_s)
 
     async def annotate(
         self,

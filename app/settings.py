@@ -150,12 +150,13 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         max_length=MAX_API_KEYS,
-        description="Accepted API keys, separated by commas. Default: no key is required.",
+        description="Accepted API keys, separated by commas. A key after `batch:` may only send "
+        "requests with the priority batch. Default: no key is required.",
     )
     api_keys_file: Path | None = Field(
         None,
-        description="File with more API keys, one per line; reread after every change, so replace "
-        "it in one step (mv).",
+        description="File with more API keys, one per line, also with `batch:` before them; reread "
+        "after every change, so replace it in one step (mv).",
     )
     requests_per_minute: int | None = Field(
         None,

@@ -12,11 +12,11 @@ from time import monotonic
 
 from app.bench.workload import LoadRequest
 from app.checkpoint.files import open_checkpoint
-from app.commands.offline import ground_all
+from app.commands.offline import Call, answer_all
 from app.contract.request_models import GroundBody
 from app.contract.text_fields import fields_of_texts
 from app.contract.validation import validate
-from app.grounding.requests import GroundRequest
+from app.grounding.answers import Answer
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from benchmarks.workloads import different_pictures
 
@@ -24,18 +24,19 @@ from benchmarks.workloads import different_pictures
 def main() -> None:
     """Answer all requests, with as many at once as the engine has slots."""
     num_pictures, num_requests = (int(argument) for argument in sys.argv[1:])
-    workload = [_to_request(request) for request in different_pictures(num_pictures)]
-    requests = [workload[number % num_pictures] for number in range(num_requests)]
+    workload = [_to_call(request) for request in different_pictures(num_pictures)]
+    calls = [workload[number % num_pictures] for number in range(num_requests)]
     settings = Settings(model=str(EMBEDDED_CHECKPOINT), picture_cache_bytes=0)
     checkpoint, times = open_checkpoint(settings.model), list[float]()
-    asyncio.run(ground_all(settings, checkpoint, requests, lambda *_: times.append(monotonic())))
+    asyncio.run(answer_all(settings, checkpoint, calls, lambda *_: times.append(monotonic())))
     print(json.dumps(times))
 
 
-def _to_request(request: LoadRequest) -> GroundRequest:
+def _to_call(load: LoadRequest) -> Call[Answer]:
     """Convert a form to a request, as the service does."""
-    body = validate(GroundBody, fields_of_texts(request.fields), strict=False)
-    return body.to_request(request.picture)
+    body = validate(GroundBody, fields_of_texts(load.fields), strict=False)
+    request = body.to_request(load.picture)
+    return lambda service, context: service.ground(request, context)
 
 
 if __name__ == "__main__":

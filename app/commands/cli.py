@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `ground`, `info`, `demo`, `bench`."""
+"""The command line: `kosmos2 serve`, `ground`, `detect`, `info`, `demo`, `bench`."""
 
 import asyncio
 import os
@@ -43,6 +43,13 @@ Revision = Annotated[
 Device = Annotated[str | None, typer.Option(help="Device to run on: auto, cpu or cuda.")]
 Dtype = Annotated[
     str | None, typer.Option(help="Dtype of the weights: auto, float32, bfloat16 or float16.")
+]
+
+Pictures = Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print each whole answer as a line of JSON.")]
+SaveAnnotated = Annotated[
+    Path | None,
+    typer.Option(help="File for the picture with its boxes drawn; a directory for several."),
 ]
 
 
@@ -98,9 +105,7 @@ def serve(
 
 @cli.command()
 def ground(
-    pictures: Annotated[
-        list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)
-    ],
+    pictures: Pictures,
     task: Annotated[str, typer.Option(help=f"Task, one of {', '.join(TASKS)}.")],
     text: Annotated[
         str | None, typer.Option(help="Phrase, expression, question or prompt.")
@@ -111,13 +116,8 @@ def ground(
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Largest number of tokens to generate.")
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print each whole answer as a line of JSON.")
-    ] = False,
-    save_annotated: Annotated[
-        Path | None,
-        typer.Option(help="File for the picture with its boxes drawn; a directory for several."),
-    ] = None,
+    json: AsJson = False,
+    save_annotated: SaveAnnotated = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
@@ -129,7 +129,8 @@ def ground(
 
     kosmos2 ground *.jpg --task brief_caption --json --save-annotated boxes/ > captions.jsonl
     """
-    from app.commands.ground import GroundOptions, ground_pictures
+    from app.commands.ground import ground_pictures
+    from app.commands.pictures import Output
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
@@ -140,8 +141,48 @@ def ground(
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
-    options = GroundOptions(pictures, body, json, save_annotated)
-    raise typer.Exit(ground_pictures(settings, _open(settings), options))
+    output = Output(json, save_annotated)
+    raise typer.Exit(ground_pictures(settings, _open(settings), pictures, body, output))
+
+
+@cli.command()
+def detect(
+    pictures: Pictures,
+    classes: Annotated[
+        str, typer.Option(help="Names with commas in between, or a JSON list of names.")
+    ],
+    confidence: Annotated[
+        float | None, typer.Option(help="Least confidence. Default: the checkpoint's threshold.")
+    ] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(help="none, auto, or JSON with width, height and overlap."),
+    ] = None,
+    json: AsJson = False,
+    save_annotated: SaveAnnotated = None,
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Find the objects of given classes in each picture, without a server.
+
+    kosmos2 detect scene.png --classes "red circle,blue square" --save-annotated boxes.png
+    """
+    from app.commands.detect import detect_pictures
+    from app.commands.pictures import Output
+    from app.contract.detect_models import DetectBody
+    from app.contract.text_fields import fields_of_texts
+    from app.contract.validation import validate
+    from app.telemetry.logs import configure_logs
+
+    settings = _one_shot_settings(model=model, revision=revision, device=device, dtype=dtype)
+    configure_logs(settings.log_level, "detect", settings.log_format)
+    fields = {"classes": classes, "confidence": confidence, "tiles": tiles}
+    texts = {name: str(value) for name, value in fields.items() if value is not None}
+    body = validate(DetectBody, fields_of_texts(texts), strict=False)
+    output = Output(json, save_annotated)
+    raise typer.Exit(detect_pictures(settings, _open(settings), pictures, body, output))
 
 
 @cli.command()

@@ -1,14 +1,14 @@
 """Answers requests without a server: starts an engine, answers all requests, stops the engine."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 from uuid import uuid4
 
 from app.checkpoint.files import Checkpoint
 from app.errors import RequestError
-from app.grounding.answers import Answer
-from app.grounding.requests import CallContext, GroundRequest
+from app.grounding.requests import CallContext
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
 from app.pictures.workers.pool import PicturePool
@@ -18,15 +18,20 @@ from app.supervisor.lone_engine import running_engine
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
-AnswerHandler = Callable[[int, Answer | RequestError], None]
+A = TypeVar("A")
+
+Call = Callable[[Service, CallContext], Awaitable[A]]
+"""Sends one request to the service."""
+
+AnswerHandler = Callable[[int, A | RequestError], None]
 """Called with the index of a request and with its answer or its error."""
 
 
-async def ground_all(
+async def answer_all(
     settings: Settings,
     checkpoint: Checkpoint,
-    requests: Sequence[GroundRequest],
-    on_answer: AnswerHandler,
+    calls: Sequence[Call[A]],
+    on_answer: AnswerHandler[A],
 ) -> None:
     """Answer requests, as many in parallel as the engine has slots.
 
@@ -49,13 +54,13 @@ async def ground_all(
         )
         slots = asyncio.Semaphore(engine.state.engine_facts.num_slots)
 
-        async def answer(number: int, request: GroundRequest) -> None:
+        async def answer(number: int, call: Call[A]) -> None:
             async with slots:
                 began = monotonic()
+                deadline = began + settings.deadline_s
                 try:
-                    result: Answer | RequestError = await service.ground(
-                        request,
-                        CallContext(uuid4().hex, Timeline(began), began + settings.deadline_s),
+                    result: A | RequestError = await call(
+                        service, CallContext(uuid4().hex, Timeline(began), deadline)
                     )
                 except RequestError as error:
                     result = error
@@ -63,7 +68,7 @@ async def ground_all(
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for number, request in enumerate(requests):
-                    tasks.create_task(answer(number, request))
+                for number, call in enumerate(calls):
+                    tasks.create_task(answer(number, call))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None

@@ -72,6 +72,12 @@ EMBEDDED_EXAMPLES = (
 )
 """For `EXAMPLE_SCENE`: every task, and `grounded_vqa` both without and with a region."""
 
+DETECT_EXAMPLES: dict[str, dict[str, Any]] = {
+    "1 classes": {"classes": ["red circle", "blue square", "green star"]},
+    "2 small objects": {"classes": ["red circle"], "tiles": "auto", "confidence": 0.4},
+}
+"""Fields of requests to `POST /v1/detect`, by title; for `EXAMPLE_SCENE`."""
+
 PUBLISHED_EXAMPLES = (
     Example("brief_caption"),
     Example("detailed_caption"),

@@ -1,6 +1,6 @@
 """The fields of requests: half of the HTTP contract. OpenAPI is generated from them."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -11,10 +11,12 @@ from pydantic import (
     model_validator,
 )
 
+from app.contract.fields import PRIORITY_DESCRIPTION, as_integer
 from app.errors import InvalidRequest
 from app.grounding.answers import DrawnBoxes
 from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Task, TaskName, Use
+from app.ipc.engine_messages import Priority
 from app.ipc.sampling_limits import (
     DEFAULT_MAX_NEW_TOKENS,
     MAX_NEW_TOKENS,
@@ -121,11 +123,11 @@ class RequestFields(BaseModel):
         "does.",
     )
 
-    @field_validator("max_new_tokens", "no_repeat_ngram_size", "top_k", "seed", mode="before")
-    @classmethod
-    def _as_integer(cls, value: Any) -> Any:
-        """Return `64` for `64.0`, which is an integer in JSON Schema as well."""
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+    priority: Priority | None = Field(None, description=PRIORITY_DESCRIPTION)
+
+    _as_integer = field_validator(
+        "max_new_tokens", "no_repeat_ngram_size", "top_k", "seed", mode="before"
+    )(as_integer)
 
     def request_for(self, task: Task, image: bytes) -> GroundRequest:
         """Return the request for the service.
@@ -148,7 +150,7 @@ class RequestFields(BaseModel):
         )
 
 
-_PASSED_ON = set(RequestFields.model_fields) - {"text", "regions"}
+_PASSED_ON = set(RequestFields.model_fields) - {"text", "regions", "priority"}
 
 
 class GroundBody(RequestFields):
@@ -217,7 +219,7 @@ class AnnotateBody(RequestFields):
         if (self.task is None) == (self.entities is None):
             raise InvalidRequest("task", "either task or entities is required, but not both")
         changed = self.model_dump(exclude_defaults=True).keys()
-        useless = changed - {"entities", "box_format", "show_scores", "boxes"}
+        useless = changed - {"entities", "box_format", "show_scores", "boxes", "priority"}
         if self.entities is not None and useless:
             raise InvalidRequest(min(useless), "is not used when entities are sent")
         return self

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from app.contract.fields import Pixels, Score, Seconds, Share
 from app.errors import FieldError
 from app.grounding.answers import Answer
 from app.pictures.workers.messages import Abilities
@@ -15,31 +16,6 @@ UNITS = (
     "`Array.from(text).slice(start, end).join('')`, in Swift `unicodeScalars`, in Java "
     "`offsetByCodePoints`."
 )
-
-
-def _round_seconds(seconds: float) -> float:
-    return round(seconds, 6)
-
-
-def _round_score(score: float) -> float:
-    return round(score, 4)
-
-
-def _round_pixels(pixels: float) -> float:
-    return round(pixels, 4)
-
-
-def _round_share(share: float) -> float:
-    return round(share, 6)
-
-
-# Later digits are noise: the clock is not that exact, and probabilities vary with the batch size.
-# The types round, so that the JSON answer, the stream and the CLI cannot differ.
-Seconds = Annotated[float, AfterValidator(_round_seconds)]
-Score = Annotated[float, AfterValidator(_round_score)]
-Pixels = Annotated[float, AfterValidator(_round_pixels)]
-Share = Annotated[float, AfterValidator(_round_share)]
-"""A part of the picture's width or height."""
 
 
 class _FromAnswer(BaseModel):

@@ -8,7 +8,7 @@ from app.errors import InvalidRequest, MalformedBody
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "show_scores", "stream")
-_JSON_FIELDS = ("entities", "regions")
+_JSON_FIELDS = ("entities", "nms", "regions")
 
 
 def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -28,8 +28,25 @@ def _from_text(name: str, value: str) -> Any:
     if name in _BOOLEAN_FIELDS:
         return _BOOLEANS.get(value.strip().lower(), value)
     if name in _JSON_FIELDS:
-        try:
-            return parse_json(value, accepts_infinity=True)
-        except MalformedBody:
-            raise InvalidRequest(name, "must be a JSON list") from None
+        return _parse(name, value)
+    if name == "classes":
+        return _parse(name, value) if value.lstrip().startswith("[") else _split(value)
+    if name == "tiles" and value.lstrip().startswith("{"):
+        return _parse(name, value)
     return value
+
+
+def _parse(name: str, value: str) -> Any:
+    try:
+        return parse_json(value, accepts_infinity=True)
+    except MalformedBody:
+        raise InvalidRequest(name, "must be JSON") from None
+
+
+def _split(value: str) -> list[str]:
+    """Return the names between commas.
+
+    >>> _split("red circle, blue square")
+    ['red circle', 'blue square']
+    """
+    return [name.strip() for name in value.split(",")]

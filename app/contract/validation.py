@@ -11,7 +11,11 @@ M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 100
 """Reported per request: a small request must not cause a huge response."""
 
+UNION_TAGS = ("<word>", "<object>")
+"""Tags for unions of a word and an object."""
+
 _UNKNOWN_FIELD = "extra_forbidden"  # pydantic's name
+_NO_OBJECT = "model_type"  # pydantic's name
 
 
 def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
@@ -42,11 +46,15 @@ def _path(location: Sequence[int | str]) -> str:
     >>> _path(("regions", 0, "boxes", 1))
     'regions[0].boxes[1]'
     """
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    # Pydantic inserts the tag of a union, which the sender did not write.
+    sent = (part for part in location if part not in UNION_TAGS)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in sent)
     return "".join(parts).removeprefix(".")
 
 
 def _message(kind: str, message: str) -> str:
     if kind == _UNKNOWN_FIELD:
         return "is not a field of this request"
+    if kind == _NO_OBJECT:
+        return "must be an object"
     return message[:1].lower() + message[1:]

@@ -66,6 +66,7 @@ class Engine:
         self._metrics, self._clock, self._epoch = metrics, clock, state.epoch
         self._rate = ServiceRate()
         self._held = HeldPictures(runner.pictures)
+        self._num_encoded = runner.prefixes.num_encoded  # those of the warm-up do not count
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(parent_pipe, zmq.POLLIN)
@@ -200,14 +201,16 @@ class Engine:
             return
         if message.epoch != self._epoch:
             return  # for an earlier engine; its client sends pending requests again
+        pixels = b"".join(frames[2:])
+        self._metrics.picture_bytes_received_total.inc(len(pixels))
         if isinstance(message, Cancel):
             self._scheduler.cancel([(client, message.key)])
         elif isinstance(message, HoldPicture):
-            self._held.hold(client, message, b"".join(frames[2:]))
+            self._held.hold(client, message, pixels)
         elif isinstance(message, ReleasePicture):
             self._held.release(client, message.key)
         else:
-            self._add(client, message, b"".join(frames[2:]))
+            self._add(client, message, pixels)
         self._count_sequences()
 
     def _add(self, client: bytes, request: Generate, pixels: bytes) -> None:
@@ -217,7 +220,7 @@ class Engine:
         sequence = Sequence(client, request, pixels, arrived_at=self._clock())
         if len(pixels) != PICTURE_BYTES or not self._fits(request):
             self._fail([sequence], "engine_failure")
-        elif not (request.is_replay or self._scheduler.can_add):
+        elif not (request.is_replay or self._scheduler.can_add(sequence)):
             self._fail([sequence], "overloaded")
         else:
             self._scheduler.add(sequence)
@@ -280,6 +283,8 @@ class Engine:
         if finished:
             self._state.publish_rate(rate)
         metrics.engine_busy_seconds_total.inc(now - began)
+        metrics.pictures_encoded_total.inc(self._runner.prefixes.num_encoded - self._num_encoded)
+        self._num_encoded = self._runner.prefixes.num_encoded
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
         self._count_sequences()
 

@@ -51,6 +51,9 @@ class Prefixes:
         cache_bytes: size of the cache of recent prefixes.
         phase: encloses the encoding of pictures, with the name `vision`.
         in_background: whether to encode in a separate thread that uses one processor.
+
+    Attributes:
+        num_encoded: pictures encoded so far.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Prefixes:
         self._pass_lock = Lock()
         self._thread = futures.ThreadPoolExecutor(1, "vision", torch.set_num_threads, (1,))
         self.in_background = in_background
+        self.num_encoded = 0
         self._begun: _Batch | None = None
         self._done: _Batch | None = None
 
@@ -146,5 +150,6 @@ class Prefixes:
             self._pass.stage(pictures)
             self._run(len(pictures))
             prefixes = self._pass.read(len(pictures))
+        self.num_encoded += len(pictures)
         took_s = time.monotonic() - began
         return [EncodedPicture(prefix, took_s) for prefix in prefixes]

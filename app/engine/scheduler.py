@@ -1,7 +1,8 @@
 """Schedules sequences: queues them, starts them in turn, and removes them.
 
-Interactive sequences start before batch ones. Within a priority, the HTTP requests take turns: one
-row of each, in order of arrival. So a detection with hundreds of rows delays a caption by one row.
+Interactive sequences start before batch ones. Within a priority, one row
+of each HTTP request starts in rotation. So a detection with hundreds of rows delays a caption by
+one row.
 
 waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
@@ -16,7 +17,6 @@ from itertools import islice
 from app.engine.kv_slots import KVSlots
 from app.engine.sequence import Sequence
 from app.settings import MAX_SLOTS
-
 
 Group = tuple[bytes, int]
 """The HTTP process and the key that all rows of one HTTP request share."""
@@ -60,10 +60,11 @@ class Scheduler:
         """Whether no sequence waits or runs."""
         return not self.waiting and not self.running
 
-    @property
-    def can_add(self) -> bool:
-        """Whether the queue accepts one more HTTP request; each free slot adds one to its limit."""
-        return len({s.group for s in self.waiting}) < self.limits.max_waiting + self._num_free
+    def can_add(self, sequence: Sequence) -> bool:
+        """Return whether there is room for the sequence's HTTP request, or it is here already."""
+        groups = {other.group for other in (*self.waiting, *self.running)}
+        max_groups = self.limits.max_waiting + self.slots.num_slots
+        return sequence.group in groups or len(groups) < max_groups
 
     @property
     def _num_free(self) -> int:

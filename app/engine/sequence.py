@@ -27,7 +27,7 @@ class Sequence:
         new_token_ids: tokens generated so far, including those of engines that died.
         max_running: largest number of sequences that may run together with it, itself included.
         turn: position in the queue among others of its priority, set by the scheduler.
-        is_requeued: whether it ran in a pass that failed, and goes before all others.
+        is_requeued: whether it ran in a pass that failed, and starts before all others.
     """
 
     client: bytes
@@ -94,7 +94,7 @@ class Sequence:
 
     @property
     def is_batch(self) -> bool:
-        """Whether interactive sequences go first."""
+        """Whether interactive sequences start before it."""
         return self.request.priority == "batch"
 
     @property

@@ -21,9 +21,11 @@ from app.http.middleware.tracing import Tracing
 from app.http.openapi import complete_description
 from app.http.problems import handle_framework_error, handle_our_error
 from app.http.routes.annotate import annotate_router
+from app.http.routes.detect import detect_router
 from app.http.routes.docs import add_docs
 from app.http.routes.ground import ground_router
 from app.http.routes.ops import TAG, ops_router
+from app.http.routes.roboflow import roboflow_router
 from app.http.routes.tasks import tasks_router
 from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
@@ -75,6 +77,8 @@ def create_app(
     )
     app.include_router(ground_router(settings, service, metrics, clock))
     app.include_router(annotate_router(settings, service, metrics, clock))
+    app.include_router(detect_router(settings, service, metrics, clock))
+    app.include_router(roboflow_router(settings, service, metrics, clock))
     app.include_router(tasks_router(checkpoint))
     app.include_router(ops_router(settings, checkpoint, engine.state, pictures, clock))
     add_docs(app)

@@ -1,6 +1,6 @@
 """Reads a request's picture and fields, from a form or from JSON."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +12,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.http.forms import read_form
-from app.http.json_bodies import read_json
+from app.http.json_bodies import read_json, read_object
 
 M = TypeVar("M", bound=BaseModel)
 FORM, JSON = "multipart/form-data", "application/json"
@@ -43,6 +43,24 @@ async def read_request(request: Request, model: type[M]) -> tuple[bytes, M]:
     except ClientDisconnect:
         raise ClientDisconnected from None
     return image, validate(model, fields, strict=kind == JSON)
+
+
+async def read_json_fields(request: Request) -> dict[str, Any]:
+    """Return the fields of a JSON body for other projects' clients; its media type is ignored.
+
+    Raises:
+        UnsupportedContentEncoding: the body is compressed.
+        MalformedBody: the body is not a JSON object.
+        RequestTimeout: the body arrived too slowly.
+        DeadlineExceeded: the deadline passed before the body was complete.
+        ClientDisconnected: the client closed the connection.
+        InvalidRequest: a field is sent twice.
+    """
+    _reject_content_encoding(request)
+    try:
+        return await read_object(request)
+    except ClientDisconnect:
+        raise ClientDisconnected from None
 
 
 def _reject_content_encoding(request: Request) -> None:

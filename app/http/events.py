@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from pydantic import BaseModel
 
 from app.contract.response_models import AnswerBody, EntityEvent, TokenEvent
-from app.errors import Kosmos2Error
+from app.errors import Kosmos2Error, NotAcceptable
 from app.grounding.answers import Answer, AnswerEvent, NewText
+from app.http.accept import preferred_type
+from app.http.bodies import JSON
 from app.http.connection import while_connected
 from app.http.outcomes import Outcome
 from app.http.problems import (
@@ -20,23 +24,40 @@ from app.http.problems import (
     problem_of,
     problem_of_kind,
 )
-from app.service import EventHandler
+from app.ipc.engine_messages import FinishReason
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_S = 15.0
 # `X-Accel-Buffering` keeps nginx from collecting events before it forwards them.
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-Work = Callable[[EventHandler], Coroutine[Any, Any, Answer]]
+Part = TypeVar("Part")
+Whole = TypeVar("Whole")
+Item = TypeVar("Item")
+
+Work = Callable[[Callable[[Part], None]], Coroutine[Any, Any, Whole]]
 """Produces an answer and passes its parts to the handler."""
 
-Item = AnswerEvent | asyncio.Task[Answer]
-"""A part of an answer; after the last part, the finished task."""
+
+@dataclass(frozen=True)
+class EventForms(Generic[Part, Whole]):
+    """How a route writes its events.
+
+    Attributes:
+        part: returns the name of a part's event, and its data.
+        done: returns the data of the last event.
+        finish_reason: returns why the answer ended.
+    """
+
+    part: Callable[[Part], tuple[str, dict[str, Any]]]
+    done: Callable[[Whole], dict[str, Any]]
+    finish_reason: Callable[[Whole], FinishReason]
 
 
 async def respond_with_events(
     request: Request,
-    work: Work,
+    work: Work[Part, Whole],
+    forms: EventForms[Part, Whole],
     outcome: Outcome,
     lifetime: AsyncExitStack,
     keep_alive_s: float = KEEP_ALIVE_S,
@@ -58,7 +79,8 @@ async def respond_with_events(
     first = await while_connected(request, items.get())
     if isinstance(first, asyncio.Task):
         first.result()
-    frames = aclosing(_frames(first, items, outcome, request.state.request_id, keep_alive_s))
+    request_id = request.state.request_id
+    frames = aclosing(_frames(first, items, forms, outcome, request_id, keep_alive_s))
     return EventSourceResponse(await lifetime.enter_async_context(frames), headers=_HEADERS)
 
 
@@ -68,34 +90,66 @@ def internal_error_frame(request_id: str) -> bytes:
     return _frame("error", problem.model_dump(exclude_none=True))
 
 
-def describe_events() -> dict[str, Any]:
-    """Return the stream for OpenAPI's `content`; `x-events`, since 3.1 cannot describe events."""
+def describe_events(
+    parts: Mapping[str, type[BaseModel]], whole: type[BaseModel], order: str
+) -> dict[str, Any]:
+    """Return a stream for OpenAPI's `content`; `x-events`, since 3.1 cannot describe events.
+
+    Args:
+        parts: the data of each event before the last, by name.
+        whole: the data of the last event, `done`.
+        order: what the order of the events means.
+    """
     components = "#/components/schemas/{model}"
-    token = TokenEvent.model_json_schema(ref_template=components)
-    entity = EntityEvent.model_json_schema(ref_template=components)
-    del entity["$defs"]  # the answer uses the same schemas, so the components have them
-    events = {
-        "token": token,
-        "entity": entity,
-        "done": {"$ref": components.format(model="AnswerBody")},
-        "error": {"$ref": components.format(model="Problem")},
-    }
+    events: dict[str, Any] = {}
+    for name, model in parts.items():
+        events[name] = model.model_json_schema(ref_template=components)
+        events[name].pop("$defs", None)  # `whole` uses the same, so the components have them
+    events["done"] = {"$ref": components.format(model=whole.__name__)}
+    events["error"] = {"$ref": components.format(model="Problem")}
     description = (
-        "Server-Sent Events; the `data` of each event is one line of JSON. `entity` events start "
-        "with those of the prompt; the texts of all `token` events joined are `answer`; the last "
-        "event is `done` with the whole answer, or `error`. `x-events` has the schema of each "
-        "event."
+        f"Server-Sent Events; the `data` of each event is one line of JSON. {order} The last event "
+        "is `done` with the whole answer, or `error`. `x-events` has the schema of each event."
     )
     return {
         EVENT_STREAM: {"schema": {"type": "string", "description": description, "x-events": events}}
     }
 
 
+def describe_answer_events() -> dict[str, Any]:
+    """Return the stream of `POST /v1/ground` for OpenAPI's `content`."""
+    order = (
+        "`entity` events start with those of the prompt; the texts of all `token` events joined "
+        "are `answer`."
+    )
+    return describe_events({"token": TokenEvent, "entity": EntityEvent}, AnswerBody, order)
+
+
+def wants_events(request: Request, stream: bool | None) -> bool:
+    """Return whether to answer with events: as `stream` states, otherwise as `Accept` prefers.
+
+    Args:
+        stream: the field of the request, `None` if it was not sent.
+
+    Raises:
+        NotAcceptable: the header excludes both forms.
+    """
+    if stream is not None:  # an explicit field wins over the header
+        return stream
+    accept = ", ".join(request.headers.getlist("accept"))
+    response_type = preferred_type(accept, (JSON, EVENT_STREAM))
+    if response_type is None:
+        raise NotAcceptable(f"Accept must allow {JSON} or {EVENT_STREAM}")
+    return response_type == EVENT_STREAM
+
+
 @asynccontextmanager
-async def _run_in_background(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
+async def _run_in_background(
+    work: Work[Part, Whole],
+) -> AsyncIterator[asyncio.Queue[Part | asyncio.Task[Whole]]]:
     """Run `work` during the block; yield a queue of its events, followed by its task."""
     # Unbounded, so that a slow client cannot block the work; the length of an answer is limited.
-    items: asyncio.Queue[Item] = asyncio.Queue()
+    items: asyncio.Queue[Part | asyncio.Task[Whole]] = asyncio.Queue()
     task = asyncio.create_task(work(items.put_nowait))
     task.add_done_callback(items.put_nowait)
     try:
@@ -106,16 +160,17 @@ async def _run_in_background(work: Work) -> AsyncIterator[asyncio.Queue[Item]]:
 
 
 async def _frames(
-    first: Item,
-    items: asyncio.Queue[Item],
+    first: Part | asyncio.Task[Whole],
+    items: asyncio.Queue[Part | asyncio.Task[Whole]],
+    forms: EventForms[Part, Whole],
     outcome: Outcome,
     request_id: str,
     keep_alive_s: float,
 ) -> AsyncGenerator[bytes]:
     outcome.name = "cancelled"  # overwritten below, unless the client disconnects first
-    item: Item | None = first
+    item: Part | asyncio.Task[Whole] | None = first
     while not isinstance(item, asyncio.Task):
-        yield KEEPALIVE_COMMENT if item is None else _frame_of(item)
+        yield KEEPALIVE_COMMENT if item is None else _frame(*forms.part(item))
         item = await _next(items, keep_alive_s)
     try:
         answer = item.result()
@@ -123,8 +178,8 @@ async def _frames(
         outcome.fail_midway(error)
         yield _frame("error", problem_of(error, request_id).model_dump(exclude_none=True))
     else:
-        outcome.complete(answer.grounded.finish_reason)
-        yield _frame("done", AnswerBody.from_answer(answer).model_dump())
+        outcome.complete(forms.finish_reason(answer))
+        yield _frame("done", forms.done(answer))
 
 
 async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
@@ -136,10 +191,22 @@ async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
         return None
 
 
-def _frame_of(event: AnswerEvent) -> bytes:
+def _answer_part(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
     if isinstance(event, NewText):
-        return _frame("token", TokenEvent.model_validate(event).model_dump())
-    return _frame("entity", EntityEvent.model_validate(event).model_dump())
+        return "token", TokenEvent.model_validate(event).model_dump()
+    return "entity", EntityEvent.model_validate(event).model_dump()
+
+
+def _answer_body(answer: Answer) -> dict[str, Any]:
+    return AnswerBody.from_answer(answer).model_dump()
+
+
+def _finish_reason(answer: Answer) -> FinishReason:
+    return answer.grounded.finish_reason
+
+
+ANSWER_EVENTS = EventForms(_answer_part, _answer_body, _finish_reason)
+"""The events of `POST /v1/ground`."""
 
 
 def _frame(name: str, data: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
+from app.contract.detect_models import DetectBody
 from app.contract.request_models import AnnotateBody, GroundBody
 from app.contract.text_fields import fields_of_texts
 from app.errors import FieldError, InvalidRequest, MalformedBody, UnsupportedMediaType
@@ -17,7 +18,7 @@ from app.http.part_contents import bytes_of, is_text, value_of
 _IMAGE = "image"
 # 2 pictures are reported as a duplicate field; with more, the form is rejected as a whole.
 _MAX_IMAGES = 2
-_FIELDS = GroundBody.model_fields.keys() | AnnotateBody.model_fields.keys()
+_FIELDS = {name for body in (GroundBody, AnnotateBody, DetectBody) for name in body.model_fields}
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 
 

@@ -29,11 +29,22 @@ async def read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
         PayloadTooLarge: the body has more values than any request needs.
         InvalidRequest: a field is sent twice, or the picture is missing or invalid.
     """
+    fields = await read_object(request)
+    return take_image(fields), fields
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Return the fields of a JSON body; `null` counts as not sent.
+
+    Raises:
+        MalformedBody: the body is not a JSON object.
+        PayloadTooLarge: the body has more values than any request needs.
+        InvalidRequest: a field is sent twice.
+    """
     content = parse_json(await request.body())
     if not isinstance(content, dict):
         raise MalformedBody("the body must be a JSON object")
-    fields = {name: value for name, value in content.items() if value is not None}
-    return take_image(fields), fields
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def take_image(fields: dict[str, Any]) -> bytes:

@@ -1,12 +1,12 @@
 """The parts of the OpenAPI document that FastAPI cannot derive: request bodies and problems."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.contract.examples import EMBEDDED_EXAMPLES, Example
+from app.contract.examples import EMBEDDED_EXAMPLES
 from app.contract.response_models import Problem
 from app.http.bodies import FORM, JSON
 from app.http.problems import PROBLEM_JSON
@@ -28,6 +28,12 @@ _KEY = {
     "scheme": "bearer",
     "description": "Required if the operator has set API keys.",
 }
+ANSWER_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    f"{number} {example.task}": example.json_fields
+    for number, example in enumerate(EMBEDDED_EXAMPLES, start=1)
+}
+"""Requests for answers, which the documentation offers to try."""
+
 SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}]
 """For routes that require a key if the operator has set keys: no key, or a key."""
 
@@ -48,12 +54,13 @@ _URL = {
 
 
 def request_body(
-    model: type[BaseModel], examples: Sequence[Example] = EMBEDDED_EXAMPLES
+    model: type[BaseModel], examples: Mapping[str, Mapping[str, Any]] = ANSWER_EXAMPLES
 ) -> dict[str, Any]:
     """Return OpenAPI's description of a body, as a form with a file and as JSON.
 
     Args:
         model: all fields except the picture.
+        examples: those fields as JSON, by title.
     """
     schema = inline_schema(model)
     picture = {"oneOf": [_BASE64, _URL, _DATA_URI], "description": "The picture."}
@@ -61,7 +68,7 @@ def request_body(
         "required": True,
         "content": {
             FORM: {"schema": _with_image(_as_form(schema), _FILE)},
-            JSON: {"schema": _with_image(schema, picture), "examples": _as_json(examples)},
+            JSON: {"schema": _with_image(schema, picture), "examples": _with_picture(examples)},
         },
     }
 
@@ -83,12 +90,9 @@ def complete_description(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _as_json(examples: Sequence[Example]) -> dict[str, Any]:
+def _with_picture(examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     picture = {"base64": "…"}
-    return {
-        f"{number} {example.task}": {"value": {"image": picture, **example.json_fields}}
-        for number, example in enumerate(examples, start=1)
-    }
+    return {title: {"value": {"image": picture, **fields}} for title, fields in examples.items()}
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -117,14 +121,14 @@ def _with_image(schema: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]
 
 
 def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of the form: all values are texts, lists are texts that hold JSON."""
+    """Return the schema of the form: all values are texts, lists and objects hold JSON."""
     properties = {name: _as_text(field) for name, field in schema["properties"].items()}
     return schema | {"properties": properties}
 
 
 def _as_text(field: dict[str, Any]) -> dict[str, Any]:
     kinds = [option.get("type") for option in field.get("anyOf", [field])]
-    if "array" not in kinds:
+    if not {"array", "object"} & set(kinds):
         return field
     return {
         "type": "string",

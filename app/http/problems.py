@@ -8,6 +8,7 @@ from types import MappingProxyType
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.contract.response_models import FieldProblem, Problem
 from app.errors import (
@@ -32,10 +33,11 @@ from app.errors import (
     UnsupportedImageFormat,
     UnsupportedMediaType,
 )
+from app.http.foreign_errors import ERROR_SHAPES
 
 CLIENT_CLOSED_REQUEST = 499
 """Nginx's status for a client that closed its connection; appears only in the log."""
-PROBLEM_JSON = "application/problem+json"
+JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def problem_response(
     kind: ProblemKind, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the response for an error that is not in `app.errors`."""
-    return _response(problem_of_kind(kind, detail, request_id), headers)
+    return ProblemResponse(problem_of_kind(kind, detail, request_id), headers or {})
 
 
 def response_of(error: Kosmos2Error, request_id: str) -> Response:
@@ -119,7 +121,7 @@ def response_of(error: Kosmos2Error, request_id: str) -> Response:
         headers["Accept-Encoding"] = "identity"
     if isinstance(error, RequestTimeout):
         headers["Connection"] = "close"  # the rest of the request may still arrive
-    return _response(problem_of(error, request_id), headers)
+    return ProblemResponse(problem_of(error, request_id), headers)
 
 
 def problem_of_kind(
@@ -136,9 +138,24 @@ def problem_of_kind(
     )
 
 
-def _response(problem: Problem, headers: Mapping[str, str] | None) -> Response:
-    content = problem.model_dump_json(exclude_none=True)
-    return Response(content, problem.status, dict(headers or {}), media_type=PROBLEM_JSON)
+class ProblemResponse(Response):
+    """A problem in the shape that the clients of the request's path read."""
+
+    media_type = PROBLEM_JSON
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
+        super().__init__(problem.model_dump_json(exclude_none=True), problem.status, dict(headers))
+        self._problem, self._sent_headers = problem, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        shape = ERROR_SHAPES.get(scope["path"])
+        if shape is None:
+            await super().__call__(scope, receive, send)
+            return
+        content = shape(self._problem)
+        response = Response(content, self.status_code, dict(self._sent_headers), media_type=JSON)
+        await response(scope, receive, send)
 
 
 async def handle_our_error(request: Request, error: Exception) -> Response:

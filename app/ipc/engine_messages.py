@@ -19,7 +19,7 @@ PICTURE_SIDE = 224
 PICTURE_BYTES = PICTURE_SIDE * PICTURE_SIDE * 3
 
 MAX_NAMED_TOKENS = 8
-"""Tokens whose probabilities one request may ask for."""
+"""Largest number of tokens whose probabilities one request receives."""
 
 FinishReason = Literal["stop", "length"]
 FailureReason = Literal["deadline", "overloaded", "engine_failure"]
@@ -38,7 +38,7 @@ class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):
         top_p: draw only from the most probable tokens that together reach p; 1: from all.
         seed: seed of the draws, used if temperature is above 0.
         stop_token_ids: tokens after which generation ends, like after the end token.
-        named_token_ids: tokens whose log-probabilities come with the first new token; at most
+        named_token_ids: tokens whose log-probabilities are sent with the first new token; at most
             `MAX_NAMED_TOKENS`.
     """
 
@@ -90,7 +90,7 @@ class Generate(msgspec.Struct, frozen=True, array_like=True, tag="generate"):
             included; limited after an engine died while this request ran (docs/adr/0011).
         is_replay: whether an earlier engine had this request.
         held_picture: key of a held picture; `None` if the picture follows in a frame.
-        group: key that all rows of one HTTP request share. Waiting groups take turns, row by row.
+        group: key that all rows of one HTTP request share. Waiting groups alternate, row by row.
         priority: of the HTTP request.
     """
 

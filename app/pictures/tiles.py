@@ -12,8 +12,8 @@ Tile = tuple[int, int, int, int]
 MAX_TILES = 512
 """Largest number of tiles in a plan, so that a picture of many pixels does not fill the memory."""
 
-_MIN_SIDE = 32
-_MAX_OVERLAP = 0.5
+MIN_SIDE = 32
+MAX_OVERLAP = 0.5
 
 # The model squashes every picture to 224 × 224 pixels, and finds objects of a tenth to half of a
 # side. Five tiles along the longer side make an object of 0.03 of that side 0.12 of a tile. The
@@ -46,10 +46,10 @@ class TileOptions:
     overlap: float
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height) < _MIN_SIDE:
-            raise ValueError(f"a tile is at least {_MIN_SIDE} × {_MIN_SIDE} pixels")
-        if not 0 <= self.overlap <= _MAX_OVERLAP:
-            raise ValueError(f"the overlap of tiles is 0 to {_MAX_OVERLAP}")
+        if min(self.width, self.height) < MIN_SIDE:
+            raise ValueError(f"a tile is at least {MIN_SIDE} × {MIN_SIDE} pixels")
+        if not 0 <= self.overlap <= MAX_OVERLAP:
+            raise ValueError(f"the overlap of tiles is 0 to {MAX_OVERLAP}")
 
 
 def auto_tiles(width: int, height: int) -> TileOptions | None:

@@ -123,6 +123,14 @@ class EngineMetrics:
         self.image_cache_hits_total = _counter(
             registry, "image_cache_hits_total", "Pictures found in the picture cache."
         )
+        self.pictures_encoded_total = _counter(
+            registry, "pictures_encoded_total", "Pictures and tiles that the vision tower encoded."
+        )
+        self.picture_bytes_received_total = _counter(
+            registry,
+            "picture_bytes_received_total",
+            "Bytes of pictures and tiles that the engine received, 150,528 each.",
+        )
         self.requests_replayed_total = _counter(
             registry,
             "requests_replayed_total",

@@ -2,7 +2,6 @@
 
 import math
 from collections import defaultdict
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from app.checkpoint.files import open_checkpoint
-from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
 from app.errors import CheckpointError
@@ -19,9 +17,6 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import Generate, SamplingParameters
 from app.ipc.pending_request import Prompt
 from app.model.loading import load_model
-from app.settings import EMBEDDED_CHECKPOINT, Settings
-from harness.checkpoints import tiny_config, write_random_checkpoint
-from harness.recordings import record_operators
 from harness.reference import Reference
 from harness.requests import random_requests
 
@@ -35,36 +30,6 @@ OPTIONS = (
 """Neither the ban nor temperature and filters may change a distribution."""
 
 Answers = dict[int, list[ChosenToken]]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights, for which every token is about equally probable."""
-    target = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    return write_random_checkpoint(target, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)
-
-
-@pytest.fixture(scope="module")
-def exact(directory: Path) -> Runner:
-    """A runner as on a CPU."""
-    settings = Settings(model=str(directory), slots=8, max_sequence_length=160)
-    return build_runner(settings, open_checkpoint(settings.model), lambda _: nullcontext())
-
-
-@pytest.fixture(scope="module")
-def recorded(exact: Runner) -> Runner:
-    """A runner whose passes are rounded, recorded and launched early, as on CUDA."""
-    runner = Runner(
-        exact.model,
-        5,
-        2**20,
-        lambda _: nullcontext(),
-        is_rounded=True,
-        in_background=False,
-        max_pictures=4,
-    )
-    runner.record_passes(record_operators)
-    return runner
 
 
 @pytest.fixture(scope="module")

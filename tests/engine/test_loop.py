@@ -3,15 +3,11 @@
 import hashlib
 import math
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 import torch
-from prometheus_client import CollectorRegistry
 
-from app.engine.phases import PhaseClock
 from app.grounding.localization import CellDistribution
 from app.ipc.engine_messages import (
     PICTURE_BYTES,
@@ -23,39 +19,11 @@ from app.ipc.engine_messages import (
     SamplingParameters,
     encode,
 )
-from app.ipc.shared_state import SharedState
-from app.telemetry.metrics import EngineMetrics
 from harness.engine_rig import (
     EPOCH,
     NUM_SLOTS,
     EngineRig,
-    HandClock,
-    UnreliableRunner,
-    build_unreliable_runner,
-    open_rig,
-    with_recorded_passes,
 )
-
-
-@pytest.fixture(scope="module", params=["as on a CPU", "as on CUDA"])
-def runner(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> UnreliableRunner:
-    """A runner as on a CPU; and one with recorded passes that are launched early, as on CUDA."""
-    folder = tmp_path_factory.mktemp("runner")
-    phases = PhaseClock(
-        SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), HandClock()
-    )
-    exact = build_unreliable_runner(folder / "checkpoint", phases)
-    return exact if request.param == "as on a CPU" else with_recorded_passes(exact, phases)
-
-
-@pytest.fixture
-def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
-    runner.poisoned_keys, runner.max_batch_size = frozenset(), NUM_SLOTS
-    runner.fails_at_launch = False
-    with open_rig(runner, tmp_path) as opened:
-        yield opened
 
 
 def test_a_request_gets_one_token_from_each_step(

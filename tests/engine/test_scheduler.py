@@ -1,17 +1,18 @@
 """The scheduler: the queue keeps its order and its limit, and loses no sequence."""
 
 from collections.abc import Iterable
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.engine.kv_slots import KeyValueShape, KVSlots
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
-from app.ipc.engine_messages import Generate, SamplingParameters
+from app.ipc.engine_messages import Generate, Priority, SamplingParameters
 from app.settings import MAX_SLOTS
 
 SHAPE = KeyValueShape(num_layers=1, num_heads=1, head_width=1)
@@ -29,10 +30,11 @@ def make_sequence(
     picture: bytes = b"",
     deadline: float = 1e9,
     max_running: int = MAX_SLOTS,
+    **fields: Any,
 ) -> Sequence:
     sampling = SamplingParameters(max_new_tokens=2)
     request = Generate(
-        1, key, [0] * num_tokens, picture, sampling, deadline, max_running=max_running
+        1, key, [0] * num_tokens, picture, sampling, deadline, max_running=max_running, **fields
     )
     return Sequence(b"client", request, b"", arrived_at=0.0)
 
@@ -79,9 +81,67 @@ def test_a_step_encodes_no_more_new_pictures_than_its_limit() -> None:
 def test_the_queue_accepts_as_many_sequences_as_slots_and_waiting_places() -> None:
     scheduler = make_scheduler(num_slots=1)
     for key in range(5):
-        assert scheduler.can_add
+        assert scheduler.can_add(make_sequence(key))
         scheduler.add(make_sequence(key))
-    assert not scheduler.can_add
+    assert not scheduler.can_add(make_sequence(5))
+
+
+def test_the_rows_of_one_request_count_once_in_a_full_queue() -> None:
+    """Admission counts requests; a detection that it admitted must not fail halfway."""
+    scheduler = make_scheduler(num_slots=1)
+    add(scheduler, *(make_sequence(key, group=100) for key in range(9)))
+    add(scheduler, *(make_sequence(key) for key in range(10, 14)))
+    assert scheduler.can_add(make_sequence(20, group=100))
+    assert not scheduler.can_add(make_sequence(21))
+
+
+def start_one_by_one(scheduler: Scheduler) -> list[int]:
+    """Start and finish one sequence after the other; return their keys in order."""
+    order = []
+    while scheduler.waiting:
+        [started] = scheduler.admit(now=0)
+        order.append(started.request.key)
+        scheduler.cancel([started.name])
+    return order
+
+
+def test_waiting_requests_alternate_row_by_row() -> None:
+    """A caption that arrives after a detection of many rows waits for one of them only."""
+    scheduler = make_scheduler(num_slots=1)
+    add(scheduler, *(make_sequence(key, group=100) for key in range(4)))
+    add(scheduler, *(make_sequence(key, group=200) for key in range(10, 13)))
+    add(scheduler, make_sequence(20), make_sequence(21))
+    assert start_one_by_one(scheduler) == [0, 10, 20, 21, 1, 11, 2, 12, 3]
+
+
+def test_a_request_that_paused_gets_no_credit() -> None:
+    """Otherwise it would later run many rows in a row."""
+    scheduler = make_scheduler(num_slots=1)
+    add(scheduler, make_sequence(0, group=100))
+    add(scheduler, *(make_sequence(key, group=200) for key in range(10, 14)))
+    assert keys(scheduler.admit(now=0)) == [0]
+    scheduler.cancel([(b"client", 0)])
+    for _ in range(3):
+        [started] = scheduler.admit(now=0)
+        scheduler.cancel([started.name])
+    add(scheduler, *(make_sequence(key, group=100) for key in range(1, 4)))
+    add(scheduler, *(make_sequence(key, group=200) for key in range(14, 16)))
+    assert start_one_by_one(scheduler) == [1, 13, 2, 3, 14, 15]
+
+
+def test_interactive_sequences_start_before_batch_ones() -> None:
+    scheduler = make_scheduler(num_slots=4)
+    add(scheduler, make_sequence(0, priority="batch"), make_sequence(1, priority="batch"))
+    add(scheduler, make_sequence(2), make_sequence(3))
+    assert keys(scheduler.admit(now=0)) == [2, 3, 0, 1]
+
+
+def test_a_quarter_of_the_slots_is_never_for_batch_sequences() -> None:
+    scheduler = make_scheduler(num_slots=4)
+    add(scheduler, *(make_sequence(key, priority="batch") for key in range(4)))
+    assert keys(scheduler.admit(now=0)) == [0, 1, 2]
+    add(scheduler, make_sequence(4))
+    assert keys(scheduler.admit(now=0)) == [4]
 
 
 def test_an_expired_sequence_releases_its_slot_at_once() -> None:
@@ -141,12 +201,26 @@ class SchedulerBooks(RuleBasedStateMachine):
         self.next_key = 0
         self.removed: list[int] = []
 
-    @precondition(lambda self: self.scheduler.can_add)
-    @rule(num_tokens=st.integers(1, 120), picture=st.sampled_from([b"a", b"b", b"c"]))
-    def arrive(self, num_tokens: int, picture: bytes) -> None:
-        deadline = float(self.next_key + 20)
-        self.scheduler.add(make_sequence(self.next_key, num_tokens, picture, deadline))
-        self.next_key += 1
+    @rule(
+        num_tokens=st.integers(1, 120),
+        picture=st.sampled_from([b"a", b"b", b"c"]),
+        group=st.sampled_from([None, 100, 200]),
+        priority=st.sampled_from(get_args(Priority)),
+    )
+    def arrive(
+        self, num_tokens: int, picture: bytes, group: int | None, priority: Priority
+    ) -> None:
+        sequence = make_sequence(
+            self.next_key,
+            num_tokens,
+            picture,
+            float(self.next_key + 20),
+            group=group,
+            priority=priority,
+        )
+        if self.scheduler.can_add(sequence):
+            self.scheduler.add(sequence)
+            self.next_key += 1
 
     @rule()
     def start(self) -> None:

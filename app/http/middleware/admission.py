@@ -5,13 +5,14 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import ServiceError
+from app.http.foreign_errors import ROBOFLOW_PATHS
 from app.http.outcomes import Outcome, record_outcome
 from app.http.problems import response_of
 from app.ipc.admission import Admission
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
 
-ADMITTED_PATHS = ("/v1/ground", "/v1/annotate")
+ADMITTED_PATHS = ("/v1/ground", "/v1/annotate", "/v1/detect", *ROBOFLOW_PATHS)
 """A POST to one of these paths needs one of the service's permits."""
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -20,20 +20,35 @@ from app.telemetry.logs import get_logger
 from app.telemetry.metrics import HttpMetrics
 
 WINDOW_S = 60
+BATCH_MARK = "batch:"
+"""Before a configured key: its requests are confined to the priority `batch`."""
+
 OPEN_PATHS = (*OPS_PATHS, *DOCS_PATHS, "/version", "/openapi.json")
 """Health, metrics and documentation need no key; all other paths do."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """An API key, of which the service keeps only a hash."""
+    """An API key, of which the service keeps only a hash.
 
-    digest: bytes  # SHA-256
+    Attributes:
+        digest: SHA-256 of the key.
+        is_batch_only: whether its requests are confined to the priority `batch`.
+    """
+
+    digest: bytes
+    is_batch_only: bool = False
 
     @classmethod
     def of(cls, text: str) -> "ApiKey":
-        """Return the key with this text."""
+        """Return the key with this text, as a client sends it."""
         return cls(hashlib.sha256(text.encode()).digest())
+
+    @classmethod
+    def configured(cls, text: str) -> "ApiKey":
+        """Return the key that an operator wrote, with or without `BATCH_MARK` before it."""
+        key = cls.of(text.removeprefix(BATCH_MARK))
+        return replace(key, is_batch_only=text.startswith(BATCH_MARK))
 
     @property
     def name(self) -> str:
@@ -50,7 +65,7 @@ class KeyRing:
     """The keys in the settings and in a file, which may change while the service runs."""
 
     def __init__(self, settings: Settings) -> None:
-        self._fixed = [ApiKey.of(key.get_secret_value()) for key in settings.api_keys]
+        self._fixed = [ApiKey.configured(key.get_secret_value()) for key in settings.api_keys]
         self._file = settings.api_keys_file
         self._version: tuple[int, ...] | None = None
         self._of_file: list[ApiKey] = []
@@ -75,7 +90,7 @@ class KeyRing:
             return
         version = _version_of(self._file)
         if version != self._version:
-            self._of_file = [ApiKey.of(line) for line in _lines_of(self._file)]
+            self._of_file = _keys_of(self._file)
             self._version = version
 
 
@@ -110,6 +125,7 @@ class ApiKeys:
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
             return
         scope["state"]["key"] = key.name  # for the log line of the request
+        scope["state"]["is_batch_only"] = key.is_batch_only
         await self._app(scope, receive, send)
 
     def _admit(self, authorizations: list[str]) -> ApiKey:
@@ -138,13 +154,13 @@ def _version_of(file: Path) -> tuple[int, ...] | None:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _lines_of(file: Path) -> list[str]:
-    """Return the keys in a file; an unreadable file has none, so that every request is rejected."""
+def _keys_of(file: Path) -> list[ApiKey]:
+    """Return the keys in a file; an unreadable file has none, so every request is rejected."""
     try:
-        lines = file.read_text().split()
+        words = file.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
         get_logger().error("API key file cannot be read", reason=type(error).__name__)
         return []
-    if len(lines) > MAX_API_KEYS:
-        get_logger().error("API key file has too many keys", num_left_out=len(lines) - MAX_API_KEYS)
-    return lines[:MAX_API_KEYS]
+    if len(words) > MAX_API_KEYS:
+        get_logger().error("API key file has too many keys", num_left_out=len(words) - MAX_API_KEYS)
+    return [ApiKey.configured(word) for word in words[:MAX_API_KEYS]]

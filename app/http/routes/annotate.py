@@ -15,7 +15,7 @@ from app.grounding.tasks import TASKS
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
 from app.http.body_pace import with_body_pace
-from app.http.call_context import context_of
+from app.http.call_context import context_of, with_priority
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
@@ -55,6 +55,7 @@ def annotate_router(
         paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
         image, body = await read_request(paced, AnnotateBody)
         outcome.task = body.task or _ENTITIES
+        context = with_priority(context, request, body.priority)
         answer = None
         if body.task is not None:
             work = service.annotate(

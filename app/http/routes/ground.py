@@ -7,13 +7,16 @@ from fastapi import APIRouter, Request, Response
 
 from app.contract.request_models import GroundBody
 from app.contract.response_models import AnswerBody
-from app.errors import NotAcceptable
-from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
 from app.http.body_pace import with_body_pace
-from app.http.call_context import context_of
+from app.http.call_context import context_of, with_priority
 from app.http.connection import Lifetime, while_connected
-from app.http.events import EVENT_STREAM, describe_events, respond_with_events
+from app.http.events import (
+    ANSWER_EVENTS,
+    describe_answer_events,
+    respond_with_events,
+    wants_events,
+)
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
 from app.http.outcomes import count_request
 from app.service import Service
@@ -31,7 +34,7 @@ def ground_router(
         "/ground",
         summary="Return grounded text with boxes for a picture and a task.",
         response_model=AnswerBody,
-        responses={200: {"content": describe_events()}, **PROBLEM_RESPONSES},
+        responses={200: {"content": describe_answer_events()}, **PROBLEM_RESPONSES},
         openapi_extra={"requestBody": request_body(GroundBody), "security": SECURITY},
     )
     async def ground(request: Request, lifetime: Lifetime) -> Response:
@@ -43,22 +46,13 @@ def ground_router(
         paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
         image, body = await read_request(paced, GroundBody)
         outcome.task = body.task
+        context = with_priority(context, request, body.priority)
         work = partial(service.ground, body.to_request(image), context)
-        if _wants_events(request, body):
-            return await respond_with_events(request, work, outcome, lifetime)
+        if wants_events(request, body.stream if "stream" in body.model_fields_set else None):
+            return await respond_with_events(request, work, ANSWER_EVENTS, outcome, lifetime)
         answer = await while_connected(request, work())
         outcome.complete(answer.grounded.finish_reason)
         content = AnswerBody.from_answer(answer).model_dump_json()
         return Response(content, media_type=JSON)
 
     return router
-
-
-def _wants_events(request: Request, body: GroundBody) -> bool:
-    if "stream" in body.model_fields_set:  # an explicit field wins over the header
-        return body.stream
-    accept = ", ".join(request.headers.getlist("accept"))
-    response_type = preferred_type(accept, (JSON, EVENT_STREAM))
-    if response_type is None:
-        raise NotAcceptable(f"Accept must allow {JSON} or {EVENT_STREAM}")
-    return response_type == EVENT_STREAM

@@ -1,0 +1,120 @@
+"""Runs a request for each picture file, prints each answer when it is complete, saves drawings."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from app.checkpoint.files import Checkpoint
+from app.commands.offline import Call, answer_all
+from app.errors import RequestError
+from app.pictures.drawing.annotator import Annotator
+from app.pictures.marks import Mark, MediaType
+from app.settings import Settings
+
+_MEDIA_TYPES: dict[str, MediaType] = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The forms in which answers are written.
+
+    Attributes:
+        as_json: whether each answer is printed as a line of JSON.
+        save_annotated: file for the picture with its boxes, or directory for several pictures;
+            `None` saves nothing.
+    """
+
+    as_json: bool
+    save_annotated: Path | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is shown of an answer.
+
+    Attributes:
+        body: the answer as JSON.
+        text: the answer for a person.
+        marks: its boxes, in pixels.
+    """
+
+    body: dict[str, Any]
+    text: str
+    marks: Sequence[Mark]
+
+
+def run_pictures(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    pictures: Sequence[Path],
+    call_for: Callable[[bytes], Call[A]],
+    report_of: Callable[[A], Report],
+    output: Output,
+) -> int:
+    """Answer one request per picture; an error of one picture does not stop the others.
+
+    Args:
+        call_for: returns the request for a picture's file.
+        report_of: returns what is shown of an answer.
+
+    Returns:
+        The exit code: 1 if the request failed for a picture, otherwise 0.
+    """
+    calls = [call_for(path.read_bytes()) for path in pictures]
+    console, num_failed = Console(stderr=True), 0
+    annotator = Annotator(settings.max_image_pixels)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
+        progress = bar.add_task("pictures", total=len(calls), visible=len(calls) > 1)
+
+        def show(number: int, answer: A | RequestError) -> None:
+            nonlocal num_failed
+            path = pictures[number]
+            if isinstance(answer, RequestError):
+                num_failed += 1
+                print(f"{path}: {answer}", file=sys.stderr)
+            else:
+                report = report_of(answer)
+                _print(output, path, report, is_alone=len(pictures) == 1)
+                _save(annotator, output, path, report.marks, is_alone=len(pictures) == 1)
+            bar.advance(progress)
+
+        asyncio.run(answer_all(settings, checkpoint, calls, show))
+    return 1 if num_failed else 0
+
+
+def _print(output: Output, path: Path, report: Report, *, is_alone: bool) -> None:
+    if output.as_json:
+        # Escape as JSON where the output cannot encode a character: Python's escapes are not JSON.
+        is_unicode = sys.stdout.encoding.lower().startswith("utf")
+        line = json.dumps({"picture": str(path)} | report.body, ensure_ascii=not is_unicode)
+        print(line, flush=True)
+    else:
+        heading = "" if is_alone else f"{path}\n"
+        print(heading + report.text, flush=True)
+
+
+def _save(
+    annotator: Annotator, output: Output, path: Path, marks: Sequence[Mark], *, is_alone: bool
+) -> None:
+    target = output.save_annotated
+    if target is None:
+        return
+    if not is_alone or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        target = target / f"{path.stem}.png"
+    media_type = _MEDIA_TYPES.get(target.suffix.lower(), "image/png")
+    target.write_bytes(annotator.annotate(path.read_bytes(), marks, media_type, "pixel"))

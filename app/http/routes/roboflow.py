@@ -1,0 +1,106 @@
+"""Routes for Roboflow's clients: `POST /yolo_world/infer` and `POST /grounding_dino/infer`.
+
+They accept what `inference-sdk` sends, and answer like `POST /v1/detect`. Unknown fields are
+ignored, so that newer clients keep working. `api_key` in the body is not a key of this service.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.contract.detect_models import DetectBody, DetectionsBody, NmsBody
+from app.contract.validation import validate
+from app.errors import InvalidRequest
+from app.http.bodies import JSON, read_json_fields
+from app.http.body_pace import with_body_pace
+from app.http.call_context import context_of, with_priority
+from app.http.connection import Lifetime, while_connected
+from app.http.foreign_errors import ROBOFLOW_PATHS
+from app.http.json_bodies import take_image
+from app.http.openapi import SECURITY, inline_schema
+from app.http.outcomes import count_request
+from app.http.routes.detect import DETECT
+from app.service import Service
+from app.settings import Settings
+from app.telemetry.metrics import HttpMetrics
+
+
+class InferBody(BaseModel):
+    """The fields that Roboflow's clients send, except the pictures."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    text: list[str] = Field(description="The classes to find.")
+    confidence: float | None = Field(None, description="Least confidence of a prediction.")
+    box_threshold: float | None = Field(None, description="The same, of Grounding DINO's clients.")
+    class_agnostic_nms: bool = Field(
+        False, description="Whether boxes of different classes suppress each other."
+    )
+
+    def to_detect_body(self) -> DetectBody:
+        """Return the same request for `POST /v1/detect`.
+
+        Raises:
+            InvalidRequest: a field is outside its limits.
+        """
+        confidence = self.box_threshold if self.confidence is None else self.confidence
+        nms = NmsBody(class_agnostic=self.class_agnostic_nms)
+        fields = {"classes": self.text, "confidence": confidence, "nms": nms}
+        return validate(DetectBody, fields, strict=False)
+
+
+def roboflow_router(
+    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
+) -> APIRouter:
+    """Return a router with both paths."""
+    router = APIRouter(tags=["compatibility"])
+
+    async def infer(request: Request, lifetime: Lifetime) -> Response:
+        received_at = request.state.timeline.received_at
+        outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
+        outcome.task = DETECT
+        request.state.outcome = outcome
+        context = context_of(request, settings.deadline_s)
+        paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
+        fields = await read_json_fields(paced)
+        sent = fields.pop("image", None)
+        images = [_image_of(image) for image in (sent if isinstance(sent, list) else [sent])]
+        body = validate(InferBody, fields, strict=False).to_detect_body()
+        context = with_priority(context, request, None)
+        answers = []
+        for image in images:
+            found = await while_connected(request, service.detect(body.to_request(image), context))
+            answers.append(DetectionsBody.from_detections(found).to_json())
+        return JSONResponse(answers if isinstance(sent, list) else answers[0])
+
+    schema = inline_schema(InferBody)
+    schema["properties"]["image"] = {
+        "description": "A picture, or a list of pictures.",
+        "type": "object",
+        "properties": {"type": {"const": "base64"}, "value": {"type": "string"}},
+    }
+    for path in ROBOFLOW_PATHS:
+        router.post(
+            path,
+            summary="Detect classes, in the form of Roboflow's clients.",
+            response_model=DetectionsBody,
+            openapi_extra={
+                "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+                "security": SECURITY,
+            },
+        )(infer)
+    return router
+
+
+def _image_of(image: Any) -> bytes:
+    """Return the bytes of a picture as Roboflow's clients send it.
+
+    Raises:
+        InvalidRequest: it is missing, not base64, or a URL, which the service does not fetch.
+    """
+    if not isinstance(image, dict) or image.get("type") != "base64":
+        raise InvalidRequest("image", 'must be {"type": "base64", "value": "…"}')
+    return take_image({"image": {"base64": image.get("value")}})
