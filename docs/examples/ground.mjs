@@ -20,5 +20,5 @@ const picture = new Blob([await readFile(path)]);
 const caption = await ground(url, picture, { task: "brief_caption" });
 console.log(caption.answer);
 for (const entity of caption.entities) {
-  console.log(slice(caption.text, entity.span), entity.boxes.map((box) => box.xyxy));
+  console.log(slice(caption.text, entity.span), entity.boxes.map((box) => box.xyxy_refined));
 }

@@ -27,14 +27,17 @@ def ground(url: str, picture: Path, **fields: str) -> dict[str, Any]:
 
 
 def to_detections(answer: dict[str, Any]) -> Any:
-    """Return the generated boxes as supervision's `Detections`, with scores and phrases."""
+    """Return the generated boxes as supervision's `Detections`, with confidence and phrases."""
     import numpy as np
     import supervision
 
-    boxes = [(b, e) for e in answer["entities"] for b in e["boxes"] if b["score"] is not None]
-    xyxy, scores = np.array([b["xyxy"] for b, _ in boxes]), np.array([b["score"] for b, _ in boxes])
+    # Boxes that the request itself contains have no confidence.
+    boxes = [(b, e) for e in answer["entities"] for b in e["boxes"] if b["confidence"] is not None]
     return supervision.Detections(
-        xyxy, confidence=scores, data={"class_name": [e["phrase"] for _, e in boxes]}
+        # Without boxes, supervision still expects four columns.
+        xyxy=np.array([b["xyxy_refined"] for b, _ in boxes]).reshape(-1, 4),
+        confidence=np.array([b["confidence"] for b, _ in boxes]),
+        data={"class_name": [e["phrase"] for _, e in boxes]},
     )
 
 
@@ -45,11 +48,11 @@ def main() -> None:
     print(caption["answer"])
     for entity in caption["entities"]:
         start, end = entity["span"]  # counted in code points, as in Python
-        print(caption["text"][start:end], [box["xyxy"] for box in entity["boxes"]])
+        print(caption["text"][start:end], [box["xyxy_refined"] for box in entity["boxes"]])
     if caption["entities"]:
         phrase = caption["entities"][0]["phrase"]
         found = ground(url, picture, task="phrase_grounding", text=phrase)
-        print("found", phrase, [box["score"] for box in found["entities"][0]["boxes"]])
+        print("found", phrase, [box["confidence"] for box in found["entities"][0]["boxes"]])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 URL = "http://127.0.0.1:8000"
+# What the Python block prints for each box: phrase, four pixels, confidence.
+BOX_LINE = re.compile(r"(?P<phrase>[a-z ]+) \[(\d+\.\d+(, )?){4}\] \d+%")
 SCENE = ROOT / "app" / "demo" / "scenes" / "two_red_circles_and_blue_square.jpg"
 ANNOTATED = ROOT / "docs" / "images" / "two_red_circles_and_blue_square_annotated.png"
 # Programs whose lines are executed below or by the named tests.
@@ -128,14 +130,15 @@ def test_the_annotated_picture_is_the_services_own(service: RunningService) -> N
     assert np.abs(drawn - committed).mean() < 1
 
 
-def test_the_python_blocks_run(service: RunningService) -> None:
-    """The second block uses the variables of the first one."""
+def test_the_python_block_runs(service: RunningService) -> None:
+    """It prints phrase, refined box and confidence of every box, then the events of a stream."""
     program = "".join(blocks("python")).replace(URL, service.url)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     lines = done.stdout.splitlines()
-    assert [line.partition(" [[")[0] for line in lines[:3]] == [
+    boxes = [BOX_LINE.fullmatch(line) for line in lines[:3]]
+    assert [box and box["phrase"] for box in boxes] == [
         "a red circle", "a blue square", "a red circle",
     ]  # fmt: skip
     assert "event: token" in lines

@@ -1,6 +1,7 @@
 """The examples of the documentation run against a service and print the documented output."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,14 @@ def load_python_example() -> ModuleType:
 
 def test_the_python_example_prints_a_caption_and_a_found_object(service: RunningService) -> None:
     printed = run(sys.executable, str(EXAMPLES / "ground.py"), service.url, str(EXAMPLE_SCENE))
-    assert "a " in printed.splitlines()[0]
-    assert "found a " in printed
+    caption = load_python_example().ground(service.url, EXAMPLE_SCENE, task="brief_caption")
+    first, *entities, last = printed.splitlines()
+    assert first == caption["answer"]
+    assert entities == [
+        f"{entity['phrase']} {[box['xyxy_refined'] for box in entity['boxes']]}"
+        for entity in caption["entities"]
+    ]
+    assert re.fullmatch(r"found a [a-z ]+ \[0\.\d+(, 0\.\d+)*\]", last)
 
 
 def test_the_python_example_raises_an_error_with_the_wrong_field(service: RunningService) -> None:
