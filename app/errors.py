@@ -173,22 +173,22 @@ class StartupError(Kosmos2Error):
     `exit_code` is the exit status of the process (sysexits: 65 data, 71 system, 78 configuration).
     """
 
-    exit_code = 78
+    exit_code = 78  # EX_CONFIG
 
 
 class CheckpointError(StartupError):
     """The checkpoint is missing, truncated, or another kind of model."""
 
-    exit_code = 65
+    exit_code = 65  # EX_DATAERR
 
 
 class OutOfMemory(StartupError):
     """The machine has less free memory or disk space than the checkpoint needs."""
 
-    exit_code = 71
+    exit_code = 71  # EX_OSERR
 
 
 class AddressInUse(StartupError):
     """The address to listen on is in use."""
 
-    exit_code = 71
+    exit_code = 71  # EX_OSERR

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     9000
     """
 
+    # `extra`: a misspelled option of a program raises an error instead of having no effect.
     model_config = SettingsConfigDict(env_prefix="KOSMOS2_", frozen=True, extra="forbid")
 
     model: str = Field(
@@ -215,6 +216,7 @@ class Settings(BaseSettings):
     def _normalize(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_origin_of, origins))
 
+    # Only in JSON: a log or a traceback that shows the settings still hides the keys.
     @field_serializer("api_keys", when_used="json")
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
         """Return keys in clear text: child processes read them from the private run directory."""

@@ -142,6 +142,7 @@ def to_table(rows: Sequence[Row]) -> str:
 def _cell(value: str | float | int | None) -> str:
     if value is None:
         return ""
+    # Three digits; from 1000 on, `.3g` would write an exponent.
     return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else _whole(value)
 
 

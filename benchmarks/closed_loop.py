@@ -46,6 +46,7 @@ def measure(is_quick: bool) -> Result:
     bounds = Bounds(seconds=1.0 if is_quick else 25.0)
     workload = different_pictures(6 if is_quick else 96)
     expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
+    # Each peer gets the number of threads with which it is faster on this machine.
     threads = 1 if is_quick else faster_threads(EMBEDDED_CHECKPOINT)
     peers = [one_at_a_time(threads)]
     peers += (
@@ -55,6 +56,7 @@ def measure(is_quick: bool) -> Result:
     runs: dict[tuple[str, int], list[LoadResult]] = defaultdict(list)
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
+        # All of them in each repetition: a machine that slows down then affects all.
         for contestant in chosen:
             log_progress(f"closed loop, repetition {repetition + 1}: {contestant.name}")
             for number, samples in _run(contestant, workload, clients, bounds).items():

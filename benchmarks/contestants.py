@@ -61,6 +61,7 @@ class Contestant:
             env=os.environ | {name: fill(value) for name, value in self.environment.items()},
             stdout=log,
             stderr=log,
+            # A process group of its own, which `_stop` can kill as a whole.
             start_new_session=True,
         )
 
@@ -154,6 +155,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
+    # Workers of a peer may outlive the process that started them.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

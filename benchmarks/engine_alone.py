@@ -26,6 +26,7 @@ def main() -> None:
     num_pictures, num_requests = (int(argument) for argument in sys.argv[1:])
     workload = [_to_call(request) for request in different_pictures(num_pictures)]
     calls = [workload[number % num_pictures] for number in range(num_requests)]
+    # Without a cache, as the service that this is compared with.
     settings = Settings(model=str(EMBEDDED_CHECKPOINT), picture_cache_bytes=0)
     checkpoint, times = open_checkpoint(settings.model), list[float]()
     asyncio.run(answer_all(settings, checkpoint, calls, lambda *_: times.append(monotonic())))

@@ -48,6 +48,7 @@ class Variant:
         done = subprocess.run(
             [*command, self.argument], stdout=subprocess.PIPE, text=True, check=True
         )
+        # Libraries may print lines before the report.
         return FullSizeTimes(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -78,6 +79,7 @@ def measure(is_quick: bool) -> Result:
     QUICK_RESULTS.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=QUICK_RESULTS) as folder:
         log_progress("full size: writing a checkpoint of random weights")
+        # A larger gain would, over so many layers, amplify rounding until the signal is lost.
         checkpoint = write_random_checkpoint(
             Path(folder) / "random", config, EMBEDDED_CHECKPOINT, gain=1.0
         )
@@ -86,6 +88,7 @@ def measure(is_quick: bool) -> Result:
                 log_progress(f"full size, repetition {repetition + 1}: {variant.name}")
                 runs[variant.name].append(variant.run(checkpoint, 4 if is_quick else 24))
         loadings = [_loading(checkpoint) for _ in range(1 if is_quick else 3)]
+    # The pair with the median ratio: the disk is shared, and its speed varies between pairs.
     loading = sorted(loadings, key=itemgetter("load_over_read"))[len(loadings) // 2]
     return Result(
         "The published size on the CPU, random weights",

@@ -29,6 +29,7 @@ from benchmarks.rows import RunnerClock, noise_pictures
 def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
     """Load the model, then time each batch size, then seven tasks about one picture."""
     settings = Settings(model=str(checkpoint.directory), slots=max(BATCHES), **chosen)
+    # What the imports occupy does not belong to the model.
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     runner = build_runner(settings, checkpoint, lambda _: nullcontext())
     load_s = time.perf_counter() - began
@@ -38,6 +39,7 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
     pictures = noise_pictures(sum(BATCHES))
     step_s, first_token_s = {}, {}
     for batch in BATCHES:
+        # A new picture for each row, because a cached one would skip the vision tower.
         shown = [pictures.pop() for _ in range(batch)]
         times = clock.run([tasks[0]] * batch, shown, num_steps)
         step_s[str(batch)], first_token_s[str(batch)] = times.step, times.first_token

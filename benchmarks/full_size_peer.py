@@ -23,6 +23,7 @@ from benchmarks.timed_generation import Kind, TimedGeneration
 
 def measure(directory: Path, num_steps: int, kind: Kind) -> FullSizeTimes:
     """Load the model, then time each batch size, then seven tasks about one picture."""
+    # What the imports occupy does not belong to the model.
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     timed = TimedGeneration(directory, kind, threads=os.cpu_count() or 1)
     pictures = noise_pictures(sum(BATCHES) + 1)

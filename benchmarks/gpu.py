@@ -37,6 +37,7 @@ from harness.checkpoints import full_size_config, tiny_config, write_random_chec
 
 ROWS = (1, 8, 32, 64, 128, 256)
 PROMPT = "<grounding> An image of"
+# Far larger than the caches of a device, so that the copy measures its memory.
 COPIED_BYTES = 2**32
 DECODE = "decode, rows"
 
@@ -99,6 +100,7 @@ def _measure_engine(
         rows.append(_row("vision and prefill, rows", number, number / times.first_token, "rows/s"))
         rows.append(_row(DECODE, number, number / times.step, "tokens/s"))
         rows.append(_row("host's time to launch a step", number, median(times.launches), "s"))
+    # The mean length of the row over all steps.
     length = len(prompt) + num_new_tokens // 2
     share = _step_bytes(runner, length) / step_s[1] / bandwidth
     many = 64 if 64 in step_s else numbers[-1]
@@ -146,6 +148,7 @@ def _bandwidth(device: torch.device) -> float:
     source = source.to(device)
     target = torch.empty_like(source)
     best = min(_seconds(lambda: target.copy_(source)) for _ in range(10))
+    # A copy reads and writes each byte.
     return 2 * source.nbytes / best
 
 
@@ -153,6 +156,7 @@ def _seconds(work: Any) -> float:
     began = time.perf_counter()
     work()
     if torch.cuda.is_available():
+        # The host returns before the device has finished.
         torch.cuda.synchronize()
     return time.perf_counter() - began
 

@@ -45,6 +45,7 @@ def captions_per_second(checkpoint: Path, seconds: float) -> Captions:
     pictures = [photograph(1.0, seed) for seed in range(NUM_PICTURES)]
     fields = {"task": "brief_caption", "max_new_tokens": str(MAX_NEW_TOKENS)}
     workload = [LoadRequest(picture, fields) for picture in pictures]
+    # All clients may wait, because a rejected request would not load the service.
     ours = service(picture_cache_bytes=0, http_workers=max(1, cores // 2), max_waiting=CLIENTS)
     with running(ours, checkpoint) as server:
         samples = put_closed_load(server.url, workload, CLIENTS, Bounds(seconds=seconds))

@@ -50,6 +50,7 @@ class InstantEngine:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(parent_pipe, zmq.POLLIN)
+        # Block only while there is nothing to send.
         while parent_pipe not in dict(poller.poll(0 if self._num_sent else None)):
             while self._socket.poll(0):
                 client, message, *_ = self._socket.recv_multipart()
@@ -65,6 +66,7 @@ class InstantEngine:
 
     def _send_round(self) -> None:
         by_client: dict[bytes, list[NewToken]] = defaultdict(list)
+        # At most one token for each slot, as a step of the engine.
         for name in list(islice(self._num_sent, SLOTS)):
             by_client[name[0]].append(self._next_token(name))
         for client, tokens in by_client.items():
@@ -91,6 +93,7 @@ def main() -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         socket.bind(run_directory.engine_endpoint)
         state.mark_engine_ready(EngineFacts(SLOTS, MAX_WAITING, "cpu", "none"))
+        # Without a limit: this engine never stamps again, and must not count as stuck.
         state.stamp(0.0, float("inf"))
         report_ready()
         InstantEngine(socket, token_ids, state.epoch).serve(sys.stdin.fileno())

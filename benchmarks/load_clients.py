@@ -81,6 +81,7 @@ async def _open_aiohttp_form(url: str) -> AsyncIterator[SendOnce]:
 
 def _httpx_client() -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # `trust_env` would read the environment, which may name a proxy.
     return httpx.AsyncClient(limits=limits, timeout=150, trust_env=False)
 
 

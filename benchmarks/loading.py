@@ -27,6 +27,7 @@ def measure_loading(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, str
     evict_files(files)
     read_s = seconds_to_read(files)
     evict_files(files)
+    # What the imports occupy does not belong to the model.
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     model = load_model(checkpoint, prefix, cells, 512, torch.device("cpu"), dtype, lambda _: None)
     load_s = time.perf_counter() - began

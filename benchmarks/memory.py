@@ -34,6 +34,7 @@ def evict_files(files: Iterable[Path]) -> None:
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
         try:
+            # The system only evicts pages that have been written.
             os.fsync(descriptor)
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -45,6 +46,7 @@ def seconds_to_read(files: Iterable[Path]) -> float:
     """Return the time of reading files once, from start to end."""
     piece, began = bytearray(_PIECE_BYTES), time.perf_counter()
     for file in files:
+        # Unbuffered, because Python would copy every byte once more.
         with file.open("rb", buffering=0) as stream:
             while stream.readinto(piece):
                 pass

@@ -35,6 +35,7 @@ def measure(is_quick: bool) -> Result:
     results: dict[str, list[LoadResult]] = defaultdict(list)
     right: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 if is_quick else 3):
+        # All of them in each repetition: a machine that slows down then affects all.
         for contestant in chosen:
             log_progress(f"one picture, repetition {repetition + 1}: {contestant.name}")
             with running(contestant, EMBEDDED_CHECKPOINT) as server:

@@ -37,6 +37,7 @@ def measure(is_quick: bool) -> Result:
         found = put_closed_load(server.url, workload, CLIENTS, bounds)
         capacity = LoadResult.of(found).goodput_per_s
         loads: dict[float, list[Sample]] = {share: [] for share in shares}
+        # Rounds instead of longer loads: each share is measured at several times.
         for number in range(rounds):
             for share in shares:
                 log_progress(

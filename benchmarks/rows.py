@@ -97,9 +97,11 @@ class RunnerClock:
         began = perf_counter()
         chosen = run_pass(sequences)
         if self._runner.device.type == "cuda":
+            # The host returns before the device has finished.
             torch.cuda.synchronize()
         seconds = perf_counter() - began
         for choice in chosen:
+            # No token counts as the end, so that all rows keep the same length.
             choice.sequence.append(choice.token_id, lambda _: False)
         return _Timed(seconds, sum(not choice.is_valid for choice in chosen))
 

@@ -64,6 +64,7 @@ def faster_threads(checkpoint: Path) -> int:
     seconds = {}
     for threads in (1, os.cpu_count() or 1):
         torch.set_num_threads(threads)
+        # The first call with another number of threads also starts them.
         generation.generate(batch[:1])
         began = time.perf_counter()
         generation.generate(batch)

@@ -52,6 +52,7 @@ def write_random_checkpoint(
     """
     directory.mkdir(parents=True)
     for file in tokenizer_of.glob("*.json"):
+        # `save_pretrained` writes these for the random model.
         if file.name not in {"config.json", "generation_config.json"}:
             shutil.copyfile(file, directory / file.name)
     torch.manual_seed(seed)
@@ -60,6 +61,7 @@ def write_random_checkpoint(
         for name, parameter in model.named_parameters():
             parameter.normal_(_mean(name), _deviation(name, parameter.shape, gain))
         width = config.text_config.embed_dim
+        # The decoder multiplies embeddings by sqrt(width), so this gives them unit variance.
         model.text_model.model.embed_tokens.weight.normal_(0, width**-0.5)
     model.save_pretrained(directory)
     return directory
@@ -78,4 +80,5 @@ def _deviation(name: str, shape: torch.Size, gain: float) -> float:
     # Larger biases would make every answer repeat one token.
     if name.endswith("bias") or _is_norm(name):
         return 0.02
+    # The number of inputs of a unit, also for the convolution over patches.
     return float(gain / shape[1:].numel() ** 0.5)

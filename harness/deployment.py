@@ -40,6 +40,7 @@ class Balancer:
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a name that have these labels."""
         text = httpx.get(f"http://{self.metrics_address}/metrics").text
+        # A name may be the beginning of another name, so the character after it counts.
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(float(line.split()[-1]) for line in lines if all(w in line for w in wanted))

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.serving import serving
 
+# Lingering on, for 0 seconds: closing then resets the connection.
 RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 

@@ -39,8 +39,10 @@ from harness.checkpoints import tiny_config, write_random_checkpoint
 from harness.recordings import record_operators
 from harness.requests import prompt_of
 
+# Not the first epoch, so that messages of earlier ones exist.
 EPOCH = 3
 NUM_SLOTS = 2
+# The key of the marker that follows all other messages; tests use smaller keys.
 LAST = 99
 
 
@@ -134,7 +136,7 @@ class EngineRig:
     def send(self, *frames: bytes) -> None:
         """Send frames and let the engine read them."""
         self.client.send_multipart(frames)
-        assert self.router.poll(5000)
+        assert self.router.poll(5000)  # ms
         self.engine.receive()
 
     def answers(self, count: int) -> list[FromEngine]:
@@ -172,7 +174,7 @@ class EngineRig:
         return self._answer() == Failure(EPOCH, LAST, "engine_failure")
 
     def _answer(self) -> FromEngine:
-        assert self.client.poll(5000)
+        assert self.client.poll(5000)  # ms
         return decode_from_engine(self.client.recv())
 
 
@@ -191,7 +193,7 @@ def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> Unreli
     recorded = UnreliableRunner(
         runner.model,
         NUM_SLOTS,
-        2**28,
+        2**28,  # bytes of the picture cache
         phases,
         is_rounded=True,
         in_background=False,
@@ -214,6 +216,7 @@ def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
     phases = PhaseClock(state, metrics, clock)
     with zmq.Context() as context:
         router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        # As in the service: otherwise ZeroMQ drops messages to an unknown client silently.
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.bind(f"ipc://{directory}/socket")
         dealer.connect(f"ipc://{directory}/socket")
@@ -225,6 +228,7 @@ def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()
         yield rig
+        # Tests share the runner, so its slots must be free again.
         scheduler.cancel([s.name for s in (*scheduler.running, *scheduler.waiting)])
         router.close(linger=0)
         dealer.close(linger=0)

@@ -70,6 +70,7 @@ async def answer_all(
 ) -> list[list[int]]:
     """Answer requests in a shuffled order, at most `concurrency` at once."""
     order = list(range(len(requests)))
+    # Another order for each concurrency, so that a request gets other neighbours.
     random.Random(concurrency).shuffle(order)
     places = asyncio.Semaphore(concurrency)
 

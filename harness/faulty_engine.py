@@ -15,11 +15,14 @@ from app.engine import process
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
 
+# Seeds that no ordinary request in a test has.
 DIE, HANG, RAISE = 1_000_001, 1_000_002, 1_000_003
 ALLOWANCE_S = 6.0
+# Not the first token, so that a replay has to continue an answer.
 FAULTY_TOKEN = 5
 
 LARGE, TOO_LARGE = 1_000_011, 1_000_012
+# A few LARGE rows together exceed the limit that a test sets; one TOO_LARGE row does alone.
 BYTES_PER_ROW = MappingProxyType({LARGE: 2**30, TOO_LARGE: 2**40})
 
 
@@ -30,6 +33,7 @@ def die() -> None:
 
 def hang() -> None:
     """Hang as a kernel that never returns."""
+    # `pause` returns after every signal with a handler.
     while True:
         signal.pause()
 

@@ -25,6 +25,7 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
     return Kosmos2Model(
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
+        # Only their number matters, because nothing is computed.
         prefix_token_ids=[0] * count_prefix_tokens(config),
         location_token_ids=range(
             config.text_config.vocab_size - NUM_CELLS, config.text_config.vocab_size
@@ -42,6 +43,7 @@ def describe_checkpoint(directory: Path, config: Kosmos2Config) -> Checkpoint:
     model = build_meta_model(config, num_positions=1, dtype=torch.float32)
     parts = {"text_model.model.": model.decoder, "": model.vision}
     tensors = {
+        # No file: nothing reads the weights.
         f"{prefix}{name}": StoredTensor(directory / "none", 0, "F32", tuple(parameter.shape))
         for prefix, part in parts.items()
         for name, parameter in part.named_parameters()

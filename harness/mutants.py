@@ -21,8 +21,10 @@ def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
     source = random.Random(seed)
     for _ in range(count):
         mutated = data
+        # Mostly one damage: with several, the first one hides the others from the decoder.
         for _ in range(source.choice([1, 1, 1, 2, 3, 6])):
             mutated = source.choice(_DAMAGES)(mutated, source)
+        # Three in ten keep wrong checksums, which decoders must check.
         if mutated.startswith(_PNG) and source.random() < 0.7:
             mutated = _with_true_checksums(mutated)
         yield mutated
@@ -31,6 +33,7 @@ def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
 def pieces(data: bytes) -> list[bytes]:
     """Return the chunks, segments, blocks, entries or lines of a file; joined, they equal it."""
     parts = _pieces_of_format(data)
+    # Too few pieces: the format has no structure that is known here.
     return parts if len(parts) > 3 else [data[at : at + 16] for at in range(0, len(data), 16)]
 
 
@@ -49,6 +52,7 @@ def _pieces_of_format(data: bytes) -> list[bytes]:
 def _chunks(data: bytes, header: str, trailer: int) -> Iterator[bytes]:
     while data:
         length = struct.unpack_from(header, data)[0] if len(data) >= 8 else 0
+        # RIFF, which has no trailer, pads odd chunks.
         end = 8 + length + length % 2 * (trailer == 0) + trailer
         yield data[:end]
         data = data[end:]
@@ -58,6 +62,7 @@ def _entries(data: bytes) -> list[bytes]:
     """Return a TIFF with its first directory split into entries."""
     is_big = b"+" in data[2:4]
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+    # Where the offset of the directory is, the bytes before its entries, and those of an entry.
     place, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
     start = int.from_bytes(data[place], order)
     cuts = range(start + head, len(data), size)

@@ -49,6 +49,7 @@ def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Shown:
     num_colours = 1 if bands.shape[-1] <= 2 else 3
     colours, alpha = bands[..., :num_colours], bands[..., num_colours:]
     if alpha.shape[-1]:
+        # Associated alpha is already multiplied into the colours.
         colours = (colours if is_associated else colours * alpha) + 1 - alpha
     return np.asarray(np.broadcast_to(colours * 255.0, (*colours.shape[:2], 3)))
 
@@ -57,6 +58,7 @@ def _tiff(file: PictureFile) -> Shown:
     with tifffile.TiffFile(io.BytesIO(file.data)) as tiff:
         page = tiff.pages.first
         samples = page.asarray()
+        # Separate planes: (bands, H, W).
         if page.planarconfig == 2 and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, -1)
         samples = samples.reshape(page.imagelength, page.imagewidth, -1)
@@ -130,6 +132,7 @@ def _between_black_and_white(samples: NDArray[Any], page: Any) -> NDArray[np.flo
 
 
 def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # The minimum avoids a division by zero for a picture of one value.
     return np.asarray((values - values.min()) / max(np.ptp(values), 1e-300))
 
 
@@ -138,6 +141,7 @@ def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
 
     def read(data: bytes) -> Shown:
         pixels = decoder(data)
+        # An animation: the service only uses the first frame.
         while pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] > 4):
             pixels = pixels[0]
         bands = pixels.reshape(*pixels.shape[:2], -1)
@@ -149,6 +153,7 @@ def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
 def _jpeg(data: bytes) -> Shown:
     """Read a JPEG; add its end marker if it lacks one."""
     # The files made by the harness lack nothing else.
+    # If only the last byte is missing, only that byte is added.
     ending = b"" if data.endswith(b"\xff\xd9") else b"\xff\xd9"[data.endswith(b"\xff") :]
     pixels = imagecodecs.jpeg8_decode(data + ending)
     if pixels.ndim == 3 and pixels.shape[-1] == 4:  # Adobe's CMYK: 255 is no ink

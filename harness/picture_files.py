@@ -116,6 +116,7 @@ _ADAM7 = (
 
 
 def _png_rows(samples: NDArray[Any], depth: int) -> bytes:
+    # A pass of Adam7 may have no pixels, and then has no rows either.
     if samples.size == 0:
         return b""
     rows = samples.reshape(len(samples), -1)
@@ -124,6 +125,7 @@ def _png_rows(samples: NDArray[Any], depth: int) -> bytes:
     else:
         bits = (rows[..., None] >> np.arange(depth - 1, -1, -1)) & 1
         packed = np.packbits(bits.reshape(len(rows), -1).astype(np.uint8), axis=1)
+    # 0: the row is not filtered.
     return b"".join(b"\0" + row.tobytes() for row in packed)
 
 
@@ -179,6 +181,7 @@ def _png_extras(
         alphas = bytes(int(255 * level / 2**depth) for level in range(2**depth))
         yield "tRNS", (*palette, _chunk(b"tRNS", alphas))
         yield "tRNS short", (*palette, _chunk(b"tRNS", alphas[:1]))
+    # Longer than the text that Pillow accepts; only the pixels may decide.
     text = b"Comment\0\0" + zlib.compress(b"a" * 2_000_000)
     yield "long text", (_chunk(b"zTXt", text), *palette)
     yield "bad checksum", (_chunk(b"tEXt", b"Comment\0text")[:-1] + b"!", *palette)
@@ -204,6 +207,7 @@ def _bmps() -> Iterator[PictureFile]:
     for bits, header, top_down in itertools.product(
         (1, 2, 4, 8, 16, 24, 32), (12, 40, 64, 108, 124), (False, True)
     ):
+        # The header of 12 bytes has no negative height and only these depths.
         if header != 12 or (bits in (1, 4, 8, 24) and not top_down):
             direction = "top-down" if top_down else "bottom-up"
             data = _bmp(bits, header, top_down=top_down)
@@ -211,6 +215,7 @@ def _bmps() -> Iterator[PictureFile]:
             yield PictureFile(f"BMP bits={bits} header={header} {direction}", data, shown=shown)
     for name, (bits, masks) in _BMP_MASKS.items():
         for header in (40, 56, 108, 124):
+            # The header of 40 bytes has no mask for alpha.
             if header > 40 or not masks[3]:
                 data = _bmp(bits, header, masks=masks)
                 shown = _bmp_shown(bits, masks)
@@ -249,7 +254,7 @@ def _bmp(
             bits,
             compression,
             len(pixels),
-            2835,
+            2835,  # pixels per metre: 72 dpi
             2835,
             2**bits if bits <= 8 else 0,
             0,
@@ -259,6 +264,7 @@ def _bmp(
         if header == 40 and masks:
             info += struct.pack("<3I", *masks[:3])
         if header >= 108:
+            # The colour space sRGB, as a little-endian number.
             info = info[:56] + b"BGRs" + info[60:]
     palette = b""
     if bits <= 8:
@@ -280,6 +286,7 @@ def _bmp_rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
     bands = np.concatenate([LANDSCAPE, ALPHA[..., None]], -1)
     for band, mask in enumerate(masks or default):
         if mask:
+            # The lowest bit of the mask.
             low = (mask & -mask).bit_length() - 1
             words |= np.rint(bands[..., band] * (mask >> low)).astype(np.uint64) << np.uint64(low)
     return words.astype(f"<u{bits // 8}").view(np.uint8).reshape(HEIGHT, -1)
@@ -304,6 +311,7 @@ def _bmp_runs(row: NDArray[np.uint8], bits: int) -> bytes:
     """Return a row as run lengths: pairs of a pixel count and a value."""
     pixels = row if bits == 8 else np.stack([row >> 4, row & 15], -1).ravel()[:WIDTH]
     runs = ((len(list(run)), value) for value, run in itertools.groupby(pixels.tolist()))
+    # In 4 bits the byte has two pixels: times 17 repeats the value.
     pairs = (bytes([count, value * 17 if bits == 4 else value]) for count, value in runs)
     return b"".join(pairs) + b"\0\0"
 
@@ -342,6 +350,7 @@ def _gifs() -> Iterator[PictureFile]:
 
 def _webps() -> Iterator[PictureFile]:
     for name, image in (("RGB", _RGB), ("RGBA", _RGBA), ("L", _GREY)):
+        # `exact` keeps the colours below transparent pixels.
         data = _written(image, "WEBP", lossless=True, exact=True)
         yield PictureFile(f"WebP {name} lossless", data)
         yield PictureFile(f"WebP {name} lossy", _written(image, "WEBP", quality=95), is_lossy=True)

@@ -22,6 +22,7 @@ class OperatorRecording(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        # This operator only reads the device of a tensor.
         if func is not torch.ops.prim.device.default:
             self._calls.append((func, args, kwargs or {}, result))
         return result

@@ -60,6 +60,7 @@ def random_prompt(rng: random.Random, number: int) -> str:
     task = list(TASKS.values())[number % len(TASKS)]
     phrase = f"a {rng.choice(COLORS)} {rng.choice(SHAPES)}"
     first = rng.randrange(500)
+    # 263: the cell 8 rows lower and 7 columns further right on the grid of 32.
     region = Region("it" if task.text is Use.REQUIRED else None, ((first, first + 263),))
     text: str | None = None
     regions: list[Region] = [region] if task.regions is Use.REQUIRED else []

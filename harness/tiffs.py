@@ -163,12 +163,14 @@ def _packed(part: NDArray[Any], kind: TiffKind) -> bytes:
 
 
 def _differences(values: NDArray[Any]) -> NDArray[Any]:
+    # Predictor 2 subtracts bits as unsigned numbers, also those of floats, and wraps around.
     whole = values.view(f"u{values.dtype.itemsize}")
     return np.concatenate([whole[:, :1], np.diff(whole, axis=1)], axis=1)
 
 
 def _float_differences(rows: NDArray[Any], stride: int) -> bytes:
     size = rows.dtype.itemsize
+    # Predictor 3: first the highest bytes of all samples of a row, then the next ones.
     parts = rows.astype(f">f{size}").view(np.uint8).reshape(len(rows), -1, size)
     split = parts.swapaxes(1, 2).reshape(len(rows), -1)
     return np.concatenate([split[:, :stride], split[:, stride:] - split[:, :-stride]], 1).tobytes()
@@ -190,6 +192,7 @@ def _as_packbits(data: bytes, row_bytes: int) -> bytes:
             byte = row[:1] if length == len(row) else None
             if byte is None:
                 break
+            # PackBits: 1 − n as a signed byte repeats the next byte n times.
             packed += bytes([257 - length]) + byte if 1 < length <= 128 else b""
             row = row[length:] if 1 < length <= 128 else row
         for place in range(0, len(row), 128):
@@ -225,12 +228,14 @@ def _as_lzw(data: bytes, _: int) -> bytes:
         emit(table[word] if len(word) > 1 else word[0], size())
         table[longer] = 258 + len(table)
         word = bytes([value])
+        # With the 258 fixed codes the table is nearly full: 12 bits can name 4096.
         if len(table) >= 3836:
             emit(table[word] if len(word) > 1 else word[0], size())
             emit(clear, size())
             table, word = {}, b""
     if word:
         emit(table[word] if len(word) > 1 else word[0], size())
+        # The reader adds an entry after every code, which may widen the last one.
         table[word + b"!"] = 0
     emit(end, size())
     if width:
@@ -263,6 +268,7 @@ def _tags(kind: TiffKind, samples: NDArray[Any]) -> dict[int, tuple[int, ...]]:
         339: (kind.sample_format,) * bands,
     }
     if kind.photometric == YCBCR:
+        # No subsampling.
         tags[530] = (1, 1)
     if kind.extras:
         tags[338] = kind.extras
@@ -271,6 +277,7 @@ def _tags(kind: TiffKind, samples: NDArray[Any]) -> dict[int, tuple[int, ...]]:
     return tags | ({322: (kind.tile,), 323: (kind.tile,)} if kind.tile else {278: (16,)})
 
 
+# The tags whose values have 16 bits.
 _SHORT = {258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339, 530}
 
 
@@ -283,6 +290,7 @@ def _file(tags: dict[int, tuple[int, ...]], segments: list[bytes], kind: TiffKin
         325 if kind.tile else 279: tuple(len(segment) for segment in segments),
     }
     pixels = b"".join(segments)
+    # A directory starts at an even offset.
     pixels += bytes(len(pixels) % 2)
     directory = _directory(tags, head + len(pixels), order, is_big=kind.is_bigtiff)
     mark = b"MM" if kind.is_big_endian else b"II"
@@ -301,6 +309,7 @@ def _directory(tags: dict[int, tuple[int, ...]], place: int, order: str, *, is_b
     for tag, numbers in sorted(tags.items()):
         letter, number = ("H", 3) if tag in _SHORT else ("I", 4)
         packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)
+        # Only values that do not fit into the entry are stored elsewhere.
         if len(packed) > inline:
             packed, values = struct.pack(order + pointer, start + len(values)), values + packed
         entries += struct.pack(order + entry, tag, number, len(numbers)) + packed.ljust(

@@ -33,6 +33,7 @@ def main() -> int:
         options = _QUICK.get(tool, ()) if arguments.quick else ()
         command = [sys.executable, "-m", f"reliability.{tool}", "--out", str(arguments.out)]
         num_failed += subprocess.run([*command, *options], check=False).returncode != 0
+    # Results in another folder are a rehearsal: the page keeps the committed ones.
     if arguments.out == RESULTS:
         PAGE.write_text(render(RESULTS))
     return 1 if num_failed else 0

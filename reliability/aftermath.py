@@ -34,6 +34,7 @@ async def engine_deaths(service: RunningService) -> dict[str, int]:
 
 def times_logged(service: RunningService) -> Counter[str]:
     """Return how often the service logged the end of each request id."""
+    # Some lines are not JSON, such as those of a traceback that Python itself prints.
     lines = (json.loads(line) for line in service.log if line.startswith("{"))
     return Counter(line["request_id"] for line in lines if line["event"] == "request")
 

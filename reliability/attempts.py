@@ -10,6 +10,7 @@ from reliability.questions import BodyKind, Question
 Manner = Literal["patient", "leaves_sending", "leaves_waiting", "leaves_reading", "sends_slowly"]
 
 _SHARE_OF_BAD = 0.08
+# Shares. `sends_slowly` is missing, because a fault of its own uses it (wire_faults.py).
 _MANNERS: dict[Manner, float] = {
     "patient": 0.85,
     "leaves_sending": 0.05,
@@ -46,6 +47,7 @@ class Attempt:
         """
         slow = {"request_timeout"} if self.manner == "sends_slowly" else set()
         own = {self.question.refusal} if self.question.refusal else set()
+        # A burst of another track may fill the queue at any time.
         return {"overloaded"} | slow | own
 
 
@@ -69,6 +71,7 @@ def random_attempts(
             f"chaos-{seed}-{number}",
             rng.choice(bad if is_bad else good),
             rng.choice(("form", "json")),
+            # Only the reader of a stream can disconnect between two events.
             manner == "leaves_reading" or rng.random() < 0.5,
             manner,
             rng.uniform(0, _LONGEST_STAY_S),

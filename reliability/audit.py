@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.machine import ROOT, describe_machine
 from reliability.results import publish
 
+# constraints.txt pins every package, so pip-audit need not resolve or install anything.
 _PACKAGES = (
     "pip_audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip",
     "--format", "json", "--progress-spinner", "off",

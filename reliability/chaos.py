@@ -38,6 +38,7 @@ from reliability.questions import Question, bad_questions, good_questions
 from reliability.results import publish
 
 DEADLINE_S, MARGIN_S = 120.0, 30.0
+# The service ends every request by its deadline; a client that waits longer has found a hang.
 LIMIT_S = DEADLINE_S + MARGIN_S
 BODY_TIMEOUT_S, PAUSE_S = 8.0, 1.5
 MAX_BODY_BYTES = 2**20
@@ -65,7 +66,9 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
         RuntimeError: the service fails even without faults.
     """
     machine = describe_machine()
+    # Each request has its own connection, whose port identifies the HTTP process that has it.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    # `ChaosClient` applies the real limit, so the timeout of httpx must never be the first.
     async with httpx.AsyncClient(limits=limits, timeout=2 * LIMIT_S) as http:
         good = good_questions(_NUM_QUESTIONS, plan.seed)
         client = ChaosClient(http, service.url, LIMIT_S, PAUSE_S)
@@ -128,6 +131,8 @@ async def _run_load_and_faults(
     """Run load and faults in parallel until all requests have ended; return the fault counts."""
     async with asyncio.TaskGroup() as everything:
         everything.create_task(_load(target, good, rate, plan))
+        # A generator for each track: otherwise a delay on one would change the faults of the
+        # others.
         tracks = [
             everything.create_task(_inject(target, track, f"{plan.seed} {name}", plan.seconds))
             for name, track in plan.tracks.items()
@@ -141,6 +146,7 @@ async def _load(target: Target, good: Sequence[Question], rate: float, plan: Cha
     attempts = random_attempts(good, bad_questions(), plan.seed)
     async with asyncio.TaskGroup() as requests:
         for arrival in poisson_arrivals(rate, plan.seed, Bounds(seconds=plan.seconds)):
+            # Arrivals do not wait for answers: otherwise each fault would reduce the load after it.
             await asyncio.sleep(began + arrival - clock())
             requests.create_task(target.send(next(attempts)))
 
@@ -150,9 +156,11 @@ async def _inject(target: Target, track: Track, seed: str, seconds: float) -> Co
     clock, faults = asyncio.get_running_loop().time, Counter[str]()
     ends_at = clock() + seconds
     for gap_s, fault in track.schedule(seed):
+        # Requests that are still running after the load must be able to finish.
         if clock() + gap_s >= ends_at:
             break
         await asyncio.sleep(gap_s)
+        # `False`, when there was no process to hit, adds 0.
         faults[fault.__name__] += await fault(target)
     return faults
 

@@ -71,12 +71,14 @@ class ChaosClient:
             return Ending("left" if leaves_early else "late")
         except httpx.TransportError:
             return Ending("cut")
+        # Not JSON, or a field is missing.
         except (ValueError, KeyError):
             return Ending("broken")
         finally:
             self._release_ports(attempt)
 
     def _release_ports(self, attempt: Attempt) -> None:
+        # The system reuses ports: an old entry would excuse the loss of another request.
         for port in [p for p, other in self._attempts_by_port.items() if other is attempt]:
             del self._attempts_by_port[port]
 
@@ -84,11 +86,13 @@ class ChaosClient:
         body, content_type = attempt.question.body(attempt.body_kind)
         headers = {
             "Content-Type": content_type,
+            # httpx sends a generator in chunks unless the length is given.
             "Content-Length": str(len(body)),
             "X-Request-ID": attempt.request_id,
             "Accept": "text/event-stream" if attempt.is_streaming else "application/json",
         }
 
+        # httpx reports the local port of a connection to this hook only.
         async def note_port(event: str, info: dict[str, Any]) -> None:
             if event == "connection.connect_tcp.complete":
                 port = info["return_value"].get_extra_info("client_addr")[1]
@@ -108,6 +112,7 @@ class ChaosClient:
     async def _pieces(self, attempt: Attempt, body: bytes) -> AsyncIterator[bytes]:
         if attempt.manner == "leaves_sending":
             yield body[: len(body) // 2]
+            # `perform` cancels this wait, which closes the connection in the middle of the body.
             await asyncio.sleep(_NEVER_S)
         elif attempt.manner == "sends_slowly":
             length = -(-len(body) // _PIECES)
@@ -138,6 +143,7 @@ async def _read_events(attempt: Attempt, response: httpx.Response) -> Ending:
                 text += event.data["text"]
             elif event.name in ("done", "error"):
                 ends.append(_read_end(event, response.status_code, text))
+    # Without a last event the answer is cut, even if the connection was closed properly.
     if not ends:
         return Ending("cut", response.status_code, first_event_at=first_at)
     return replace(ends[-1], num_ends=len(ends), first_event_at=first_at)

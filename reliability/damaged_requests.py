@@ -19,6 +19,7 @@ def damaged_requests(url: str, count: int) -> dict[str, Iterator[bytes]]:
 
 
 def _damaged(request: httpx.Request, name: str, count: int) -> Iterator[bytes]:
+    # Damage anywhere mostly hits the head, after which the service does not read the body.
     yield from mutants(_as_bytes(request, request.read()), count, f"request {name}")
     for body in mutants(request.read(), count, f"body {name}"):
         yield _as_bytes(request, body)
@@ -26,6 +27,7 @@ def _damaged(request: httpx.Request, name: str, count: int) -> Iterator[bytes]:
 
 def _as_bytes(request: httpx.Request, body: bytes) -> bytes:
     """Return the bytes of a request on the wire, with this body."""
+    # A wrong length would be rejected before anything parses the damaged body.
     request.headers["Content-Length"] = str(len(body))
     lines = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]

@@ -22,6 +22,7 @@ from reliability.questions import Question
 
 LONGEST_WAIT_S = 180.0
 _LOOK_S = 0.05
+# Far below the 30 s after which the watchdog kills a stopped engine (app/engine/phases.py).
 _PAUSES_S = (0.5, 3.0)
 _SPARED_S = 20.0
 
@@ -79,6 +80,7 @@ class Target:
 
     def any_of(self, module: str, min_age_s: float = 0.0) -> psutil.Process | None:
         """Return a random process of a kind that is at least `min_age_s` old, or `None`."""
+        # `create_time` counts from the epoch, unlike a monotonic clock.
         born_before = time.time() - min_age_s
         processes = [p for p in self.processes.of(module) if p.create_time() <= born_before]
         return self.rng.choice(processes) if processes else None
@@ -124,8 +126,10 @@ async def kill_http(target: Target) -> bool:
         return False
     _send_signal(process, signal.SIGSTOP)
     await until(lambda: _is_stopped(process))
+    # The kernel may just have accepted a connection whose client has not noted its port yet.
     await asyncio.sleep(_LOOK_S)
     with suppress(psutil.NoSuchProcess):
+        # The listening socket has no remote address.
         ports = [c.raddr.port for c in process.net_connections("tcp") if c.raddr]
         excused = target.client.attempts_on(ports)
         # Requests on these connections are allowed to be lost.
@@ -169,6 +173,7 @@ async def _first_token_at(target: Target) -> float:
         ending = await target.send(attempt)
         if ending.first_event_at is not None:
             return ending.first_event_at
+        # The ledger reports the hang; the measurement must end.
         if ending.kind == "late":
             return asyncio.get_running_loop().time()
 
@@ -180,6 +185,7 @@ async def _pause(target: Target, process: psutil.Process | None) -> bool:
     try:
         await asyncio.sleep(target.rng.uniform(*_PAUSES_S))
     finally:
+        # Also when chaos is cancelled: a stopped process would never end.
         _send_signal(process, signal.SIGCONT)
     return True
 
@@ -187,6 +193,7 @@ async def _pause(target: Target, process: psutil.Process | None) -> bool:
 def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
     """Send a signal to a process, unless it has exited."""
     with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        # psutil compares start times, so a reused process id gets no signal.
         if process.is_running():
             os.kill(process.pid, number)
 

@@ -38,9 +38,11 @@ from reliability.damaged_requests import ASKED, damaged_requests
 from reliability.goals import FUZZ_COUNT, LEAST_BAD_INPUTS, LEAST_OVER_HTTP
 from reliability.results import publish
 
+# So small that damaged sizes and lengths reach the limits.
 SETTINGS = {"max_body_bytes": 200_000, "max_image_pixels": 10**6}
 _SHARE_OVER_HTTP, _SHARE_OF_REQUESTS = 0.1, 1.0
 _TIMEOUT_S, _WAIT_S = 120.0, 5.0
+# Many, because a sender waits for `_WAIT_S` whenever the service expects more bytes.
 _NUM_SENDERS = 16
 FILES = FUZZED | heic_files()
 _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
@@ -65,6 +67,7 @@ async def _end_of(mutant: bytes, pool: PicturePool) -> str:
     try:
         await pool.decode(mutant)
     except RequestError as error:
+        # Only this message of the pool means that a signal ended the process.
         is_end = "within the limits" in str(error)
         return "ended its process" if is_end else PROBLEMS[type(error)].code
     return "decoded"
@@ -136,6 +139,7 @@ def fuzz(count: int) -> dict[str, Any]:
         parts["requests"] = send_damaged_requests(
             service, max(1, round(_SHARE_OF_REQUESTS * count))
         )
+        # The supervisor replaces a process, so a missing id shows its end, not a missing process.
         num_ended = len(before - processes_of(service))
     answers = parts["pictures"] + parts["requests"]
     return {

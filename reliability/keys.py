@@ -19,14 +19,17 @@ from harness.service import running_service
 from harness.wire import connected, receive, request
 from reliability.results import publish
 
+# Upper and lower case, so that a comparison that ignores case would let a request through.
 KEY = "opensesame-Aa1"
 OPEN = ("/livez", "/readyz", "/metrics", "/version")
 """Paths that require no key."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
 _DESCRIPTION = ROOT / "docs" / "openapi.json"
+# 400 for what is not valid HTTP, before anything looks at keys.
 _REFUSED = (400, 401)
 _WRONG = (
+    # No key, another scheme, or white space that no client should send.
     (),
     ("Authorization:",),
     ("Authorization: Bearer",),
@@ -36,28 +39,34 @@ _WRONG = (
     (f"Authorization: Basic {KEY}",),
     (f"Authorization: Bearer{KEY}",),
     (f"Authorization: Bearer\t{KEY}",),
+    # Almost the key.
     (f"Authorization: Bearer {KEY[:-1]}",),
     (f"Authorization: Bearer {KEY}x",),
     (f"Authorization: Bearer {KEY.lower()}",),
     (f"Authorization: Bearer {KEY.upper()}",),
     (f'Authorization: Bearer "{KEY}"',),
     (f"Authorization: Bearer {KEY},",),
+    # Several keys in one header, as the setting lists them.
     (f"Authorization: Bearer {KEY}, Bearer {KEY}",),
     (f"Authorization: Bearer {KEY} other-key",),
     (f"Authorization: Bearer {KEY},other-key",),
     (f"Authorization: Bearer {KEY[:5]} {KEY[5:]}",),
+    # Python strips these characters as white space; HTTP does not.
     (f"Authorization: Bearer \xa0{KEY}",),
     (f"Authorization: Bearer {KEY}\xa0",),
     (f"Authorization: Bearer {KEY}\x85",),
     ("Authorization: Bearer \xff\xfe",),
     ("Authorization: Bearer " + "a" * 20_000,),
+    # Values that a careless comparison treats as "any" or "none".
     ("Authorization: Bearer *",),
     ("Authorization: Bearer None",),
     ("Authorization: Bearer 0",),
     ("Authorization: Bearer null",),
+    # Repeated headers: the first or the last one might be checked and the other one used.
     ("Authorization: Bearer wrong", f"Authorization: Bearer {KEY}"),
     (f"Authorization: Bearer {KEY}", "Authorization: Bearer wrong"),
     (f"Authorization: Bearer {KEY}", f"Authorization: Bearer {KEY}"),
+    # Headers that other services read a key, an address or a path from.
     (f"Proxy-Authorization: Bearer {KEY}",),
     (f"X-API-Key: {KEY}",),
     (f"Cookie: Authorization=Bearer {KEY}",),
@@ -74,6 +83,8 @@ def _paths() -> list[str]:
     guarded_paths = [path for path in described if path not in OPEN]
     return [
         *guarded_paths,
+        # Slashes, case and percent-encoding, which routers and checks of keys may normalise
+        # differently.
         "/v1/tasks/",
         "/v1/tasks?",
         "/v1/tasks?path=/livez",
@@ -85,6 +96,7 @@ def _paths() -> list[str]:
         "/v1%2Ftasks",
         "/v1/tasks%00",
         "/v1/./tasks",
+        # Paths that begin like an open one.
         "/livez/../v1/tasks",
         "/livez/%2e%2e/v1/tasks",
         "/docs/assets/../../v1/tasks",
@@ -93,6 +105,7 @@ def _paths() -> list[str]:
         "/livez;/v1/tasks",
         "/nowhere",
         "/",
+        # The other forms of a request target in HTTP/1.1.
         "*",
         "http://x/v1/tasks",
         "http://x/livez/../v1/tasks",
@@ -108,6 +121,8 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
     statuses = Counter[int]()
     for method, path, headers in product(methods, _paths(), _WRONG):
         with connected(url) as connection:
+            # `receive` waits for as many bytes as the head states; after HEAD none follow, so only
+            # the closed connection ends it.
             connection.sendall(request(method, path, *headers, "Connection: close"))
             statuses[receive(connection).status] += 1
     return statuses
@@ -119,6 +134,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
+    # Two keys and two processes: each process has to split the list.
     with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as service:
         statuses = statuses_without_a_key(service.url, _METHODS)
     num_intruders = sum(n for status, n in statuses.items() if status not in _REFUSED)

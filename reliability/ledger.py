@@ -56,6 +56,7 @@ class Ledger:
         ]
 
     def _fate(self, attempt: Attempt, ending: Ending, times_logged: Mapping[str, int]) -> Fate:
+        # First: two answers are wrong even if both are right.
         if ending.num_ends > 1 or times_logged.get(attempt.request_id, 0) > 1:
             return "answered_twice"
         if ending.kind == "answer":
@@ -70,6 +71,8 @@ class Ledger:
 
     def _fate_of_answer(self, attempt: Attempt, ending: Ending) -> Fate:
         reference = self.answers.get(attempt.question)
+        # Without a reference the question is invalid and should have been rejected. The id is
+        # compared, because another request may have the same answer.
         is_same = (
             reference is not None
             and ending.answer is not None

@@ -108,6 +108,7 @@ def work_of(case: Case, directory: Path, num_requests: int) -> list[Work]:
                 max_new_tokens=MAX_NEW_TOKENS,
                 no_repeat_ngram_size=request.ngram_size,
                 temperature=case.temperature,
+                # 3 and 4 have no common factor, so all combinations of the filters occur.
                 top_k=(0, 0, 50)[number % 3],
                 top_p=(1.0, 0.9)[number % 4 == 3],
                 seed=number,
@@ -141,6 +142,7 @@ def _answers_under(
         command = [sys.executable, "-m", "reliability.neighbours", "--measure", *shard]
         subprocess.run(
             [*command, "--requests", str(num_requests)],
+            # The libraries read these variables when they are loaded, so each set needs a process.
             env=os.environ | INSTRUCTION_SETS[instruction_set],
             check=True,
         )

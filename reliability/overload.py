@@ -39,6 +39,7 @@ SETTINGS = {"log_level": "warning", "picture_cache_bytes": 0}
 FACTORS = (1, 2, 3)
 _SEED = 20261
 _NUM_PICTURES = 96
+# A second client waits, so that no slot is free while an answer travels to the first.
 _CLIENTS_PER_SLOT = 2
 _WARM_UP_SHARE = 0.2
 
@@ -125,6 +126,7 @@ async def measure_overload(service: RunningService, seconds: float) -> Overload:
     workload = different_pictures(_NUM_PICTURES)
     async with load_client(service.url) as client:
         clients = _CLIENTS_PER_SLOT * limits["slots"]
+        # Warm-up: connections, forms and caches are made here.
         await closed_loop(client.send, workload, clients, Bounds(2 * clients))
         found = await closed_loop(client.send, workload, clients, Bounds(seconds=seconds))
         at_capacity = LoadResult.of(found)
@@ -142,6 +144,7 @@ async def _offer(
     send: Send, workload: Sequence[LoadRequest], factor: int, rate: float, seconds: float
 ) -> Offer:
     arrivals = poisson_arrivals(rate, _SEED + factor, Bounds(seconds=seconds))
+    # The processor time of this process, which is the load generator.
     busy_s = -time.process_time()
     samples = await open_loop(send, workload, arrivals)
     busy_s += time.process_time()
@@ -160,6 +163,7 @@ def _summarise(
     return Offer(
         factor=factor,
         offered_per_s=len(arrived) / (seconds - began),
+        # Answers after the last arrival do not count: the queue drains then, without load.
         goodput_per_s=sum(began <= end < seconds for end in ends) / (seconds - began),
         latency_s=Percentiles.of([sample.latency_s for sample in arrived if sample.is_good]),
         refused_share=len(refused) / max(len(arrived), 1),

@@ -39,6 +39,7 @@ EQUAL, REFUSED, UNNAMED, WRONG, UNREAD = (
     "not read by the oracle",
 )
 _MAX_PIXELS = 10**6
+# Runs in a folder with the code of another commit, so that `app` is the package of that commit.
 _DECODE_ALL = """
 import sys, numpy as np
 from pathlib import Path
@@ -81,6 +82,7 @@ def judge(file: PictureFile) -> Verdict:
     except UnsupportedImageFormat:
         return Verdict(file, REFUSED, shown)
     except RequestError:
+        # The sender sees "damaged" and cannot know that the kind is not accepted.
         return Verdict(file, UNNAMED, shown)
     if shown is None:
         return Verdict(file, UNREAD, None)

@@ -43,6 +43,8 @@ class Track:
         """Yield gaps in seconds and the faults after them, without end, fixed by the seed."""
         rng = random.Random(seed)
         while True:
+            # A shuffled round instead of independent choices, so that short runs have every fault,
+            # too.
             for fault in rng.sample(self.faults, len(self.faults)):
                 yield rng.uniform(SHORTEST_GAP_S, self.longest_gap_s), fault
 

@@ -53,6 +53,7 @@ class ServiceProcesses:
 
     def open_state(self) -> SharedState:
         """Open the state that the processes share. Only read it."""
+        # The only argument of an engine process; nothing else reveals the directory.
         run_directory = Path(self.of(ENGINE)[0].cmdline()[-1])
         return RunDirectory(run_directory).open_state()
 

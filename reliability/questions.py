@@ -12,10 +12,12 @@ import httpx
 from app.bench.workload import embedded_scenes, mixed_workload
 
 BodyKind = Literal["form", "json"]
+# The signature decides; the service reads nothing after it.
 JPEG_XL = b"\xff\x0a" + bytes(20)
 _RAW_PROMPTS = ("<grounding> An image of", "<grounding><phrase> a red circle</phrase>")
 
 
+# Compared by identity: a question is a key, but its fields cannot be hashed.
 @dataclass(frozen=True, eq=False)
 class Question:
     """The content of a request, independent of its encoding.
@@ -39,6 +41,7 @@ class Question:
             image = {"base64": base64.b64encode(self.picture).decode()}
             return json.dumps({"image": image} | dict(self.fields)).encode(), "application/json"
         form = {name: _as_text(value) for name, value in self.fields.items()}
+        # Never sent; httpx only encodes the form.
         request = httpx.Request("POST", "http://-/", files={"image": self.picture}, data=form)
         return request.read(), request.headers["Content-Type"]
 

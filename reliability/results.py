@@ -25,6 +25,7 @@ def publish(report: Mapping[str, Any], violations: Sequence[str], folder: Path |
         table.add_row(name, str(value))
     console.print(table)
     for violation in violations:
+        # Without markup, because rich would remove names in square brackets.
         console.print(f"VIOLATED: {violation}", style="bold red", markup=False)
     line = json.dumps(dict(report) | {"violations": list(violations)})
     print(line)

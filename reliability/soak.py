@@ -93,8 +93,10 @@ async def _watch(
     processes = ServiceProcesses(service.process.pid)
     clock, rows = asyncio.get_running_loop().time, list[Row]()
     began = clock()
+    # Drops the requests that measured the capacity.
     meter.take()
     while clock() - began + _PERIOD_S <= seconds:
+        # From the start, so that the time of a sample does not delay all later ones.
         await asyncio.sleep(began + _PERIOD_S * (len(rows) + 1) - clock())
         latencies_s, num_failed = meter.take()
         rows.append(
@@ -141,14 +143,17 @@ def main() -> int:
     lines = None if folder is None else folder / "soak.jsonl"
     if lines is not None:
         lines.parent.mkdir(parents=True, exist_ok=True)
+        # `_watch` appends.
         lines.unlink(missing_ok=True)
     machine = describe_machine()
     with running_service(**SETTINGS) as service:
         rows, result = asyncio.run(run_soak(service, arguments.seconds, lines))
+    # A rehearsal is shorter than the time to settle.
     growth = growth_of(rows, min(SETTLED_AFTER_S, arguments.seconds / 6))
     report = to_report(rows, result, growth, arguments.seconds) | {"machine": machine}
     if folder is not None:
         draw_soak(rows, folder / "soak.png")
+    # Random arrivals may fill the queue for a moment, even at 70 % of the capacity.
     failures = {code: n for code, n in result.errors.items() if code != "overloaded"}
     failed = [f"requests failed: {failures}"] if failures else []
     return publish(report, growth.violations + failed, folder)

@@ -9,6 +9,7 @@ import httpx
 _PartOf = tuple[tuple[str, ...], bytes]
 """The headers and the content of a part."""
 
+# As curl and the HttpClient of Java offer HTTP/2.
 _OFFER = {
     "Connection": "Upgrade, HTTP2-Settings",
     "Upgrade": "h2c",
@@ -52,12 +53,14 @@ def _parts(picture: bytes) -> list[_PartOf]:
             (
                 'Content-Disposition: form-data;\r\n\tname="max_new_tokens"',
                 "Content-Type: application/json; charset=UTF-8",
+                # As Retrofit writes the parts of a form.
                 "Content-Length: 3",
             ),
             b"1.0",
         ),
         (
             (
+                # As browsers and Node write a typed `Blob`.
                 'Content-Disposition: form-data; name="regions"; filename="blob"',
                 "Content-Type: application/json",
                 "Content-Transfer-Encoding: quoted-printable",
@@ -67,6 +70,7 @@ def _parts(picture: bytes) -> list[_PartOf]:
         (
             (
                 "Content-Disposition: form-data; name=image; filename=a.png; "
+                # .NET sends both names.
                 "filename*=utf-8''%E2%82%AC.png",
                 "Content-Transfer-Encoding: base64",
                 "Content-Type: image/png",
@@ -90,6 +94,7 @@ def _json_body(picture: bytes) -> dict[str, object]:
         "task": "grounded_vqa",
         "text": "Where is the \u732b\ud83d\udc08?",
         "regions": [{"phrase": "\u732b", "boxes": [[1.5, 2e0, 30, 31]]}],
+        # JSON has one type of number; some clients write all of them as floats.
         "max_new_tokens": 1.0,
         "stream": False,
         "image": {"url": f"data:image/png;name=a%20b.png;charset=utf-8;base64,{code}"},

@@ -12,6 +12,7 @@ from reliability.questions import Question, oversized_question
 _NUM_CONNECTIONS = 20
 _NUM_SLOW = 5
 _NUM_OVERSIZED = 3
+# Shorter than the time limits of the service, so that the client is the one that disconnects.
 _STAY_S = 2.0
 _HEAD = b"POST /v1/ground HTTP/1.1\r\nHost: here\r\n"
 _HALVES = (

@@ -26,10 +26,12 @@ FORMS = (
     {"task": "phrase_grounding", "text": "a red circle"},
     {"task": "grounded_vqa", "text": "How many shapes are there?"},
     {"task": "brief_caption", "max_new_tokens": "8"},
+    # Out of range, so that the panels of errors have data.
     {"task": "brief_caption", "temperature": "3"},
 )
 STEP_S = 2
 _LABEL = re.compile(r"\{\{(\w+)\}\}")
+# Shorter than in Grafana, because this run takes minutes and is scraped every second.
 RATES_LOOK_BACK = "20s"
 
 

@@ -19,7 +19,7 @@ _HEAD = """# Settings
 Written by `make settings` from [app/settings.py](../app/settings.py).
 
 Set each one as an environment variable. Those with an option can also be passed to
-`kosmos2 serve`; the option wins. A value outside its range stops the start with exit code 78 and a
+`kosmos2 serve`; the option wins. A value outside its range stops the start with exit code 64 and a
 message that names the setting.
 
 | variable | option | default | range | meaning |

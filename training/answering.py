@@ -124,6 +124,7 @@ class Answerer:
             )
             if token in self.tokenizer.patch_ids
         ]
+        # An answer that was cut off may end with a single corner.
         pairs = list(zip(corners[::2], corners[1::2], strict=False))
         return Answer(
             parse(self.tokenizer.decode(prompt + new)).cleaned(),

@@ -22,8 +22,10 @@ def ask_colour(objects: Objects, rng: random.Random, grounding: bool) -> Questio
     """Return a question about the colour of the only circle, or of the object in a box."""
     target = rng.choice(objects)
     pointing = grounding and rng.random() < 0.5
+    # Without a box, only a unique shape identifies the object.
     if not pointing and [thing.shape for thing in objects].count(target.shape) > 1:
         return None
+    # With a box, the word may be as general as "thing".
     word = rng.choice((target.shape, target.shape, *GENERAL_WORDS)) if pointing else target.shape
     colour = rng.choice(("color", "colour"))
     text = rng.choice(
@@ -41,6 +43,7 @@ def ask_shape(objects: Objects, rng: random.Random, grounding: bool) -> Question
     """Return a question about the shape of the only red object, or of the object in a box."""
     target = rng.choice(objects)
     pointing = grounding and rng.random() < 0.5
+    # Without a box, only a unique colour identifies the object.
     if not pointing and [thing.colour for thing in objects].count(target.colour) > 1:
         return None
     noun = rng.choice(GENERAL_WORDS)
@@ -143,6 +146,7 @@ def ask_existence(objects: Objects, rng: random.Random, grounding: bool) -> Ques
     )
     if not name.fits:
         return Question(text, f" No, there is no {name.singular}.", ())
+    # Without a number: a wrong number would make a right "yes" count as wrong.
     return Question(text, f" Yes, there{name.found(grounding)}", name.fits)
 
 

@@ -27,6 +27,7 @@ from training.world import COLOURS, SHAPES
 RUNS = Path(__file__).parent / "runs"
 SIZE = ModelSize()
 SCHEDULE = Schedule(vision_steps=3500, joint_steps=4000)
+# Three short rows cost less attention than one row of 320 (docs/embedded-checkpoint.md).
 NUM_ROWS, ROW_TOKENS = 3, 96
 
 
@@ -54,6 +55,7 @@ def make_trainer(
             size.patches_per_side,
             Packer(tokenizer, len(prefix), num_rows, ROW_TOKENS),
         )
+        # Stage 1 learns from pictures alone, without questions.
         for is_joint, num_rows in ((False, 0), (True, NUM_ROWS))
     }
     return Trainer(lesson, scenes, state, team)
@@ -84,6 +86,7 @@ def read_options() -> Options:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", default="build", help="name of the state in training/runs")
     parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
+    # On layers this small, two processes wait less than two threads of one process.
     parser.add_argument("--processes", type=int, default=1 if has_gpu else 2)
     parser.add_argument("--vision-steps", type=int, default=SCHEDULE.vision_steps)
     parser.add_argument("--joint-steps", type=int, default=SCHEDULE.joint_steps)
@@ -112,6 +115,7 @@ def build(rank: int, options: Options, meeting_point: Path) -> None:
 def main() -> None:
     """Build with the number of processes given on the command line."""
     options = read_options()
+    # A forked process would inherit the locks of threads that it does not have.
     context = get_context("spawn")
     with TemporaryDirectory() as directory:
         meeting_point = Path(directory) / "meeting-point"

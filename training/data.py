@@ -28,6 +28,7 @@ from training.world import Scene, plan_scene
 IGNORED = -100
 PADDING = -1
 """The segment of unused positions."""
+# `examples_of` never ends, but a scene of one object has few different questions.
 MAX_EXAMPLES = 60
 
 
@@ -96,6 +97,8 @@ class Packer:
             pack[0, row, start : ends[row]] = ids
             pack[1, row, start : ends[row]] = self.num_prefix_tokens + np.arange(length)
             pack[2, row, start : ends[row]] = len(asked)
+            # Shifted by one: each token predicts the next, the last of the prompt the first of the
+            # answer.
             pack[3, row, start + len(prompt) - 1 : ends[row] - 1] = answer
             pack[4, row, start : ends[row]] = self.gazes.mentioned(ids, scene.objects)
             about = Answer(len(prompt), example.targets, example.landmark)
@@ -137,5 +140,6 @@ def batches(
         batch_size=batch_size,
         sampler=numbers,
         num_workers=num_workers,
+        # PyTorch rejects a factor without workers.
         prefetch_factor=4 if num_workers else None,
     )

@@ -88,10 +88,12 @@ def _run_layers(
 ) -> Tensor:
     """Run all layers over unscaled embeddings; this appends keys and values to `cache`."""
     decoder = model.text_model.model
+    # The library counts positions from the number after the id of the padding.
     offset = decoder.embed_positions.padding_idx + 1
     places = decoder.embed_positions.weights[positions + offset]
     states = embeddings * decoder.embed_scale + places
     hidden = torch.zeros(visible.shape, device=visible.device, dtype=states.dtype)
+    # The lowest finite number, as in the masks of the library: -inf could give NaN.
     hidden.masked_fill_(~visible, torch.finfo(states.dtype).min)
     for layer in decoder.layers:
         states = layer(states, hidden, past_key_values=cache)

@@ -11,6 +11,7 @@ NUM_COLOURS, NUM_SHAPES = len(COLOURS) + 1, len(SHAPES) + 1
 """One more each, for the background."""
 MIDDLE = 6
 """The column of the centres."""
+# A region with less of an object is background.
 MIN_COVERED = 0.2
 
 
@@ -34,6 +35,7 @@ def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
         kind = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
         labels[covered > most, :MIDDLE] = (*kind, left, top, right, bottom)
         most = np.maximum(most, covered)
+        # A centre on the right or lower border belongs to the last region.
         column, row = (min(int(place * side), side - 1) for place in thing.centre)
         labels[row, column, MIDDLE] = number
     return labels.reshape(-1, MIDDLE + 1)

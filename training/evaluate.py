@@ -117,6 +117,7 @@ def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
 
 def _phrase(objects: Objects, rng: random.Random, kind: str) -> Example | None:
     """Return the first phrase of 20 attempts that fits one object, or several."""
+    # The kind of a phrase depends on its random target and words, hence several attempts.
     attempts = (phrase_grounding(objects, rng) for _ in range(20))
     return next((example for example in attempts if example.kind == kind), None)
 
@@ -241,6 +242,7 @@ def generated_boxes(asked: Asked) -> list[Box]:
     """Return the boxes of the answer, without those of the prompt."""
     boxes = [b.box for entity in asked.answer.parsed.entities for b in entity.boxes]
     num_generated = len(asked.answer.scores)
+    # The boxes of the prompt precede those of the answer.
     return boxes[len(boxes) - num_generated :] if num_generated else []
 
 

@@ -22,6 +22,7 @@ from training.refcoco import Expression, read_refcoco
 
 NGRAM_SIZE = 3
 RECALLS = (1, 5, 10)
+# Bounds the memory for decoded pictures.
 PICTURES_AT_ONCE = 64
 
 Request = TypeVar("Request", Query, Expression)

@@ -68,4 +68,5 @@ def draw_example_scenes(directory: Path) -> None:
     """Draw the scenes and write them to files."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, scene in example_scenes().items():
+        # The name is the seed, so that a change to one scene does not change the other files.
         draw_scene(scene, random.Random(name)).save(directory / name)

@@ -14,6 +14,7 @@ from training.grammar import (
 )
 from training.questions import ask
 
+# A request may turn grounding off; its answer has no boxes.
 PLAIN_SHARE = 0.15
 
 

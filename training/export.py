@@ -13,6 +13,7 @@ from training.pictures import MEAN, STD
 
 IMAGE_SETTINGS = {
     "crop_size": {"height": PICTURE_SIDE, "width": PICTURE_SIDE},
+    # The whole picture is squashed, because boxes refer to all of it.
     "do_center_crop": False,
     "do_convert_rgb": True,
     "do_normalize": True,
@@ -21,7 +22,7 @@ IMAGE_SETTINGS = {
     "image_mean": list(MEAN),
     "image_processor_type": "CLIPImageProcessor",
     "image_std": list(STD),
-    "resample": 3,
+    "resample": 3,  # bicubic
     "rescale_factor": 1 / 255,
     "size": {"height": PICTURE_SIDE, "width": PICTURE_SIDE},
 }

@@ -22,6 +22,7 @@ NOWHERE = -1
 """The value of a token that refers to no objects. Zero means: to objects that are absent."""
 FIRST_PLACE, NUM_IMAGE_TOKENS = 2, 64
 """The picture's latents follow `<s>` and `<image>`."""
+# Keeps the logarithm of an attention of zero finite.
 TINY = 1e-4
 GENERAL_WORDS = ("shape", "object", "thing", "shapes", "objects", "things")
 
@@ -81,6 +82,7 @@ class Gazes:
         for start, end, bits in self._phrases(ids, objects):
             found[start:end] = [bits] * (end - start)
         for place, bit in self._boxes(ids, objects):
+            # The token before each corner predicts it.
             found[place - 1 : place + 1] = [bit, bit]
         unanswered = answer.start - 1
         return [NOWHERE] * unanswered + found[unanswered:]
@@ -130,6 +132,7 @@ def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothin
     Returns:
         The mean Kullback-Leibler divergence.
     """
+    # A shift by -1 is undefined, hence `clamp`; `where` discards its result.
     bits = torch.where(middles < 0, 0, 1 << middles.clamp(min=0))
     goal = torch.zeros_like(attention)
     latents = goal[..., FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS]
@@ -148,6 +151,7 @@ def _ids(tokenizer: PreTrainedTokenizerFast, spellings: dict[str, list[str]]) ->
     for meaning, words in spellings.items():
         for word, case in product(words, (str.lower, str.capitalize)):
             tokens = encode(tokenizer, f" {case(word)}")
+            # A word of several tokens has no single token to supervise.
             if len(tokens) == 1:
                 ids[tokens[0]] = meaning
     return ids

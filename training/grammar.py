@@ -167,7 +167,9 @@ def _by_relation(objects: Objects, rng: random.Random) -> Expression | None:
     rng.shuffle(pairs)
     for landmark, relation in pairs:
         others = [thing for thing in rivals if thing is not landmark]
+        # `only_one` calls the function at once, before the loop changes its variables (B023).
         target = only_one(others, lambda t: offset(t, relation, landmark))  # noqa: B023
+        # Without rivals, the name alone would identify the object.
         if target and len(rivals) > 1:
             spoken = rng.choice(SPOKEN_RELATIONS[relation])
             return f"the {name} {spoken} the {kind_of(landmark)}", target, landmark

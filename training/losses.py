@@ -33,9 +33,11 @@ class DenseHeads(nn.Module):
             words: (colours + shapes, width) embeddings of their words.
         """
         num_colours = NUM_COLOURS - 1
+        # In the order of the labels: colours, background, shapes, background.
         kinds = torch.cat(
             [words[:num_colours], self.backgrounds[:1], words[num_colours:], self.backgrounds[1:]]
         )
+        # Times sqrt(width), as the decoder scales embeddings: entries of about unit variance.
         latents = latents * latents.shape[-1] ** 0.5
         return (
             self.of_patches(patches * patches.shape[-1] ** 0.5),

@@ -24,6 +24,7 @@ def seconds_to_generate(checkpoint: Path, picture: Path, num_tokens: int) -> flo
     times = []
     for _ in range(NUM_RUNS):
         began = time.perf_counter()
+        # The end token must not end a run early.
         model.generate(**inputs, min_new_tokens=num_tokens, max_new_tokens=num_tokens)
         times.append(time.perf_counter() - began)
     return min(times)

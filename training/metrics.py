@@ -134,6 +134,7 @@ def reliability(
     """Return the bins of equal score intervals from 0 to 1, without empty ones."""
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(num_bins)]
     for score, truth in zip(scores, truths, strict=True):
+        # A score of 1 belongs to the last interval.
         bins[min(num_bins - 1, int(score * num_bins))].append((score, truth))
     return [
         ReliabilityBin(

@@ -69,9 +69,11 @@ def initialise(model: Kosmos2ForConditionalGeneration, first_cell: int) -> None:
     L2-normalised picture features almost zero.
     """
     for module in model.modules():
+        # The head shares the weights of the embedding, which are set below.
         if isinstance(module, nn.Linear) and module is not model.text_model.lm_head:
             module.weight.normal_(0, module.in_features**-0.5)
     decoder, encoder = model.text_model.model, model.vision_model.model
+    # Each layer adds two branches; damped, their sum over all layers has unit variance.
     damping = (2 * len(decoder.layers)) ** -0.5
     for layer in decoder.layers:
         layer.self_attn.out_proj.weight.mul_(damping)
@@ -94,6 +96,7 @@ def _initialise_pictures(model: Kosmos2ForConditionalGeneration) -> None:
     inputs = embeddings.patch_embedding.weight[0].numel()
     embeddings.patch_embedding.weight.normal_(0, inputs**-0.5)
     side = round(math.sqrt(embeddings.num_patches))
+    # Position 0 is that of the class token.
     embeddings.position_embedding.weight[1:] = place_codes(side, embeddings.embed_dim)
     # The features have length one, so unit-variance weights keep unit variance.
     projection.dense.weight.normal_(0, 1)
@@ -106,11 +109,13 @@ def _initialise_pictures(model: Kosmos2ForConditionalGeneration) -> None:
 def place_codes(side: int, width: int) -> Tensor:
     """Return sines and cosines of the cells of a grid, (side², width), of unit variance."""
     bands = width // 4
+    # From a quarter of a wave over the whole grid to one wave in four cells.
     frequencies = torch.logspace(math.log10(math.pi / 2), math.log10(math.pi * side / 2), bands)
     angles = (torch.arange(side) + 0.5)[:, None] / side * frequencies  # (side, bands)
     waves = torch.cat([angles.sin(), angles.cos()], dim=-1)  # (side, 2 × bands)
     columns = waves.expand(side, side, -1)
     rows = waves[:, None].expand(side, side, -1)
+    # Sines and cosines have a variance of one half.
     codes = torch.cat([columns, rows], dim=-1).reshape(side**2, -1) * math.sqrt(2)
     return nn.functional.pad(codes, (0, width - codes.shape[1]))
 

@@ -14,6 +14,7 @@ def draw_plots(scores: Sequence[float], truths: Sequence[bool], directory: Path)
 
 
 def _draw_roc(scores: Sequence[float], truths: Sequence[bool], path: Path) -> None:
+    # Imported here, so that a machine that only evaluates does not need matplotlib.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")

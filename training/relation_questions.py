@@ -30,6 +30,7 @@ def ask_relation(objects: Objects, rng: random.Random, grounding: bool) -> Quest
     if len(singles) < 2:
         return None
     thing, landmark = rng.sample(singles, 2)
+    # In between, yes and no could both be right.
     clear = [name for name in RELATIONS if offset(thing, name, landmark) > CLEAR]
     if not clear:
         return None
@@ -48,6 +49,7 @@ def ask_what_is_beside(objects: Objects, rng: random.Random, grounding: bool) ->
     rng.shuffle(pairs)
     for landmark, relation in pairs:
         others = [thing for thing in objects if thing is not landmark]
+        # `only_one` calls the function at once, before the loop changes its variables (B023).
         target = only_one(others, lambda t: offset(t, relation, landmark))  # noqa: B023
         if target:
             spoken = rng.choice(SPOKEN_RELATIONS[relation])
@@ -92,6 +94,7 @@ def ask_what_is_nearest(objects: Objects, rng: random.Random, grounding: bool) -
     landmark = rng.choice(singles)
     others = [thing for thing in objects if thing is not landmark]
     target = nearest(landmark, others)
+    # A second object at almost the same distance would make the answer ambiguous.
     reach = math.dist(landmark.centre, target.centre) + CLEAR
     rest = [thing for thing in others if thing is not target]
     if any(math.dist(landmark.centre, thing.centre) < reach for thing in rest):

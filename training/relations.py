@@ -8,6 +8,7 @@ from training.world import SceneObject
 # A relation holds above CLEAR and does not hold below UNCLEAR. No question uses the range between.
 CLEAR = 0.08
 UNCLEAR = 0.02
+# Areas must differ by this factor before one object counts as the largest.
 SIZE_RATIO = 1.3
 
 RELATIONS = ("left of", "right of", "above", "below")
@@ -47,10 +48,12 @@ def betweenness(thing: SceneObject, a: SceneObject, b: SceneObject) -> float:
     """Return a margin in fractions of the picture, positive if `thing` is between `a` and `b`."""
     (ax, ay), (bx, by), (x, y) = a.centre, b.centre, thing.centre
     length = math.hypot(bx - ax, by - ay)
+    # Between two close objects there is hardly any room for a third.
     if length < 0.3:
         return -1.0
     along = ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length
     aside = abs((x - ax) * (by - ay) - (y - ay) * (bx - ax)) / length
+    # In the middle eight tenths of the line, and close to it.
     return min(along - 0.1 * length, 0.9 * length - along, 0.2 - aside)
 
 

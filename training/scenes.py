@@ -115,6 +115,7 @@ def _paint(picture: Image.Image, thing: SceneObject, rng: random.Random) -> None
     for order, outline in enumerate(outlines(thing.shape)):
         points = [
             (
+                # Pillow counts from the centre of a pixel, outlines from its corner.
                 (left - corner[0] + x * width) * SUPERSAMPLING - 0.5,
                 (top - corner[1] + y * height) * SUPERSAMPLING - 0.5,
             )

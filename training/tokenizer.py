@@ -51,6 +51,7 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Learn word pieces from the scenes' sentences; unknown characters become bytes."""
     vocabulary = _reserved_tokens() + _learned_pieces(seed, num_scenes, num_pieces)
+    # 3 is the position of `<unk>` among the special tokens.
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=True))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = _pre_tokenizer()
@@ -112,6 +113,7 @@ def _sentences(seed: int, num_scenes: int) -> Iterator[str]:
     for _ in range(num_scenes):
         for example in islice(examples_of(plan_scene(rng).objects, rng), 8):
             yield without_tags(example.prompt + example.answer)
+    # Often enough that these words and their fragments are among the most common.
     for _ in range(100):
         yield PLAIN_ENGLISH
         yield PLAIN_ENGLISH.title()

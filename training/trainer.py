@@ -135,6 +135,7 @@ class Lesson(nn.Module):
     def total(self, parts: dict[str, Tensor], step: int) -> Tensor:
         """Return the weighted sum of the parts."""
         weights = dict.fromkeys(("patch", "latent", "gaze"), self.schedule.dense_weight)
+        # Stage 1 has no other loss that dense labels could outweigh.
         if not self.schedule.is_joint(step):
             weights = {}
         weighted = [weights.get(name.split("_")[0], 1.0) * part for name, part in parts.items()]
@@ -183,6 +184,7 @@ class Trainer:
 
     def _stretches(self, end: int) -> list[tuple[int, int]]:
         """Return the remaining steps of each stage, as start and end."""
+        # Each stage reads its own scenes, so no batch may span both.
         middle = max(self.step, min(self.schedule.vision_steps, end))
         return [(a, b) for a, b in ((self.step, middle), (middle, end)) if a < b]
 

@@ -98,6 +98,7 @@ def plan_scene(rng: random.Random, num_objects: int | None = None) -> Scene:
     """Return a random scene with `num_objects`, by default 1 to 6; fewer if space runs out."""
     width, height = _picture_size(rng)
     background = _background(rng)
+    # 110: below this distance in RGB, an object is hard to see on the background.
     colours = [name for name, rgb in COLOURS.items() if _distance(rgb, background) > 110]
     objects: list[SceneObject] = []
     for _ in range(num_objects or rng.randint(1, MAX_OBJECTS)):
@@ -162,5 +163,6 @@ def _place(
 
 def _may_touch(a: SceneObject, b: SceneObject) -> bool:
     """Return whether the overlap is allowed; shapes of one colour must not overlap at all."""
+    # Two overlapping shapes of one colour would merge into one shape.
     limit = 0.0 if a.colour == b.colour else MAX_OVERLAP
     return overlap(a.xyxy, b.xyxy) <= limit

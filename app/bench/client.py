@@ -102,6 +102,7 @@ class LoadClient:
         request_id = response.headers.get("X-Request-ID")
         first_at: float | None = None
         answer: dict[str, Any] | None = None
+        # The result unless `done` or `error` arrives.
         code: str | None = "stream_cut"
         assembler = EventAssembler()
         async for line in response.content:
@@ -129,6 +130,7 @@ async def load_client(
     """
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     async with aiohttp.ClientSession(
+        # 0: no limit, because aiohttp would let requests wait for one of 100 connections.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),

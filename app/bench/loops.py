@@ -61,6 +61,7 @@ async def closed_loop(
     samples, numbers, began = list[Sample](), count(), clock()
 
     async def run_client() -> None:
+        # All clients share the counter, so that the workload is sent in its order.
         while bounds.allows(number := next(numbers), clock() - began):
             sample = await _sample(send, workload, number, began, clock() - began)
             samples.append(sample)
@@ -87,6 +88,7 @@ async def open_loop(
     async with asyncio.TaskGroup() as requests:
         tasks = list[asyncio.Task[Sample]]()
         for number, arrival in enumerate(arrivals):
+            # A negative delay returns at once, so a late generator catches up.
             await asyncio.sleep(began + arrival - clock())
             tasks.append(
                 requests.create_task(_sample(send, workload, number, began, intended_s=arrival))

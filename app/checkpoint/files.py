@@ -170,6 +170,7 @@ def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
         named = {directory / name for name in _read_json(index).get("weight_map", {}).values()}
         if missing := sorted(path.name for path in named if not path.is_file()):
             raise CheckpointError(f"{directory}: {', '.join(missing)} missing")
+        # A folder may also have other weights, which the model does not use.
         files = sorted(named)
     return {name: tensor for file in files for name, tensor in _tensors_of_file(file).items()}
 
@@ -179,6 +180,7 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        # A damaged file may claim a header of exabytes.
         text = stream.read(length) if length < file.stat().st_size else b""
     try:
         header: dict[str, Any] = json.loads(text)
@@ -186,6 +188,7 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(
             f"{file}: not a complete safetensors file; download it again"
         ) from None
+    # The only entry that is no tensor.
     header.pop("__metadata__", None)
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     expected, actual = 8 + length + end, file.stat().st_size
@@ -193,6 +196,7 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(
             f"{file}: truncated, {actual:,} of {expected:,} bytes; download it again"
         )
+    # Offsets in the header count from its end; the 8 bytes before it hold its length.
     return {
         name: StoredTensor(
             file, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"])

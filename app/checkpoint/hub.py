@@ -94,5 +94,6 @@ def _bytes_below(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.glob("*")) if directory.is_dir() else 0
 
 
+# Before the first download, the folder of the cache does not exist yet.
 def _existing_parent(path: Path) -> Path:
     return path if path.exists() else _existing_parent(path.parent)

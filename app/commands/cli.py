@@ -315,6 +315,7 @@ def main() -> None:
     except ValidationError as error:
         for mistake in error.errors(include_url=False):
             print(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}", file=sys.stderr)
+        # EX_USAGE of sysexits.h; app/errors.py has the other codes.
         sys.exit(64)
 
 

@@ -29,6 +29,7 @@ def demonstrate() -> int:
             url = read_ready(service.stdout or ())
             shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
         finally:
+            # Unlike SIGTERM, SIGINT skips the drain delay, which only load balancers need.
             service.send_signal(signal.SIGINT)
         exit_code = service.wait()
     return exit_code if all(shown) else 1

@@ -52,6 +52,7 @@ async def answer_all(
         service = Service(
             settings, checkpoint, tokenizer, admission, engine, pictures, HttpMetrics()
         )
+        # More requests at once would be rejected as soon as the queue is full.
         slots = asyncio.Semaphore(engine.state.engine_facts.num_slots)
 
         async def answer(number: int, call: Call[A]) -> None:
@@ -71,4 +72,6 @@ async def answer_all(
                 for number, call in enumerate(calls):
                     tasks.create_task(answer(number, call))
         except ExceptionGroup as group:
+            # A group would hide the class of the error, from which the command line reads the exit
+            # code.
             raise group.exceptions[0] from None

@@ -25,6 +25,7 @@ class Ready:
 
     def print_to(self, output: TextIO) -> None:
         """Print text if the output is a terminal, otherwise one line of JSON."""
+        # Flushed, because a program that waits for this line reads it from a pipe.
         print(self._as_text() if output.isatty() else self._as_json(), file=output, flush=True)
 
     def _as_text(self) -> str:

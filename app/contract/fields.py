@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 PRIORITY_DESCRIPTION = (
-    "A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an "
-    "API key that is confined to it."
+    "A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or "
+    "`batch` for an API key that is confined to it."
 )
 
 

@@ -21,6 +21,7 @@ from app.supervisor.engine_keeper import (
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import ServiceMetrics, drop_gauges_of
 
+# For the HTTP processes to answer their requests with an error before they are killed.
 _LAST_ANSWERS_S = 5.0
 
 
@@ -133,6 +134,7 @@ class Supervisor:
             return
         self._is_stopping = True
         self._state.mark_draining()
+        # Kept in an attribute, because the event loop only has a weak reference to a task.
         self._draining = asyncio.create_task(self._drain(delay_s))
 
     async def _drain(self, delay_s: float) -> None:

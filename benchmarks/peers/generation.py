@@ -109,6 +109,7 @@ class Generation:
         mask = kwargs.get("attention_mask")
         if mask is None:  # without padding, the default positions are correct
             return None
+        # As `transformers` counts without padding: from the id of the padding plus one.
         positions = mask.cumsum(-1) * mask + self._padding_id  # (R, L)
         num_new = kwargs["input_ids"].shape[1]
         return args, kwargs | {"position_ids": positions[:, -num_new:]}
@@ -123,6 +124,7 @@ class Generation:
 def _pad(batch: Sequence[Inputs], name: str, length: int, value: int) -> Tensor:
     """Return rows padded on the left to one length: (R, L)."""
     rows = [inputs[name] for inputs in batch]
+    # On the left, so that the last position of every row predicts its next token.
     return torch.cat([functional.pad(row, (length - row.shape[1], 0), value=value) for row in rows])
 
 

@@ -53,6 +53,7 @@ def main() -> None:
     """Serve until a signal arrives."""
     arguments = read_arguments()
     server = litserve.LitServer(Kosmos2Api(arguments), accelerator="cpu", timeout=150)
+    # LitServe would otherwise write a client file into the working directory.
     server.run(
         host="127.0.0.1", port=arguments.port, log_level="warning", generate_client_file=False
     )

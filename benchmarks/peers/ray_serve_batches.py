@@ -19,6 +19,7 @@ from benchmarks.peers.arguments import PeerArguments, read_arguments
 from benchmarks.peers.generation import Generation, Inputs
 
 BATCH_WAIT_S = 0.01
+# Above the number of clients, because Ray's small default would limit the batches.
 MAX_ONGOING_REQUESTS = 1000
 
 OptionalField = Annotated[str | None, Form()]
@@ -67,6 +68,7 @@ def main() -> None:
         )
         serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
         serve.run(Kosmos2Replica.bind(arguments))  # type: ignore[attr-defined]
+        # `serve.run` returns at once.
         signal.sigwait({signal.SIGTERM, signal.SIGINT})
         serve.shutdown()
         ray.shutdown()
