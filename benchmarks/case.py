@@ -104,6 +104,7 @@ def read_arguments() -> tuple[bool, Path]:
     parser.add_argument("--quick", action="store_true", help="a meaningless run of seconds")
     parser.add_argument("--out", type=Path, help="folder for the results")
     arguments = parser.parse_args()
+    # The results of real runs are committed; those of quick runs are not.
     default = QUICK_RESULTS if arguments.quick else RESULTS
     return arguments.quick, arguments.out or default
 

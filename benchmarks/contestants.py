@@ -125,6 +125,7 @@ def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
     """
     address = free_address()
     url, port = f"http://{address}", int(address.rpartition(":")[2])
+    # A file, because a pipe that is not read would block a server that logs a lot.
     with NamedTemporaryFile("w+", suffix=".log") as log:
         began = time.monotonic()
         process = contestant.start(checkpoint, port, log)

@@ -69,6 +69,7 @@ def _prompts(
     clock: RunnerClock, tokenizer: Kosmos2Tokenizer, lengths: Sequence[int], repetitions: int
 ) -> list[Row]:
     prefix, (picture,) = list(tokenizer.prefix_ids), noise_pictures(1)
+    # A word of one token, from which a prompt of any length can be made.
     word = tokenizer.encode_prompt("red")[-1]
     rows = []
     for length in lengths:

@@ -11,6 +11,7 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 5.5, 3.8
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels side by side."""
+    # Without pyplot, which would keep every figure in memory.
     figure = Figure(figsize=(_PANEL_WIDTH * count, _PANEL_HEIGHT), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 

@@ -64,6 +64,7 @@ class TimedGeneration:
 def _quantise(model: nn.Module) -> None:
     """Replace the weights of every linear layer by 8-bit weights."""
     with warnings.catch_warnings():
+        # torch.ao is deprecated in favour of a separate package.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             model, {nn.Linear}, dtype=torch.qint8, inplace=True

@@ -32,6 +32,7 @@ def photograph(megapixels: float, seed: int = SEED) -> bytes:
     side = round((megapixels * 1e6) ** 0.5)
     rng = random.Random(seed)
     scene = draw_scene(plan_scene(rng), rng).convert("RGB").resize((side, side))
+    # Noise makes the file as large, and as slow to decode, as that of a camera.
     grain = Image.effect_noise((side, side), 40).convert("RGB")
     return _as_jpeg(Image.blend(scene, grain, 0.2))
 

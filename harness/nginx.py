@@ -17,7 +17,6 @@ def running_nginx(
     """Run nginx in front of two replicas and yield its URL.
 
     Args:
-        folder: for its files.
         replicas: host and port of each, in place of those in the shipped file.
         changes: to the shipped file, in addition to those of addresses and folders.
     """

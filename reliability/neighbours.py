@@ -206,7 +206,6 @@ def run(
 
     Args:
         num_requests: at two temperatures and two checkpoints together.
-        temperatures: of the cases.
         instruction_sets: names of `INSTRUCTION_SETS`.
         num_jobs: processes at a time.
     """

@@ -95,8 +95,10 @@ def tracked_files() -> list[Path]:
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     names = [name for name in listing.stdout.split("\0") if name and not name.startswith(EXEMPT)]
+    # These two contain the banned words on purpose.
     own = {WORDS.relative_to(ROOT), Path("tests/scripts/test_check_prose.py")}
     paths = [Path(name) for name in names if Path(name).suffix in SUFFIXES]
+    # git also lists a file whose deletion is not committed yet.
     return [ROOT / path for path in paths if path not in own and (ROOT / path).is_file()]
 
 

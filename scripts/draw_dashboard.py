@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter, Formatter, MaxNLocator, PercentForma
 from harness.queries import dashboard
 from scripts.dashboard_data import STEP_S, Series, collect
 
-COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.44
+COLUMNS, COLUMN_INCHES, ROW_INCHES = 24, 0.75, 0.44  # as the grid of Grafana
 DOTS_PER_INCH = 80
 COLORS = {"green": "#56a64b", "orange": "#ff9830", "red": "#e02f44", "text": "#555555"}
 LEGEND_LINES = 2
@@ -37,6 +37,7 @@ def draw(series_of: dict[int, list[Series]]) -> Figure:
     """
     panels = dashboard()["panels"]
     end_s = max(at for each in series_of.values() for one in each for at in one.times_s)
+    # One more row, for the caption.
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) + 1
     figure = Figure(figsize=(COLUMNS * COLUMN_INCHES, height * ROW_INCHES), dpi=DOTS_PER_INCH)
     figure.text(0.5, 0.4 / height, CAPTION, ha="center", va="center", fontsize=9, style="italic")
@@ -154,11 +155,13 @@ def _scale(unit: str) -> Formatter:
 
 
 def _finite(value: float) -> float:
+    # The ratio of two rates is NaN without requests, which would hide the whole stack.
     return value if math.isfinite(value) else 0.0
 
 
 def main() -> None:
     """Run the scenario, send the queries and draw the panels."""
+    # Draws without a display.
     mpl.use("Agg")
     draw(collect()).savefig(Path(sys.argv[1]))
 

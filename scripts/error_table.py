@@ -78,6 +78,7 @@ def send_bytes(sent: bytes) -> Callable[[RunningService], httpx.Response]:
 def call_often(service: RunningService) -> httpx.Response:
     """Send more requests than a key is allowed per minute; return the first 429."""
     headers = {"Authorization": "Bearer eager"}
+    # More than 60, because a new minute may begin in between and start another count.
     calls = (httpx.get(f"{service.url}/v1/tasks", headers=headers, timeout=60) for _ in range(200))
     return next(response for response in calls if response.status_code == 429)
 
@@ -87,6 +88,7 @@ def while_busy(service: RunningService) -> httpx.Response:
     with ThreadPoolExecutor() as pool:
         long = {"task": "brief_caption", "max_new_tokens": "200"}
         first = pool.submit(post(data=long), service)
+        # Otherwise the second request could overtake the first.
         eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
         second = post()(service)
         first.result()
@@ -143,6 +145,7 @@ ROWS: tuple[Row, ...] = (
 def rows() -> Iterator[str]:
     """Yield the rows of the table, each from a real answer."""
     with TemporaryDirectory() as directory:
+        # A random model answers up to its token limit, so one request keeps the only slot busy.
         endless = write_random_checkpoint(
             Path(directory) / "endless", tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT
         )
@@ -153,9 +156,11 @@ def rows() -> Iterator[str]:
         ) as service:  # fmt: skip
             for request, what, send in ROWS:
                 response = send(service)
+                # The id differs in every run, and the page would, too.
                 shown = response.json() | {"request_id": "…"}
                 retry = response.headers.get("retry-after")
                 after = f"<br>`Retry-After: {retry}`" if retry else ""
+                # A vertical bar would end the cell.
                 body = json.dumps(shown, ensure_ascii=False).replace("|", "\\|")
                 yield f"| {what} | {request} | {response.status_code}{after} | `{body}` |"
 

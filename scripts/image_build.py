@@ -110,6 +110,7 @@ def _pip_settings(listed: str) -> dict[str, str]:
     >>> _pip_settings(":env:.cert='/a.pem'\nglobal.cert='/b.pem'\nglobal.timeout='9'")
     {'cert': '/a.pem'}
     """
+    # The last entry of a name wins in the dictionary below.
     found = sorted(_SETTING.findall(listed), key=lambda setting: setting[0] == ":env:")
     return {name: ast.literal_eval(value) for _, name, value in found if name in _OF_INDEXES}
 

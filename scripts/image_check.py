@@ -101,6 +101,7 @@ class Container:
 
     def stop(self) -> int:
         """Send the image's stop signal to its process 1 and return the exit code."""
+        # The runtime is `unshare`; its only child is process 1 of the image.
         (first,) = psutil.Process(self._runtime.pid).children()
         first.send_signal(signal.Signals[self._config["StopSignal"]])
         return self._runtime.wait()
@@ -145,6 +146,7 @@ def check_image() -> Report:
 
 
 def _contents(root: Path) -> dict[str, Any]:
+    # An absolute link would refer to a file of this machine instead of the image.
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     sizes = {path: path.stat().st_size for path in files}
     folders: dict[str, int] = {}

@@ -71,6 +71,7 @@ def several(count: int, words: str, shape: str) -> str:
     """Return `a red circle` for one, `two red circles` for more; `words` end with the shape."""
     if count == 1:
         return with_article(words)
+    # The plural of a shape may be irregular: "crosses".
     return f"{NUMBERS[count]} {words.removesuffix(shape)}{PLURALS[shape]}"
 
 

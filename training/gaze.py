@@ -65,6 +65,7 @@ class Gazes:
                 colour = self._colours.get(ids[place - 1]) if place else None
                 found[place] = _bits(objects, colour, self._shapes.get(token))
         for place, bit in self._boxes(ids, objects):
+            # The second corner ends the box.
             found[place + 1] = bit
         return found
 

@@ -83,6 +83,7 @@ def detailed_caption(objects: Objects, rng: random.Random, grounding: bool = Tru
         relation = main_relation(first, last)
         answer += f" The {kind_of(first)} is {relation} the {kind_of(last)}."
     largest = extreme(objects, largest=True)
+    # Otherwise its name would fit another object, too.
     if largest in singles:
         answer += f" The largest shape is the {kind_of(largest)}."
     return Example("detailed_caption", prompt, answer, tuple(objects))

@@ -221,6 +221,7 @@ class Trainer:
         partial.replace(self.state)
 
     def _load(self) -> None:
+        # Only tensors and numbers are stored, so no other pickled object needs to be trusted.
         stored = torch.load(self.state, map_location=self.device, weights_only=True)
         self.step = stored["step"]
         self.lesson.load_state_dict(stored["lesson"])

@@ -47,9 +47,7 @@ class LoadClient:
     """Sends requests to one service, over as many connections as necessary.
 
     Args:
-        session: session made by `load_client`.
         url: base URL of the service, without a path.
-        is_streaming: whether answers are requested as event streams.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, *, is_streaming: bool) -> None:
@@ -126,7 +124,6 @@ async def load_client(
     Args:
         url: base URL of the service, without a path.
         api_key: key to send with each request.
-        is_streaming: whether answers are requested as event streams.
     """
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     async with aiohttp.ClientSession(
@@ -134,6 +131,7 @@ async def load_client(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        # aiohttp raises an error for a line that is longer than its buffer.
         read_bufsize=_LONGEST_LINE,
     ) as session:
         yield LoadClient(session, url, is_streaming=is_streaming)

@@ -28,9 +28,7 @@ class Load:
         url: base URL of the service, without a path.
         concurrency: number of clients of a closed loop.
         rate: arrivals per second of an open loop; `None` selects a closed loop.
-        is_streaming: whether answers are requested as event streams.
         pictures: picture files; if empty, the scenes of the embedded checkpoint.
-        seed: random seed of workload and arrivals.
     """
 
     url: str

@@ -55,7 +55,6 @@ async def closed_loop(
 
     Args:
         workload: requests to send in order, repeated from the beginning when they run out.
-        concurrency: number of clients.
     """
     clock = asyncio.get_running_loop().time
     samples, numbers, began = list[Sample](), count(), clock()

@@ -87,7 +87,6 @@ class LoadResult:
     """Figures of a load.
 
     Attributes:
-        num_requests: number of requests that were sent.
         num_good: number of requests that the service answered.
         errors: number of failed requests by code.
         seconds: seconds from the beginning to the last reply.
@@ -124,6 +123,7 @@ class LoadResult:
             seconds=seconds,
             goodput_per_s=len(good) / seconds,
             tokens_per_s=sum(sample.count("completion_tokens") for sample in good) / seconds,
+            # Without answers there are no prompt tokens.
             cached_share=sum(s.count("cached_tokens") for s in good) / max(prompt_tokens, 1),
             latency_s=Percentiles.of([sample.latency_s for sample in good]),
             time_to_first_token_s=Percentiles.of(first),

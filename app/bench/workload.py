@@ -58,8 +58,6 @@ def mixed_workload(pictures: Sequence[bytes], count: int, seed: int) -> list[Loa
 
     Args:
         pictures: contents of picture files, at least one.
-        count: number of requests.
-        seed: random seed of all choices.
     """
     rng = random.Random(seed)  # noqa: S311 - not used for secrets
     writers = list(_WRITERS.items())

@@ -27,6 +27,7 @@ def demonstrate() -> int:
     ) as service:
         try:
             url = read_ready(service.stdout or ())
+            # Without a URL, the service has already printed the reason.
             shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
         finally:
             # Unlike SIGTERM, SIGINT skips the drain delay, which only load balancers need.

@@ -17,6 +17,7 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 
+# Causes can refer to each other in a circle.
 _MAX_CAUSES = 8
 _PROCESSES_WITH_USER_DATA = ("http", "pictures")
 """In these processes an exception's message may quote a request, so it is not logged."""
@@ -49,6 +50,7 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.stdlib.LoggerFactory(),
+        # A cached logger would keep the configuration of the time of its first use.
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
@@ -63,6 +65,7 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
             ],
         )
     )
+    # `force` replaces the handlers that a library has installed.
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
 
 
@@ -80,12 +83,7 @@ def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
 def log_unforeseen(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Log an uncaught exception, as `sys.excepthook`, so that it appears in the log like any other.
-
-    Args:
-        kind: class of the exception.
-        trace: traceback of the exception.
-    """
+    """Log an uncaught exception in the format of all other lines; used as `sys.excepthook`."""
     get_logger().critical("process failed", exc_info=(kind, error, trace))
 
 

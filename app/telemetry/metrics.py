@@ -201,6 +201,7 @@ def _counter(registry: CollectorRegistry | None, name: str, help_text: str) -> C
 
 
 def _gauge(registry: CollectorRegistry | None, name: str, help_text: str) -> Gauge:
+    # After a restart, a sum over all process ids would count the dead process, too.
     return Gauge(f"kosmos2_{name}", help_text, multiprocess_mode="mostrecent", registry=registry)
 
 

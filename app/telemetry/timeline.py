@@ -45,7 +45,6 @@ class Timeline:
         """End the current phase and begin the next one.
 
         Args:
-            name: name of the phase that ends.
             at: end of the phase, seconds on the monotonic clock.
         """
         # Another process may report an earlier time; a phase must not have a negative duration.

@@ -48,7 +48,9 @@ class Tracer:
 
         name = os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": name}), shutdown_on_exit=False
+            # `close` shuts the provider down, within `FLUSH_S`.
+            resource=Resource.create({"service.name": name}),
+            shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._clock = clock
@@ -57,7 +59,6 @@ class Tracer:
         """Begin the trace of a request, or continue the trace that its client began.
 
         Args:
-            name: name of the request's span.
             headers: headers of the request; W3C's `traceparent` and `tracestate` are read.
             received_at: time at which the headers were complete, seconds on the clock.
         """
