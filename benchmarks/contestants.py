@@ -83,9 +83,9 @@ def service(name: str = "this service", **settings: object) -> Contestant:
     return Contestant(name, *SERVE, _OURS | environment_of(settings))
 
 
-def service_around(engine_module: str, name: str) -> Contestant:
+def service_with_engine(engine_module: str, name: str) -> Contestant:
     """Return this service with another engine; all other parts are the real ones."""
-    return Contestant(name, "harness.service_around", (engine_module,), _OURS)
+    return Contestant(name, "harness.serve_with_engine", (engine_module,), _OURS)
 
 
 def one_at_a_time(threads: int = 1) -> Contestant:

@@ -19,7 +19,7 @@ from app.bench.loops import Bounds
 from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, log_progress, main
-from benchmarks.contestants import Contestant, running, service, service_around
+from benchmarks.contestants import Contestant, running, service, service_with_engine
 from benchmarks.loads import put_closed_load
 from benchmarks.plots import draw_bars, panels
 from benchmarks.workloads import different_pictures
@@ -27,7 +27,7 @@ from benchmarks.workloads import different_pictures
 CLIENTS = 32
 SERVICE, HTTP_ALONE, ENGINE_ALONE = "the service", "HTTP alone", "engine alone"
 OURS = service(SERVICE, picture_cache_bytes=0)
-INSTANT = service_around("benchmarks.instant_engine", HTTP_ALONE)
+INSTANT = service_with_engine("benchmarks.instant_engine", HTTP_ALONE)
 
 
 def measure(is_quick: bool) -> Result:

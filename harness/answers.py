@@ -5,7 +5,7 @@ from typing import Any
 
 # The batch size changes the rounding of probabilities, but not the tokens.
 _SCORE_TOLERANCE = 1e-3
-_OWN_TO_EACH_ANSWER = {"id", "timings", "cached_tokens"}
+_IGNORED_FIELDS = {"id", "timings", "cached_tokens"}
 _TOLERANCES = {
     "xyxy_refined": 0.01,  # pixels
     "xyxy_refined_normalized": 1e-4,
@@ -35,7 +35,7 @@ def are_same(answer: Any, other: Any, tolerance: float = _SCORE_TOLERANCE) -> bo
     False
     """
     if isinstance(answer, dict) and isinstance(other, dict):
-        names = (answer.keys() | other.keys()) - _OWN_TO_EACH_ANSWER
+        names = (answer.keys() | other.keys()) - _IGNORED_FIELDS
         return all(
             name in answer
             and name in other

@@ -52,7 +52,7 @@ class Prometheus:
 
     url: str
 
-    def ask(self, path: str, **parameters: str) -> Any:
+    def get(self, path: str, **parameters: str) -> Any:
         """Return the data of a request to its API."""
         response = httpx.get(f"{self.url}/api/v1/{path}", params=parameters)
         assert response.status_code == 200, response.text
@@ -60,12 +60,12 @@ class Prometheus:
 
     def query(self, expression: str) -> list[Any]:
         """Return the series of an expression now."""
-        result: list[Any] = self.ask("query", query=expression)["result"]
+        result: list[Any] = self.get("query", query=expression)["result"]
         return result
 
     def firing(self) -> set[str]:
         """Return the names of the firing alerts."""
-        alerts = self.ask("alerts")["alerts"]
+        alerts = self.get("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 

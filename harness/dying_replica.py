@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from socketserver import BaseRequestHandler, TCPServer
 from typing import Any
 
-from harness.serving import serving
+from harness.standard_servers import running_server
 
 # Lingering on, for 0 seconds: closing then resets the connection.
 RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
@@ -33,5 +33,5 @@ class _Server(TCPServer):
 @contextmanager
 def dying_replica() -> Iterator[str]:
     """Run the replica for the duration of the block and yield its host and port."""
-    with serving(_Server(("127.0.0.1", 0), _Handler)) as address:
+    with running_server(_Server(("127.0.0.1", 0), _Handler)) as address:
         yield address

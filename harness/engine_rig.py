@@ -43,10 +43,10 @@ from harness.requests import prompt_of
 EPOCH = 3
 NUM_SLOTS = 2
 # The key of the marker that follows all other messages; tests use smaller keys.
-LAST = 99
+MARKER_KEY = 99
 
 
-class HandClock:
+class ManualClock:
     """A clock that only moves when a test sets it."""
 
     def __init__(self) -> None:
@@ -92,12 +92,12 @@ class EngineRig:
     runner: UnreliableRunner
     router: "zmq.Socket[bytes]"
     client: "zmq.Socket[bytes]"
-    clock: HandClock
+    clock: ManualClock
     state: SharedState
     prompt: Prompt
     parent_pipe: int
 
-    def ask(
+    def submit(
         self,
         key: int,
         *,
@@ -129,9 +129,9 @@ class EngineRig:
         )
         self.send(encode(request), pixels)
 
-    def ask_too_much(self) -> None:
+    def send_marker(self) -> None:
         """Send a request that is refused at once, as a marker after all earlier messages."""
-        self.ask(LAST, max_new_tokens=1000)
+        self.submit(MARKER_KEY, max_new_tokens=1000)
 
     def send(self, *frames: bytes) -> None:
         """Send frames and let the engine read them."""
@@ -139,9 +139,9 @@ class EngineRig:
         assert self.router.poll(5000)  # ms
         self.engine.receive()
 
-    def answers(self, count: int) -> list[FromEngine]:
+    def next_messages(self, count: int) -> list[FromEngine]:
         """Return the next messages."""
-        return [self._answer() for _ in range(count)]
+        return [self._next_message() for _ in range(count)]
 
     def run_until_idle(self) -> tuple[dict[int, list[int]], list[Failure]]:
         """Step until all requests are answered; return the token ids by key, and the failures."""
@@ -154,8 +154,8 @@ class EngineRig:
         while not self.scheduler.is_idle:
             self.engine.step()
         tokens, failed = defaultdict[int, list[NewToken]](list), []
-        self.ask_too_much()
-        while (message := self._answer()) != Failure(EPOCH, LAST, "engine_failure"):
+        self.send_marker()
+        while (message := self._next_message()) != Failure(EPOCH, MARKER_KEY, "engine_failure"):
             if isinstance(message, Failure):
                 failed.append(message)
                 continue
@@ -165,15 +165,15 @@ class EngineRig:
 
     def tokens_of(self, key: int) -> list[int]:
         """Return the nine tokens of a request that runs undisturbed."""
-        self.ask(key, max_new_tokens=9)
+        self.submit(key, max_new_tokens=9)
         return self.run_until_idle()[0][key]
 
     def is_silent(self) -> bool:
         """Return whether no message arrives before the answer to a refused request."""
-        self.ask_too_much()
-        return self._answer() == Failure(EPOCH, LAST, "engine_failure")
+        self.send_marker()
+        return self._next_message() == Failure(EPOCH, MARKER_KEY, "engine_failure")
 
-    def _answer(self) -> FromEngine:
+    def _next_message(self) -> FromEngine:
         assert self.client.poll(5000)  # ms
         return decode_from_engine(self.client.recv())
 
@@ -206,7 +206,7 @@ def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> Unreli
 @contextmanager
 def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
     """Open a rig around a runner, with room for one waiting request."""
-    clock, (parent_pipe, held) = HandClock(), os.pipe()
+    clock, (parent_pipe, held) = ManualClock(), os.pipe()
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     metrics = EngineMetrics(CollectorRegistry())

@@ -72,13 +72,13 @@ async def answer_all(
     order = list(range(len(requests)))
     # Another order for each concurrency, so that a request gets other neighbours.
     random.Random(concurrency).shuffle(order)
-    places = asyncio.Semaphore(concurrency)
+    permits = asyncio.Semaphore(concurrency)
 
-    async def one(number: int) -> tuple[int, list[int]]:
-        async with places:
+    async def answer_one(number: int) -> tuple[int, list[int]]:
+        async with permits:
             return number, await answer(engine, *requests[number])
 
-    answered = dict(await asyncio.gather(*(one(number) for number in order)))
+    answered = dict(await asyncio.gather(*(answer_one(number) for number in order)))
     return [answered[number] for number in range(len(requests))]
 
 

@@ -12,14 +12,14 @@ PICTURE = picture_file()
 TIMEOUT_S = 300
 
 
-def ask(url: str, **fields: object) -> httpx.Response:
+def request_caption(url: str, **fields: object) -> httpx.Response:
     """Request a caption of two tokens, unless the fields override it."""
     texts = {"task": "brief_caption", "max_new_tokens": "2"} | _texts(fields)
     return httpx.post(f"{url}/v1/ground", files={"image": PICTURE}, data=texts, timeout=TIMEOUT_S)
 
 
 @contextmanager
-def streaming(url: str, **fields: object) -> Iterator[Iterator[Event]]:
+def stream_caption(url: str, **fields: object) -> Iterator[Iterator[Event]]:
     """Yield the events of an answer after its first token has arrived."""
     texts = {"task": "brief_caption", "stream": "true"} | _texts(fields)
     with httpx.stream(

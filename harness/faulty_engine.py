@@ -51,23 +51,23 @@ class FaultyRunner(Runner):
 
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
         """Run the pass, unless a fault is due."""
-        self._take_memory(sequences)
-        self._fail_as_asked(sequences)
+        self._allocate_memory(sequences)
+        self._inject_fault(sequences)
         return super().prefill(sequences)
 
     def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
         """Run the pass, unless a fault is due."""
-        self._take_memory(sequences)
-        self._fail_as_asked(sequences)
+        self._allocate_memory(sequences)
+        self._inject_fault(sequences)
         return super().decode(sequences)
 
-    def _take_memory(self, sequences: list[Sequence]) -> None:
+    def _allocate_memory(self, sequences: list[Sequence]) -> None:
         """Allocate the memory that the rows need."""
         # The memory is not written to, so it counts against the limit but is not used.
         needed = sum(BYTES_PER_ROW.get(s.request.sampling.seed, 0) for s in sequences)
         torch.empty(needed, dtype=torch.uint8)
 
-    def _fail_as_asked(self, sequences: list[Sequence]) -> None:
+    def _inject_fault(self, sequences: list[Sequence]) -> None:
         for sequence in sequences:
             fault = FAULTS.get(sequence.request.sampling.seed)
             if fault is not None and len(sequence.new_token_ids) >= FAULTY_TOKEN:

@@ -30,13 +30,13 @@ def exif(orientation: int) -> bytes:
     return metadata.tobytes()
 
 
-def _half_clear() -> Image.Image:
+def _translucent() -> Image.Image:
     image = landscape("RGBA")
     image.putalpha(landscape("L"))
     return image
 
 
-def _commented() -> PngImagePlugin.PngInfo:
+def _png_comments() -> PngImagePlugin.PngInfo:
     comments = PngImagePlugin.PngInfo()
     comments.add_text("Comment", "plain")
     comments.add_text("Compressed", "packed", zip=True)
@@ -55,8 +55,8 @@ FILES = {
     "palette PNG": file_of(landscape().quantize(16), "PNG", transparency=3),
     "16-bit PNG": file_of(Image.fromarray(np.full((40, 60), 40_000, np.uint16)), "PNG"),
     "WebP": file_of(landscape(), "WEBP", lossless=True),
-    "lossy WebP": file_of(_half_clear(), "WEBP"),
-    "animated WebP": file_of(landscape(), "WEBP", save_all=True, append_images=[_half_clear()]),
+    "lossy WebP": file_of(_translucent(), "WEBP"),
+    "animated WebP": file_of(landscape(), "WEBP", save_all=True, append_images=[_translucent()]),
     "GIF": file_of(landscape(), "GIF"),
     "animated GIF": file_of(landscape(), "GIF", save_all=True, append_images=[landscape("L")]),
     "BMP": file_of(landscape(), "BMP"),
@@ -75,7 +75,7 @@ FILES = {
 
 FILES_WITH_METADATA = {
     "JPEG with metadata": file_of(landscape(), "JPEG", comment=b"comment", **_METADATA),
-    "PNG with metadata": file_of(landscape(), "PNG", pnginfo=_commented(), **_METADATA),
+    "PNG with metadata": file_of(landscape(), "PNG", pnginfo=_png_comments(), **_METADATA),
     "WebP with metadata": file_of(landscape(), "WEBP", xmp=b"<x/>", **_METADATA),
     "TIFF with metadata": file_of(landscape(), "TIFF", **_METADATA),
     "GIF with a comment": file_of(landscape(), "GIF", comment=b"comment"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from harness.serving import serving
+from harness.standard_servers import running_server
 
 # The exporter's counters that the project queries, with the values of an idle GPU.
 IDLE = {
@@ -31,5 +31,5 @@ def running_gpu_exporter() -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             """Suppress the log."""
 
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+    with running_server(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
         yield address

@@ -26,7 +26,7 @@ def mutants(data: bytes, count: int, seed: str) -> Iterator[bytes]:
             mutated = source.choice(_DAMAGES)(mutated, source)
         # Three in ten keep wrong checksums, which decoders must check.
         if mutated.startswith(_PNG) and source.random() < 0.7:
-            mutated = _with_true_checksums(mutated)
+            mutated = _with_valid_checksums(mutated)
         yield mutated
 
 
@@ -70,7 +70,7 @@ def _entries(data: bytes) -> list[bytes]:
     return [part for part in parts if part]
 
 
-def _with_true_checksums(data: bytes) -> bytes:
+def _with_valid_checksums(data: bytes) -> bytes:
     """Return the PNG with valid checksums, so that decoders do not reject it for them."""
     chunks = [
         chunk[:-4] + struct.pack(">I", zlib.crc32(chunk[4:-4])) if len(chunk) >= 12 else chunk
@@ -79,7 +79,7 @@ def _with_true_checksums(data: bytes) -> bytes:
     return _PNG + b"".join(chunks)
 
 
-def _place(data: bytes, source: random.Random) -> int:
+def _random_offset(data: bytes, source: random.Random) -> int:
     """Return a random offset, more often near the start, where files have their headers."""
     return int(len(data) * source.random() ** 2)
 
@@ -87,7 +87,7 @@ def _place(data: bytes, source: random.Random) -> int:
 def _flip_bits(data: bytes, source: random.Random) -> bytes:
     mutated = bytearray(data)
     for _ in range(source.choice([1, 1, 2, 8, 64]) if mutated else 0):
-        mutated[_place(data, source)] ^= 1 << source.randrange(8)
+        mutated[_random_offset(data, source)] ^= 1 << source.randrange(8)
     return bytes(mutated)
 
 
@@ -96,18 +96,18 @@ def _cut(data: bytes, source: random.Random) -> bytes:
 
 
 def _overwrite(data: bytes, source: random.Random) -> bytes:
-    start, length = _place(data, source), source.choice([1, 2, 4, 8, 30])
+    start, length = _random_offset(data, source), source.choice([1, 2, 4, 8, 30])
     filling = source.choice([bytes(length), b"\xff" * length, source.randbytes(length)])
     return data[:start] + filling + data[start + length :]
 
 
 def _drop(data: bytes, source: random.Random) -> bytes:
-    start = _place(data, source)
+    start = _random_offset(data, source)
     return data[:start] + data[start + source.choice([1, 2, 4, 30, 300]) :]
 
 
 def _double(data: bytes, source: random.Random) -> bytes:
-    start, length = _place(data, source), source.choice([1, 4, 12, 300])
+    start, length = _random_offset(data, source), source.choice([1, 4, 12, 300])
     return data[:start] + data[start : start + length] * source.choice([2, 2, 50]) + data[start:]
 
 
@@ -116,7 +116,7 @@ def _edit_number(data: bytes, source: random.Random) -> bytes:
     size, order = source.choice([1, 2, 2, 4, 4, 8]), source.choice(["<", ">"])
     number = source.choice([*_NUMBERS, len(data), len(data) * 3]) % 2 ** (8 * size)
     packed = struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[size], number)
-    start = _place(data, source)
+    start = _random_offset(data, source)
     return data[:start] + packed + data[start + size :]
 
 

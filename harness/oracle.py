@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from harness.picture_files import PictureFile
 from harness.tiffs import ASSOCIATED, CMYK, FLOAT, JPEG, LAB, PALETTE, SIGNED, WHITE_IS_ZERO, YCBCR
 
-Shown = NDArray[np.float64]
+Pixels = NDArray[np.float64]
 """A picture on white, upright: (H, W, 3) of 0…255."""
 
 
-def shown_by(file: PictureFile) -> Shown:
+def read_pixels(file: PictureFile) -> Pixels:
     """Return the picture in a file.
 
     Raises:
         ValueError: the oracle does not support this kind of file.
     """
-    if file.shown is not None:
-        return file.shown
+    if file.expected is not None:
+        return file.expected
     picture = _tiff(file) if file.format == "TIFF" else _READERS[file.format](file.data)
-    return _turned(picture, file.orientation)
+    return _rotate(picture, file.orientation)
 
 
-def _turned(picture: Shown, orientation: int) -> Shown:
+def _rotate(picture: Pixels, orientation: int) -> Pixels:
     """Apply the EXIF table that maps row 0 and column 0 of the file to sides of the picture."""
     if orientation >= 5:
         picture = picture.swapaxes(0, 1)
@@ -44,7 +44,7 @@ def _turned(picture: Shown, orientation: int) -> Shown:
     return picture
 
 
-def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Shown:
+def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Pixels:
     """Blend bands of 0…1 with white: grey or RGB, with or without alpha."""
     num_colours = 1 if bands.shape[-1] <= 2 else 3
     colours, alpha = bands[..., :num_colours], bands[..., num_colours:]
@@ -54,7 +54,7 @@ def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Shown:
     return np.asarray(np.broadcast_to(colours * 255.0, (*colours.shape[:2], 3)))
 
 
-def _tiff(file: PictureFile) -> Shown:
+def _tiff(file: PictureFile) -> Pixels:
     with tifffile.TiffFile(io.BytesIO(file.data)) as tiff:
         page = tiff.pages.first
         samples = page.asarray()
@@ -64,10 +64,10 @@ def _tiff(file: PictureFile) -> Shown:
         samples = samples.reshape(page.imagelength, page.imagewidth, -1)
         if samples.dtype == bool:
             samples = samples.astype(np.uint8)
-        return _meaning(samples, page)
+        return _interpret(samples, page)
 
 
-def _meaning(samples: NDArray[Any], page: Any) -> Shown:
+def _interpret(samples: NDArray[Any], page: Any) -> Pixels:
     photometric, extras = int(page.photometric), tuple(int(extra) for extra in page.extrasamples)
     if photometric == PALETTE:
         palette = page.colormap.T / 65535.0
@@ -89,14 +89,14 @@ def _meaning(samples: NDArray[Any], page: Any) -> Shown:
     return _on_white(np.concatenate(bands, -1), is_associated=extras[:1] == (ASSOCIATED,))
 
 
-def _from_ycbcr(values: NDArray[Any]) -> Shown:
+def _from_ycbcr(values: NDArray[Any]) -> Pixels:
     y, blue, red = np.moveaxis(values, -1, 0)
     blue, red = blue - 128, red - 128
     rgb = np.stack([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], -1)
     return np.asarray(np.clip(rgb, 0, 255))
 
 
-def _from_lab(samples: NDArray[Any]) -> Shown:
+def _from_lab(samples: NDArray[Any]) -> Pixels:
     """Convert CIE Lab with white point D50; TIFF stores a and b as signed bytes."""
     light = (samples[..., 0].astype(float) * 100 / 255 + 16) / 116
     a, b = np.moveaxis(samples[..., 1:].astype(np.int8).astype(float), -1, 0)
@@ -123,23 +123,23 @@ def _between_black_and_white(samples: NDArray[Any], page: Any) -> NDArray[np.flo
     bits = page.bitspersample
     if page.sampleformat == FLOAT:
         low, high = min(0.0, values.min()), max(1.0, values.max())
-        return values if (low, high) == (0, 1) else _stretched(values)
+        return values if (low, high) == (0, 1) else _stretch(values)
     highest: int = 2**bits - 1
     if page.sampleformat == SIGNED or bits > 16:
         fits = bits > 8 and values.min() >= 0 and values.max() <= 65535
-        return values / 65535 if fits else _stretched(values)
+        return values / 65535 if fits else _stretch(values)
     return values / highest
 
 
-def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
     # The minimum avoids a division by zero for a picture of one value.
     return np.asarray((values - values.min()) / max(np.ptp(values), 1e-300))
 
 
-def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
+def _reader_for(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Pixels]:
     """Return a reader for a decoder of imagecodecs that returns grey or RGB, maybe with alpha."""
 
-    def read(data: bytes) -> Shown:
+    def read(data: bytes) -> Pixels:
         pixels = decoder(data)
         # An animation: the service only uses the first frame.
         while pixels.ndim > 3 or (pixels.ndim == 3 and pixels.shape[-1] > 4):
@@ -150,7 +150,7 @@ def _by(decoder: Callable[[bytes], NDArray[Any]]) -> Callable[[bytes], Shown]:
     return read
 
 
-def _jpeg(data: bytes) -> Shown:
+def _jpeg(data: bytes) -> Pixels:
     """Read a JPEG; add its end marker if it lacks one."""
     # The files made by the harness lack nothing else.
     # If only the last byte is missing, only that byte is added.
@@ -159,21 +159,21 @@ def _jpeg(data: bytes) -> Shown:
     if pixels.ndim == 3 and pixels.shape[-1] == 4:  # Adobe's CMYK: 255 is no ink
         inks = pixels / 255.0
         return _on_white(inks[..., :3] * inks[..., 3:])
-    return _by(lambda _: pixels)(data)
+    return _reader_for(lambda _: pixels)(data)
 
 
-def _bmp(data: bytes) -> Shown:
+def _bmp(data: bytes) -> Pixels:
     """Read a BMP; if its alpha is 0 everywhere, ignore alpha, as browsers do."""
     pixels = imagecodecs.bmp_decode(data)
     bands = pixels.reshape(*pixels.shape[:2], -1)
-    return _by(lambda _: bands if bands[..., 3:].any() else bands[..., :3])(data)
+    return _reader_for(lambda _: bands if bands[..., 3:].any() else bands[..., :3])(data)
 
 
-_READERS: dict[str, Callable[[bytes], Shown]] = {
-    "PNG": _by(imagecodecs.png_decode),
+_READERS: dict[str, Callable[[bytes], Pixels]] = {
+    "PNG": _reader_for(imagecodecs.png_decode),
     "BMP": _bmp,
     "JPEG": _jpeg,
-    "GIF": _by(imagecodecs.gif_decode),
-    "WebP": _by(imagecodecs.webp_decode),
-    "AVIF": _by(imagecodecs.avif_decode),
+    "GIF": _reader_for(imagecodecs.gif_decode),
+    "WebP": _reader_for(imagecodecs.webp_decode),
+    "AVIF": _reader_for(imagecodecs.avif_decode),
 }

@@ -24,14 +24,14 @@ class PictureFile:
         name: of its kind; unique.
         orientation: as in EXIF, 1…8.
         is_lossy: whether decoders may differ by more than rounding.
-        shown: the drawn pixels, (H, W, 3) of 0…255, if no independent reader supports the file.
+        expected: the drawn pixels, (H, W, 3) of 0…255, if no independent reader supports the file.
     """
 
     name: str
     data: bytes
     orientation: int = 1
     is_lossy: bool = False
-    shown: NDArray[np.float64] | None = None
+    expected: NDArray[np.float64] | None = None
 
     @property
     def format(self) -> str:
@@ -68,13 +68,13 @@ _CMYK = Image.fromarray(
 )
 
 
-def _written(image: Image.Image, image_format: str, **options: Any) -> bytes:
+def _encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, image_format, **options)
     return file.getvalue()
 
 
-def _oriented(number: int) -> Image.Exif:
+def _exif_with_orientation(number: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = number
     return exif
@@ -83,11 +83,11 @@ def _oriented(number: int) -> Image.Exif:
 def _other_tiffs() -> Iterator[PictureFile]:
     """Yield fax and JPEG, which libtiff writes and `harness.tiffs` does not."""
     for compression in ("group3", "group4", "tiff_ccitt"):
-        data = _written(_GREY.convert("1"), "TIFF", compression=compression)
+        data = _encode(_GREY.convert("1"), "TIFF", compression=compression)
         yield PictureFile(f"TIFF fax {compression}", data)
     for mode, image in (("L", _GREY), ("RGB", _RGB), ("CMYK", _CMYK), ("YCbCr", None)):
-        shown = image or _RGB.convert("YCbCr")
-        data = _written(shown, "TIFF", compression="jpeg", quality=95)
+        pixels = image or _RGB.convert("YCbCr")
+        data = _encode(pixels, "TIFF", compression="jpeg", quality=95)
         yield PictureFile(f"TIFF JPEG {mode}", data, is_lossy=True)
 
 
@@ -146,10 +146,10 @@ def _pngs() -> Iterator[PictureFile]:
                 laced = "interlaced" if interlaced else "plain"
                 yield PictureFile(f"PNG colour={colour} bits={depth} {laced} {name}", data)
     for number in range(2, 9):
-        data = _written(_RGB, "PNG", exif=_oriented(number))
+        data = _encode(_RGB, "PNG", exif=_exif_with_orientation(number))
         yield PictureFile(f"PNG orientation={number}", data, number)
     frames = {"save_all": True, "append_images": [_RGB.rotate(180)]}
-    yield PictureFile("PNG animated", _written(_RGB, "PNG", **frames))
+    yield PictureFile("PNG animated", _encode(_RGB, "PNG", **frames))
 
 
 def _png_samples(colour: int, depth: int) -> NDArray[Any]:
@@ -211,18 +211,18 @@ def _bmps() -> Iterator[PictureFile]:
         if header != 12 or (bits in (1, 4, 8, 24) and not top_down):
             direction = "top-down" if top_down else "bottom-up"
             data = _bmp(bits, header, top_down=top_down)
-            shown = _bmp_shown(bits, None) if header == 12 else None
-            yield PictureFile(f"BMP bits={bits} header={header} {direction}", data, shown=shown)
+            pixels = _bmp_pixels(bits, None) if header == 12 else None
+            yield PictureFile(f"BMP bits={bits} header={header} {direction}", data, expected=pixels)
     for name, (bits, masks) in _BMP_MASKS.items():
         for header in (40, 56, 108, 124):
             # The header of 40 bytes has no mask for alpha.
             if header > 40 or not masks[3]:
                 data = _bmp(bits, header, masks=masks)
-                shown = _bmp_shown(bits, masks)
-                yield PictureFile(f"BMP masks={name} header={header}", data, shown=shown)
+                pixels = _bmp_pixels(bits, masks)
+                yield PictureFile(f"BMP masks={name} header={header}", data, expected=pixels)
     for bits in (4, 8):
-        data, shown = _bmp(bits, 40, is_packed=True), _bmp_shown(bits, None)
-        yield PictureFile(f"BMP run lengths bits={bits}", data, shown=shown)
+        data, pixels = _bmp(bits, 40, is_packed=True), _bmp_pixels(bits, None)
+        yield PictureFile(f"BMP run lengths bits={bits}", data, expected=pixels)
 
 
 def _bmp(
@@ -292,7 +292,7 @@ def _bmp_rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
     return words.astype(f"<u{bits // 8}").view(np.uint8).reshape(HEIGHT, -1)
 
 
-def _bmp_shown(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.float64]:
+def _bmp_pixels(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.float64]:
     """Return the drawn pixels, with as many levels as the bits allow. Chromium shows the same."""
     if bits <= 8:
         levels = np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
@@ -321,17 +321,17 @@ def _jpegs() -> Iterator[PictureFile]:
         for progressive, subsampling in itertools.product((False, True), (0, 1, 2)):
             options = {"progressive": progressive, "quality": 95, "subsampling": subsampling}
             name = f"JPEG {mode} progressive={progressive} subsampling={subsampling}"
-            data = _written(image, "JPEG", **options)
+            data = _encode(image, "JPEG", **options)
             yield PictureFile(name, data, is_lossy=True)
             yield PictureFile(f"{name} without its end", data[:-2], is_lossy=True)
             yield PictureFile(f"{name} without its last byte", data[:-1], is_lossy=True)
-    data = _written(_RGB, "JPEG", quality=95, keep_rgb=True)
+    data = _encode(_RGB, "JPEG", quality=95, keep_rgb=True)
     yield PictureFile("JPEG RGB kept", data, is_lossy=True)
     for number in range(2, 9):
-        data = _written(_RGB, "JPEG", quality=95, exif=_oriented(number))
+        data = _encode(_RGB, "JPEG", quality=95, exif=_exif_with_orientation(number))
         yield PictureFile(f"JPEG orientation={number}", data, number, is_lossy=True)
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    data = _written(_RGB, "JPEG", quality=95, xmp=xmp)
+    data = _encode(_RGB, "JPEG", quality=95, xmp=xmp)
     yield PictureFile("JPEG orientation in XMP alone", data, is_lossy=True)
 
 
@@ -344,30 +344,30 @@ def _gifs() -> Iterator[PictureFile]:
         "animated": {"save_all": True, "append_images": [_GREY]},
     }
     for name, options in kinds.items():
-        yield PictureFile(f"GIF {name}", _written(indexed, "GIF", **options))
-    yield PictureFile("GIF grey", _written(_GREY, "GIF"))
+        yield PictureFile(f"GIF {name}", _encode(indexed, "GIF", **options))
+    yield PictureFile("GIF grey", _encode(_GREY, "GIF"))
 
 
 def _webps() -> Iterator[PictureFile]:
     for name, image in (("RGB", _RGB), ("RGBA", _RGBA), ("L", _GREY)):
         # `exact` keeps the colours below transparent pixels.
-        data = _written(image, "WEBP", lossless=True, exact=True)
+        data = _encode(image, "WEBP", lossless=True, exact=True)
         yield PictureFile(f"WebP {name} lossless", data)
-        yield PictureFile(f"WebP {name} lossy", _written(image, "WEBP", quality=95), is_lossy=True)
+        yield PictureFile(f"WebP {name} lossy", _encode(image, "WEBP", quality=95), is_lossy=True)
     for number in range(2, 9):
-        data = _written(_RGB, "WEBP", lossless=True, exif=_oriented(number))
+        data = _encode(_RGB, "WEBP", lossless=True, exif=_exif_with_orientation(number))
         yield PictureFile(f"WebP orientation={number}", data, number)
     frames = {"save_all": True, "append_images": [_GREY], "lossless": True}
-    yield PictureFile("WebP animated", _written(_RGB, "WEBP", **frames))
+    yield PictureFile("WebP animated", _encode(_RGB, "WEBP", **frames))
 
 
 def _avifs() -> Iterator[PictureFile]:
     for name, image in (("RGB", _RGB), ("RGBA", _RGBA), ("L", _GREY)):
         for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
-            data = _written(image, "AVIF", quality=95, subsampling=subsampling, speed=8)
+            data = _encode(image, "AVIF", quality=95, subsampling=subsampling, speed=8)
             yield PictureFile(f"AVIF {name} {subsampling}", data, is_lossy=True)
-    data = _written(_RGBA, "AVIF", quality=95, alpha_premultiplied=True, speed=8)
+    data = _encode(_RGBA, "AVIF", quality=95, alpha_premultiplied=True, speed=8)
     yield PictureFile("AVIF premultiplied", data, is_lossy=True)
     for number in range(2, 9):
-        data = _written(_RGB, "AVIF", quality=95, exif=_oriented(number), speed=8)
+        data = _encode(_RGB, "AVIF", quality=95, exif=_exif_with_orientation(number), speed=8)
         yield PictureFile(f"AVIF orientation={number}", data, number, is_lossy=True)

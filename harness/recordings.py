@@ -57,10 +57,10 @@ class MetaOnly(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         leaves = tree_leaves((args, kwargs, result))
-        self.refuse(func, [leaf for leaf in leaves if isinstance(leaf, Tensor)])
+        self.check(func, [leaf for leaf in leaves if isinstance(leaf, Tensor)])
         return result
 
-    def refuse(self, func: Any, tensors: list[Tensor]) -> None:
+    def check(self, func: Any, tensors: list[Tensor]) -> None:
         """Check the tensors of one operator, including its results."""
         for tensor in tensors:
             if tensor.device.type != "meta":

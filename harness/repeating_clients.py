@@ -29,14 +29,17 @@ class RepeatingClients:
     """
 
     def __init__(
-        self, url: str, number: int, ask: Callable[[httpx.Client], httpx.Response] = caption
+        self,
+        url: str,
+        number: int,
+        send_request: Callable[[httpx.Client], httpx.Response] = caption,
     ) -> None:
-        self._url, self._number, self._ask = url, number, ask
+        self._url, self._number, self._send_request = url, number, send_request
         self._stopped, self._answered = threading.Event(), threading.Condition()
         self.first, self.final = Counter[int](), Counter[int]()
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Send requests for the duration of the block."""
         threads = [threading.Thread(target=self._send_requests) for _ in range(self._number)]
         for thread in threads:
@@ -70,7 +73,7 @@ class RepeatingClients:
     def _send_once(self, client: httpx.Client) -> tuple[int, float]:
         """Return the status of an answer and the seconds in its `Retry-After`."""
         try:
-            answer = self._ask(client)
+            answer = self._send_request(client)
         except httpx.TransportError:
             return 0, 0.0
         return answer.status_code, float(answer.headers.get("Retry-After", 0))

@@ -48,12 +48,12 @@ class TiffKind:
 
 def tiff_kinds() -> Iterator[TiffKind]:
     """Yield all combinations of the common dimensions, then rarer layouts for some of them."""
-    for kind in _meanings():
+    for kind in _sample_kinds():
         orders, tiles = (False, True), (0, 16)
         planes = (False, True) if kind.photometric in (RGB, CMYK) or kind.extras else (False,)
         for order, is_planar, tile in itertools.product(orders, planes, tiles):
             layout = replace(kind, is_big_endian=order, is_planar=is_planar, tile=tile)
-            for compression, predictor in _packings(kind):
+            for compression, predictor in _compressions(kind):
                 yield replace(layout, compression=compression, predictor=predictor)
         for compression, tile in itertools.product((PACKBITS, LZW, LZMA), tiles):
             yield replace(kind, compression=compression, tile=tile)
@@ -64,7 +64,7 @@ def tiff_kinds() -> Iterator[TiffKind]:
             yield replace(kind, fill_order=2, compression=LZW)
 
 
-def _meanings() -> Iterator[TiffKind]:
+def _sample_kinds() -> Iterator[TiffKind]:
     for photometric, depths in (
         (BLACK_IS_ZERO, (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 32)),
         (WHITE_IS_ZERO, (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 32)),
@@ -86,7 +86,7 @@ def _meanings() -> Iterator[TiffKind]:
     yield from (TiffKind(YCBCR, 8), TiffKind(YCBCR, 16), TiffKind(CFA, 16))
 
 
-def _packings(kind: TiffKind) -> Iterator[tuple[int, int]]:
+def _compressions(kind: TiffKind) -> Iterator[tuple[int, int]]:
     yield from ((NONE, 1), (DEFLATE, 1))
     if kind.bits in (8, 16, 32) and kind.photometric != PALETTE:
         yield DEFLATE, 2
@@ -100,7 +100,7 @@ def tiff_file(kind: TiffKind) -> bytes:
     bands = samples.shape[-1]
     planes = np.split(samples, bands, axis=-1) if kind.is_planar else [samples]
     segments = [
-        _packed(part, kind)
+        _pack(part, kind)
         for plane in planes
         for part in (_tiles(plane, kind.tile) if kind.tile else _strips(plane))
     ]
@@ -142,7 +142,7 @@ def _tiles(plane: NDArray[Any], side: int) -> list[NDArray[Any]]:
     ]
 
 
-def _packed(part: NDArray[Any], kind: TiffKind) -> bytes:
+def _pack(part: NDArray[Any], kind: TiffKind) -> bytes:
     order = ">" if kind.is_big_endian else "<"
     rows = part.reshape(len(part), -1)
     if kind.sample_format == FLOAT and kind.predictor == 3:
@@ -157,9 +157,9 @@ def _packed(part: NDArray[Any], kind: TiffKind) -> bytes:
         bits = (rows[..., None] >> np.arange(kind.bits - 1, -1, -1)) & 1
         data = np.packbits(bits.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
     if kind.fill_order == 2 and kind.compression == NONE:
-        data = _reversed_bits(data)
+        data = _reverse_bits(data)
     packed = _COMPRESSORS[kind.compression](data, len(data) // len(part))
-    return _reversed_bits(packed) if kind.fill_order == 2 and kind.compression != NONE else packed
+    return _reverse_bits(packed) if kind.fill_order == 2 and kind.compression != NONE else packed
 
 
 def _differences(values: NDArray[Any]) -> NDArray[Any]:
@@ -176,7 +176,7 @@ def _float_differences(rows: NDArray[Any], stride: int) -> bytes:
     return np.concatenate([split[:, :stride], split[:, stride:] - split[:, :-stride]], 1).tobytes()
 
 
-def _reversed_bits(data: bytes) -> bytes:
+def _reverse_bits(data: bytes) -> bytes:
     return np.packbits(
         np.unpackbits(np.frombuffer(data, np.uint8)).reshape(-1, 8)[:, ::-1]
     ).tobytes()

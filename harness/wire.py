@@ -33,7 +33,7 @@ class Reply:
 
 
 @contextmanager
-def connected(url: str, timeout_s: float = 60) -> Iterator[socket.socket]:
+def open_connection(url: str, timeout_s: float = 60) -> Iterator[socket.socket]:
     """Open a connection to a service for the duration of the block."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout_s) as connection:
@@ -63,7 +63,7 @@ def receive(connection: socket.socket) -> Reply:
     return Reply(int(head[9:12]) if head else 0, head.lower(), body)
 
 
-def dribble(
+def send_slowly(
     connection: socket.socket, data: bytes, pause_s: float = 0.05, num_bytes: int = 1
 ) -> bool:
     """Send `num_bytes` at a time with pauses; return whether an answer arrived before the end."""

@@ -8,21 +8,21 @@ import httpx
 
 from app.ipc.shared_state import SharedState
 from harness.service import RunningService
-from reliability.faults import until
+from reliability.faults import wait_until
 
 NUM_HTTP_PROCESSES = 2
 SETTLES_IN_S = 60.0
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _GAUGES = ("num_requests_running", "num_requests_waiting", "kv_slots_used")
 
 
 async def leftovers_of(service: RunningService, state: SharedState) -> dict[str, float]:
     """Return the resources still held and the missing processes, after a time to settle."""
     clock = asyncio.get_running_loop().time
-    await until(lambda: state.is_engine_ready)
+    await wait_until(lambda: state.is_engine_ready)
     deadline = clock() + SETTLES_IN_S
     while (held := await asyncio.to_thread(_held, service, state)) and clock() < deadline:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     return held
 
 

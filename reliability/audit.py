@@ -26,20 +26,21 @@ _PACKAGES = (
 _CODE = ("ruff", "check", "--select", "S", "--output-format", "json")
 
 
-def count_flaws(packages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def count_vulnerabilities(packages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return the numbers of checked packages, unchecked packages and vulnerabilities.
 
     Args:
         packages: the `dependencies` of pip-audit's report.
 
-    >>> count_flaws([{"name": "a", "vulns": [{"id": "1"}]}, {"name": "b", "skip_reason": "yanked"}])
-    {'packages_told_of': 1, 'packages_not_told_of': 1, 'flaws_of_packages': 1}
+    >>> unchecked = {"name": "b", "skip_reason": "yanked"}
+    >>> count_vulnerabilities([{"name": "a", "vulns": [{"id": "1"}]}, unchecked])
+    {'packages_checked': 1, 'packages_unchecked': 1, 'vulnerabilities': 1}
     """
     checked = [package for package in packages if "skip_reason" not in package]
     return {
-        "packages_told_of": len(checked),
-        "packages_not_told_of": len(packages) - len(checked),
-        "flaws_of_packages": sum(len(package["vulns"]) for package in checked),
+        "packages_checked": len(checked),
+        "packages_unchecked": len(packages) - len(checked),
+        "vulnerabilities": sum(len(package["vulns"]) for package in checked),
     }
 
 
@@ -58,8 +59,8 @@ def _output_of(*command: str) -> Any:
 def violations_of(report: Mapping[str, Any]) -> list[str]:
     """Return the missed goals."""
     found = [f"{report['open_findings']} findings are open"] if report["open_findings"] else []
-    if report["packages_not_told_of"]:
-        found.append(f"{report['packages_not_told_of']} packages could not be checked")
+    if report["packages_unchecked"]:
+        found.append(f"{report['packages_unchecked']} packages could not be checked")
     return found
 
 
@@ -69,14 +70,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
-    flaws = count_flaws(_output_of(*_PACKAGES)["dependencies"])
+    counts = count_vulnerabilities(_output_of(*_PACKAGES)["dependencies"])
     num_in_code = len(_output_of(*_CODE))
     report = {
         "tool": "audit",
         "seconds": round(time.monotonic() - began),
-        **flaws,
+        **counts,
         "findings_in_code": num_in_code,
-        "open_findings": flaws["flaws_of_packages"] + num_in_code,
+        "open_findings": counts["vulnerabilities"] + num_in_code,
         "machine": machine,
     }
     return publish(report, violations_of(report), arguments.out)

@@ -76,7 +76,7 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
         answers = await _learn_answers(client, good)
         # The rate of one sequential client is far below the capacity, so the queue can drain.
         rate = len(good) / (time.monotonic() - began)
-        target = _aim(service, client, answers, plan.seed)
+        target = _create_target(service, client, answers, plan.seed)
         faults = await _run_load_and_faults(target, good, rate, plan)
         leftovers = await leftovers_of(service, target.state)
     records = target.ledger.records(times_logged(service))
@@ -96,13 +96,13 @@ async def run_chaos(service: RunningService, plan: ChaosPlan) -> tuple[dict[str,
     return report, _violations(records, leftovers)
 
 
-def _aim(
+def _create_target(
     service: RunningService,
     client: ChaosClient,
     answers: Mapping[Question, dict[str, Any]],
     seed: int,
 ) -> Target:
-    return Target.aimed(
+    return Target.create(
         ServiceProcesses(service.process.pid),
         client,
         Ledger(answers),

@@ -7,9 +7,9 @@ import httpx
 
 from harness.mutants import mutants
 from harness.pictures import picture_file
-from reliability.stranger_requests import stranger_requests
+from reliability.client_requests import client_requests
 
-ASKED = {"task": "brief_caption", "max_new_tokens": "1"}
+QUICK_CAPTION = {"task": "brief_caption", "max_new_tokens": "1"}
 """Form fields of a request that takes little time."""
 
 
@@ -41,13 +41,13 @@ def _requests(url: str) -> dict[str, httpx.Request]:
     box = {"boxes": [[1, 2, 30, 31]]}
     entity = {"phrase": "a disc", "boxes": [{"xyxy": [1, 2, 30, 31], "score": 0.5}]}
     region = {"task": "referring_expression_generation", "regions": [box], "max_new_tokens": 1}
-    asked = {"task": "phrase_grounding", "text": "a disc", "max_new_tokens": 1}
+    phrase = {"task": "phrase_grounding", "text": "a disc", "max_new_tokens": 1}
     ground, annotate = f"{url}/v1/ground", f"{url}/v1/annotate"
     return {
-        "form": httpx.Request("POST", ground, files={"image": picture}, data=ASKED),
-        "JSON": httpx.Request("POST", ground, json=asked | {"image": uri}),
+        "form": httpx.Request("POST", ground, files={"image": picture}, data=QUICK_CAPTION),
+        "JSON": httpx.Request("POST", ground, json=phrase | {"image": uri}),
         "regions": httpx.Request("POST", ground, json=region | {"image": uri}),
         "drawing": httpx.Request("POST", annotate, json={"entities": [entity], "image": uri}),
         "no body": httpx.Request("GET", f"{url}/v1/tasks", headers={"Accept": "application/json"}),
-        **stranger_requests(url, picture),
+        **client_requests(url, picture),
     }

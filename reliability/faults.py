@@ -21,10 +21,10 @@ from reliability.processes import ServiceProcesses
 from reliability.questions import Question
 
 LONGEST_WAIT_S = 180.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 # Far below the 30 s after which the watchdog kills a stopped engine (app/engine/phases.py).
 _PAUSES_S = (0.5, 3.0)
-_SPARED_S = 20.0
+_MIN_PICTURE_AGE_S = 20.0
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Target:
     numbers: Iterator[int] = field(default_factory=count)
 
     @classmethod
-    def aimed(
+    def create(
         cls,
         processes: ServiceProcesses,
         client: ChaosClient,
@@ -74,7 +74,7 @@ class Target:
 
     async def engine(self) -> psutil.Process | None:
         """Return the engine once it is ready, or `None` if it does not become ready in time."""
-        if not await until(lambda: self.state.is_engine_ready):
+        if not await wait_until(lambda: self.state.is_engine_ready):
             return None
         return next(iter(self.processes.of(ENGINE)), None)
 
@@ -112,7 +112,7 @@ async def hang_engine(target: Target) -> bool:
     if engine is None:
         return False
     _send_signal(engine, signal.SIGSTOP)
-    return await until(lambda: not engine.is_running())
+    return await wait_until(lambda: not engine.is_running())
 
 
 async def kill_http(target: Target) -> bool:
@@ -125,9 +125,9 @@ async def kill_http(target: Target) -> bool:
     if process is None:
         return False
     _send_signal(process, signal.SIGSTOP)
-    await until(lambda: _is_stopped(process))
+    await wait_until(lambda: _is_stopped(process))
     # The kernel may just have accepted a connection whose client has not noted its port yet.
-    await asyncio.sleep(_LOOK_S)
+    await asyncio.sleep(_POLL_S)
     with suppress(psutil.NoSuchProcess):
         # The listening socket has no remote address.
         ports = [c.raddr.port for c in process.net_connections("tcp") if c.raddr]
@@ -149,20 +149,20 @@ async def kill_picture_process(target: Target) -> bool:
     A recently started process is spared: a picture that loses two processes gets a retryable error
     (`tests/faults/test_killed_pictures.py`), which chaos would count as a failure.
     """
-    process = target.any_of(PICTURE, min_age_s=_SPARED_S)
+    process = target.any_of(PICTURE, min_age_s=_MIN_PICTURE_AGE_S)
     if process is None:
         return False
     _send_signal(process, signal.SIGKILL)
     return True
 
 
-async def until(condition: Callable[[], bool]) -> bool:
+async def wait_until(condition: Callable[[], bool]) -> bool:
     """Wait for a condition on other processes; return whether it became true in time."""
     deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S
     while not condition():
         if asyncio.get_running_loop().time() > deadline:
             return False
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
     return True
 
 

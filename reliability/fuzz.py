@@ -34,7 +34,7 @@ from harness.formats import FUZZED
 from harness.heic_files import heic_files
 from harness.mutants import mutants
 from harness.service import RunningService, running_service
-from reliability.damaged_requests import ASKED, damaged_requests
+from reliability.damaged_requests import QUICK_CAPTION, damaged_requests
 from reliability.goals import FUZZ_COUNT, LEAST_BAD_INPUTS, LEAST_OVER_HTTP
 from reliability.results import publish
 
@@ -83,7 +83,7 @@ def post_mutants(service: RunningService, count: int) -> Counter[str]:
     with httpx.Client(base_url=service.url, timeout=_TIMEOUT_S) as client:
         for name, data in FILES.items():
             for mutant in mutants(data, count, f"http {name}"):
-                response = client.post("/v1/ground", files={"image": mutant}, data=ASKED)
+                response = client.post("/v1/ground", files={"image": mutant}, data=QUICK_CAPTION)
                 code = "" if response.is_success else response.json()["code"]
                 ends[f"{response.status_code} {code}".strip()] += 1
     return ends

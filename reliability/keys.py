@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, describe_machine
 from harness.service import running_service
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 from reliability.results import publish
 
 # Upper and lower case, so that a comparison that ignores case would let a request through.
@@ -120,7 +120,7 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
     """
     statuses = Counter[int]()
     for method, path, headers in product(methods, _paths(), _WRONG):
-        with connected(url) as connection:
+        with open_connection(url) as connection:
             # `receive` waits for as many bytes as the head states; after HEAD none follow, so only
             # the closed connection ends it.
             connection.sendall(request(method, path, *headers, "Connection: close"))

@@ -151,7 +151,7 @@ def _answers_under(
     return answers
 
 
-def _parting(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
     """Return the first step at which two answers differ, `None` if they are equal."""
     pairs = zip(ours, theirs, strict=False)
     shorter = min(len(ours), len(theirs))
@@ -170,7 +170,7 @@ def differences(
     for number, (alone, together) in enumerate(
         zip(answers["alone"], answers["together"], strict=True)
     ):
-        step = _parting(alone, together)
+        step = _first_difference(alone, together)
         if step is not None:
             margin = reference.margin(*work[number], alone[:step])
             yield Difference(instruction_set, str(case), number, step, margin)
@@ -229,9 +229,9 @@ def run(
         for name in instruction_sets:
             answers = {case: _joined(shards[name, case]) for case in cases}
             native = native or answers
-            parted = list(_all_differences(name, answers, directories, num_requests))
-            counts[name] = _counts(answers, native, parted)
-            found += parted
+            differing = list(_all_differences(name, answers, directories, num_requests))
+            counts[name] = _counts(answers, native, differing)
+            found += differing
     return {
         "tool": "neighbours",
         "seconds": round(time.monotonic() - began),
@@ -267,14 +267,14 @@ def _all_differences(
 def _counts(
     answers: Mapping[Case, Mapping[str, Answers]],
     native: Mapping[Case, Mapping[str, Answers]],
-    parted: Sequence[Difference],
+    differing: Sequence[Difference],
 ) -> dict[str, int]:
     greedy = {str(case) for case in answers if case.temperature == 0}
     return {
         "sampled": sum(len(both["alone"]) for case, both in answers.items() if case.temperature),
-        "sampled_different": sum(d.case not in greedy for d in parted),
+        "sampled_different": sum(d.case not in greedy for d in differing),
         "greedy": sum(len(both["alone"]) for case, both in answers.items() if not case.temperature),
-        "greedy_different": sum(d.case in greedy for d in parted),
+        "greedy_different": sum(d.case in greedy for d in differing),
         "across": sum(len(both["alone"]) for both in answers.values()),
         "across_different": sum(
             _num_different(both["alone"], native[case]["alone"]) for case, both in answers.items()

@@ -70,7 +70,7 @@ def field(*names: str) -> Callable[[Report], object]:
     return read
 
 
-def _sum_of(name: str) -> Callable[[Report], object]:
+def _total(name: str) -> Callable[[Report], object]:
     return lambda report: sum(report[name].values())
 
 
@@ -89,11 +89,11 @@ def _offer(factor: int) -> Line:
     return Line(f"goodput and p99 of accepted requests at {factor}× capacity", "", "overload", read)
 
 
-def _kept(report: Report) -> object:
+def _goodput_ratio(report: Report) -> object:
     return f"{report['3x']['goodput_per_s'] / report['1x']['goodput_per_s']:.0%}"
 
 
-def _slowest(report: Report) -> object:
+def _worst_p99(report: Report) -> object:
     offers = (report[f"{factor}x"] for factor in FACTORS)
     p99_s = max(offer["p99_s"] for offer in offers)
     return f"{p99_s:g} s, the queue explains {report['latency_bound_s']:g} s"
@@ -104,22 +104,22 @@ def _megabytes(report: Report) -> object:
 
 
 def _packages(report: Report) -> object:
-    checked, unchecked = report["packages_told_of"], report["packages_not_told_of"]
+    checked, unchecked = report["packages_checked"], report["packages_unchecked"]
     return f"{checked} of {checked + unchecked}"
 
 
-def _wrong(report: Report) -> object:
+def _num_wrong(report: Report) -> object:
     return report["refused_wrongly"] + report["broken"]
 
 
 _SETTLED_MINUTE = round(SETTLED_AFTER_S / 60)
 LINES = (
-    Line("faults injected", "", "chaos", _sum_of("faults")),
+    Line("faults injected", "", "chaos", _total("faults")),
     Line("requests sent", "", "chaos", field("sent")),
     Line("requests accepted", "", "chaos", field("accepted")),
     Line("completed with the same answer as without faults", "", "chaos", field("completed")),
-    Line("refused with a documented error code", "", "chaos", _sum_of("refused")),
-    Line("abandoned by their clients", "", "chaos", _sum_of("left")),
+    Line("refused with a documented error code", "", "chaos", _total("refused")),
+    Line("abandoned by their clients", "", "chaos", _total("left")),
     Line(
         "connections broken because their own HTTP process was killed",
         "",
@@ -131,8 +131,8 @@ LINES = (
     Line("answered twice", "0", "chaos", field("answered_twice")),
     Line("hung", "0", "chaos", field("hung")),
     Line("answer changed by a fault", "0", "chaos", field("answered_differently")),
-    Line("refused with another code, or invalid answer", "0", "chaos", _wrong),
-    Line("slots, permits or requests held after the run", "0", "chaos", _sum_of("leftovers")),
+    Line("refused with another code, or invalid answer", "0", "chaos", _num_wrong),
+    Line("slots, permits or requests held after the run", "0", "chaos", _total("leftovers")),
     Line("engines killed", "", "chaos", field("faults", "kill_engine")),
     Line(
         "longest time from the kill of an engine to the first token of a new request, s",
@@ -142,8 +142,10 @@ LINES = (
     ),
     Line("capacity, requests/s", "", "overload", field("capacity_per_s")),
     *(_offer(factor) for factor in FACTORS),
-    Line("goodput at 3× relative to 1×", f"≥ {100 * LEAST_GOODPUT:.0f} %", "overload", _kept),
-    Line("highest p99 of accepted requests", "the wait in the queue", "overload", _slowest),
+    Line(
+        "goodput at 3× relative to 1×", f"≥ {100 * LEAST_GOODPUT:.0f} %", "overload", _goodput_ratio
+    ),
+    Line("highest p99 of accepted requests", "the wait in the queue", "overload", _worst_p99),
     Line("requests during the soak", "", "soak", field("requests")),
     Line(
         f"resident memory in minute {_SETTLED_MINUTE + 1}, of all processes", "", "soak", _megabytes
@@ -235,11 +237,11 @@ def _read(folder: Path, tool: str) -> Report | None:
 
 
 def _row(line: Line, report: Report | None) -> str:
-    measured = NOT_RUN if report is None else _shown(line.read(report))
+    measured = NOT_RUN if report is None else _format_value(line.read(report))
     return f"| {line.what} | {line.goal} | {measured} | `{COMMANDS[line.tool]}` |\n"
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     is_count = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return f"{value:,.0f}" if is_count else str(value)
 

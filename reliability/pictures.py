@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from app.errors import RequestError, UnsupportedImageFormat
 from app.pictures.decode import decode_picture
-from harness.oracle import shown_by
+from harness.oracle import read_pixels
 from harness.picture_files import PictureFile, other_pictures, tiff_pictures
 from reliability.results import publish
 
@@ -58,48 +58,48 @@ class Verdict:
     """The result for one file.
 
     Attributes:
-        words: one of the constants above.
-        shown: the oracle's pixels, (H, W, 3); `None` if it cannot read the file.
+        outcome: one of the constants above.
+        expected: the oracle's pixels, (H, W, 3); `None` if it cannot read the file.
     """
 
     file: PictureFile
-    words: str
-    shown: NDArray[np.float64] | None
+    outcome: str
+    expected: NDArray[np.float64] | None
 
-    def allows(self, pixels: NDArray[Any]) -> bool:
+    def matches(self, pixels: NDArray[Any]) -> bool:
         """Return whether pixels, (H, W, 3) of 8 bits, match those of the oracle."""
-        if self.shown is None or pixels.shape != self.shown.shape:
+        if self.expected is None or pixels.shape != self.expected.shape:
             return False
         tolerance = LOSSY_TOLERANCE if self.file.is_lossy else LOSSLESS_TOLERANCE
-        return bool(np.abs(pixels - self.shown).max() <= tolerance)
+        return bool(np.abs(pixels - self.expected).max() <= tolerance)
 
 
 def judge(file: PictureFile) -> Verdict:
     """Compare our decoder with the oracle on one file."""
-    shown = _shown(file)
+    expected = _oracle_pixels(file)
     try:
         upright = decode_picture(file.data, max_pixels=_MAX_PIXELS).upright
     except UnsupportedImageFormat:
-        return Verdict(file, REFUSED, shown)
+        return Verdict(file, REFUSED, expected)
     except RequestError:
         # The sender sees "damaged" and cannot know that the kind is not accepted.
-        return Verdict(file, UNNAMED, shown)
-    if shown is None:
+        return Verdict(file, UNNAMED, expected)
+    if expected is None:
         return Verdict(file, UNREAD, None)
-    is_equal = Verdict(file, EQUAL, shown).allows(np.asarray(upright))
-    return Verdict(file, EQUAL if is_equal else WRONG, shown)
+    is_equal = Verdict(file, EQUAL, expected).matches(np.asarray(upright))
+    return Verdict(file, EQUAL if is_equal else WRONG, expected)
 
 
-def _shown(file: PictureFile) -> NDArray[np.float64] | None:
+def _oracle_pixels(file: PictureFile) -> NDArray[np.float64] | None:
     try:
-        return shown_by(file)
+        return read_pixels(file)
     except (ValueError, RuntimeError):  # raised by the oracle's libraries for missing features
         return None
 
 
-def _refused_now(verdicts: Sequence[Verdict], commit: str) -> Iterator[str]:
+def _newly_rejected(verdicts: Sequence[Verdict], commit: str) -> Iterator[str]:
     """Yield the files that we reject and that the decoder of a commit read correctly."""
-    refused = [verdict for verdict in verdicts if verdict.words in (REFUSED, UNNAMED)]
+    refused = [verdict for verdict in verdicts if verdict.outcome in (REFUSED, UNNAMED)]
     with tempfile.TemporaryDirectory() as folder:
         command = ["git", "archive", commit, "app"]
         archive = subprocess.run(command, capture_output=True, check=True)
@@ -112,7 +112,7 @@ def _refused_now(verdicts: Sequence[Verdict], commit: str) -> Iterator[str]:
         subprocess.run([sys.executable, "-c", _DECODE_ALL, files], cwd=folder, check=True)
         for path in sorted(files.glob("*.npy")):
             verdict = refused[int(path.stem)]
-            if verdict.allows(np.load(path)):
+            if verdict.matches(np.load(path)):
                 yield verdict.file.name
 
 
@@ -124,16 +124,18 @@ def compare(step: int, before: str | None) -> dict[str, Any]:
     """
     files = itertools.chain(tiff_pictures(step), other_pictures())
     verdicts = [judge(file) for file in files]
-    formats = Counter((verdict.file.format, verdict.words) for verdict in verdicts)
+    formats = Counter((verdict.file.format, verdict.outcome) for verdict in verdicts)
     report: dict[str, Any] = {"tool": "pictures", "files": len(verdicts)}
-    for words in (EQUAL, REFUSED, UNNAMED, WRONG, UNREAD):
-        report[words] = sum(verdict.words == words for verdict in verdicts)
-    report["by format"] = {f"{name}, {words}": n for (name, words), n in sorted(formats.items())}
-    for words in (WRONG, UNNAMED, UNREAD):
-        named = [verdict.file.name for verdict in verdicts if verdict.words == words]
-        report[f"names: {words}"] = named
+    for outcome in (EQUAL, REFUSED, UNNAMED, WRONG, UNREAD):
+        report[outcome] = sum(verdict.outcome == outcome for verdict in verdicts)
+    report["by format"] = {
+        f"{name}, {outcome}": n for (name, outcome), n in sorted(formats.items())
+    }
+    for outcome in (WRONG, UNNAMED, UNREAD):
+        named = [verdict.file.name for verdict in verdicts if verdict.outcome == outcome]
+        report[f"names: {outcome}"] = named
     if before is not None:
-        report[f"read correctly by {before}, refused now"] = list(_refused_now(verdicts, before))
+        report[f"read correctly by {before}, refused now"] = list(_newly_rejected(verdicts, before))
     return report
 
 

@@ -14,11 +14,11 @@ from reliability.faults import (
     pause_http,
 )
 from reliability.wire_faults import (
-    burst,
-    garbage,
-    half_requests,
-    oversized_bodies,
-    slow_senders,
+    send_burst,
+    send_garbage,
+    send_half_requests,
+    send_oversized_bodies,
+    send_slow_bodies,
 )
 
 HANGS_FROM_S = 120.0
@@ -51,7 +51,13 @@ class Track:
 
 ENGINE_FAULTS = (*3 * (kill_engine,), pause_engine)
 HTTP_FAULTS = (kill_http, *3 * (pause_http,), *2 * (kill_picture_process,))
-WIRE_FAULTS = (garbage, half_requests, slow_senders, burst, oversized_bodies)
+WIRE_FAULTS = (
+    send_garbage,
+    send_half_requests,
+    send_slow_bodies,
+    send_burst,
+    send_oversized_bodies,
+)
 
 
 @dataclass(frozen=True)

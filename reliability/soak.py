@@ -43,7 +43,7 @@ class Meter:
     """Measures the requests of a client and drops their answers, which would fill our own memory.
 
     Attributes:
-        latencies_s: of the requests answered since the last `take`.
+        latencies_s: of the requests answered since the last `pop`.
     """
 
     client: LoadClient
@@ -60,11 +60,11 @@ class Meter:
             self.num_failed += 1
         return replace(reply, answer=None)
 
-    def take(self) -> tuple[list[float], int]:
+    def pop(self) -> tuple[list[float], int]:
         """Return latencies and failures since the last call."""
-        taken = self.latencies_s, self.num_failed
+        counts = self.latencies_s, self.num_failed
         self.latencies_s, self.num_failed = [], 0
-        return taken
+        return counts
 
 
 async def run_soak(
@@ -94,11 +94,11 @@ async def _watch(
     clock, rows = asyncio.get_running_loop().time, list[Row]()
     began = clock()
     # Drops the requests that measured the capacity.
-    meter.take()
+    meter.pop()
     while clock() - began + _PERIOD_S <= seconds:
         # From the start, so that the time of a sample does not delay all later ones.
         await asyncio.sleep(began + _PERIOD_S * (len(rows) + 1) - clock())
-        latencies_s, num_failed = meter.take()
+        latencies_s, num_failed = meter.pop()
         rows.append(
             Row(
                 at_s=round(clock() - began, 1),

@@ -25,27 +25,27 @@ _HALVES = (
 )
 
 
-async def garbage(target: Target) -> bool:
+async def send_garbage(target: Target) -> bool:
     """Send bytes that are not HTTP."""
     return await _connect_often(target, lambda: target.rng.randbytes(target.rng.randrange(1, 4096)))
 
 
-async def half_requests(target: Target) -> bool:
+async def send_half_requests(target: Target) -> bool:
     """Send requests that stop in the middle, and close their connections a little later."""
     return await _connect_often(target, lambda: target.rng.choice(_HALVES))
 
 
-async def slow_senders(target: Target) -> bool:
+async def send_slow_bodies(target: Target) -> bool:
     """Send bodies more slowly than the service allows."""
     return await _send_at_once(target, target.probe, _NUM_SLOW, "sends_slowly")
 
 
-async def burst(target: Target) -> bool:
+async def send_burst(target: Target) -> bool:
     """Send more requests at once than the service accepts."""
     return await _send_at_once(target, target.probe, target.state.capacity * 3 // 2)
 
 
-async def oversized_bodies(target: Target) -> bool:
+async def send_oversized_bodies(target: Target) -> bool:
     """Send bodies over the size limit."""
     return await _send_at_once(target, oversized_question(target.max_body_bytes), _NUM_OVERSIZED)
 

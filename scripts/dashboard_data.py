@@ -96,7 +96,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 @contextmanager
 def _clients(balancer: Balancer, number: int) -> Iterator[RepeatingClients]:
     clients = RepeatingClients(balancer.url, number, mixed)
-    with clients.asking():
+    with clients.running():
         yield clients
 
 
@@ -122,7 +122,7 @@ def _query(
 ) -> list[Series]:
     """Return the series of one query over the run; replicas get the names in `names`."""
     expression = target["expr"].replace("$__rate_interval", RATES_LOOK_BACK)
-    answer = prometheus.ask(
+    answer = prometheus.get(
         "query_range",
         query=expression.replace("$instance", ".*"),
         start=str(began),

@@ -19,7 +19,7 @@ from harness.checkpoints import tiny_config, write_random_checkpoint
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 
 Answer = tuple[int, str, str]  # status, relevant headers, body
 Row = tuple[str, str, Callable[[RunningService], httpx.Response]]
@@ -67,7 +67,7 @@ def send_bytes(sent: bytes) -> Callable[[RunningService], httpx.Response]:
     """Return a sender of raw bytes that no HTTP client would send."""
 
     def send(service: RunningService) -> httpx.Response:
-        with connected(service.url) as connection:
+        with open_connection(service.url) as connection:
             connection.sendall(sent)
             reply = receive(connection)
         return httpx.Response(reply.status, content=reply.body)

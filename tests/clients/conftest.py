@@ -11,7 +11,7 @@ import pytest
 
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.service import RunningService, running_service
-from harness.serving import serving
+from harness.standard_servers import running_server
 
 SCENES = EMBEDDED_CHECKPOINT / "scenes"
 PICTURES = tuple(
@@ -37,7 +37,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 def pages() -> Iterator[str]:
     """The origin of the pages that a browser opens: not that of the service."""
     handler = partial(QuietHandler, directory=Path(__file__).parent / "pages")
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+    with running_server(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
         yield f"http://{address}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
-from harness.wire import connected
+from harness.wire import open_connection
 from tests.clients.upload import Answer, Client, Upload
 
 NET_BOUNDARY = "2f8b2f9c-6f3c-4a86-8d1c-0e7d1f2a3b4c"
@@ -113,7 +113,7 @@ def request_of(content_type: str, body: bytes, *headers: str) -> bytes:
 def sends(written: Callable[[Upload], bytes]) -> Client:
     def upload(url: str, sent: Upload) -> Answer:
         host = urlsplit(url).netloc.encode()
-        with connected(url) as connection:
+        with open_connection(url) as connection:
             connection.sendall(written(sent).replace(b"{host}", host, 1))
             response = HTTPResponse(connection)
             response.begin()

@@ -16,7 +16,7 @@ from harness.events import events_of
 from harness.proxies import PROXIES, running_proxies
 from harness.requirements import require_programs
 from harness.service import RunningService
-from harness.wire import connected, request
+from harness.wire import open_connection, request
 from tests.clients.conftest import FIELDS, PICTURES
 from tests.clients.programs import form
 from tests.clients.upload import Upload
@@ -128,7 +128,7 @@ def test_an_offer_of_another_protocol_changes_no_answer(
         for number in range(ROUNDS):
             picture = PICTURES[(number + offset) % len(PICTURES)]
             for headers in (OFFERS[offer], ()):
-                with connected(proxy) as connection:
+                with open_connection(proxy) as connection:
                     connection.sendall(upload_of(picture, *headers))
                     response = HTTPResponse(connection)
                     response.begin()
@@ -148,7 +148,7 @@ def test_a_request_inside_a_body_is_never_answered(
     headers = (*OFFERS[offer], "Content-Type: application/json", f"Content-Length: {len(inner)}")
     smuggler = request("POST", "/v1/ground", *headers, body=inner)
     for picture in PICTURES:
-        with connected(proxy) as connection:
+        with open_connection(proxy) as connection:
             connection.sendall(smuggler)
             response = HTTPResponse(connection)
             response.begin()

@@ -14,7 +14,7 @@ from harness.proxies import HAPROXY, NGINX, PROXIES, running_proxies
 from harness.requirements import require_programs
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
-from harness.wire import Reply, connected, dribble, receive, request
+from harness.wire import Reply, open_connection, receive, request, send_slowly
 from tests.clients.conftest import FIELDS, PICTURES
 
 KEY = "Authorization: Bearer key"
@@ -69,12 +69,12 @@ def upload(url: str, size: int, *headers: str, is_chunked: bool, reads_at_end: b
     """
     body = in_chunks(body_of(size)) if is_chunked else body_of(size)
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
-    with connected(url) as connection:
+    with open_connection(url) as connection:
         connection.sendall(request("POST", "/v1/ground", FORM, length, *headers))
         if reads_at_end:
             connection.sendall(body)
         else:
-            dribble(connection, body, pause_s=0.001, num_bytes=2**16)
+            send_slowly(connection, body, pause_s=0.001, num_bytes=2**16)
         return receive(connection)
 
 

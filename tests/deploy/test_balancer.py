@@ -18,7 +18,7 @@ from harness.events import events_of
 from harness.repeating_clients import SCENE, RepeatingClients
 from harness.requirements import require_programs
 from harness.waiting import eventually
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 from tests.deploy.conftest import Deployment
 
 NUM_CLIENTS = 4
@@ -39,7 +39,7 @@ def lonely_balancer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanc
 def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
     """With least connections and several clients, both replicas get requests."""
     clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
-    with clients.asking():
+    with clients.running():
         clients.wait_for(20)
     assert set(clients.final) == {200}
     for replica in deployment.replicas:
@@ -52,7 +52,7 @@ def test_replicas_are_replaced_without_a_failed_request(
 ) -> None:
     """A rolling upgrade: each replica is stopped and replaced while clients send requests."""
     clients = RepeatingClients(deployment.balancer.url, NUM_CLIENTS)
-    with clients.asking():
+    with clients.running():
         clients.wait_for(NUM_CLIENTS)
         for replica in deployment.replicas:
             assert replica.stop() == 0
@@ -82,7 +82,7 @@ def test_requests_of_a_killed_replica_get_502_and_succeed_when_sent_again(
 
     lost, redispatched = num_lost(), num_redispatched()
     clients = RepeatingClients(balancer.url, NUM_CLIENTS)
-    with clients.asking():
+    with clients.running():
         clients.wait_for(NUM_CLIENTS)
         assert eventually(lambda: first.service.metric("kosmos2_num_requests_running") > 0)
         first.kill()
@@ -109,7 +109,7 @@ def test_a_request_that_kills_its_replica_always_gets_502(tmp_path: Path) -> Non
         assert eventually(lambda: balancer.num_ready == 1)
         # Without http-buffer-request, two of five such requests were closed without an answer.
         for _ in range(30):
-            with connected(balancer.url) as connection:
+            with open_connection(balancer.url) as connection:
                 connection.sendall(head)
                 connection.sendall(bytes(10_000))
                 assert receive(connection).status == 502

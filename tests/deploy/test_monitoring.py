@@ -34,16 +34,16 @@ def busy(deployment: Deployment) -> Iterator[Deployment]:
     # Expires before any work, which is the outcome `deadline`.
     assert send(ORDINARY, **{"X-Request-Timeout": "0.000001"}) == 504
     replica = deployment.replicas[0].service
-    with RepeatingClients(url, TOO_MANY).asking():
+    with RepeatingClients(url, TOO_MANY).running():
         assert eventually(lambda: replica.metric(REFUSED) > 0)
     # Rates need counters that keep growing while the tests query them.
-    with RepeatingClients(url, 1).asking():
+    with RepeatingClients(url, 1).running():
         yield deployment
 
 
 def test_replicas_balancer_and_gpus_are_scraped(deployment: Deployment) -> None:
     def health() -> dict[str, str]:
-        targets = deployment.prometheus.ask("targets")["activeTargets"]
+        targets = deployment.prometheus.get("targets")["activeTargets"]
         return {target["labels"]["instance"]: target["health"] for target in targets}
 
     replicas = [replica.address for replica in deployment.replicas]
@@ -66,9 +66,9 @@ def test_every_query_returns_data(busy: Deployment, name: str) -> None:
 def test_a_killed_replica_fires_its_alert(deployment: Deployment) -> None:
     """The alert ends when the replica runs again."""
     replica = deployment.replicas[0]
-    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing())
+    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing_alerts())
     replica.kill()
-    assert eventually(lambda: "Kosmos2ReplicaDown" in deployment.prometheus.firing())
+    assert eventually(lambda: "Kosmos2ReplicaDown" in deployment.prometheus.firing_alerts())
     replica.start()
     deployment.wait_for_both()
-    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing())
+    assert eventually(lambda: "Kosmos2ReplicaDown" not in deployment.prometheus.firing_alerts())

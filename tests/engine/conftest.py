@@ -18,7 +18,7 @@ from harness.checkpoints import tiny_config, write_random_checkpoint
 from harness.engine_rig import (
     NUM_SLOTS,
     EngineRig,
-    HandClock,
+    ManualClock,
     UnreliableRunner,
     build_unreliable_runner,
     open_rig,
@@ -64,7 +64,7 @@ def runner(
     """A runner as on a CPU; and one with recorded passes that are launched early, as on CUDA."""
     folder = tmp_path_factory.mktemp("runner")
     phases = PhaseClock(
-        SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), HandClock()
+        SharedState(folder / "state"), EngineMetrics(CollectorRegistry()), ManualClock()
     )
     exact = build_unreliable_runner(folder / "checkpoint", phases)
     return exact if request.param == "as on a CPU" else with_recorded_passes(exact, phases)

@@ -71,7 +71,7 @@ def test_all_rows_of_a_held_picture_share_one_pass(without_cache: EngineRig) -> 
 
 
 def test_a_row_about_a_held_picture_has_the_tokens_of_a_row_that_brings_it(rig: EngineRig) -> None:
-    rig.ask(1, max_new_tokens=2, picture=PICTURES[1])
+    rig.submit(1, max_new_tokens=2, picture=PICTURES[1])
     hold(rig, 1)
     ask_about(rig, 2, 1)
     answers, failed = rig.run_until_idle()
@@ -101,7 +101,7 @@ def test_a_hold_ends_at_its_deadline(without_cache: EngineRig) -> None:
     rig.run_until_idle()
     assert rig.runner.pictures.num_bytes > 0
     rig.clock.now += 6
-    rig.ask(2, max_new_tokens=1, picture=PICTURES[1])
+    rig.submit(2, max_new_tokens=1, picture=PICTURES[1])
     rig.run_until_idle()
     assert rig.runner.pictures.num_bytes == 0
     ask_about(rig, 3, 0)

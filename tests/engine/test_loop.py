@@ -30,10 +30,10 @@ def test_a_request_gets_one_token_from_each_step(
     rig: EngineRig,
 ) -> None:
     """Each token is sent before the engine waits for the next pass."""
-    rig.ask(7)
+    rig.submit(7)
     for _ in range(3):
         rig.engine.step()
-        (message,) = rig.answers(1)
+        (message,) = rig.next_messages(1)
         assert isinstance(message, NewTokens)
         assert [token.key for token in message.tokens] == [7]
         assert all(token.log_probability <= 0 for token in message.tokens)
@@ -43,10 +43,10 @@ def test_on_cuda_the_next_pass_is_launched_before_a_token_is_sent(rig: EngineRig
     """So the device computes while the host works; on the CPU a pass would delay the tokens."""
     undisturbed = rig.tokens_of(1)
     rig.runner.slots.token_ids.zero_()
-    rig.ask(2, max_new_tokens=9)
+    rig.submit(2, max_new_tokens=9)
     for _ in range(2):
         rig.engine.step()
-        rig.answers(1)
+        rig.next_messages(1)
     # Two steps send two tokens; where passes are launched early, the third has been computed too.
     num_computed = 3 if rig.runner.num_recorded else 2
     begin = len(rig.prompt.token_ids)
@@ -57,12 +57,12 @@ def test_on_cuda_the_next_pass_is_launched_before_a_token_is_sent(rig: EngineRig
 def test_a_row_cancelled_during_its_pass_does_not_affect_the_next_row(rig: EngineRig) -> None:
     """The pass still writes into the slot, but the next row overwrites it before reading."""
     undisturbed = rig.tokens_of(1)
-    rig.ask(1)
+    rig.submit(1)
     rig.engine.step()
     rig.engine.step()  # launches another pass
     rig.send(encode(Cancel(EPOCH, 1)))
-    rig.answers(2)
-    rig.ask(2, max_new_tokens=9)
+    rig.next_messages(2)
+    rig.submit(2, max_new_tokens=9)
     assert rig.run_until_idle() == ({2: undisturbed}, [])
 
 
@@ -70,8 +70,8 @@ def test_a_row_cancelled_during_its_pass_does_not_affect_the_next_row(rig: Engin
 def test_non_finite_numbers_fail_only_their_own_row(rig: EngineRig, num_steps: int) -> None:
     """In a picture's prefix or in a slot; the next row in that slot gets the usual answer."""
     undisturbed = rig.tokens_of(1)
-    rig.ask(1, max_new_tokens=9)
-    rig.ask(2, max_new_tokens=9, picture=bytes([9]) * PICTURE_BYTES)
+    rig.submit(1, max_new_tokens=9)
+    rig.submit(2, max_new_tokens=9, picture=bytes([9]) * PICTURE_BYTES)
     for _ in range(num_steps):
         rig.engine.step()
     if num_steps:
@@ -89,46 +89,46 @@ def test_non_finite_numbers_fail_only_their_own_row(rig: EngineRig, num_steps: i
 
 
 def test_only_the_last_token_has_a_finish_reason(rig: EngineRig) -> None:
-    rig.ask(7, max_new_tokens=3)
+    rig.submit(7, max_new_tokens=3)
     for _ in range(3):
         rig.engine.step()
-    tokens = [token for message in rig.answers(3) for token in message.tokens]
+    tokens = [token for message in rig.next_messages(3) for token in message.tokens]
     assert [token.finish_reason for token in tokens] == [None, None, "length"]
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
 def test_a_cancelled_request_releases_its_slot_by_the_next_step(rig: EngineRig) -> None:
     """Invariant 5: a cancelled request holds nothing when the next step begins."""
-    rig.ask(7)
+    rig.submit(7)
     rig.engine.step()
     assert rig.scheduler.slots.num_free == NUM_SLOTS - 1
     rig.send(encode(Cancel(EPOCH, 7)))
     assert rig.scheduler.slots.num_free == NUM_SLOTS
-    rig.answers(1)
+    rig.next_messages(1)
     rig.engine.step()
     assert rig.is_silent()
 
 
 def test_an_expired_request_fails_and_releases_its_slot_by_the_next_step(rig: EngineRig) -> None:
-    rig.ask(7, deadline=rig.clock.now + 5)
+    rig.submit(7, deadline=rig.clock.now + 5)
     rig.engine.step()
-    rig.answers(1)
+    rig.next_messages(1)
     rig.clock.now += 5
     rig.engine.step()
-    assert rig.answers(1) == [Failure(EPOCH, 7, "deadline")]
+    assert rig.next_messages(1) == [Failure(EPOCH, 7, "deadline")]
     assert rig.scheduler.slots.num_free == NUM_SLOTS
 
 
 def test_a_full_queue_rejects_a_request_at_once(rig: EngineRig) -> None:
     """The engine has two slots and a queue of one."""
     for key in range(4):
-        rig.ask(key)
-    assert rig.answers(1) == [Failure(EPOCH, 3, "overloaded")]
+        rig.submit(key)
+    assert rig.next_messages(1) == [Failure(EPOCH, 3, "overloaded")]
 
 
 def test_a_message_of_an_older_epoch_is_dropped(rig: EngineRig) -> None:
     """It was meant for an engine that has ended, and its sender sends requests again itself."""
-    rig.ask(7, epoch=EPOCH - 1)
+    rig.submit(7, epoch=EPOCH - 1)
     assert rig.scheduler.is_idle
     assert rig.is_silent()
 
@@ -143,19 +143,19 @@ def test_an_invalid_message_is_dropped(rig: EngineRig, frames: tuple[bytes, ...]
 
 def test_a_request_without_its_picture_fails_alone(rig: EngineRig) -> None:
     """Invariant 4."""
-    rig.ask(6)
+    rig.submit(6)
     request = Generate(EPOCH, 7, rig.prompt.token_ids, b"", SamplingParameters(), 1e9)
     rig.send(encode(request), b"too short")
     rig.engine.step()
-    failed, tokens = rig.answers(2)
+    failed, tokens = rig.next_messages(2)
     assert failed == Failure(EPOCH, 7, "engine_failure")
     assert isinstance(tokens, NewTokens)
     assert {token.key for token in tokens.tokens} == {6}
 
 
 def test_a_request_longer_than_a_slot_is_rejected(rig: EngineRig) -> None:
-    rig.ask(7, max_new_tokens=1000)
-    assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
+    rig.submit(7, max_new_tokens=1000)
+    assert rig.next_messages(1) == [Failure(EPOCH, 7, "engine_failure")]
 
 
 @pytest.mark.parametrize(("fails_at_launch", "num_tokens"), [(False, 2), (True, 4)])
@@ -167,7 +167,7 @@ def test_a_request_that_makes_a_pass_fail_is_rejected_alone(
     rig.runner.poisoned_keys = frozenset({2})
     rig.runner.fails_at_launch = fails_at_launch
     for key in (1, 2, 3):
-        rig.ask(key, max_new_tokens=9)
+        rig.submit(key, max_new_tokens=9)
     tokens, failed = rig.run_until_idle()
     assert failed == [Failure(EPOCH, 2, "engine_failure")]
     assert tokens.pop(2) == undisturbed[:num_tokens]
@@ -179,7 +179,7 @@ def test_batches_become_smaller_when_memory_runs_out(rig: EngineRig) -> None:
     undisturbed = rig.tokens_of(1)
     rig.runner.max_batch_size = 1
     for key in (1, 2, 3):
-        rig.ask(key, max_new_tokens=9)
+        rig.submit(key, max_new_tokens=9)
     assert rig.runner.pictures.num_bytes > 0
     rig.engine.step()
     assert rig.runner.pictures.num_bytes == 0
@@ -189,11 +189,11 @@ def test_batches_become_smaller_when_memory_runs_out(rig: EngineRig) -> None:
 def test_a_request_too_large_for_the_memory_is_rejected(rig: EngineRig) -> None:
     """The engine first retries it alone, with an empty cache."""
     rig.runner.max_batch_size = 0
-    rig.ask(7)
+    rig.submit(7)
     rig.engine.step()
     assert rig.is_silent()
     rig.engine.step()
-    assert rig.answers(1) == [Failure(EPOCH, 7, "engine_failure")]
+    assert rig.next_messages(1) == [Failure(EPOCH, 7, "engine_failure")]
     assert rig.scheduler.is_idle
 
 
@@ -204,10 +204,10 @@ def test_a_replayed_request_continues_after_the_tokens_it_has(
 ) -> None:
     """Draws and the n-gram ban depend on all tokens, so the remaining tokens are unchanged."""
     sampling = SamplingParameters(9, no_repeat_ngram_size=2, temperature=temperature, seed=5)
-    rig.ask(1, sampling=sampling)
+    rig.submit(1, sampling=sampling)
     undisturbed = rig.new_tokens_until_idle()[0][1]
     received = [token.token_id for token in undisturbed[:num_received]]
-    rig.ask(2, sampling=sampling, new_token_ids=received, is_replay=True)
+    rig.submit(2, sampling=sampling, new_token_ids=received, is_replay=True)
     rest = rig.new_tokens_until_idle()[0][2]
     for token, expected in zip(rest, undisturbed[num_received:], strict=True):
         assert (token.token_id, token.finish_reason) == (expected.token_id, expected.finish_reason)
@@ -224,24 +224,24 @@ def probabilities(token: NewToken) -> list[float]:
 
 def test_a_replayed_request_is_accepted_by_a_full_queue(rig: EngineRig) -> None:
     for key in range(4):
-        rig.ask(key, is_replay=True)
+        rig.submit(key, is_replay=True)
     assert rig.is_silent()
 
 
 def test_running_requests_are_published_before_each_step(rig: EngineRig) -> None:
     """If the engine dies in the step, these requests are the suspects."""
-    rig.ask(7)
-    rig.ask(8)
+    rig.submit(7)
+    rig.submit(8)
     rig.engine.step()
     assert rig.state.running == [7, 8]
     rig.run_until_idle()
     rig.clock.now += 1
-    rig.ask(9, epoch=EPOCH - 1)
+    rig.submit(9, epoch=EPOCH - 1)
     assert rig.state.running == []
 
 
 def test_requests_of_an_ended_http_process_are_cancelled(rig: EngineRig) -> None:
-    rig.ask(7)
+    rig.submit(7)
     rig.client.close(linger=0)
     while rig.scheduler.running or rig.scheduler.waiting:
         rig.engine.step()
@@ -253,7 +253,7 @@ def test_a_second_request_with_a_picture_uses_its_cached_prefix(rig: EngineRig) 
     rig.runner.pictures.clear()
     tokens = {}
     for key in (1, 2):
-        rig.ask(key, max_new_tokens=2)
+        rig.submit(key, max_new_tokens=2)
         tokens |= rig.new_tokens_until_idle()[0]
     assert [token.cached_tokens for token in tokens[1]] == [0, 0]
     assert [token.cached_tokens for token in tokens[2]] == [67, 67]

@@ -71,17 +71,17 @@ def test_log_probabilities_equal_the_reference(
 def test_only_the_first_token_brings_them(rig: EngineRig) -> None:
     """Also in an answer that another engine began: its first token brought them already."""
     sampling = SamplingParameters(max_new_tokens=3, named_token_ids=[5, 6])
-    rig.ask(1, sampling=sampling)
+    rig.submit(1, sampling=sampling)
     tokens, _ = rig.new_tokens_until_idle()
     assert [len(token.named_log_probabilities) for token in tokens[1]] == [2, 0, 0]
-    rig.ask(2, sampling=sampling, new_token_ids=[tokens[1][0].token_id], is_replay=True)
+    rig.submit(2, sampling=sampling, new_token_ids=[tokens[1][0].token_id], is_replay=True)
     replayed, _ = rig.new_tokens_until_idle()
     assert [token.token_id for token in replayed[2]] == [t.token_id for t in tokens[1][1:]]
     assert not any(token.named_log_probabilities for token in replayed[2])
 
 
 def test_a_request_that_names_too_many_tokens_fails_alone(rig: EngineRig) -> None:
-    rig.ask(1, sampling=SamplingParameters(named_token_ids=[0] * (MAX_NAMED_TOKENS + 1)))
+    rig.submit(1, sampling=SamplingParameters(named_token_ids=[0] * (MAX_NAMED_TOKENS + 1)))
     assert rig.run_until_idle() == ({}, [Failure(EPOCH, 1, "engine_failure")])
 
 
@@ -90,7 +90,7 @@ def test_generation_ends_after_a_stop_token(rig: EngineRig) -> None:
     undisturbed = rig.tokens_of(1)
     index = next(n for n, token in enumerate(undisturbed) if token not in undisturbed[:n] and n > 1)
     stop = undisturbed[index]
-    rig.ask(2, sampling=SamplingParameters(max_new_tokens=9, stop_token_ids=[stop]))
+    rig.submit(2, sampling=SamplingParameters(max_new_tokens=9, stop_token_ids=[stop]))
     tokens, _ = rig.new_tokens_until_idle()
     assert [token.token_id for token in tokens[2]] == undisturbed[: index + 1]
     assert tokens[2][-1].finish_reason == "stop"

@@ -131,7 +131,7 @@ class CountUploads(MetaOnly):
         super().__init__()
         self.count = 0
 
-    def refuse(self, func: object, tensors: list[Tensor]) -> None:
+    def check(self, func: object, tensors: list[Tensor]) -> None:
         self.count += len({tensor.device.type for tensor in tensors}) > 1
 
 

@@ -63,17 +63,17 @@ def picture(number: int) -> bytes:
 
 def start_encoding(rig: EngineRig, gate: Gate) -> None:
     """Start a row that decodes, and one whose picture is encoded while the gate is closed."""
-    rig.ask(1, picture=picture(1), max_new_tokens=40)
+    rig.submit(1, picture=picture(1), max_new_tokens=40)
     rig.engine.step()
-    rig.answers(1)
+    rig.next_messages(1)
     gate.is_open.clear()
-    rig.ask(2, picture=picture(2))
+    rig.submit(2, picture=picture(2))
     rig.engine.step()
 
 
 def keys_with_tokens(rig: EngineRig, count: int) -> set[int]:
     """Return the keys of the requests that get tokens in the next messages."""
-    messages = rig.answers(count)
+    messages = rig.next_messages(count)
     tokens = (message.tokens for message in messages if isinstance(message, NewTokens))
     return {token.key for tokens_of_step in tokens for token in tokens_of_step}
 
@@ -100,7 +100,7 @@ def test_the_background_thread_does_not_change_answers(rig: EngineRig, gate: Gat
     gate.is_open.set()
     in_background, _ = rig.run_until_idle()
     rig.runner.prefixes.clear()
-    rig.ask(2, picture=picture(2))
+    rig.submit(2, picture=picture(2))
     alone, _ = rig.run_until_idle()
     assert in_background[2] == alone[2]
 
@@ -111,7 +111,7 @@ def test_a_request_with_a_new_picture_waits_for_the_batch_in_progress(
     """Pictures that arrive during a batch form the next batch."""
     start_encoding(rig, gate)
     rig.send(encode(Cancel(EPOCH, 1)))
-    rig.ask(3, picture=picture(3))
+    rig.submit(3, picture=picture(3))
     finish_encoding(rig, gate)
     assert [s.request.key for s in rig.scheduler.waiting] == [3]
     tokens, _ = rig.run_until_idle()
@@ -135,8 +135,8 @@ def test_requests_whose_pictures_cannot_be_encoded_are_retried_and_then_rejected
 ) -> None:
     """The same handling as for any other failed pass."""
     gate.fails = True
-    rig.ask(1, picture=picture(1))
-    rig.ask(2, picture=picture(2))
+    rig.submit(1, picture=picture(1))
+    rig.submit(2, picture=picture(2))
     tokens, failed = rig.run_until_idle()
     assert failed == [Failure(EPOCH, 1, "engine_failure"), Failure(EPOCH, 2, "engine_failure")]
     assert tokens == {}
@@ -160,7 +160,7 @@ def test_tokens_report_whether_the_picture_was_cached(rig: EngineRig, gate: Gate
     new_tokens, _ = rig.new_tokens_until_idle()
     assert new_tokens[2][0].cached_tokens == 0
     assert new_tokens[2][0].vision_s > 0
-    rig.ask(3, picture=picture(2))
+    rig.submit(3, picture=picture(2))
     new_tokens, _ = rig.new_tokens_until_idle()
     assert new_tokens[3][0].cached_tokens > 0
     assert new_tokens[3][0].vision_s == 0

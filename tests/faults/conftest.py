@@ -21,6 +21,6 @@ def service(tireless: Path) -> Iterator[RunningService]:
 @pytest.fixture(scope="package")
 def faulty_service(tireless: Path) -> Iterator[RunningService]:
     """A service whose engine fails on request; see `harness.faulty_engine`."""
-    program = ("harness.service_around", FAULTY_ENGINE)
+    program = ("harness.serve_with_engine", FAULTY_ENGINE)
     with running_service(*program, model=tireless, deadline_s=LONG_DEADLINE_S) as running:
         yield running

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from harness.fault_requests import ask
+from harness.fault_requests import request_caption
 from harness.service import SERVE, environment_of, running_service
 from harness.waiting import eventually
 
@@ -23,7 +23,7 @@ def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
         running_service(model=model, max_engine_restarts=1, deadline_s=900) as service,
         ThreadPoolExecutor() as pool,
     ):
-        waiting = pool.submit(ask, service.url, max_new_tokens=400)
+        waiting = pool.submit(request_caption, service.url, max_new_tokens=400)
         assert eventually(lambda: service.metric("kosmos2_num_requests_running") == 1)
         # Without its weights the next engine cannot start.
         (model / "model.safetensors").unlink()
@@ -53,7 +53,7 @@ def test_the_service_exits_if_its_http_process_cannot_start(tmp_path: Path) -> N
 def is_unavailable(url: str) -> bool:
     """Return whether a request is rejected with `Retry-After`; until a restart fails, it waits."""
     try:
-        response = ask(url, max_new_tokens=1)
+        response = request_caption(url, max_new_tokens=1)
     except httpx.TransportError:
         return False
     return response.status_code == 503 and int(response.headers["Retry-After"]) >= 1

@@ -11,11 +11,11 @@ import httpx
 import psutil
 import pytest
 
-from harness.fault_requests import PICTURE, ask
+from harness.fault_requests import PICTURE, request_caption
 from harness.processes import HTTP
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 
 LONG = {"task": "brief_caption", "max_new_tokens": "400"}
 
@@ -49,11 +49,11 @@ def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> N
         head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
         connection.sendall(head.encode() + b"\r\n" + request.read())
         assert eventually(lambda: is_running_one(one_slot))
-        rejected = ask(one_slot.url)
+        rejected = request_caption(one_slot.url)
         assert rejected.status_code == 503
         assert rejected.json()["code"] == "overloaded"
         assert int(rejected.headers["Retry-After"]) >= 1
-    assert eventually(lambda: ask(one_slot.url).status_code == 200)
+    assert eventually(lambda: request_caption(one_slot.url).status_code == 200)
     assert num_ended(one_slot, "cancelled", "brief_caption") == num_cancelled + 1
     assert one_slot.metric("kosmos2_kv_slots_used") == 0
 
@@ -63,8 +63,8 @@ def test_a_full_service_rejects_requests_at_their_headers(one_slot: RunningServi
     body = b"x" * 500_000
     head = request("POST", "/v1/ground", "Content-Type: a/b", f"Content-Length: {len(body)}")
     num_rejected = num_ended(one_slot, "rejected", "unknown")
-    with ThreadPoolExecutor(1) as pool, connected(one_slot.url) as connection:
-        pool.submit(ask, one_slot.url, **LONG)
+    with ThreadPoolExecutor(1) as pool, open_connection(one_slot.url) as connection:
+        pool.submit(request_caption, one_slot.url, **LONG)
         assert eventually(lambda: is_running_one(one_slot))
         connection.sendall(head)
         rejected = receive(connection)
@@ -94,7 +94,7 @@ def test_all_http_processes_share_one_capacity(
         running_service(model=tireless, http_workers=3, slots=1, max_waiting=1) as service,
         ThreadPoolExecutor(12) as pool,
     ):
-        responses = [pool.submit(ask, service.url, **LONG) for _ in range(12)]
+        responses = [pool.submit(request_caption, service.url, **LONG) for _ in range(12)]
         statuses = sorted(response.result().status_code for response in responses)
         assert statuses == [200] * 2 + [503] * 10
         assert service.metric("kosmos2_http_workers") == 3
@@ -102,7 +102,7 @@ def test_all_http_processes_share_one_capacity(
 
 def test_a_request_after_its_deadline_fails(tireless: Path) -> None:
     with running_service(model=tireless, deadline_s=0.05) as service:
-        response = ask(service.url, **LONG)
+        response = request_caption(service.url, **LONG)
         assert response.status_code == 504
         assert response.json()["code"] == "deadline_exceeded"
 
@@ -114,7 +114,7 @@ def _ignore_the_answer(connection: httpx.Client, url: str) -> None:
 
 def _is_served(url: str) -> bool:
     try:
-        return ask(url).status_code == 200
+        return request_caption(url).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -122,12 +122,12 @@ def _is_served(url: str) -> bool:
 def test_running_requests_are_finished_after_sigterm(tireless: Path) -> None:
     """And the service is no longer ready, so load balancers stop sending requests."""
     with running_service(model=tireless, drain_delay_s=3) as service, ThreadPoolExecutor() as pool:
-        waiting = pool.submit(ask, service.url, **LONG)
+        waiting = pool.submit(request_caption, service.url, **LONG)
         assert eventually(lambda: is_running_one(service))
         service.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503)
         # During the drain delay the service is not ready, but still answers.
-        late = ask(service.url)
+        late = request_caption(service.url)
         assert late.status_code == 200
         assert late.headers["Connection"] == "close"
         assert waiting.result().status_code == 200
@@ -140,7 +140,7 @@ def test_requests_that_exceed_the_grace_period_get_unavailable(tireless: Path) -
         running_service(model=tireless, grace_period_s=0) as service,
         ThreadPoolExecutor() as pool,
     ):
-        waiting = pool.submit(ask, service.url, **LONG)
+        waiting = pool.submit(request_caption, service.url, **LONG)
         assert eventually(lambda: is_running_one(service))
         assert service.stop() == 0
         assert waiting.result().status_code == 503

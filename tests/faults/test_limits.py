@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harness.answers import are_same
-from harness.fault_requests import ask
+from harness.fault_requests import request_caption
 from harness.faulty_engine import LARGE, TOO_LARGE
 from harness.processes import FAULTY_ENGINE, HTTP
 from harness.service import RunningService, running_service
@@ -25,17 +25,20 @@ def test_a_batch_too_large_for_the_memory_is_split(tireless: Path) -> None:
     """With a limit of the system; requests that fit alone are answered."""
     with (
         running_service(
-            "harness.service_around", FAULTY_ENGINE, model=tireless, deadline_s=900
+            "harness.serve_with_engine", FAULTY_ENGINE, model=tireless, deadline_s=900
         ) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = ask(service.url, **FIELDS).json()
+        undisturbed = request_caption(service.url, **FIELDS).json()
         engine = service.child(FAULTY_ENGINE)
         # Relative to the memory in use, which differs between machines.
         limit = engine.memory_info().vms + ROOM_BYTES
         engine.rlimit(psutil.RLIMIT_AS, (limit, limit))
-        large = [pool.submit(ask, service.url, **FIELDS, seed=LARGE) for _ in range(NUM_REQUESTS)]
-        too_large = pool.submit(ask, service.url, **FIELDS, seed=TOO_LARGE)
+        large = [
+            pool.submit(request_caption, service.url, **FIELDS, seed=LARGE)
+            for _ in range(NUM_REQUESTS)
+        ]
+        too_large = pool.submit(request_caption, service.url, **FIELDS, seed=TOO_LARGE)
         assert are_same([future.result().json() for future in large], [undisturbed] * NUM_REQUESTS)
         assert too_large.result().json()["code"] == "engine_failure"
         assert any("allocate memory" in line for line in service.log)
@@ -86,6 +89,6 @@ def test_silent_connections_do_not_block_other_clients(limit: int) -> None:
 def is_served(url: str) -> bool:
     """Return whether a request is answered."""
     try:
-        return ask(url).status_code == 200
+        return request_caption(url).status_code == 200
     except httpx.TransportError:
         return False

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from harness.answers import are_same
-from harness.fault_requests import ask, streaming
+from harness.fault_requests import request_caption, stream_caption
 from harness.faulty_engine import DIE, HANG, RAISE
 from harness.service import RunningService
 
@@ -21,8 +21,8 @@ def send_together(
 ) -> tuple[httpx.Response, list[httpx.Response]]:
     """Send a faulty request together with others; return their responses."""
     with ThreadPoolExecutor(NUM_OTHERS + 1) as pool:
-        others = [pool.submit(ask, service.url, **FIELDS) for _ in range(NUM_OTHERS)]
-        poisoned = pool.submit(ask, service.url, **poison)
+        others = [pool.submit(request_caption, service.url, **FIELDS) for _ in range(NUM_OTHERS)]
+        poisoned = pool.submit(request_caption, service.url, **poison)
         return poisoned.result(), [other.result() for other in others]
 
 
@@ -35,7 +35,7 @@ def test_one_of_eight_requests_is_rejected_and_seven_are_answered(
     faulty_service: RunningService, seed: int, max_deaths: int
 ) -> None:
     """The engine dies at most five times: with eight, four, two, one and one requests running."""
-    undisturbed = ask(faulty_service.url, **FIELDS).json()
+    undisturbed = request_caption(faulty_service.url, **FIELDS).json()
     num_restarts, num_lines = faulty_service.metric(RESTARTS), len(faulty_service.log)
     poisoned, others = send_together(faulty_service, FIELDS | {"seed": seed})
     assert is_engine_failure(poisoned)
@@ -49,17 +49,17 @@ def test_one_of_eight_requests_is_rejected_and_seven_are_answered(
 def test_a_hanging_step_counts_as_a_death(faulty_service: RunningService) -> None:
     """The request hangs alone twice and is rejected; the service continues."""
     num_restarts, num_lines = faulty_service.metric(RESTARTS), len(faulty_service.log)
-    assert is_engine_failure(ask(faulty_service.url, **FIELDS, seed=HANG))
+    assert is_engine_failure(request_caption(faulty_service.url, **FIELDS, seed=HANG))
     assert faulty_service.metric(RESTARTS) - num_restarts == 2
     assert sum('"engine stuck"' in line for line in faulty_service.log[num_lines:]) == 2
-    assert ask(faulty_service.url).status_code == 200
+    assert request_caption(faulty_service.url).status_code == 200
 
 
 def test_a_stream_that_kills_the_engine_ends_with_an_error_event(
     faulty_service: RunningService,
 ) -> None:
     """No `done` event follows the error."""
-    with streaming(faulty_service.url, **FIELDS, seed=DIE) as events:
+    with stream_caption(faulty_service.url, **FIELDS, seed=DIE) as events:
         names = Counter(event.name for event in events)
     assert names["error"] == 1
     assert names["done"] == 0

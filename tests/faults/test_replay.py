@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.answers import are_same
 from harness.events import text_of
-from harness.fault_requests import ask, streaming
+from harness.fault_requests import request_caption, stream_caption
 from harness.processes import ENGINE, find_process
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
@@ -42,8 +42,10 @@ def test_streams_continue_token_by_token_after_the_engine_is_killed(
     """Greedy and sampled: no token is repeated, lost or changed."""
     num_replayed, num_restarts = service.metric(REPLAYED), service.metric(RESTARTS)
     with ExitStack() as stack:
-        undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS]
-        streams = [stack.enter_context(streaming(service.url, **fields)) for fields in REQUESTS]
+        undisturbed = [request_caption(service.url, **fields).json() for fields in REQUESTS]
+        streams = [
+            stack.enter_context(stream_caption(service.url, **fields)) for fields in REQUESTS
+        ]
         service.engine.kill()
         for events, expected in zip(streams, undisturbed, strict=True):
             *tokens, done = events
@@ -60,14 +62,14 @@ def test_waiting_and_new_requests_are_answered_after_an_engine_death(tireless: P
         running_service(model=tireless, deadline_s=900, slots=1) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = ask(service.url, **SAMPLED).json()
-        before = [pool.submit(ask, service.url, **SAMPLED) for _ in range(3)]
+        undisturbed = request_caption(service.url, **SAMPLED).json()
+        before = [pool.submit(request_caption, service.url, **SAMPLED) for _ in range(3)]
         # One request holds the only slot, the other two wait.
         assert eventually(lambda: service.metric("kosmos2_num_requests_waiting") == 2)
         engine = service.engine
         engine.kill()
         engine.wait()
-        during = [pool.submit(ask, service.url, **SAMPLED)]
+        during = [pool.submit(request_caption, service.url, **SAMPLED)]
         answers = [future.result().json() for future in (*before, *during)]
         assert are_same(answers, [undisturbed] * 4)
 
@@ -76,8 +78,8 @@ def test_answers_survive_several_engine_deaths(service: RunningService) -> None:
     """A request is rejected only if it ran alone at two deaths."""
     num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
     with ThreadPoolExecutor() as pool:
-        undisturbed = [ask(service.url, **fields).json() for fields in REQUESTS] * 3
-        pending = [pool.submit(ask, service.url, **fields) for fields in REQUESTS * 3]
+        undisturbed = [request_caption(service.url, **fields).json() for fields in REQUESTS] * 3
+        pending = [pool.submit(request_caption, service.url, **fields) for fields in REQUESTS * 3]
         for num_started in (0, 1):
             assert eventually(partial(is_at_work, service, num_lines, num_started))
             service.engine.kill()
@@ -91,8 +93,8 @@ def test_an_engine_that_dies_while_loading_is_restarted(
     """It had no request yet, so no request is a suspect."""
     num_restarts, num_lines = service.metric(RESTARTS), len(service.log)
     with ThreadPoolExecutor() as pool:
-        undisturbed = ask(service.url, **GREEDY).json()
-        waiting = pool.submit(ask, service.url, **GREEDY)
+        undisturbed = request_caption(service.url, **GREEDY).json()
+        waiting = pool.submit(request_caption, service.url, **GREEDY)
         assert eventually(lambda: num_running(service) == 1)
         first = service.engine
         first.kill()
@@ -115,8 +117,8 @@ def test_all_http_processes_send_their_requests_to_the_next_engine(tireless: Pat
         running_service(model=tireless, deadline_s=900, http_workers=2) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = ask(service.url, **GREEDY).json()
-        pending = [pool.submit(ask, service.url, **GREEDY) for _ in range(8)]
+        undisturbed = request_caption(service.url, **GREEDY).json()
+        pending = [pool.submit(request_caption, service.url, **GREEDY) for _ in range(8)]
         assert eventually(lambda: num_running(service) > 1)
         service.engine.kill()
         assert are_same([future.result().json() for future in pending], [undisturbed] * 8)
@@ -128,8 +130,8 @@ def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
         running_service(model=tireless, deadline_s=900, grace_period_s=200) as service,
         ThreadPoolExecutor() as pool,
     ):
-        undisturbed = ask(service.url, **GREEDY).json()
-        waiting = pool.submit(ask, service.url, **GREEDY)
+        undisturbed = request_caption(service.url, **GREEDY).json()
+        waiting = pool.submit(request_caption, service.url, **GREEDY)
         assert eventually(lambda: num_running(service) == 1)
         # The engine dies after the drain has begun.
         service.process.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from harness.fault_requests import PICTURE, ask
+from harness.fault_requests import PICTURE, request_caption
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 
@@ -106,7 +106,7 @@ def check_storm(model: Path, num_clients: int) -> None:
         assert eventually(lambda: is_at_rest(service))
         assert eventually(lambda: has_no_leak(service, before)), (before, held_by(service))
         with ThreadPoolExecutor(CAPACITY) as pool:
-            responses = [pool.submit(ask, service.url) for _ in range(CAPACITY)]
+            responses = [pool.submit(request_caption, service.url) for _ in range(CAPACITY)]
             statuses = {future.result().status_code for future in responses}
         assert statuses == {200}
         cancelled = '{outcome="cancelled",task="brief_caption"}'

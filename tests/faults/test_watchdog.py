@@ -5,7 +5,7 @@ import signal
 import httpx
 
 from harness.answers import are_same
-from harness.fault_requests import ask, streaming
+from harness.fault_requests import request_caption, stream_caption
 from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService
 from harness.waiting import eventually
@@ -16,9 +16,9 @@ RESTARTS = "kosmos2_engine_restarts_total"
 
 def test_a_hung_engine_is_killed_and_its_streams_continue(faulty_service: RunningService) -> None:
     """The engine is stopped from outside, as a debugger or a driver might do."""
-    undisturbed = ask(faulty_service.url, **FIELDS).json()
+    undisturbed = request_caption(faulty_service.url, **FIELDS).json()
     num_restarts = faulty_service.metric(RESTARTS)
-    with streaming(faulty_service.url, **FIELDS) as events:
+    with stream_caption(faulty_service.url, **FIELDS) as events:
         engine = faulty_service.child(FAULTY_ENGINE)
         engine.send_signal(signal.SIGSTOP)  # a stopped process writes no stamps
         *_, done = events
@@ -33,4 +33,4 @@ def test_an_engine_that_hangs_while_idle_is_killed(faulty_service: RunningServic
     engine.send_signal(signal.SIGSTOP)
     engine.wait(timeout=60)
     assert eventually(lambda: httpx.get(f"{faulty_service.url}/readyz").status_code == 200)
-    assert ask(faulty_service.url).status_code == 200
+    assert request_caption(faulty_service.url).status_code == 200

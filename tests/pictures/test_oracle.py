@@ -15,8 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def assert_as_the_oracle(files: Iterable[PictureFile], least_equal: float) -> None:
     verdicts = [judge(file) for file in files]
-    ends = Counter(verdict.words for verdict in verdicts)
-    assert [each.file.name for each in verdicts if each.words not in (EQUAL, REFUSED)] == []
+    ends = Counter(verdict.outcome for verdict in verdicts)
+    assert [each.file.name for each in verdicts if each.outcome not in (EQUAL, REFUSED)] == []
     assert ends[EQUAL] >= least_equal * len(verdicts)
 
 
@@ -52,4 +52,4 @@ def test_baseline_tiffs_are_accepted(kind: TiffKind, is_big_endian: bool, is_pla
     """Readers must support these layouts by the TIFF specification."""
     fields = vars(kind) | {"is_big_endian": is_big_endian, "is_planar": is_planar}
     layout = TiffKind(**fields)
-    assert judge(PictureFile(str(layout), tiff_file(layout))).words == EQUAL
+    assert judge(PictureFile(str(layout), tiff_file(layout))).outcome == EQUAL

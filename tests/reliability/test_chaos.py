@@ -29,7 +29,7 @@ def test_chaos_accounts_for_every_request() -> None:
     with chaos_service() as service:
         report, violations = asyncio.run(run_chaos(service, ChaosPlan(seconds=10, seed=1187)))
     assert violations == []
-    assert report["faults"].keys() >= {"kill_engine", "kill_http", "burst"}
+    assert report["faults"].keys() >= {"kill_engine", "kill_http", "send_burst"}
     assert report["completed"] > 0
     assert report["refused"]["overloaded"] > 0
     assert report["engine_restarts"] >= report["faults"]["kill_engine"]
@@ -47,7 +47,7 @@ async def fate_of_a_request(service: RunningService, fault: Fault) -> Fate:
     async with httpx.AsyncClient(timeout=60) as http:
         processes, ledger = ServiceProcesses(service.process.pid), Ledger({})
         client = ChaosClient(http, service.url, limit_s=60, pause_s=0)
-        target = Target.aimed(processes, client, ledger, probe=LONG, max_body_bytes=0)
+        target = Target.create(processes, client, ledger, probe=LONG, max_body_bytes=0)
         sending = asyncio.create_task(target.send(Attempt("long", LONG)))
         running = "kosmos2_num_requests_running"
         await asyncio.to_thread(eventually, lambda: service.metric(running) == 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT
 from reliability.page import LINES, NOT_RUN, RESULTS, render
 
-AUDIT = {"open_findings": 7, "packages_told_of": 3, "packages_not_told_of": 1}
+AUDIT = {"open_findings": 7, "packages_checked": 3, "packages_unchecked": 1}
 
 
 def test_the_page_equals_the_rendered_results() -> None:

@@ -11,7 +11,7 @@ from harness.formats import file_of
 from harness.pictures import noise
 from harness.service import RunningService
 from harness.waiting import eventually
-from harness.wire import Reply, connected, dribble, is_closed, receive, request
+from harness.wire import Reply, is_closed, open_connection, receive, request, send_slowly
 from tests.service.test_upgrades import FORM_BODY
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
@@ -20,7 +20,7 @@ HEALTH = request("GET", "/livez")
 
 def answer_to(service: RunningService, *parts: bytes) -> Reply:
     """Send parts without pauses and return the first reply."""
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         for part in parts:
             connection.sendall(part)
         return receive(connection)
@@ -38,7 +38,7 @@ def is_problem(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_headers_that_never_end_time_out(short_timeouts: RunningService) -> None:
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         assert is_problem(receive(connection), 408, "request_timeout")
         assert is_closed(connection)
@@ -48,17 +48,17 @@ def test_single_bytes_do_not_extend_the_time_limit_of_headers(
     short_timeouts: RunningService,
 ) -> None:
     began = monotonic()
-    with connected(short_timeouts.url) as connection:
-        assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
+    with open_connection(short_timeouts.url) as connection:
+        assert send_slowly(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
         assert is_problem(receive(connection), 408, "request_timeout")
     assert monotonic() - began < 30
 
 
 def test_the_headers_of_later_requests_time_out_too(short_timeouts: RunningService) -> None:
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(HEALTH)
         assert receive(connection).status == 200
-        assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
+        assert send_slowly(connection, b"GET /livez HTTP/1.1\r\nX-Slow: " + b"a" * 1000)
         assert is_problem(receive(connection), 408, "request_timeout")
 
 
@@ -66,26 +66,26 @@ def test_the_headers_of_later_requests_time_out_too(short_timeouts: RunningServi
 def test_a_connection_without_a_request_is_closed(
     short_timeouts: RunningService, sent: bytes
 ) -> None:
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status in {0, 408}
 
 
 def test_empty_lines_do_not_extend_the_time_limit(short_timeouts: RunningService) -> None:
-    with connected(short_timeouts.url) as connection:
-        assert dribble(connection, b"\r\n" * 500)
+    with open_connection(short_timeouts.url) as connection:
+        assert send_slowly(connection, b"\r\n" * 500)
 
 
 def test_an_idle_connection_is_closed_without_an_answer(short_timeouts: RunningService) -> None:
     """The client could mistake a late answer for the answer to its next request."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(HEALTH)
         assert receive(connection).status == 200
         assert is_closed(connection)
 
 
 def test_a_connection_serves_several_requests(short_timeouts: RunningService) -> None:
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         for _ in range(5):
             connection.sendall(HEALTH)
             assert receive(connection).status == 200
@@ -93,7 +93,7 @@ def test_a_connection_serves_several_requests(short_timeouts: RunningService) ->
 
 def test_a_body_that_never_ends_times_out(short_timeouts: RunningService) -> None:
     head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 500")
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head + b"--x")
         assert is_problem(receive(connection), 408, "request_timeout")
         assert is_closed(connection)
@@ -103,9 +103,9 @@ def test_a_slow_but_steady_body_is_read(short_timeouts: RunningService) -> None:
     """On a weak uplink, a photo takes longer than the longest pause that is allowed."""
     headers = ("Authorization: Bearer key", FORM, f"Content-Length: {len(FORM_BODY)}")
     began = monotonic()
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(request("POST", "/v1/ground", *headers))
-        assert not dribble(connection, FORM_BODY, num_bytes=len(FORM_BODY) // 40)
+        assert not send_slowly(connection, FORM_BODY, num_bytes=len(FORM_BODY) // 40)
         assert receive(connection).status == 200
     assert monotonic() - began > 1.5
 
@@ -113,9 +113,9 @@ def test_a_slow_but_steady_body_is_read(short_timeouts: RunningService) -> None:
 def test_a_body_of_single_bytes_times_out(short_timeouts: RunningService) -> None:
     """It never pauses, but is below the minimum rate."""
     head = request("POST", "/v1/ground", "Authorization: Bearer key", FORM, "Content-Length: 5000")
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head)
-        assert dribble(connection, FORM_BODY.ljust(5000))
+        assert send_slowly(connection, FORM_BODY.ljust(5000))
         assert is_problem(receive(connection), 408, "request_timeout")
 
 
@@ -174,7 +174,7 @@ def test_bytes_that_are_not_http_are_rejected(short_timeouts: RunningService, se
 
 def test_the_number_of_pipelined_requests_is_limited(short_timeouts: RunningService) -> None:
     """A waiting request occupies a hundred times the memory of its bytes."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(HEALTH * MAX_PIPELINED)
         replies = b""
         while replies.count(b"HTTP/1.1 200") < MAX_PIPELINED:
@@ -206,7 +206,7 @@ def test_the_connection_of_a_client_that_reads_nothing_is_closed(
         ends = [end for process in processes for end in process.net_connections("tcp4")]
         return any(end.raddr and end.raddr.port == port for end in ends)
 
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(MAX_PIPELINED):  # more answers than the system buffers for it
             connection.sendall(request("POST", "/v1/annotate", *headers, body=body))

@@ -6,7 +6,7 @@ import pytest
 
 from harness.events import read_events
 from harness.service import RunningService
-from harness.wire import connected, request
+from harness.wire import open_connection, request
 from tests.service.test_upgrades import FORM_BODY
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
@@ -15,7 +15,7 @@ FORM = "Content-Type: multipart/form-data; boundary=x"
 def answer_to(service: RunningService, sent: bytes) -> tuple[bytes, bytes]:
     """Return head and body of the answer, whose end is the end of the connection."""
     received = b""
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         connection.sendall(sent.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1))
         while data := connection.recv(65536):
             received += data

@@ -7,7 +7,7 @@ import pytest
 
 from app.settings import Settings
 from harness.service import RunningService, running_service
-from harness.wire import connected, is_closed, receive, request
+from harness.wire import is_closed, open_connection, receive, request
 
 KEEP_ALIVE_S = 7
 UVICORNS_DEFAULT_S = 5
@@ -26,7 +26,7 @@ def test_the_default_exceeds_the_usual_idle_timeout() -> None:
 
 
 def test_an_idle_connection_is_closed_after_the_setting(lasting: RunningService) -> None:
-    with connected(lasting.url) as connection:
+    with open_connection(lasting.url) as connection:
         connection.sendall(HEALTH)
         assert receive(connection).status == 200
         began = monotonic()

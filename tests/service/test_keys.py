@@ -10,7 +10,7 @@ import pytest
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 from reliability.keys import KEY, OPEN, statuses_without_a_key
 from tests.service.test_problems import problem
 
@@ -50,7 +50,7 @@ def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> Non
 def test_a_key_in_a_trailer_is_ignored(guarded: RunningService) -> None:
     """A trailer arrives after the key has been checked."""
     sent = request("POST", "/v1/tasks", "Transfer-Encoding: chunked", "Trailer: Authorization")
-    with connected(guarded.url) as connection:
+    with open_connection(guarded.url) as connection:
         connection.sendall(sent + f"0\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
         assert receive(connection).status == 401
 
@@ -59,7 +59,7 @@ def test_every_request_of_a_connection_needs_a_key(guarded: RunningService) -> N
     right, wrong = (
         request("GET", "/v1/tasks", f"Authorization: Bearer {key}") for key in (KEY, "wrong")
     )
-    with connected(guarded.url) as connection:
+    with open_connection(guarded.url) as connection:
         for sent, status in ((right, 200), (wrong, 401), (right, 200), (wrong, 401)):
             connection.sendall(sent)
             assert receive(connection).status == status
@@ -71,7 +71,7 @@ def test_a_known_key_is_accepted_in_every_spelling_of_bearer(
     guarded: RunningService, scheme: str, key: str
 ) -> None:
     sent = request("GET", "/v1/tasks", f"Authorization: {scheme}{key} ")
-    with connected(guarded.url) as connection:
+    with open_connection(guarded.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status == 200
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.service import RunningService
 from harness.waiting import eventually
-from harness.wire import connected, dribble, is_closed, receive, request
+from harness.wire import is_closed, open_connection, receive, request, send_slowly
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 HEALTH = request("GET", "/livez")
@@ -27,10 +27,10 @@ def test_the_rest_of_an_answered_body_does_not_hold_the_connection(
     short_timeouts: RunningService, head: bytes, status: int
 ) -> None:
     """The rest is read and discarded for a limited time, so that the client sees the answer."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).status == status
-        assert dribble(connection, b"1\r\na\r\n" * 500)
+        assert send_slowly(connection, b"1\r\na\r\n" * 500)
         assert is_closed(connection)
 
 
@@ -39,7 +39,7 @@ def test_a_connection_is_reused_after_a_discarded_body(
 ) -> None:
     """It waits for the next request for a limited time, like any other."""
     refused = request("POST", "/v1/ground", FORM, "Content-Length: 5")
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(refused)
         assert receive(connection).status == 401
         connection.sendall(b"12345" + HEALTH)
@@ -57,7 +57,7 @@ def test_a_client_that_sends_too_much_receives_the_answer(
     """Even with `Connection: close`: closing at once would make the client lose the answer."""
     headers = ("Authorization: Bearer key", "Content-Length: 300000")
     head = request("POST", "/v1/ground", *headers, f"Connection: {connection_header}")
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head + bytes(100_000))
         assert select.select([connection], [], [], 30)[0]  # the answer has arrived
         connection.sendall(bytes(200_000))
@@ -89,7 +89,7 @@ def test_a_rejected_client_that_still_sends_receives_the_answer(
     short_timeouts: RunningService, head: bytes, status: int
 ) -> None:
     """A reset of the connection would discard the unread answer."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).content["status"] == status
         assert is_closed(connection)
@@ -106,7 +106,7 @@ def test_a_client_that_reads_only_after_sending_receives_the_rejection(
     short_timeouts: RunningService,
 ) -> None:
     """Most clients read nothing until they have sent everything."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(request("POST", "/v1/ground", FORM, "Content-Length: 100000"))
         assert eventually(lambda: is_lingering(connection))
         assert all(accepts_bytes(connection) for _ in range(20))
@@ -119,7 +119,7 @@ def test_a_rejected_client_may_send_only_for_a_limited_time(
     short_timeouts: RunningService, head: bytes
 ) -> None:
     """The limit is `body_timeout_s`."""
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head)
         assert receive(connection).status in {400, 408}
         assert eventually(lambda: not accepts_bytes(connection))
@@ -128,7 +128,7 @@ def test_a_rejected_client_may_send_only_for_a_limited_time(
 def test_the_size_of_a_discarded_body_is_limited(short_timeouts: RunningService) -> None:
     """The framing of chunks counts as well."""
     head = request("POST", "/v1/ground", "Content-Length: 1000000000")
-    with connected(short_timeouts.url) as connection:
+    with open_connection(short_timeouts.url) as connection:
         connection.sendall(head)
         with pytest.raises(ConnectionError):
             connection.sendall(bytes(100_000_000))

@@ -18,7 +18,7 @@ from harness.formats import file_of
 from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
-from harness.wire import connected, receive, request
+from harness.wire import open_connection, receive, request
 
 KEY = "secretmark-key"
 MARKS = ("secretmark", base64.b64encode(b"secretmark").decode()[:12])
@@ -66,7 +66,7 @@ HEADERS = {
 def service(tireless: Path) -> Iterator[RunningService]:
     """A service with the most detailed log, and an engine that fails on request."""
     with running_service(
-        "harness.service_around",
+        "harness.serve_with_engine",
         FAULTY_ENGINE,
         model=tireless,
         log_level="debug",
@@ -191,7 +191,7 @@ def test_paths_and_headers_are_in_no_error_and_no_log(
 @contextmanager
 def begun(service: RunningService, *sent: bytes) -> Iterator[socket.socket]:
     """Open a connection and send the given parts."""
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         for part in sent:
             connection.sendall(part)
         yield connection

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from harness.service import RunningService
-from harness.wire import connected, receive
+from harness.wire import open_connection, receive
 from tests.service.test_ground import ask
 
 PATHS = ("/v1/tasks", "/v1/ground", "/livez", "/metrics", "/docs", "/openapi.json", "/nowhere")
@@ -32,7 +32,7 @@ def test_answers_are_not_cached(client: httpx.Client) -> None:
 
 
 def test_the_response_to_invalid_http_has_the_headers(service: RunningService) -> None:
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         connection.sendall(b"hello\r\n\r\n")
         assert b"\r\nx-content-type-options: nosniff" in receive(connection).head
 

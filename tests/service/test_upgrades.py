@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from harness.service import RunningService
-from harness.wire import Reply, connected, receive, request
+from harness.wire import Reply, open_connection, receive, request
 from tests.service.test_ground import PICTURE
 
 UPGRADES = {
@@ -48,7 +48,7 @@ def chunked(body: bytes) -> bytes:
 def answers_to(service: RunningService, *parts: bytes) -> list[int]:
     """Return the statuses of all answers on one connection, which the last request closes."""
     received = b""
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         for part in parts:
             connection.sendall(part)
         while data := connection.recv(65536):
@@ -57,11 +57,11 @@ def answers_to(service: RunningService, *parts: bytes) -> list[int]:
 
 
 def reply_in_pieces(service: RunningService, sent: bytes, cuts: list[int]) -> Reply:
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         for start, end in pairwise([0, *cuts, len(sent)]):
             connection.sendall(sent[start:end])
             # When this other request is answered, the service has read the piece.
-            with connected(service.url) as other:
+            with open_connection(service.url) as other:
                 other.sendall(HEALTH)
                 receive(other)
         return receive(connection)
@@ -77,7 +77,7 @@ def test_the_body_of_a_request_with_upgrade_is_read(
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
     headers = (f"Content-Type: {content_type}", *UPGRADES[upgrade], length)
     sent = request("POST", "/v1/ground", *headers, body=chunked(body) if is_chunked else body)
-    with connected(service.url) as connection:
+    with open_connection(service.url) as connection:
         connection.sendall(sent)
         assert receive(connection).status == 200
         connection.sendall(sent)

@@ -1,6 +1,6 @@
 """`kosmos2 serve` with another engine module, which `app` itself cannot start.
 
-    python -m harness.service_around ENGINE_MODULE
+    python -m harness.serve_with_engine ENGINE_MODULE
 
 The settings are read from the environment.
 """

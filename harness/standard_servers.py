@@ -7,7 +7,7 @@ from socketserver import TCPServer
 
 
 @contextmanager
-def serving(server: TCPServer) -> Iterator[str]:
+def running_server(server: TCPServer) -> Iterator[str]:
     """Run a server for the duration of the block and yield its host and port.
 
     Args:

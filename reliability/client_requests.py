@@ -17,7 +17,7 @@ _OFFER = {
 }
 
 
-def stranger_requests(url: str, picture: bytes) -> dict[str, httpx.Request]:
+def client_requests(url: str, picture: bytes) -> dict[str, httpx.Request]:
     """Return requests to `/v1/ground` by name: part headers, JSON of all types, offers, chunks.
 
     Args:
