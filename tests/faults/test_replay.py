@@ -1,14 +1,20 @@
 """When the engine dies, clients notice nothing except the delay."""
 
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import httpx
+import pytest
+
+from app.bench.event_stream import Event
 from harness.answers import are_same
-from harness.events import text_of
+from harness.events import events_of, text_of
 from harness.fault_requests import request_caption, stream_caption
+from harness.pictures import picture_file
 from harness.processes import ENGINE, find_process
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
@@ -54,6 +60,36 @@ def test_streams_continue_token_by_token_after_the_engine_is_killed(
             assert text_of(tokens) == expected["answer"]
     assert service.metric(REPLAYED) - num_replayed == len(REQUESTS)
     assert service.metric(RESTARTS) - num_restarts == 1
+
+
+def test_a_detection_is_complete_although_the_engine_is_killed(service: RunningService) -> None:
+    """A new engine gets the picture again, and every row that was not answered."""
+    fields = {
+        "classes": ",".join(f"class {number}" for number in range(40)),
+        "confidence": "0",
+        "stream": "true",
+    }
+
+    def detect() -> Iterator[Event]:
+        with httpx.stream(
+            "POST",
+            f"{service.url}/v1/detect",
+            files={"image": picture_file()},
+            data=fields,
+            timeout=120,
+        ) as response:
+            yield from events_of(response)
+
+    *_, undisturbed = detect()
+    events = detect()
+    next(events)
+    service.engine.kill()
+    *_, done = events
+    assert done.name == "done"
+    for ours, expected in zip(done.data["classes"], undisturbed.data["classes"], strict=True):
+        assert ours["class"] == expected["class"]
+        assert ours["presence"] == pytest.approx(expected["presence"], abs=1e-3)
+    assert len(done.data["predictions"]) == len(undisturbed.data["predictions"])
 
 
 def test_waiting_and_new_requests_are_answered_after_an_engine_death(tireless: Path) -> None:

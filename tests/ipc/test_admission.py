@@ -91,3 +91,21 @@ def test_no_request_is_admitted_before_the_first_engine(tmp_path: Path) -> None:
     admission = Admission(SharedState(tmp_path / "state"), worker=0)
     with pytest.raises(Unavailable), admission.permit():
         pass
+
+
+def test_a_quarter_of_the_permits_is_never_for_batch_requests(
+    state: SharedState, admission: Admission
+) -> None:
+    """A saturating batch leaves room for people who wait for an answer."""
+    other = Admission(state, worker=1, clock=lambda: NOW)
+    with ExitStack() as permits:
+        for number in range(CAPACITY - CAPACITY // 4):
+            permits.enter_context((admission, other)[number % 2].permit("batch"))
+        with pytest.raises(Overloaded), admission.permit("batch"):
+            pass
+        for _ in range(CAPACITY // 4):
+            permits.enter_context(admission.permit())
+        with pytest.raises(Overloaded), other.permit():
+            pass
+    with admission.permit("batch"):
+        assert state.num_permits_taken == 1

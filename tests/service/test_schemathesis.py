@@ -20,7 +20,11 @@ OPERATIONS = [
 
 
 def test_the_document_has_the_main_operations() -> None:
-    assert {operation.path for operation in OPERATIONS} >= {"/v1/ground", "/v1/annotate"}
+    assert {operation.path for operation in OPERATIONS} >= {
+        "/v1/ground",
+        "/v1/annotate",
+        "/v1/detect",
+    }
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)

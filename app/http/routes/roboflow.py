@@ -18,9 +18,9 @@ from app.http.bodies import JSON, read_json_fields
 from app.http.body_pace import with_body_pace
 from app.http.call_context import context_of, with_priority
 from app.http.connection import Lifetime, while_connected
-from app.http.foreign_errors import ROBOFLOW_PATHS
+from app.http.foreign_errors import ROBOFLOW_PATHS, RoboflowError
 from app.http.json_bodies import take_image
-from app.http.openapi import SECURITY, inline_schema
+from app.http.openapi import PROBLEM_RESPONSES, SECURITY, inline_schema
 from app.http.outcomes import count_request
 from app.http.routes.detect import DETECT
 from app.service import Service
@@ -81,12 +81,15 @@ def roboflow_router(
         "description": "A picture, or a list of pictures.",
         "type": "object",
         "properties": {"type": {"const": "base64"}, "value": {"type": "string"}},
+        "required": ["type", "value"],
     }
+    schema["required"].append("image")
     for path in ROBOFLOW_PATHS:
         router.post(
             path,
             summary="Detect classes, in the form of Roboflow's clients.",
-            response_model=DetectionsBody,
+            response_model=DetectionsBody | list[DetectionsBody],
+            responses=dict.fromkeys(PROBLEM_RESPONSES, {"model": RoboflowError}),
             openapi_extra={
                 "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
                 "security": SECURITY,
