@@ -96,7 +96,7 @@ def test_no_request_is_admitted_before_the_first_engine(tmp_path: Path) -> None:
 def test_a_quarter_of_the_permits_is_never_for_batch_requests(
     state: SharedState, admission: Admission
 ) -> None:
-    """A saturating batch leaves room for people who wait for an answer."""
+    """A saturating batch keeps room for people who wait for an answer."""
     other = Admission(state, worker=1, clock=lambda: NOW)
     with ExitStack() as permits:
         for number in range(CAPACITY - CAPACITY // 4):

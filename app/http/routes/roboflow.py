@@ -89,7 +89,7 @@ def roboflow_router(
             path,
             summary="Detect classes, in the form of Roboflow's clients.",
             response_model=DetectionsBody | list[DetectionsBody],
-            responses=dict.fromkeys(PROBLEM_RESPONSES, {"model": RoboflowError}),
+            responses={status: {"model": RoboflowError} for status in PROBLEM_RESPONSES},
             openapi_extra={
                 "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
                 "security": SECURITY,
