@@ -63,7 +63,7 @@ class Prometheus:
         result: list[Any] = self.get("query", query=expression)["result"]
         return result
 
-    def firing(self) -> set[str]:
+    def firing_alerts(self) -> set[str]:
         """Return the names of the firing alerts."""
         alerts = self.get("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
