@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Kosmos2TextConfig
 
+from app.model.embedding import LoadedEmbedding
+
 # The checkpoint was trained with fairseq's convention: the first position is padding_idx + 1.
 _POSITIONS_AFTER_PADDING = 1
 
@@ -110,7 +112,7 @@ class TextDecoder(nn.Module):
         self.config = config
         self.num_positions = num_positions
         self.embedding_scale = math.sqrt(config.embed_dim) if config.scale_embedding else 1.0
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim)
+        self.embed_tokens = LoadedEmbedding(config.vocab_size, config.embed_dim)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.head: nn.Module | None = None  # `None`: the embedding is the head

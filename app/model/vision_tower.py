@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Kosmos2VisionConfig
 
+from app.model.embedding import LoadedEmbedding
+
 ACTIVATION = "quick_gelu"
 """The only activation that is supported."""
 
@@ -77,7 +79,7 @@ class Embeddings(nn.Module):
         capacity = (config.image_size // side) ** 2 + 1
         self.class_embedding = nn.Parameter(torch.empty(dim))
         self.patch_embedding = nn.Conv2d(config.num_channels, dim, side, side, bias=False)
-        self.position_embedding = nn.Embedding(capacity, dim)
+        self.position_embedding = LoadedEmbedding(capacity, dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 3, 224, 224) → (P, 257, d)."""

@@ -1,19 +1,46 @@
 """The decoder's logits are float32 for weights of any dtype."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from app.model.decoder import TextDecoder
 from app.settings import EMBEDDED_CHECKPOINT
-from harness.checkpoints import tiny_config
+from harness.checkpoints import full_size_config, tiny_config
+from harness.meta_model import build_meta_model
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
 
+class NothingIsDrawn(TorchFunctionMode):
+    """Fails if a normal distribution is sampled."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        assert "normal" not in func.__name__
+        return func(*args, **(kwargs or {}))
+
+
 def build(dtype: torch.dtype, device: str) -> TextDecoder:
-    torch.manual_seed(0)
     with torch.device(device):
-        return TextDecoder(tiny_config(EMBEDDED_CHECKPOINT).text_config, 80).to(dtype)
+        decoder = TextDecoder(tiny_config(EMBEDDED_CHECKPOINT).text_config, 80)
+    if device != "meta":
+        torch.manual_seed(0)
+        nn.init.normal_(decoder.embed_tokens.weight)
+    return decoder.to(dtype)
+
+
+def test_no_weights_are_drawn_before_they_are_loaded() -> None:
+    """On `meta`, torch imports its compiler for that, which takes seconds at every start."""
+    config = full_size_config()
+    with NothingIsDrawn():
+        build_meta_model(config, 80, torch.float32)
+        with pytest.raises(AssertionError), torch.device("meta"):
+            nn.Embedding(2, 2)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
