@@ -36,13 +36,14 @@ demo: $(INSTALLED) ## Start the service, send a picture to every task, print the
 PYTEST := $(BIN)/pytest --ignore=tests/clients
 # Tests spend half of their time waiting for services, so two processes halve the run. More would
 # compete for the processor, and each process starts its own services.
-IN_PARALLEL := --numprocesses 2 --dist loadfile
+# The order of the files is that of `tests/conftest.py`.
+IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED) ## Run all tests except the large ones; takes about 20 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the tests that start no process; takes two minutes
-	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights and not processes"
+	@$(PYTEST) $(IN_PARALLEL) --hypothesis-profile=quick -m "not large and not weights and not processes"
 
 test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: browsers, other languages
 	@$(call install-extra,clients)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.requirements import skip_locally
 from harness.service import RunningService, running_service
 
+TESTS = Path(__file__).parent
 FOLDERS_WITH_PROCESSES = {
     "clients",
     "commands",
@@ -42,21 +42,45 @@ sys.addaudithook(guard)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that use processes, and deselect tests for CUDA on machines without it."""
+    """Mark tests that use processes, and deselect tests for CUDA on machines without it.
+
+    Files whose tests use processes run first, since they take longest: short files at the end keep
+    both workers of `make test` busy.
+    """
     for item in items:
         if uses_processes(item):
             item.add_marker("processes")
+    long_files = {item.path for item in items if item.get_closest_marker("processes")}
+    items.sort(key=lambda item: item.path not in long_files)
     needing_cuda = [item for item in items if item.get_closest_marker("cuda")]
-    if needing_cuda and not torch.cuda.is_available():
+    if needing_cuda and not has_cuda():
         items[:] = [item for item in items if item not in needing_cuda]
         config.hook.pytest_deselected(items=needing_cuda)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip the import of whole folders whose tests `make test-fast` deselects."""
+    is_deselected = "not processes" in config.option.markexpr
+    return True if is_deselected and is_in_folder_with_processes(collection_path) else None
+
+
+def is_in_folder_with_processes(path: Path) -> bool:
+    """Return whether all tests of the folder use processes."""
+    folder, *_ = path.relative_to(TESTS).parts or ("",)
+    return folder in FOLDERS_WITH_PROCESSES
+
+
+def has_cuda() -> bool:
+    """Return whether there is a CUDA device."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def uses_processes(item: pytest.Item) -> bool:
     """Return whether the folder or a fixture of a test implies that it uses processes."""
-    folder, *_ = item.path.relative_to(Path(__file__).parent).parts
     fixtures = set(getattr(item, "fixturenames", ()))
-    return folder in FOLDERS_WITH_PROCESSES or bool({"service", "hub"} & fixtures)
+    return is_in_folder_with_processes(item.path) or bool({"service", "hub"} & fixtures)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,9 +96,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 # Tests on a busy machine may take long.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+# For `make test-fast`; `make test` draws all examples.
+settings.register_profile("quick", deadline=None, max_examples=20)
 
 # Exactness is tested in float32. Services in tests inherit this; tests for CUDA set their device.
 os.environ["KOSMOS2_DEVICE"] = "cpu"
+# One is enough for the few pictures of a test, and each takes a second of the processor to start.
+os.environ["KOSMOS2_PICTURE_PROCESSES"] = "1"
 
 
 @pytest.fixture(scope="session")
