@@ -98,13 +98,17 @@ def run_pictures(
 
 def _print(output: Output, path: Path, report: Report, *, is_alone: bool) -> None:
     if output.as_json:
-        # Escape as JSON where the output cannot encode a character: Python's escapes are not JSON.
-        is_unicode = sys.stdout.encoding.lower().startswith("utf")
-        line = json.dumps({"picture": str(path)} | report.body, ensure_ascii=not is_unicode)
-        print(line, flush=True)
+        content = {"picture": str(path)} | report.body
+        print(json_line(content, sys.stdout.encoding), flush=True)
     else:
         heading = "" if is_alone else f"{path}\n"
         print(heading + report.text, flush=True)
+
+
+def json_line(content: dict[str, Any], encoding: str) -> str:
+    """Return JSON that an output with this encoding can print."""
+    # Escape as JSON where the output cannot encode a character: Python's escapes are not JSON.
+    return json.dumps(content, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
 def _save(

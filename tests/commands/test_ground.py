@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.commands.pictures import json_line
 from harness.pictures import picture_file
 
+NAME = "\u732b\U0001f408é.png"
 GROUND = (sys.executable, "-m", "app.commands.cli", "ground")
 
 
@@ -43,7 +45,8 @@ def test_pictures_are_answered_and_drawn_and_a_broken_one_is_reported(tmp_path: 
         assert drawn.size == (320, 240)
 
 
-def test_one_picture_is_drawn_into_the_named_file(tmp_path: Path) -> None:
+def test_one_picture_is_drawn_into_the_named_file_and_nothing_is_logged(tmp_path: Path) -> None:
+    """Standard error has only the notice about the embedded checkpoint."""
     (tmp_path / "scene.png").write_bytes(picture_file())
     drawn = tmp_path / "drawn.webp"
     result = run(
@@ -54,6 +57,8 @@ def test_one_picture_is_drawn_into_the_named_file(tmp_path: Path) -> None:
     assert result.stdout.splitlines()[0].startswith("a red circle")
     with Image.open(drawn) as image:
         assert image.format == "WEBP"
+    assert [line for line in result.stderr.splitlines() if line.startswith("{")] == []
+    assert "memory planned" not in result.stderr
 
 
 @pytest.mark.parametrize("option", ["--json", None])
@@ -76,27 +81,26 @@ def test_ground_exits_without_a_traceback_when_its_reader_closes_the_pipe(
     assert result.returncode == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_an_answer_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> None:
-    picture = tmp_path / "\u732b\U0001f408é.png"
+def test_an_answer_is_json_in_any_encoding_and_the_engine_logs_at_the_set_level(
+    tmp_path: Path,
+) -> None:
+    """`test_a_line_of_json_fits_the_encoding_of_the_output` has the other encodings."""
+    picture = tmp_path / NAME
     picture.write_bytes(picture_file())
     result = subprocess.run(
         [*GROUND, str(picture), "--task", "brief_caption", "--json"],
-        env=os.environ | {"PYTHONIOENCODING": encoding},
+        env=os.environ | {"PYTHONIOENCODING": "latin-1", "KOSMOS2_LOG_LEVEL": "info"},
         capture_output=True,
         timeout=180,
         check=True,
     )
-    assert json.loads(result.stdout.decode(encoding))["picture"] == str(picture)
+    assert json.loads(result.stdout.decode("latin-1"))["picture"] == str(picture)
+    assert b'"event": "engine ready"' in result.stderr
 
 
-def test_ground_prints_no_engine_log_unless_a_level_is_set(tmp_path: Path) -> None:
-    """Standard error has only the notice about the embedded checkpoint."""
-    (tmp_path / "scene.png").write_bytes(picture_file())
-    arguments = (str(tmp_path / "scene.png"), "--task", "brief_caption")
-    result = run(*arguments)
-    assert result.returncode == 0
-    assert [line for line in result.stderr.splitlines() if line.startswith("{")] == []
-    assert "memory planned" not in result.stderr
-    logged = run(*arguments, KOSMOS2_LOG_LEVEL="info").stderr
-    assert '"event": "engine ready"' in logged
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "UTF8", "utf-16"])
+def test_a_line_of_json_fits_the_encoding_of_the_output(encoding: str) -> None:
+    """UTF-8 shows the characters themselves; other encodings get the escapes of JSON."""
+    line = json_line({"picture": NAME}, encoding)
+    assert json.loads(line.encode(encoding).decode(encoding)) == {"picture": NAME}
+    assert (NAME in line) == encoding.lower().startswith("utf")

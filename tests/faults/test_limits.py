@@ -3,7 +3,6 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import psutil
@@ -19,30 +18,29 @@ from harness.waiting import eventually
 ROOM_BYTES = 3 * 2**29  # enough for one large row, not for two
 FIELDS: dict[str, object] = {"max_new_tokens": 20}
 NUM_REQUESTS = 6
+RESTARTS = "kosmos2_engine_restarts_total"
 
 
-def test_a_batch_too_large_for_the_memory_is_split(tireless: Path) -> None:
+def test_a_batch_too_large_for_the_memory_is_split(faulty_service: RunningService) -> None:
     """With a limit of the system; requests that fit alone are answered."""
-    with (
-        running_service(
-            "harness.serve_with_engine", FAULTY_ENGINE, model=tireless, deadline_s=900
-        ) as service,
-        ThreadPoolExecutor() as pool,
-    ):
-        undisturbed = request_caption(service.url, **FIELDS).json()
-        engine = service.child(FAULTY_ENGINE)
-        # Relative to the memory in use, which differs between machines.
-        limit = engine.memory_info().vms + ROOM_BYTES
-        engine.rlimit(psutil.RLIMIT_AS, (limit, limit))
+    url, num_lines = faulty_service.url, len(faulty_service.log)
+    num_restarts = faulty_service.metric(RESTARTS)
+    undisturbed = request_caption(url, **FIELDS).json()
+    engine = faulty_service.child(FAULTY_ENGINE)
+    # Relative to the memory in use, which differs between machines.
+    limit = engine.memory_info().vms + ROOM_BYTES
+    unlimited = engine.rlimit(psutil.RLIMIT_AS)
+    engine.rlimit(psutil.RLIMIT_AS, (limit, unlimited[1]))
+    with ThreadPoolExecutor() as pool:
         large = [
-            pool.submit(request_caption, service.url, **FIELDS, seed=LARGE)
-            for _ in range(NUM_REQUESTS)
+            pool.submit(request_caption, url, **FIELDS, seed=LARGE) for _ in range(NUM_REQUESTS)
         ]
-        too_large = pool.submit(request_caption, service.url, **FIELDS, seed=TOO_LARGE)
+        too_large = pool.submit(request_caption, url, **FIELDS, seed=TOO_LARGE)
         assert are_same([future.result().json() for future in large], [undisturbed] * NUM_REQUESTS)
         assert too_large.result().json()["code"] == "engine_failure"
-        assert any("allocate memory" in line for line in service.log)
-        assert service.metric("kosmos2_engine_restarts_total") == 0
+    engine.rlimit(psutil.RLIMIT_AS, unlimited)
+    assert any("allocate memory" in line for line in faulty_service.log[num_lines:])
+    assert faulty_service.metric(RESTARTS) == num_restarts
 
 
 def test_without_descriptors_clients_wait_or_are_rejected(service: RunningService) -> None:
