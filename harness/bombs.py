@@ -78,10 +78,10 @@ def tiff_of_many_planes(num_planes: int) -> bytes:
 
 def tiff_of_many_pages(num_pages: int, num_bytes: int) -> bytes:
     """Return a TIFF with many thumbnails that all have the same bytes in a tag."""
-    data = b"II*\0" + struct.pack("<I", 8 + num_bytes) + bytes(num_bytes)
+    data = bytearray(b"II*\0" + struct.pack("<I", 8 + num_bytes) + bytes(num_bytes))
     for page in range(1, num_pages + 1):
         # 254 marks a reduced copy, which the decoder skips; 700 is XMP.
         entries = struct.pack("<HHII", 254, 4, 1, 1) + struct.pack("<HHII", 700, 1, num_bytes, 8)
         following = len(data) + 2 + len(entries) + 4 if page < num_pages else 0
         data += struct.pack("<H", 2) + entries + struct.pack("<I", following)
-    return data
+    return bytes(data)
