@@ -132,9 +132,9 @@ def reference_processor(shared_kosmos2: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tireless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def endless_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights, whose answers only end at their token limit."""
     from harness.checkpoints import tiny_config, write_random_checkpoint
 
-    directory = tmp_path_factory.mktemp("checkpoints") / "tireless"
+    directory = tmp_path_factory.mktemp("checkpoints") / "endless_checkpoint"
     return write_random_checkpoint(directory, tiny_config(EMBEDDED_CHECKPOINT), EMBEDDED_CHECKPOINT)

@@ -84,10 +84,10 @@ class LoopbackHub:
 
 
 @pytest.fixture
-def hub(tireless: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
+def hub(endless_checkpoint: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
     directory = tmp_path / "hub"
     directory.mkdir()
-    for file in tireless.iterdir():
+    for file in endless_checkpoint.iterdir():
         (directory / file.name).symlink_to(file)
     # Files that must not be downloaded.
     (directory / "pytorch_model.bin").write_bytes(b"a pickle")

@@ -71,9 +71,9 @@ def test_a_missing_path_is_reported() -> None:
     assert "no such directory" in last_line(result)
 
 
-def test_a_model_of_another_kind_is_reported(tireless: Path, tmp_path: Path) -> None:
-    shutil.copytree(tireless, tmp_path / "llama")
-    config = json.loads((tireless / "config.json").read_text()) | {"model_type": "llama"}
+def test_a_model_of_another_kind_is_reported(endless_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(endless_checkpoint, tmp_path / "llama")
+    config = json.loads((endless_checkpoint / "config.json").read_text()) | {"model_type": "llama"}
     (tmp_path / "llama" / "config.json").write_text(json.dumps(config))
     result = run("serve", "--port", "0", "--model", str(tmp_path / "llama"))
     assert result.returncode == 65
@@ -82,8 +82,10 @@ def test_a_model_of_another_kind_is_reported(tireless: Path, tmp_path: Path) -> 
 
 # The file ends before its length, within it, within its header, and within its data.
 @pytest.mark.parametrize("kept", [0, 7, 100, 100_000])
-def test_truncated_weights_are_reported(tireless: Path, tmp_path: Path, kept: int) -> None:
-    shutil.copytree(tireless, tmp_path / "short")
+def test_truncated_weights_are_reported(
+    endless_checkpoint: Path, tmp_path: Path, kept: int
+) -> None:
+    shutil.copytree(endless_checkpoint, tmp_path / "short")
     weights = tmp_path / "short" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     result = run("serve", "--port", "0", "--model", str(tmp_path / "short"))
@@ -91,10 +93,10 @@ def test_truncated_weights_are_reported(tireless: Path, tmp_path: Path, kept: in
     assert "model.safetensors" in last_line(result)
 
 
-def test_a_missing_tensor_is_reported_by_its_name(tireless: Path, tmp_path: Path) -> None:
+def test_a_missing_tensor_is_reported_by_its_name(endless_checkpoint: Path, tmp_path: Path) -> None:
     """The files are complete, but the model has fewer layers than its configuration."""
-    shutil.copytree(tireless, tmp_path / "smaller")
-    config = json.loads((tireless / "config.json").read_text())
+    shutil.copytree(endless_checkpoint, tmp_path / "smaller")
+    config = json.loads((endless_checkpoint / "config.json").read_text())
     config["text_config"]["layers"] += 1
     (tmp_path / "smaller" / "config.json").write_text(json.dumps(config))
     result = run("serve", "--port", "0", "--model", str(tmp_path / "smaller"))
@@ -102,13 +104,13 @@ def test_a_missing_tensor_is_reported_by_its_name(tireless: Path, tmp_path: Path
     assert "text_model.model.layers.3" in result.stderr
 
 
-def test_a_plan_above_the_free_memory_is_rejected_before_loading(tireless: Path) -> None:
+def test_a_plan_above_the_free_memory_is_rejected_before_loading(endless_checkpoint: Path) -> None:
     result = run(
         "serve",
         "--port",
         "0",
         "--model",
-        str(tireless),
+        str(endless_checkpoint),
         KOSMOS2_SLOTS="1024",
         KOSMOS2_PICTURE_CACHE_BYTES=str(10**16),
     )
@@ -146,11 +148,11 @@ def test_an_invalid_request_is_reported_in_one_line(tmp_path: Path) -> None:
     assert last_line(result).startswith("task: ")
 
 
-def test_info_shows_what_would_be_served(tireless: Path) -> None:
-    result = run("info", "--model", str(tireless), KOSMOS2_SLOTS="7")
+def test_info_shows_what_would_be_served(endless_checkpoint: Path) -> None:
+    result = run("info", "--model", str(endless_checkpoint), KOSMOS2_SLOTS="7")
     shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert result.returncode == 0
-    assert shown["model"] == "tireless"
+    assert shown["model"] == "endless_checkpoint"
     assert shown["num_slots"] == "7"
     assert shown["device"] == "cpu"
     assert shown["max_sequence_length"] == "512"

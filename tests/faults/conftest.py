@@ -12,15 +12,15 @@ LONG_DEADLINE_S = 900
 
 
 @pytest.fixture(scope="package")
-def service(tireless: Path) -> Iterator[RunningService]:
+def service(endless_checkpoint: Path) -> Iterator[RunningService]:
     """A service whose deadline is longer than restarts of its engine."""
-    with running_service(model=tireless, deadline_s=LONG_DEADLINE_S) as running:
+    with running_service(model=endless_checkpoint, deadline_s=LONG_DEADLINE_S) as running:
         yield running
 
 
 @pytest.fixture(scope="package")
-def faulty_service(tireless: Path) -> Iterator[RunningService]:
+def faulty_service(endless_checkpoint: Path) -> Iterator[RunningService]:
     """A service whose engine fails on request; see `harness.faulty_engine`."""
     program = ("harness.serve_with_engine", FAULTY_ENGINE)
-    with running_service(*program, model=tireless, deadline_s=LONG_DEADLINE_S) as running:
+    with running_service(*program, model=endless_checkpoint, deadline_s=LONG_DEADLINE_S) as running:
         yield running

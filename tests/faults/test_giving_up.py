@@ -15,10 +15,10 @@ from harness.waiting import eventually
 
 
 def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
-    tireless: Path, tmp_path: Path
+    endless_checkpoint: Path, tmp_path: Path
 ) -> None:
     """With the exit code of the engine, whose log has the reason."""
-    model = shutil.copytree(tireless, tmp_path / "model")
+    model = shutil.copytree(endless_checkpoint, tmp_path / "model")
     with (
         running_service(model=model, max_engine_restarts=1, deadline_s=900) as service,
         ThreadPoolExecutor() as pool,

@@ -25,9 +25,9 @@ def is_running_one(service: RunningService) -> bool:
 
 
 @pytest.fixture(scope="module")
-def one_slot(tireless: Path) -> Iterator[RunningService]:
+def one_slot(endless_checkpoint: Path) -> Iterator[RunningService]:
     """A service that admits one request at a time."""
-    with running_service(model=tireless, slots=1, max_waiting=0) as running:
+    with running_service(model=endless_checkpoint, slots=1, max_waiting=0) as running:
         yield running
 
 
@@ -87,11 +87,13 @@ def test_a_killed_http_process_is_replaced(one_slot: RunningService) -> None:
 
 
 def test_all_http_processes_share_one_capacity(
-    tireless: Path,
+    endless_checkpoint: Path,
 ) -> None:
     """With one slot and one waiting place, two requests are accepted and the others rejected."""
     with (
-        running_service(model=tireless, http_workers=3, slots=1, max_waiting=1) as service,
+        running_service(
+            model=endless_checkpoint, http_workers=3, slots=1, max_waiting=1
+        ) as service,
         ThreadPoolExecutor(12) as pool,
     ):
         responses = [pool.submit(request_caption, service.url, **LONG) for _ in range(12)]
@@ -100,8 +102,8 @@ def test_all_http_processes_share_one_capacity(
         assert service.metric("kosmos2_http_workers") == 3
 
 
-def test_a_request_after_its_deadline_fails(tireless: Path) -> None:
-    with running_service(model=tireless, deadline_s=0.05) as service:
+def test_a_request_after_its_deadline_fails(endless_checkpoint: Path) -> None:
+    with running_service(model=endless_checkpoint, deadline_s=0.05) as service:
         response = request_caption(service.url, **LONG)
         assert response.status_code == 504
         assert response.json()["code"] == "deadline_exceeded"
@@ -119,9 +121,12 @@ def _is_served(url: str) -> bool:
         return False
 
 
-def test_running_requests_are_finished_after_sigterm(tireless: Path) -> None:
+def test_running_requests_are_finished_after_sigterm(endless_checkpoint: Path) -> None:
     """And the service is no longer ready, so load balancers stop sending requests."""
-    with running_service(model=tireless, drain_delay_s=3) as service, ThreadPoolExecutor() as pool:
+    with (
+        running_service(model=endless_checkpoint, drain_delay_s=3) as service,
+        ThreadPoolExecutor() as pool,
+    ):
         waiting = pool.submit(request_caption, service.url, **LONG)
         assert eventually(lambda: is_running_one(service))
         service.process.send_signal(signal.SIGTERM)
@@ -135,9 +140,9 @@ def test_running_requests_are_finished_after_sigterm(tireless: Path) -> None:
         assert service.process.returncode == 0
 
 
-def test_requests_that_exceed_the_grace_period_get_unavailable(tireless: Path) -> None:
+def test_requests_that_exceed_the_grace_period_get_unavailable(endless_checkpoint: Path) -> None:
     with (
-        running_service(model=tireless, grace_period_s=0) as service,
+        running_service(model=endless_checkpoint, grace_period_s=0) as service,
         ThreadPoolExecutor() as pool,
     ):
         waiting = pool.submit(request_caption, service.url, **LONG)
@@ -147,9 +152,9 @@ def test_requests_that_exceed_the_grace_period_get_unavailable(tireless: Path) -
         assert waiting.result().json()["code"] == "unavailable"
 
 
-def test_all_processes_end_after_the_supervisor_was_killed(tireless: Path) -> None:
+def test_all_processes_end_after_the_supervisor_was_killed(endless_checkpoint: Path) -> None:
     """A killed supervisor cannot send any message."""
-    with running_service(model=tireless) as service:
+    with running_service(model=endless_checkpoint) as service:
         children = psutil.Process(service.process.pid).children(recursive=True)
         assert len(children) >= 2
         service.process.kill()

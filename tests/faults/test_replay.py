@@ -92,10 +92,12 @@ def test_a_detection_is_complete_although_the_engine_is_killed(service: RunningS
     assert len(done.data["predictions"]) == len(undisturbed.data["predictions"])
 
 
-def test_waiting_and_new_requests_are_answered_after_an_engine_death(tireless: Path) -> None:
+def test_waiting_and_new_requests_are_answered_after_an_engine_death(
+    endless_checkpoint: Path,
+) -> None:
     """A client that waits for a new engine needs no error."""
     with (
-        running_service(model=tireless, deadline_s=900, slots=1) as service,
+        running_service(model=endless_checkpoint, deadline_s=900, slots=1) as service,
         ThreadPoolExecutor() as pool,
     ):
         undisturbed = request_caption(service.url, **SAMPLED).json()
@@ -147,10 +149,12 @@ def has_other_engine(service: RunningService, pid: int) -> bool:
     return engine is not None and engine.pid != pid
 
 
-def test_all_http_processes_send_their_requests_to_the_next_engine(tireless: Path) -> None:
+def test_all_http_processes_send_their_requests_to_the_next_engine(
+    endless_checkpoint: Path,
+) -> None:
     """Each holds its own requests; the supervisor sends the suspects to all of them."""
     with (
-        running_service(model=tireless, deadline_s=900, http_workers=2) as service,
+        running_service(model=endless_checkpoint, deadline_s=900, http_workers=2) as service,
         ThreadPoolExecutor() as pool,
     ):
         undisturbed = request_caption(service.url, **GREEDY).json()
@@ -160,10 +164,10 @@ def test_all_http_processes_send_their_requests_to_the_next_engine(tireless: Pat
         assert are_same([future.result().json() for future in pending], [undisturbed] * 8)
 
 
-def test_a_drain_waits_for_the_next_engine(tireless: Path) -> None:
+def test_a_drain_waits_for_the_next_engine(endless_checkpoint: Path) -> None:
     """Accepted requests are answered even if the engine dies while the service drains."""
     with (
-        running_service(model=tireless, deadline_s=900, grace_period_s=200) as service,
+        running_service(model=endless_checkpoint, deadline_s=900, grace_period_s=200) as service,
         ThreadPoolExecutor() as pool,
     ):
         undisturbed = request_caption(service.url, **GREEDY).json()

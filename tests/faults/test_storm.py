@@ -113,12 +113,16 @@ def check_storm(model: Path, num_clients: int) -> None:
         assert service.metric(f"kosmos2_requests_total{cancelled}") > num_clients / len(PHASES)
 
 
-def test_two_hundred_clients_that_disconnect_in_every_phase_leak_nothing(tireless: Path) -> None:
+def test_two_hundred_clients_that_disconnect_in_every_phase_leak_nothing(
+    endless_checkpoint: Path,
+) -> None:
     """Permits, slots, descriptors, threads and memory have their earlier values."""
-    check_storm(tireless, 200)
+    check_storm(endless_checkpoint, 200)
 
 
 @pytest.mark.large
-def test_a_thousand_clients_that_disconnect_in_every_phase_leak_nothing(tireless: Path) -> None:
+def test_a_thousand_clients_that_disconnect_in_every_phase_leak_nothing(
+    endless_checkpoint: Path,
+) -> None:
     """Detects leaks that happen once in a hundred requests."""
-    check_storm(tireless, 1000)
+    check_storm(endless_checkpoint, 1000)

@@ -57,10 +57,12 @@ async def fate_of_a_request(service: RunningService, fault: Fault) -> Fate:
     return record.fate
 
 
-def test_a_broken_connection_is_excused_only_if_its_own_process_was_killed(tireless: Path) -> None:
+def test_a_broken_connection_is_excused_only_if_its_own_process_was_killed(
+    endless_checkpoint: Path,
+) -> None:
     """Otherwise chaos could never detect a lost request."""
     faults: dict[Fault, Fate] = {kill_http: "lost_with_its_process", kill_secretly: "lost"}
-    with running_service(model=tireless) as service:
+    with running_service(model=endless_checkpoint) as service:
         for fault, fate in faults.items():
             assert eventually(lambda: is_ready(service))
             assert asyncio.run(fate_of_a_request(service, fault)) == fate

@@ -63,12 +63,12 @@ HEADERS = {
 
 
 @pytest.fixture(scope="module")
-def service(tireless: Path) -> Iterator[RunningService]:
+def service(endless_checkpoint: Path) -> Iterator[RunningService]:
     """A service with the most detailed log, and an engine that fails on request."""
     with running_service(
         "harness.serve_with_engine",
         FAULTY_ENGINE,
-        model=tireless,
+        model=endless_checkpoint,
         log_level="debug",
         api_keys=f"{KEY}, busy-{KEY}",
         requests_per_minute=RATE,

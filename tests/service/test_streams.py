@@ -42,9 +42,9 @@ def log_of(service: RunningService) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("route") == "/v1/ground"]
 
 
-def test_a_client_that_disconnects_from_a_stream_frees_its_slot(tireless: Path) -> None:
+def test_a_client_that_disconnects_from_a_stream_frees_its_slot(endless_checkpoint: Path) -> None:
     """With one slot and no queue, no other request could be served otherwise."""
-    with running_service(model=tireless, slots=1, max_waiting=0) as service:
+    with running_service(model=endless_checkpoint, slots=1, max_waiting=0) as service:
         with streamed(service.url):
             assert eventually(lambda: service.metric("kosmos2_kv_slots_used") == 1)
             assert not is_served(service.url)
@@ -75,9 +75,9 @@ def test_a_stream_is_logged_at_its_end(service: RunningService) -> None:
     assert line["duration_s"] >= done.data["timings"]["total_s"]
 
 
-def test_a_stream_is_completed_after_sigterm(tireless: Path) -> None:
+def test_a_stream_is_completed_after_sigterm(endless_checkpoint: Path) -> None:
     with (
-        running_service(model=tireless, grace_period_s=300) as service,
+        running_service(model=endless_checkpoint, grace_period_s=300) as service,
         streamed(service.url, max_new_tokens=100) as events,
     ):
         service.process.send_signal(signal.SIGTERM)

@@ -17,9 +17,9 @@ from app.supervisor.lone_engine import running_engine
 from harness.requests import prompt_of
 
 
-def test_requests_of_an_engine_that_died_raise_unavailable(tireless: Path) -> None:
+def test_requests_of_an_engine_that_died_raise_unavailable(endless_checkpoint: Path) -> None:
     """`kosmos2 ground` has no supervisor that would restart it."""
-    settings = Settings(model=str(tireless), slots=1)
+    settings = Settings(model=str(endless_checkpoint), slots=1)
     tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
     prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
     sampling = SamplingParameters(max_new_tokens=400)
