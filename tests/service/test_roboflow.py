@@ -62,12 +62,14 @@ def test_an_error_has_the_message_where_the_client_reads_it(
 
 
 def test_a_key_in_the_body_is_never_used_and_errors_before_the_body_have_the_same_shape() -> None:
-    with running_service(api_keys="the-key", max_body_bytes=5000) as service:
-        with httpx.Client(base_url=service.url) as client:
-            refused = infer(client, api_key="the-key")
-            assert refused.status_code == 401
-            assert refused.headers["www-authenticate"] == "Bearer"
-            assert "Authorization" in refused.json()["message"]
-            client.headers["Authorization"] = "Bearer the-key"
-            too_large = infer(client)
-            assert (too_large.status_code, "message" in too_large.json()) == (413, True)
+    with (
+        running_service(api_keys="the-key", max_body_bytes=5000) as service,
+        httpx.Client(base_url=service.url) as client,
+    ):
+        refused = infer(client, api_key="the-key")
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == "Bearer"
+        assert "Authorization" in refused.json()["message"]
+        client.headers["Authorization"] = "Bearer the-key"
+        too_large = infer(client)
+        assert (too_large.status_code, "message" in too_large.json()) == (413, True)

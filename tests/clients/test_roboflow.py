@@ -1,0 +1,115 @@
+"""The released `inference-sdk` and `supervision` work with this service, unmodified.
+
+Each runs in an environment of its own, because `inference-sdk` needs an older `supervision`.
+"""
+
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.contract.examples import EXAMPLE_SCENE
+from app.settings import EMBEDDED_CHECKPOINT
+from harness.service import RunningService, running_service
+
+SCRIPTS = Path(__file__).parent / "roboflow"
+OTHER_SCENE = EMBEDDED_CHECKPOINT / "scenes" / "blue_square_and_yellow_star.png"
+KEY = "the-key"
+
+RunScript = Callable[..., Any]
+"""Runs a script with arguments and returns the JSON that it prints."""
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RunningService]:
+    with running_service(api_keys=KEY) as running:
+        yield running
+
+
+def install(folder: Path, *requirements: str) -> RunScript:
+    """Create an environment with `requirements`, and return a runner of scripts in it."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *requirements], check=True, timeout=600)
+
+    def run(script: str, *arguments: str) -> Any:
+        command = [str(python), str(SCRIPTS / script), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def answers(guarded: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The output of `infer.py`."""
+    run = install(tmp_path_factory.mktemp("clients") / "sdk", "inference-sdk==1.8.3")
+    return run("infer.py", guarded.url, KEY, str(EXAMPLE_SCENE), str(OTHER_SCENE))
+
+
+def detect_directly(service: RunningService, picture: Path, classes: str) -> list[dict[str, Any]]:
+    response = httpx.post(
+        f"{service.url}/v1/detect",
+        files={"image": picture.read_bytes()},
+        data={"classes": classes, "confidence": "0.3"},
+        headers={"Authorization": f"Bearer {KEY}"},
+        timeout=60,
+    )
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
+
+
+def test_the_sdk_reads_the_answers_of_paths_objects_and_lists(answers: Any) -> None:
+    """It always returns a list; it sends a picture object as a JPEG file of its own."""
+    path, picture = answers["results"]["path"], answers["results"]["object"]
+    assert [len(answer["predictions"]) for answer in path] == [3]
+    assert [one["class"] for one in picture[0]["predictions"]] == [
+        one["class"] for one in path[0]["predictions"]
+    ]
+    both = answers["results"]["list"]
+    assert [one["xyxy"] for one in both[0]["predictions"]] == pytest.approx(
+        [one["xyxy"] for one in path[0]["predictions"]], abs=0.01
+    )
+    assert {one["class"] for one in both[1]["predictions"]} == {"blue square"}
+
+
+def test_the_sdk_shows_the_message_of_an_error(answers: Any) -> None:
+    status, message = answers["errors"]["wrong key"]
+    assert (status, "Authorization: Bearer" in message) == (401, True)
+    status, message = answers["errors"]["duplicate"]
+    assert (status, message) == (422, "classes[1]: occurs twice")
+
+
+def test_supervision_reads_boxes_confidences_and_classes(
+    answers: Any, guarded: RunningService
+) -> None:
+    ours = detect_directly(guarded, EXAMPLE_SCENE, "red circle,blue square,green star")
+    theirs = answers["detections"]
+    assert theirs["class_name"] == [one["class"] for one in ours]
+    assert theirs["class_id"] == [one["class_id"] for one in ours]
+    assert theirs["confidence"] == pytest.approx([one["confidence"] for one in ours], abs=1e-4)
+    for box, one in zip(theirs["xyxy"], ours, strict=True):
+        assert box == pytest.approx(one["xyxy"], abs=0.01)
+    assert answers["is_drawn"]
+
+
+def test_the_slicer_finds_objects_that_are_small_in_the_picture(
+    guarded: RunningService, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    picture = Image.new("RGB", (740, 520), "white")
+    picture.paste(Image.open(EXAMPLE_SCENE), (440, 320))
+    picture.save(large)
+    run = install(tmp_path / "supervision", "supervision==0.31.2", "requests==2.34.2")
+    found = run("slice.py", guarded.url, KEY, str(large))
+    expected = (440 + 114, 320 + 68, 440 + 180, 320 + 134)
+    assert any(box == pytest.approx(expected, abs=12) for box in found["xyxy"])
