@@ -22,7 +22,7 @@ from app.grounding.answers import (
     NewEntity,
     NewText,
 )
-from app.http.events import Work, respond_with_events
+from app.http.events import ANSWER_EVENTS, Work, respond_with_events
 from app.http.outcomes import Outcome
 from app.service import EventHandler
 from harness.events import Event, read_events
@@ -73,7 +73,9 @@ async def run_response(work: Work, client: Client, keep_alive_s: float = 60) -> 
     outcome = Outcome()
     async with AsyncExitStack() as lifetime:
         request = Request(scope, client.receive, client.send)
-        response = await respond_with_events(request, work, outcome, lifetime, keep_alive_s)
+        response = await respond_with_events(
+            request, work, ANSWER_EVENTS, outcome, lifetime, keep_alive_s
+        )
         await response(scope, client.receive, client.send)
     return outcome
 
