@@ -16,6 +16,8 @@ MAX_SLOTS = 1024
 _AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
+PUBLISHED_REVISION = "e91cfbcb4ce051b6a55bfb5f96165a3bbf5eb82c"
+"""The commit of `PUBLISHED_MODEL` that the deployment files pin."""
 
 
 class Settings(BaseSettings):

@@ -19,6 +19,10 @@ TINY_VISION = {
 }
 
 
+_OF_ONE_MODEL = {"config.json", "generation_config.json", "recorded_answers.json"}
+"""JSON files that do not belong to the tokenizer and the processor."""
+
+
 def tiny_config(tokenizer_of: Path, **text: Any) -> Kosmos2Config:
     """Return a configuration with a few hundred thousand weights, not counting the embedding."""
     vocabulary = max(Kosmos2Tokenizer.load(tokenizer_of).patch_ids) + 1
@@ -52,8 +56,7 @@ def write_random_checkpoint(
     """
     directory.mkdir(parents=True)
     for file in tokenizer_of.glob("*.json"):
-        # `save_pretrained` writes these for the random model.
-        if file.name not in {"config.json", "generation_config.json"}:
+        if file.name not in _OF_ONE_MODEL:
             shutil.copyfile(file, directory / file.name)
     torch.manual_seed(seed)
     model = Kosmos2ForConditionalGeneration(config)

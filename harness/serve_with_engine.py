@@ -9,8 +9,8 @@ import asyncio
 import sys
 
 from app.checkpoint.files import open_checkpoint
-from app.commands.ready_line import Ready
 from app.ipc.run_directory import RunDirectory
+from app.ready_line import Ready
 from app.settings import Settings
 from app.supervisor.listener import listen
 from app.telemetry.logs import configure_logs

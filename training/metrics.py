@@ -6,24 +6,7 @@ from itertools import pairwise
 
 from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
 from app.pictures.marks import Box
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes; 0 if they do not meet.
-
-    >>> iou((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5))
-    0.5
-    """
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    union = _area(a) + _area(b) - width * height
-    return width * height / union
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+from app.verify.accuracy import iou
 
 
 def iou_of_perfect_tokens(box: Box) -> float:

@@ -1,10 +1,14 @@
-"""Downloads the files of a checkpoint from the hub, or finds them in the hub's cache."""
+"""Downloads checkpoints from a hub, or finds them in the cache of earlier downloads."""
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -19,18 +23,61 @@ FETCHED_FILES = ("*.safetensors", "*.json")
 _NOT_OF_A_HUB = (ValueError, TypeError, KeyError, AttributeError)
 """Errors of the hub's client when the response is an HTML page or unexpected JSON."""
 
+_NOT_A_HUB = (
+    f"the response of {constants.ENDPOINT} is not a hub's: a proxy or a login page may have sent it"
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 def fetch(model: str, revision: str | None) -> Path:
-    """Return the directory of a hub id's files; download those that are not in the cache.
+    """Return the directory of a checkpoint's files; download those that are not in the cache.
+
+    The directory has the name of the commit.
+
+    Args:
+        model: hub id, such as `microsoft/kosmos-2-patch14-224`.
+        revision: branch, tag or commit; `None`: the main branch.
 
     Raises:
-        CheckpointError: the hub has no such model, or it can be reached neither there nor in the
-            cache.
+        CheckpointError: the hub does not have the model, or cannot be reached.
         OutOfMemory: the disk has not enough space for the download.
     """
     try:
-        _check_disk(model, revision)
-        return _download(model, revision)
+        with _errors_of_hub_as_ours(model):
+            _check_disk(model, revision)
+            return _download(model, revision)
+    except _NotAHub:
+        return _find_in_cache(model, revision)
+
+
+def fetch_file(model: str, revision: str | None, name: str) -> Path:
+    """Return one file of a hub id that is not part of the checkpoint, such as its picture.
+
+    Raises:
+        CheckpointError: the hub does not have the file, or cannot be reached.
+    """
+    with _errors_of_hub_as_ours(model):
+        return Path(hf_hub_download(model, name, revision=revision))
+
+
+def find_sha256(file: Path) -> str | None:
+    """Return the checksum that the hub declared for a large file of the cache, or `None`.
+
+    The client stores a large file under its SHA-256, and a snapshot has links to such files.
+    """
+    name = file.resolve().name
+    return name if _SHA256.fullmatch(name) else None
+
+
+class _NotAHub(CheckpointError):
+    """Another server answered in the hub's place."""
+
+
+@contextmanager
+def _errors_of_hub_as_ours(model: str) -> Iterator[None]:
+    """Raise `CheckpointError` with one line for every error of the hub's client."""
+    try:
+        yield
     except RepositoryNotFoundError:
         raise CheckpointError(
             f"{model}: no such model on the hub, or no access to it; set HF_TOKEN for access"
@@ -38,12 +85,14 @@ def fetch(model: str, revision: str | None) -> Path:
     except LocalEntryNotFoundError as error:
         reason = _failure_of(error.__cause__)
         raise CheckpointError(f"{model}: not in the cache, and {reason}") from None
+    except EntryNotFoundError:
+        raise CheckpointError(f"{model}: the hub has no such file") from None
     except HFValidationError as error:
         raise CheckpointError(f"{model}: {error}") from None
     except (OSError, httpx.HTTPError) as error:
         raise CheckpointError(f"{model}: the hub reports: {error}") from None
     except _NOT_OF_A_HUB:
-        return _find_in_cache(model, revision)
+        raise _NotAHub(f"{model}: {_NOT_A_HUB}") from None
 
 
 def _download(model: str, revision: str | None, *, local_files_only: bool = False) -> Path:
@@ -65,10 +114,7 @@ def _find_in_cache(model: str, revision: str | None) -> Path:
     try:
         return _download(model, revision, local_files_only=True)
     except LocalEntryNotFoundError:
-        raise CheckpointError(
-            f"{model}: not in the cache, and the response of {constants.ENDPOINT} is not a hub's: "
-            "a proxy or a login page may have sent it"
-        ) from None
+        raise CheckpointError(f"{model}: not in the cache, and {_NOT_A_HUB}") from None
 
 
 def _check_disk(model: str, revision: str | None) -> None:

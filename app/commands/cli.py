@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `ground`, `detect`, `info`, `demo`, `bench`."""
+"""The command line: `kosmos2 serve`, `ground`, `detect`, `info`, `demo`, `bench`, `verify`."""
 
 import asyncio
 import os
@@ -12,10 +12,11 @@ import typer
 from pydantic import ValidationError
 
 from app.checkpoint.files import Checkpoint, open_checkpoint
-from app.commands.ready_line import Ready
+from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
+from app.ready_line import Ready
 from app.settings import PUBLISHED_MODEL, Settings
 
 _EMBEDDED_NOTICE = (
@@ -261,6 +262,9 @@ def bench(
     raise typer.Exit(run(load, api_key_file))
 
 
+cli.command()(verify)
+
+
 def _settings(**options: Any) -> Settings:
     """Return the settings; options of the command line override the environment."""
     return Settings(**{name: value for name, value in options.items() if value is not None})
@@ -277,7 +281,16 @@ def _open(settings: Settings) -> Checkpoint:
     checkpoint = open_checkpoint(settings.model, settings.revision)
     if checkpoint.is_embedded:
         print(_EMBEDDED_NOTICE, file=sys.stderr)
+    if checkpoint.revision not in {None, settings.revision}:  # a branch or a tag may move
+        print(_unpinned_notice(checkpoint), file=sys.stderr)
     return checkpoint
+
+
+def _unpinned_notice(checkpoint: Checkpoint) -> str:
+    return (
+        f"{checkpoint.name}: no commit is pinned, so another start may serve other weights; to "
+        f"serve these again, set KOSMOS2_REVISION={checkpoint.revision}"
+    )
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:

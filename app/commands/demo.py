@@ -8,8 +8,8 @@ import sys
 import httpx
 
 from app.commands.plain_text import describe
-from app.commands.ready_line import read_ready
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
+from app.ready_line import read_ready
 
 _ANSWER_TIMEOUT_S = 120
 

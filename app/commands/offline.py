@@ -14,6 +14,7 @@ from app.ipc.admission import Admission
 from app.pictures.workers.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
+from app.supervisor.engine_keeper import ENGINE_MODULE
 from app.supervisor.lone_engine import running_engine
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
@@ -32,11 +33,13 @@ async def answer_all(
     checkpoint: Checkpoint,
     calls: Sequence[Call[A]],
     on_answer: AnswerHandler[A],
+    engine_module: str = ENGINE_MODULE,
 ) -> None:
     """Answer requests, as many in parallel as the engine has slots.
 
     Args:
         on_answer: called when a request ends, so in no fixed order.
+        engine_module: module of the engine process; tests pass one with known answers.
 
     Raises:
         StartupError: the engine did not start.
@@ -44,7 +47,7 @@ async def answer_all(
         Exception: any exception that `on_answer` raises; it cancels the remaining requests.
     """
     async with (
-        running_engine(settings, checkpoint) as engine,
+        running_engine(settings, checkpoint, engine_module) as engine,
         PicturePool(settings) as pictures,
     ):
         tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)

@@ -17,6 +17,7 @@ from app.errors import RequestError
 from app.pictures.drawing.annotator import Annotator
 from app.pictures.marks import Mark, MediaType
 from app.settings import Settings
+from app.supervisor.engine_keeper import ENGINE_MODULE
 
 _MEDIA_TYPES: dict[str, MediaType] = {
     ".png": "image/png",
@@ -64,12 +65,14 @@ def run_pictures(
     call_for: Callable[[bytes], Call[A]],
     report_of: Callable[[A], Report],
     output: Output,
+    engine_module: str = ENGINE_MODULE,
 ) -> int:
     """Answer one request per picture; an error of one picture does not stop the others.
 
     Args:
         call_for: returns the request for a picture's file.
         report_of: returns what is shown of an answer.
+        engine_module: module of the engine process; tests pass one with known answers.
 
     Returns:
         The exit code: 1 if the request failed for a picture, otherwise 0.
@@ -92,7 +95,7 @@ def run_pictures(
                 _save(annotator, output, path, report.marks, is_alone=len(pictures) == 1)
             bar.advance(progress)
 
-        asyncio.run(answer_all(settings, checkpoint, calls, show))
+        asyncio.run(answer_all(settings, checkpoint, calls, show, engine_module))
     return 1 if num_failed else 0
 
 

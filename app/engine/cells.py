@@ -26,6 +26,11 @@ class CellLogits:
         self._token_ids = token_ids
         self._logits = torch.zeros(num_slots, len(token_ids), device=device)  # (S, C)
 
+    @property
+    def logits(self) -> Tensor:
+        """Logits of the last pass, (S, C) float32."""
+        return self._logits
+
     def store(self, slots: slice | Tensor, logits: Tensor) -> None:
         """Copy the cells' part of `logits` into `slots`. A CUDA graph can record this.
 

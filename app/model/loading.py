@@ -165,9 +165,7 @@ def load_model(
             f"{checkpoint.directory}: the tokenizer has location tokens beyond the model's "
             f"{config.text_config.vocab_size} tokens"
         )
-    with torch.device("meta"):
-        decoder = TextDecoder(config.text_config, num_positions)
-        vision = VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std)
+    decoder, vision = _without_weights(checkpoint, config, num_positions)
     for prefix, part in _parts(decoder, vision):
         _allocate(part, device, dtype)
         read_tensors(_placements(checkpoint, prefix, part), on_progress)
@@ -199,6 +197,30 @@ def _allocate(part: nn.Module, device: torch.device, dtype: torch.dtype) -> None
             setattr(module, name, nn.Parameter(empty, requires_grad=False))
 
 
+def expected_tensors(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of all tensors that `load_model` reads, without reading any.
+
+    Raises:
+        CheckpointError: the configuration is not supported.
+    """
+    parts = _parts(*_without_weights(checkpoint, read_config(checkpoint), num_positions=1))
+    return {
+        name: tuple(target.shape)
+        for prefix, part in parts
+        for name, target in _targets(prefix, part)
+    }
+
+
+def _without_weights(
+    checkpoint: Checkpoint, config: Kosmos2Config, num_positions: int
+) -> tuple[TextDecoder, VisionEncoder]:
+    with torch.device("meta"):
+        return (
+            TextDecoder(config.text_config, num_positions),
+            VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std),
+        )
+
+
 def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules to load one after the other, with the prefix of their parameter names.
 
@@ -224,10 +246,15 @@ def _layers_of(prefix: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterator[Placement]:
     """Yield the source of every parameter; a fused parameter has several."""
+    for name, target in _targets(prefix, part):
+        yield _placement(checkpoint, name, target)
+
+
+def _targets(prefix: str, part: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the checkpoint's name of every tensor of a part, and the memory for it."""
     for name, parameter in part.named_parameters(prefix.removesuffix(".")):
         names = _stored_names(name)
-        for piece, stored in zip(parameter.data.chunk(len(names)), names, strict=True):
-            yield _placement(checkpoint, stored, piece)
+        yield from zip(names, parameter.data.chunk(len(names)), strict=True)
 
 
 def _placement(checkpoint: Checkpoint, name: str, target: Tensor) -> Placement:

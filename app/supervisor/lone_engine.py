@@ -10,12 +10,17 @@ from app.ipc.child_process import ChildProcess
 from app.ipc.engine_client import EngineClient
 from app.ipc.run_directory import RunDirectory
 from app.settings import Settings
-from app.supervisor.engine_keeper import EXIT_KILLED, start_engine
+from app.supervisor.engine_keeper import ENGINE_MODULE, EXIT_KILLED, start_engine
 
 
 @contextlib.asynccontextmanager
-async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIterator[EngineClient]:
+async def running_engine(
+    settings: Settings, checkpoint: Checkpoint, module: str = ENGINE_MODULE
+) -> AsyncIterator[EngineClient]:
     """Run an engine within the block, and yield its client.
+
+    Args:
+        module: module of the engine process; tests pass one with known answers.
 
     Raises:
         StartupError: the engine did not become ready; it printed the reason on standard error.
@@ -23,7 +28,7 @@ async def running_engine(settings: Settings, checkpoint: Checkpoint) -> AsyncIte
     with RunDirectory.create(settings, checkpoint) as run_directory:
         state = run_directory.open_state()
         state.begin_epoch()
-        child = await start_engine(run_directory)
+        child = await start_engine(run_directory, module)
         if not await child.wait_until_ready():
             raise EngineNotReady(await child.wait())
         client = EngineClient(run_directory.engine_endpoint, state)

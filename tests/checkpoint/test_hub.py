@@ -1,19 +1,20 @@
-"""Downloads from the hub: weights and JSON files only. The hub is a local server."""
+"""Checkpoints from a hub, as operators load them: mirror, token, proxy, offline, air-gapped.
+
+The hub is a server on the loopback; only weights and JSON files are ever downloaded.
+"""
 
 import hashlib
-import json
 import os
+import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from harness.loopback_hub import COMMIT, LoopbackHub, running_hub
+
 PROGRAM = """
 from app.checkpoint.files import open_checkpoint
 from app.errors import StartupError
@@ -25,122 +26,34 @@ except StartupError as error:
 """
 
 
-@dataclass
-class LoopbackHub:
-    """A hub with one model, which consists of the files of a directory.
-
-    Attributes:
-        directory: files of the model.
-        address: URL of the hub.
-        requested: names of the files that were requested.
-        declared_size: size to report for each file instead of its own.
-        has_model: whether the hub has the model.
-        page: status and body that a proxy returns for every request instead of the hub.
-    """
-
-    directory: Path
-    address: str = ""
-    requested: set[str] = field(default_factory=set)
-    declared_size: int | None = None
-    has_model: bool = True
-    page: tuple[int, bytes] | None = None
-
-    def describe(self) -> bytes:
-        """Return the hub's description of the model."""
-        files = [
-            {"rfilename": file.name, "size": self.declared_size or file.stat().st_size}
-            for file in self.directory.iterdir()
-        ]
-        return json.dumps({"id": "owner/kosmos", "sha": COMMIT, "siblings": files}).encode()
-
-    def list_files(self) -> bytes:
-        """Return the hub's list of the files of a revision."""
-        files = [
-            {
-                "type": "file",
-                "path": file.name,
-                "size": file.stat().st_size,
-                "oid": hashlib.sha256(file.read_bytes()).hexdigest(),
-            }
-            for file in self.directory.iterdir()
-            if file.is_file()
-        ]
-        return json.dumps(files).encode()
-
-    def read(self, path: str) -> tuple[bytes, str] | None:
-        """Return content and entity tag of a path."""
-        if not self.has_model:
-            return None
-        if "/tree/" in path:
-            return self.list_files(), "tree"
-        if path.startswith("/api/models/owner/kosmos"):
-            return self.describe(), "model"
-        file = self.directory / path.rpartition("/")[2]
-        if "/resolve/" not in path or not file.is_file():
-            return None
-        self.requested.add(file.name)
-        content = file.read_bytes()
-        return content, hashlib.sha256(content).hexdigest()
-
-
 @pytest.fixture
 def hub(endless_checkpoint: Path, tmp_path: Path) -> Iterator[LoopbackHub]:
     directory = tmp_path / "hub"
     directory.mkdir()
     for file in endless_checkpoint.iterdir():
         (directory / file.name).symlink_to(file)
-    # Files that must not be downloaded.
+    # Files that must not be downloaded with the checkpoint.
     (directory / "pytorch_model.bin").write_bytes(b"a pickle")
     (directory / "modeling.py").write_text("raise SystemExit")
-    hub = LoopbackHub(directory)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer(has_body=False)
-
-        def do_GET(self) -> None:
-            self.answer(has_body=True)
-
-        def answer(self, has_body: bool) -> None:
-            if hub.page is not None:
-                status, content = hub.page
-                self.send_response(status)
-                self.send_header("Content-Type", "text/html")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if has_body:
-                    self.wfile.write(content)
-                return
-            found = hub.read(self.path.partition("?")[0])
-            self.send_response(404 if found is None else 200)
-            if found is None:
-                self.send_header("X-Error-Code", "RepoNotFound")
-            content, tag = found or (b"", "")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("ETag", f'"{tag}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.end_headers()
-            if has_body:
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield hub
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    (directory / "snowman.png").write_bytes(b"a picture")
+    with running_hub(directory) as hub:
+        yield hub
 
 
-def open_from(hub: LoopbackHub, cache: Path, revision: str | None = None) -> str:
-    program = PROGRAM.replace("REVISION", repr(revision))
+def open_from(
+    hub: LoopbackHub,
+    cache: Path,
+    revision: str | None = None,
+    program: str = PROGRAM,
+    **environment: str,
+) -> str:
+    """Open the model in another process, with an empty environment for the client of the hub."""
+    program = program.replace("REVISION", repr(revision))
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_TOKEN": ""},
+        env=os.environ
+        | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_TOKEN": ""}
+        | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -225,3 +138,93 @@ def test_a_cached_model_is_opened_despite_a_login_page(hub: LoopbackHub, tmp_pat
     first = open_from(hub, tmp_path / "cache")
     hub.page = 200, b"<html>Please log in</html>"
     assert open_from(hub, tmp_path / "cache") == first
+
+
+def test_a_mirror_serves_a_pinned_commit(hub: LoopbackHub, tmp_path: Path) -> None:
+    """`HF_ENDPOINT` names the mirror, and a commit is found in the cache without any request."""
+    cache = tmp_path / "cache"
+    first = open_from(hub, cache, COMMIT)
+    assert first.startswith(f"owner/kosmos {COMMIT} ")
+    hub.num_requests = 0
+    assert open_from(hub, cache, COMMIT, HF_HUB_OFFLINE="1") == first
+    assert hub.num_requests == 0
+
+
+def test_a_model_that_requires_a_token(hub: LoopbackHub, tmp_path: Path) -> None:
+    """`HF_TOKEN` is sent; without it the error names the variable."""
+    hub.token = "right"
+    assert "set HF_TOKEN for access" in open_from(hub, tmp_path / "cache")
+    opened = open_from(hub, tmp_path / "cache", HF_TOKEN="right")
+    assert opened.startswith(f"owner/kosmos {COMMIT} ")
+
+
+def test_downloads_go_through_a_proxy(hub: LoopbackHub, tmp_path: Path) -> None:
+    """Only the proxy knows the name of the hub."""
+    opened = open_from(
+        hub,
+        tmp_path / "cache",
+        HF_ENDPOINT="http://hub.example",
+        HTTP_PROXY=hub.address,
+        http_proxy=hub.address,
+        NO_PROXY="",
+        no_proxy="",
+    )
+    assert opened.startswith(f"owner/kosmos {COMMIT} ")
+    assert hub.hosts == {"hub.example"}
+
+
+def test_offline_without_a_cache_is_reported(hub: LoopbackHub, tmp_path: Path) -> None:
+    output = open_from(hub, tmp_path / "cache", HF_HUB_OFFLINE="1")
+    assert output.startswith("CheckpointError owner/kosmos: not in the cache")
+    assert hub.num_requests == 0
+
+
+def test_the_cache_of_one_machine_serves_another_without_network(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    """Air-gapped: `HF_HOME` is copied, with its links."""
+    first = open_from(hub, tmp_path / "connected", COMMIT)
+    shutil.copytree(tmp_path / "connected", tmp_path / "carried", symlinks=True)
+    hub.address = "http://127.0.0.1:1"  # no server listens there
+    opened = open_from(hub, tmp_path / "carried", COMMIT, HF_HUB_OFFLINE="1")
+    assert opened == first
+
+
+FETCH = """
+from app.errors import StartupError
+from app.checkpoint.hub import fetch_file, find_sha256
+try:
+    file = fetch_file("owner/kosmos", None, NAME)
+    print(file.read_text(), find_sha256(file))
+except StartupError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_single_file_is_fetched_with_its_checksum(hub: LoopbackHub, tmp_path: Path) -> None:
+    """`kosmos2 verify` fetches the picture of the recorded answers so."""
+    program = FETCH.replace("NAME", "'snowman.png'")
+    text, _, sha256 = open_from(hub, tmp_path / "cache", program=program).rpartition(" ")
+    assert text == "a picture"
+    assert sha256 == hashlib.sha256(b"a picture").hexdigest()
+    missing = open_from(hub, tmp_path / "cache", program=FETCH.replace("NAME", "'none.png'"))
+    assert missing == "CheckpointError owner/kosmos: the hub has no such file"
+
+
+@pytest.mark.parametrize(("pinned", "is_named"), [("", True), (COMMIT, False)])
+def test_a_start_without_a_pinned_revision_names_its_commit(
+    hub: LoopbackHub, tmp_path: Path, pinned: str, is_named: bool
+) -> None:
+    """So that the next start can use the same one."""
+    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": ""}
+    named = {"KOSMOS2_MODEL": "owner/kosmos"} | ({"KOSMOS2_REVISION": pinned} if pinned else {})
+    done = subprocess.run(
+        [sys.executable, "-m", "app.commands.cli", "info"],
+        env=os.environ | environment | named,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert (f"set KOSMOS2_REVISION={COMMIT}" in done.stderr) == is_named
+    assert COMMIT in done.stdout

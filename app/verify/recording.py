@@ -1,0 +1,160 @@
+"""The recorded answers of a checkpoint: what `kosmos2 verify` expects of its files and tokens."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.checkpoint.files import Checkpoint
+from app.errors import CheckpointError
+
+RECORDING_NAME = "recorded_answers.json"
+"""File next to the weights of a checkpoint with recorded answers of its own."""
+
+PUBLISHED_RECORDING = Path(__file__).parent / "published.json"
+
+Entity = tuple[str | None, tuple[int, int], tuple[tuple[float, ...], ...]]
+"""Phrase, span in the text, and boxes as normalised xyxy."""
+
+Logit = tuple[int, int, float]
+"""Step from 0, token id and value."""
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """An answer of the true weights.
+
+    Attributes:
+        source: where the answer was published, or the command that recorded it.
+        request: fields of `POST /v1/ground` without the picture, as JSON.
+        jpeg_round_trip: whether the picture was first encoded and decoded as JPEG.
+        new_token_ids: ids after the prompt; `None` if only the text was published.
+        logits: some logits of the answer, before any ban.
+    """
+
+    name: str
+    source: str
+    request: Mapping[str, Any]
+    jpeg_round_trip: bool
+    text: str
+    entities: tuple[Entity, ...]
+    markup: str
+    new_token_ids: tuple[int, ...] | None = None
+    logits: tuple[Logit, ...] = ()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Fields of the request, with the option for the round trip."""
+        return {**self.request, "jpeg_round_trip": self.jpeg_round_trip}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded of a checkpoint.
+
+    Attributes:
+        model: name of the checkpoint.
+        revision: commit on the hub; `None` for a checkpoint that is not from there.
+        token_ids: ids of the special tokens by name.
+        files: size in bytes and SHA-256 of each known file.
+        picture: file name of the picture, in the checkpoint's directory or on the hub.
+        picture_sha256: SHA-256 of the picture's file.
+        answers: answers about the picture, greedy.
+    """
+
+    model: str
+    revision: str | None
+    num_parameters: int
+    num_tensors: int
+    token_ids: Mapping[str, int]
+    files: Mapping[str, tuple[int, str]]
+    picture: str
+    picture_sha256: str
+    answers: tuple[RecordedAnswer, ...] = field(repr=False)
+
+
+def find_recording(checkpoint: Checkpoint) -> Recording:
+    """Return the checkpoint's own recording if it has one, otherwise the published model's.
+
+    Raises:
+        CheckpointError: the recording is damaged.
+    """
+    own = checkpoint.directory / RECORDING_NAME
+    return read_recording(own if own.is_file() else PUBLISHED_RECORDING)
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a recording.
+
+    Raises:
+        CheckpointError: the file is not a recording.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        return Recording(
+            model=content["model"],
+            revision=content["revision"],
+            num_parameters=content["num_parameters"],
+            num_tensors=content["num_tensors"],
+            token_ids=content["token_ids"],
+            files={name: (f["bytes"], f["sha256"]) for name, f in content["files"].items()},
+            picture=content["picture"]["file"],
+            picture_sha256=content["picture"]["sha256"],
+            answers=tuple(_read_answer(answer) for answer in content["answers"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a recording: {error!r}") from None
+
+
+def _read_answer(content: Mapping[str, Any]) -> RecordedAnswer:
+    ids = content["new_token_ids"]
+    return RecordedAnswer(
+        name=content["name"],
+        source=content["source"],
+        request=content["request"],
+        jpeg_round_trip=content["jpeg_round_trip"],
+        text=content["text"],
+        entities=entities_of(content["entities"]),
+        markup=content["markup"],
+        new_token_ids=None if ids is None else tuple(ids),
+        logits=tuple((step, token_id, value) for step, token_id, value in content["logits"]),
+    )
+
+
+def entities_of(lists: Any) -> tuple[Entity, ...]:
+    """Return entities that are stored as lists: phrase, span, boxes."""
+    return tuple(
+        (phrase, (span[0], span[1]), tuple(tuple(box) for box in boxes))
+        for phrase, span, boxes in lists
+    )
+
+
+def write_recording(path: Path, recording: Recording) -> None:
+    """Write a recording as JSON, one answer per line."""
+    head = {
+        "format": 1,
+        "model": recording.model,
+        "revision": recording.revision,
+        "num_parameters": recording.num_parameters,
+        "num_tensors": recording.num_tensors,
+        "token_ids": dict(recording.token_ids),
+        "files": {n: {"bytes": b, "sha256": h} for n, (b, h) in recording.files.items()},
+        "picture": {"file": recording.picture, "sha256": recording.picture_sha256},
+    }
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    answers = ",\n".join(f"  {_answer_line(answer)}" for answer in recording.answers)
+    path.write_text("\n".join(["{", *lines, ' "answers": [', answers, " ]", "}", ""]))
+
+
+def _answer_line(answer: RecordedAnswer) -> str:
+    names = ("name", "source", "request", "jpeg_round_trip", "text", "entities", "markup")
+    fields = {name: getattr(answer, name) for name in (*names, "new_token_ids", "logits")}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,163 @@
+"""The comparison of answers and files with the recorded ones."""
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.checkpoint.files import open_checkpoint
+from app.errors import CheckpointError
+from app.settings import EMBEDDED_CHECKPOINT
+from app.verify.checks import Check, GivenAnswer, Tally
+from app.verify.command import VerifyOptions, verify
+from app.verify.files import check_files, check_tensors, check_token_ids
+from app.verify.recording import (
+    PUBLISHED_RECORDING,
+    RECORDING_NAME,
+    RecordedAnswer,
+    find_recording,
+    read_recording,
+    write_recording,
+)
+
+OWN = EMBEDDED_CHECKPOINT / RECORDING_NAME
+RIGHT = RecordedAnswer(
+    name="caption",
+    source="a test",
+    request={"task": "brief_caption"},
+    jpeg_round_trip=False,
+    text="a dog",
+    entities=(("a dog", (0, 5), ((0.0, 0.0, 0.5, 1.0),)),),
+    markup="<phrase> a dog</phrase>",
+    new_token_ids=(5, 6, 2),
+    logits=((0, 5, 1.0), (2, 2, -3.0)),
+)
+GIVEN = GivenAnswer(RIGHT.text, RIGHT.entities, RIGHT.markup, (5, 6, 2), (1.0, -3.0))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the embedded checkpoint, to damage."""
+    directory = tmp_path / "copy"
+    shutil.copytree(EMBEDDED_CHECKPOINT, directory)
+    return directory
+
+
+def checks_of(given: GivenAnswer, dtype: str = "float32") -> list[Check]:
+    tally = Tally()
+    tally.add(RIGHT, given, dtype)
+    return tally.checks("alone", dtype)
+
+
+def test_an_equal_answer_is_ok() -> None:
+    assert [check.outcome for check in checks_of(GIVEN)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (replace(GIVEN, new_token_ids=(5, 7, 2)), "caption: token 1 is 7, recorded 6"),
+        (replace(GIVEN, new_token_ids=(5, 6)), "caption: 2 tokens, recorded 3"),
+        (replace(GIVEN, text="a cat"), "caption: text is 'a cat', recorded 'a dog'"),
+        (
+            replace(GIVEN, entities=(("a dog", (0, 5), ((0.0, 0.0, 0.6, 1.0),)),)),
+            "caption: entities are 'a dog [0.000, 0.000, 0.600, 1.000]', "
+            "recorded 'a dog [0.000, 0.000, 0.500, 1.000]'",
+        ),
+        (
+            replace(GIVEN, markup="a dog"),
+            "caption: markup is 'a dog', recorded '<phrase> a dog</phrase>'",
+        ),
+    ],
+)
+def test_a_different_answer_differs_in_one_line(given: GivenAnswer, line: str) -> None:
+    first, second, *_ = checks_of(given)
+    assert (first.outcome, first.detail) == ("differs", "0 of 1 answers equal")
+    assert (second.outcome, second.detail) == ("differs", line)
+
+
+@pytest.mark.parametrize(("gap", "outcome"), [(0.4, "ok"), (0.6, "differs"), (None, "differs")])
+def test_in_16_bits_an_answer_may_differ_at_a_tie(gap: float | None, outcome: str) -> None:
+    """Rounding moves the logits of bfloat16 by up to half a unit."""
+    given = replace(GIVEN, new_token_ids=(5, 7, 2), tie=gap)
+    assert checks_of(given, "bfloat16")[0].outcome == outcome
+    assert checks_of(replace(given, tie=0.01))[0].outcome == "differs"
+
+
+def test_logits_differ_in_float32_only() -> None:
+    """In 16 bits the difference is only printed."""
+    given = replace(GIVEN, logits=(1.0, -3.002))
+    assert checks_of(given)[1].outcome == "differs"
+    assert checks_of(replace(given, logits=(1.0, -3.0009)))[1].outcome == "ok"
+    in_16_bits = checks_of(given, "float16")[1]
+    assert (in_16_bits.outcome, in_16_bits.detail.split()[-1]) == ("ok", "0.002000")
+
+
+def test_logits_of_missing_steps_are_not_compared() -> None:
+    """The answer itself differs then."""
+    assert checks_of(replace(GIVEN, new_token_ids=(2,), logits=(1.0, math.nan)))[-1].detail == (
+        "1 recorded logits, largest difference 0.000000"
+    )
+
+
+@pytest.mark.parametrize("path", [OWN, PUBLISHED_RECORDING])
+def test_a_recording_is_written_as_it_was_read(path: Path, tmp_path: Path) -> None:
+    """Byte for byte, so that recording again gives a small difference."""
+    write_recording(tmp_path / "again.json", read_recording(path))
+    assert (tmp_path / "again.json").read_text() == path.read_text()
+
+
+def test_a_damaged_recording_is_reported(copy: Path) -> None:
+    (copy / RECORDING_NAME).write_text("{}")
+    with pytest.raises(CheckpointError, match="not a recording"):
+        find_recording(open_checkpoint(str(copy)))
+
+
+def test_intact_files_are_ok(copy: Path) -> None:
+    checkpoint = open_checkpoint(str(copy))
+    recording = find_recording(checkpoint)
+    found = [*check_files(checkpoint, recording), *check_token_ids(checkpoint, recording)]
+    assert [check.outcome for check in found] == ["ok", "ok"]
+
+
+def test_a_tampered_file_is_one_line(copy: Path) -> None:
+    """One changed bit of a weight, which no size shows."""
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    checkpoint = open_checkpoint(str(copy))
+    (found,) = check_files(checkpoint, find_recording(checkpoint))
+    assert found.outcome == "differs"
+    assert found.detail.startswith("model.safetensors has the SHA-256 ")
+
+
+def test_a_file_of_another_size_is_one_line(copy: Path) -> None:
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    checkpoint = open_checkpoint(str(copy))
+    (found,) = check_files(checkpoint, find_recording(checkpoint))
+    assert found.detail == "config.json has 1,199 bytes, recorded 1,198"
+
+
+def test_a_truncated_file_is_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command stops there with exit code 1."""
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert verify(VerifyOptions(str(copy))) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("differs     files: ")
+    assert "truncated, 9,383,680 of 9,384,680 bytes" in line
+
+
+def test_other_tensors_and_counts_differ() -> None:
+    recording = read_recording(OWN)
+    found = {"missing": ["a", "b", "c", "d"], "unexpected": [], "misshapen": ["e"]}
+    tensors = found | {"num_tensors": 165, "num_parameters": 7}
+    lines = [f"{check.outcome} {check.detail}" for check in check_tensors(tensors, recording)]
+    assert lines == [
+        "differs 4 missing: a, b, c…",
+        "differs 1 misshapen: e",
+        "differs 7, recorded 4,682,688",
+        "ok 165",
+    ]

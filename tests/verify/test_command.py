@@ -1,0 +1,40 @@
+"""`kosmos2 verify` on the embedded checkpoint and on random weights, as an operator runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import EMBEDDED_CHECKPOINT
+
+pytestmark = pytest.mark.processes
+
+
+def run_verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.commands.cli", "verify", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+
+
+def test_the_embedded_checkpoint_passes(tmp_path: Path) -> None:
+    """Against its own recorded answers, in every way of asking; with a report."""
+    done = run_verify(EMBEDDED_CHECKPOINT, "--dtype", "float32", "--report", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        "alone, float32 on cpu: 10 of 10 answers equal",
+        "batch, float32 on cpu: 16 of 16 answers equal",
+        "HTTP, float32 on cpu: 10 of 10 answers equal",
+        "streamed, float32 on cpu: 10 of 10 answers equal",
+        "generate of transformers, float32 on cpu: 10 of 10 token sequences equal",
+    ):
+        assert f"ok          {line}" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["passed"] is True
+    assert report["runs"][0]["num_equal"] == report["runs"][0]["num_answers"] == 46
+    assert report["runs"][0]["largest_logit_difference"] < 1e-3
+    assert {"date", "commit", "python", "torch", "transformers", "cpu"} <= report["machine"].keys()
+    assert len(report["checksums"]["model.safetensors"]) == 64
+    page = (tmp_path / "report.html").read_text()
+    assert "kosmos2 verify: kosmos2-shapes-demo: passed" in page
+    assert report["checksums"]["model.safetensors"] in page
