@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.verify.prompts import Material
 from app.verify.recording import PUBLISHED_RECORDING, Recording, read_recording
 from harness.published_layout import write_published_layout

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.checkpoint import open_checkpoint
+from app.checkpoint.files import open_checkpoint
 from app.model.loading import expected_tensors
 from app.verify.prompts import Material
 from app.verify.recording import PUBLISHED_RECORDING, read_recording
