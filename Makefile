@@ -16,7 +16,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast test-clients test-large fuzz pictures check format demo-model eval bench chaos overload soak \
+.PHONY: help run demo test test-fast test-clients test-large verify verified-on fuzz pictures check format demo-model eval bench chaos overload soak \
 	keys reliability image-check dashboard audit sbom openapi errors settings hooks clean
 
 help: ## List the targets
@@ -49,8 +49,19 @@ test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: brows
 	@$(call install-extra,clients)
 	@$(BIN)/pytest tests/clients
 
-test-large: $(INSTALLED) ## Run the tests that take minutes, and those that need the published weights
-	@$(PYTEST) -m "large or weights"
+# With KOSMOS2_WEIGHTS, a run without any test of the weights fails: pytest exits with 5 if it selects none.
+test-large: $(INSTALLED) ## Run the tests that take minutes; with KOSMOS2_WEIGHTS=directory, also those of the weights
+ifdef KOSMOS2_WEIGHTS
+	@$(BIN)/kosmos2 verify "$(KOSMOS2_WEIGHTS)" --report build/verify
+	@$(PYTEST) -m weights
+endif
+	@$(PYTEST) -m "large and not weights"
+
+verify: $(INSTALLED) ## Compare a checkpoint with its recorded answers (MODEL=, REVISION=), report in build/verify
+	@$(BIN)/kosmos2 verify $(MODEL) $(if $(REVISION),--revision "$(REVISION)") --report build/verify
+
+verified-on: $(INSTALLED) ## Write the table "Verified on" of README.md from results/published
+	@$(BIN)/python -m scripts.verified_on
 
 fuzz: $(INSTALLED) ## Send tens of thousands of damaged pictures and requests; count the outcomes
 	@$(BIN)/python -m reliability.fuzz --out results/reliability
@@ -72,6 +83,7 @@ format: $(INSTALLED) ## Format the code and fix the lint errors that ruff can fi
 
 demo-model: $(INSTALLED) ## Train the embedded checkpoint from scratch into app/demo, and measure it
 	@$(BIN)/python -m training.build --out app/demo
+	@$(BIN)/kosmos2 verify app/demo --record
 	@$(MAKE) eval
 
 eval: $(INSTALLED) ## Measure the quality of the embedded checkpoint on 1000 new scenes

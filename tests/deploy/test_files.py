@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.settings import PUBLISHED_MODEL, PUBLISHED_REVISION, Settings
 from harness.deployment import DEPLOY, REPLICAS
 
 ROOT = DEPLOY.parent
@@ -158,3 +158,9 @@ def test_the_balancer_waits_longer_than_the_service() -> None:
     (timeout_s,) = re.findall(r"timeout server (\d+)s", config)
     (stopping_s,) = re.findall(r"hard-stop-after (\d+)s", config)
     assert Settings().deadline_s < int(timeout_s) < int(stopping_s)
+
+
+def test_the_example_of_compose_pins_the_published_model() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert f"#KOSMOS2_MODEL={PUBLISHED_MODEL}" in lines
+    assert f"#KOSMOS2_REVISION={PUBLISHED_REVISION}" in lines

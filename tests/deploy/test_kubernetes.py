@@ -8,14 +8,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.settings import PUBLISHED_MODEL, PUBLISHED_REVISION, Settings
 from harness.deployment import DEPLOY
 from harness.queries import autoscaler_queries
 from harness.requirements import require_programs
 from tests.deploy.test_files import max_stop_s
 
 KUBERNETES = DEPLOY / "kubernetes"
-OVERLAYS = ("cpu", "gpu")
+OVERLAYS = ("cpu", "gpu", "gpu-per-pod")
+PUBLISHED = OVERLAYS[1:]
 KINDS = {
     "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget",
     "Service", "ServiceMonitor",
@@ -121,7 +122,8 @@ def test_pods_have_the_time_to_drain(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_named_setting_exists(overlay: str) -> None:
     named = {name.removeprefix("KOSMOS2_").lower() for name in settings_of(overlay)}
-    named |= {entry["name"].removeprefix("KOSMOS2_").lower() for entry in container(overlay)["env"]}
+    others = {entry["name"] for entry in container(overlay)["env"]} - {"HF_HUB_OFFLINE"}
+    named |= {name.removeprefix("KOSMOS2_").lower() for name in others}
     assert named <= Settings.model_fields.keys()
 
 
@@ -165,6 +167,26 @@ def test_all_replicas_share_one_download_of_the_published_model() -> None:
     claim = rendered("gpu")["PersistentVolumeClaim"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+@pytest.mark.parametrize("overlay", PUBLISHED)
+def test_the_published_model_is_pinned_to_a_commit(overlay: str) -> None:
+    """So that every pod serves the same weights, whatever the hub's branch names tomorrow."""
+    assert settings_of(overlay)["KOSMOS2_MODEL"] == PUBLISHED_MODEL
+    assert settings_of(overlay)["KOSMOS2_REVISION"] == PUBLISHED_REVISION
+
+
+def test_a_pod_with_its_own_volume_downloads_before_it_starts_offline() -> None:
+    """No claim, a volume with room for the weights, and the same image and settings."""
+    spec, (weights,) = pod("gpu-per-pod"), pod("gpu-per-pod")["initContainers"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "models"]
+    assert volume == {"name": "models", "emptyDir": {"sizeLimit": "10Gi"}}
+    only = container("gpu-per-pod")
+    assert weights["args"] == ["info"]
+    for name in ("image", "envFrom", "volumeMounts", "securityContext"):
+        assert weights[name] == only[name]
+    assert {"name": "HF_HUB_OFFLINE", "value": "1"} in only["env"]
+    assert {"name": "KOSMOS2_DEVICE", "value": "cpu"} in weights["env"]
 
 
 def test_a_gpu_replica_requests_one_gpu() -> None:

@@ -1,5 +1,6 @@
 """The workflows for GitHub are valid, pin their actions, and cover the promised platforms."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from app.settings import PUBLISHED_MODEL, PUBLISHED_REVISION
 
 pytestmark = pytest.mark.processes
 
@@ -95,6 +98,23 @@ def test_a_release_publishes_signed_images_with_an_sbom() -> None:
     assert build["with"]["sbom"] is True
     assert "cosign sign --yes" in commands_in({"jobs": {"image": image}})
     assert jobs["publish"]["needs"] == ["wheel", "image"]
+
+
+def test_verification_of_the_published_model_is_started_by_hand() -> None:
+    """It downloads 6.7 GB, so no push may start it; it uses the commit that deployments pin."""
+    workflow = content_of("verify")
+    assert workflow[True].keys() == {"workflow_dispatch"}
+    inputs = workflow[True]["workflow_dispatch"]["inputs"]
+    assert inputs["revision"]["default"] == PUBLISHED_REVISION
+    assert "make verify PYTHON=python" in commands_in(workflow)
+    assert f"MODEL={PUBLISHED_MODEL}" in commands_in(workflow)
+
+
+def test_the_notebook_verifies_the_pinned_commit() -> None:
+    cells = json.loads((ROOT / "docs" / "verify.ipynb").read_text())["cells"]
+    code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert f'MODEL = "{PUBLISHED_MODEL}"\nREVISION = "{PUBLISHED_REVISION}"\n' in code
+    assert '!kosmos2 verify "$MODEL" --revision "$REVISION"' in code
 
 
 @pytest.mark.parametrize("file", FORMS, ids=lambda path: path.name)
