@@ -26,7 +26,7 @@ class LoopbackHub:
         has_model: whether the hub has the model.
         page: status and body that a proxy returns for every request instead of the hub.
         token: the token that the model requires; `None`: it is public.
-        hosts: hosts that clients asked for, if they use this server as their proxy.
+        hosts: hosts that clients requested, if they use this server as their proxy.
         num_requests: number of requests.
     """
 

@@ -21,7 +21,7 @@ from app.verify.recording import Entity, RecordedAnswer
 
 @dataclass(frozen=True)
 class Material:
-    """What a checkpoint is asked: recorded answers, their prompts, and the picture.
+    """The requests to a checkpoint: recorded answers, their prompts, and the picture.
 
     Attributes:
         pictures: 224×224×3 bytes, without and with the JPEG round trip.

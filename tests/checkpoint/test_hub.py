@@ -158,7 +158,7 @@ def test_a_model_that_requires_a_token(hub: LoopbackHub, tmp_path: Path) -> None
     assert opened.startswith(f"owner/kosmos {COMMIT} ")
 
 
-def test_downloads_go_through_a_proxy(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_downloads_use_a_proxy(hub: LoopbackHub, tmp_path: Path) -> None:
     """Only the proxy knows the name of the hub."""
     opened = open_from(
         hub,

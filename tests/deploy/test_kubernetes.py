@@ -171,7 +171,7 @@ def test_all_replicas_share_one_download_of_the_published_model() -> None:
 
 @pytest.mark.parametrize("overlay", PUBLISHED)
 def test_the_published_model_is_pinned_to_a_commit(overlay: str) -> None:
-    """So that every pod serves the same weights, whatever the hub's branch names tomorrow."""
+    """So that every pod serves the same weights, also after the hub's branch has moved."""
     assert settings_of(overlay)["KOSMOS2_MODEL"] == PUBLISHED_MODEL
     assert settings_of(overlay)["KOSMOS2_REVISION"] == PUBLISHED_REVISION
 

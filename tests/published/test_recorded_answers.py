@@ -1,4 +1,4 @@
-"""Every way of asking returns the recorded answers, when the engine chooses the recorded tokens."""
+"""Every route and command returns the recorded answers, if the engine chooses those tokens."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The table *Verified on* is what the reports say."""
+"""The table *Verified on* is what the reports contain."""
 
 import json
 from pathlib import Path

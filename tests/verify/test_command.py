@@ -18,7 +18,7 @@ def run_verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_embedded_checkpoint_passes(tmp_path: Path) -> None:
-    """Against its own recorded answers, in every way of asking; with a report."""
+    """Against its own recorded answers, over every interface; with a report."""
     done = run_verify(EMBEDDED_CHECKPOINT, "--dtype", "float32", "--report", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (

@@ -34,7 +34,7 @@ def test_the_files_are_the_recorded_ones(weights: Path) -> None:
     assert differing(list(check_files(checkpoint, find_recording(checkpoint)))) == []
 
 
-def test_every_way_of_asking_gives_the_recorded_answers(weights: Path) -> None:
+def test_every_interface_gives_the_recorded_answers(weights: Path) -> None:
     """In float32: alone, in a batch, over HTTP, streamed, and as `generate` answers here."""
     checkpoint = open_checkpoint(str(weights))
     recording = find_recording(checkpoint)
