@@ -33,9 +33,7 @@ def ground_pictures(
         request = body.to_request(image)
         return lambda service, context: service.ground(request, context)
 
-    return run_pictures(
-        settings, checkpoint, pictures, call_for, _report_of, output, engine_module
-    )
+    return run_pictures(settings, checkpoint, pictures, call_for, _report_of, output, engine_module)
 
 
 def _report_of(answer: Answer) -> Report:

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.commands.ground import GroundOptions, ground_pictures
+from app.commands.ground import ground_pictures
+from app.commands.pictures import Output
 from app.contract.request_models import GroundBody
 from app.settings import Settings
 from app.verify.prompts import Material
@@ -39,7 +40,7 @@ def script(material: Material) -> Path:
 @pytest.fixture(scope="module")
 def client(script: Path) -> Iterator[httpx.Client]:
     with (
-        running_service("harness.service_around", MODULE, model=script) as service,
+        running_service("harness.serve_with_engine", MODULE, model=script) as service,
         httpx.Client(base_url=service.url, timeout=120) as client,
     ):
         yield client
@@ -108,8 +109,8 @@ def test_the_command_prints_the_recorded_answer(
 ) -> None:
     """`kosmos2 ground --json`, with an engine of its own."""
     answer = next(a for a in material.answers if a.name == "detailed_caption")
-    options = GroundOptions(
-        [snowman], GroundBody(**answer.fields), as_json=True, save_annotated=None
-    )
-    assert ground_pictures(Settings(model=str(script)), material.checkpoint, options, MODULE) == 0
+    settings, body = Settings(model=str(script)), GroundBody(**answer.fields)
+    output = Output(as_json=True, save_annotated=None)
+    exit_code = ground_pictures(settings, material.checkpoint, [snowman], body, output, MODULE)
+    assert exit_code == 0
     assert facts_of(json.loads(capsys.readouterr().out)) == recorded(answer)
