@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.serving import serving
+from harness.standard_servers import running_server
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -118,6 +118,6 @@ def running_hub(directory: Path) -> Iterator[LoopbackHub]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+    with running_server(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
         hub.address = f"http://{address}"
         yield hub

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
 from app.pictures.marks import Box
-from app.verify.accuracy import iou
+from app.verify.accuracy import iou as iou
 
 
 def iou_of_perfect_tokens(box: Box) -> float:

@@ -81,8 +81,8 @@ class Tally:
         else:
             self.wrong += [f"{recorded.name}: {difference}" for difference in differences]
         pairs = zip(recorded.logits, given.logits, strict=False)
-        differences = [abs(value - logit[2]) for logit, value in pairs]
-        self.logit_differences += [d for d in differences if not math.isnan(d)]  # a longer answer
+        gaps = [abs(value - logit[2]) for logit, value in pairs]
+        self.logit_differences += [gap for gap in gaps if not math.isnan(gap)]  # a longer answer
 
     def checks(self, name: str, dtype: str) -> list[Check]:
         """Return the line of the answers, one line per difference, and the line of the logits."""
