@@ -76,9 +76,8 @@ def test_the_sdk_reads_the_answers_of_paths_objects_and_lists(answers: Any) -> N
         one["class"] for one in path[0]["predictions"]
     ]
     both = answers["results"]["list"]
-    assert [one["xyxy"] for one in both[0]["predictions"]] == pytest.approx(
-        [one["xyxy"] for one in path[0]["predictions"]], abs=0.01
-    )
+    for one, other in zip(both[0]["predictions"], path[0]["predictions"], strict=True):
+        assert one["xyxy"] == pytest.approx(other["xyxy"], abs=0.01)
     assert {one["class"] for one in both[1]["predictions"]} == {"blue square"}
 
 

@@ -52,7 +52,7 @@ json.dump(
             "class_id": detections.class_id.tolist(),
             "class_name": detections.data["class_name"].tolist(),
         },
-        "is_drawn": list(drawn.getdata()) != list(scene.getdata()),
+        "is_drawn": drawn.tobytes() != scene.tobytes(),
     },
     sys.stdout,
 )
