@@ -6,24 +6,27 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 from socket import socket
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from app.checkpoint.files import Checkpoint, open_checkpoint
+from app.commands.options import (
+    AsJson,
+    Device,
+    Dtype,
+    Model,
+    Pictures,
+    Revision,
+    SaveAnnotated,
+)
+from app.commands.preparation import one_shot_settings_of, open_with_notices, settings_of
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.ready_line import Ready
-from app.settings import PUBLISHED_MODEL, Settings
-
-_EMBEDDED_NOTICE = (
-    "The embedded checkpoint is a stand-in for trying the API: it knows drawn shapes only. "
-    "To serve the published model:\n"
-    f"  kosmos2 serve --model {PUBLISHED_MODEL}    (or: make run MODEL={PUBLISHED_MODEL})"
-)
+from app.settings import Settings
 
 _BENCH_S = 30.0
 
@@ -33,25 +36,6 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Model = Annotated[
-    str | None,
-    typer.Option(help="Directory or hub id of a checkpoint. Default: the embedded checkpoint."),
-]
-Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of the hub id. Default: its main branch.")
-]
-Device = Annotated[str | None, typer.Option(help="Device to run on: auto, cpu or cuda.")]
-Dtype = Annotated[
-    str | None, typer.Option(help="Dtype of the weights: auto, float32, bfloat16 or float16.")
-]
-
-Pictures = Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print each whole answer as a line of JSON.")]
-SaveAnnotated = Annotated[
-    Path | None,
-    typer.Option(help="File for the picture with its boxes drawn; a directory for several."),
-]
 
 
 @cli.command()
@@ -74,7 +58,7 @@ def serve(
     from app.telemetry.logs import configure_logs
     from app.telemetry.tracing import check_installed
 
-    settings = _settings(
+    settings = settings_of(
         model=model,
         revision=revision,
         device=device,
@@ -88,7 +72,7 @@ def serve(
         check_installed()
     listener = listen(settings.host, settings.port)
     ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
-    checkpoint = _open(settings)
+    checkpoint = open_with_notices(settings)
     configure_logs(settings.log_level, "supervisor", settings.log_format)
 
     async def run(run_directory: RunDirectory) -> int:
@@ -137,13 +121,13 @@ def ground(
     from app.contract.validation import validate
     from app.telemetry.logs import configure_logs
 
-    settings = _one_shot_settings(model=model, revision=revision, device=device, dtype=dtype)
+    settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
     configure_logs(settings.log_level, "ground", settings.log_format)
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
     output = Output(json, save_annotated)
-    raise typer.Exit(ground_pictures(settings, _open(settings), pictures, body, output))
+    raise typer.Exit(ground_pictures(settings, open_with_notices(settings), pictures, body, output))
 
 
 @cli.command()
@@ -177,13 +161,13 @@ def detect(
     from app.contract.validation import validate
     from app.telemetry.logs import configure_logs
 
-    settings = _one_shot_settings(model=model, revision=revision, device=device, dtype=dtype)
+    settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
     configure_logs(settings.log_level, "detect", settings.log_format)
     fields = {"classes": classes, "confidence": confidence, "tiles": tiles}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(DetectBody, fields_of_texts(texts), strict=False)
     output = Output(json, save_annotated)
-    raise typer.Exit(detect_pictures(settings, _open(settings), pictures, body, output))
+    raise typer.Exit(detect_pictures(settings, open_with_notices(settings), pictures, body, output))
 
 
 @cli.command()
@@ -194,8 +178,8 @@ def info(model: Model = None, revision: Revision = None) -> None:
     """
     from app.commands.info import print_information
 
-    settings = _settings(model=model, revision=revision)
-    raise typer.Exit(print_information(settings, _open(settings)))
+    settings = settings_of(model=model, revision=revision)
+    raise typer.Exit(print_information(settings, open_with_notices(settings)))
 
 
 @cli.command()
@@ -263,34 +247,6 @@ def bench(
 
 
 cli.command()(verify)
-
-
-def _settings(**options: Any) -> Settings:
-    """Return the settings; options of the command line override the environment."""
-    return Settings(**{name: value for name, value in options.items() if value is not None})
-
-
-def _one_shot_settings(**options: Any) -> Settings:
-    """Return `_settings`, but log warnings and errors only, unless the environment sets a level."""
-    settings = _settings(**options)
-    is_level_set = "log_level" in settings.model_fields_set
-    return settings if is_level_set else settings.model_copy(update={"log_level": "warning"})
-
-
-def _open(settings: Settings) -> Checkpoint:
-    checkpoint = open_checkpoint(settings.model, settings.revision)
-    if checkpoint.is_embedded:
-        print(_EMBEDDED_NOTICE, file=sys.stderr)
-    if checkpoint.revision not in {None, settings.revision}:  # a branch or a tag may move
-        print(_unpinned_notice(checkpoint), file=sys.stderr)
-    return checkpoint
-
-
-def _unpinned_notice(checkpoint: Checkpoint) -> str:
-    return (
-        f"{checkpoint.name}: no commit is pinned, so another start may serve other weights; to "
-        f"serve these again, set KOSMOS2_REVISION={checkpoint.revision}"
-    )
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
