@@ -16,7 +16,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast test-clients test-large verify verified-on fuzz pictures check format demo-model eval bench chaos overload soak \
+.PHONY: help run demo test test-fast test-clients test-large verify verified-on fuzz pictures check format demo-model calibrate eval bench chaos overload soak \
 	keys reliability image-check dashboard audit sbom openapi errors settings hooks clean
 
 help: ## List the targets
@@ -83,11 +83,16 @@ format: $(INSTALLED) ## Format the code and fix the lint errors that ruff can fi
 
 demo-model: $(INSTALLED) ## Train the embedded checkpoint from scratch into app/demo, and measure it
 	@$(BIN)/python -m training.build --out app/demo
+	@$(MAKE) calibrate
 	@$(BIN)/kosmos2 verify app/demo --record
 	@$(MAKE) eval
 
+calibrate: $(INSTALLED) ## Measure how to read the embedded checkpoint's probabilities, into its calibration file
+	@$(BIN)/python -m training.calibrate --checkpoint app/demo
+
 eval: $(INSTALLED) ## Measure the quality of the embedded checkpoint on 1000 new scenes
 	@$(BIN)/python -m training.evaluate --checkpoint app/demo --scenes 1000
+	@$(BIN)/python -m training.evaluate_confidence --checkpoint app/demo --scenes 1000
 
 bench: $(INSTALLED) ## Compare this service with other servers, into results/benchmarks; takes hours
 	@$(call install-extra,bench)

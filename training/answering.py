@@ -1,17 +1,21 @@
 """Answers prompts with `transformers` alone: greedy, float32, in batches."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from app.checkpoint.calibration import UNCALIBRATED, Calibration
+from app.checkpoint.files import read_calibration
 from app.engine.cells import NUM_BEST
-from app.grounding.boxes import sort_corners
+from app.grounding.boxes import CellPair, sort_corners
 from app.grounding.localization import CellDistribution, Localization, localize
 from app.grounding.markup import ParsedMarkup, parse
 from app.grounding.tokenizer import Kosmos2Tokenizer
@@ -24,6 +28,27 @@ from training.scenes import squash
 MAX_NEW_TOKENS = 192
 BATCH_SIZE = 64
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class GeneratedBox:
+    """The two location tokens of a box.
+
+    Attributes:
+        pair: their cells, in the order of the corners.
+        score: the geometric mean of their probabilities.
+    """
+
+    pair: CellPair
+    score: float
+    upper_left: CellDistribution
+    lower_right: CellDistribution
+
+    def localize(self, calibration: Calibration) -> Localization:
+        """Return the refined box and its confidence, as the service computes them."""
+        return localize(self.pair, self.upper_left, self.lower_right, calibration)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -32,21 +57,36 @@ class Answer:
     Attributes:
         parsed: prompt and answer, as the service parses them.
         text: the answer alone, without tags.
-        scores: of the answer's boxes, in order: geometric means of two probabilities.
-        refined: of the same boxes, as the service computes them.
+        boxes: those of the answer, in order.
+        calibration: for their refined boxes.
     """
 
     parsed: ParsedMarkup
     text: str
-    scores: tuple[float, ...]
-    refined: tuple[Localization, ...] = ()
+    boxes: tuple[GeneratedBox, ...]
+    calibration: Calibration = UNCALIBRATED
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores of the answer's boxes."""
+        return tuple(box.score for box in self.boxes)
+
+    @cached_property
+    def refined(self) -> tuple[Localization, ...]:
+        """The refined boxes of the answer, with their confidence."""
+        return tuple(box.localize(self.calibration) for box in self.boxes)
 
 
 class Answerer:
-    """Answers prompts with a loaded checkpoint."""
+    """Answers prompts with a loaded checkpoint.
+
+    Args:
+        checkpoint: a directory; its calibration applies if it has one.
+    """
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
         self.tokenizer = Kosmos2Tokenizer.load(checkpoint)
+        self.calibration = read_calibration(checkpoint)
         model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32)
         self.model = model.to(device).eval()
         self.device = device
@@ -73,17 +113,49 @@ class Answerer:
         Only prompts of equal length share a batch, because `transformers` gives padded rows wrong
         positions.
         """
+
+        def answer_batch(embeds: Tensor, ids: Tensor) -> list[Answer]:
+            new, logits = self._generate(embeds, ids, MAX_NEW_TOKENS, no_repeat_ngram_size)
+            return self._read_batch(ids, new, logits)
+
+        return self._in_batches(image_embeds, prompts, answer_batch)
+
+    def first_token_log_probabilities(
+        self, image_embeds: Tensor, prompts: Sequence[tuple[int, str]], token_ids: Sequence[int]
+    ) -> list[list[float]]:
+        """Return, per prompt, the log probability of each token as the first one of the answer."""
+
+        def probe_batch(embeds: Tensor, ids: Tensor) -> list[list[float]]:
+            _, logits = self._generate(embeds, ids, max_new_tokens=1)
+            rows: list[list[float]] = logits[:, 0].log_softmax(-1)[:, list(token_ids)].tolist()
+            return rows
+
+        return self._in_batches(image_embeds, prompts, probe_batch)
+
+    def _in_batches(
+        self,
+        image_embeds: Tensor,
+        prompts: Sequence[tuple[int, str]],
+        run_batch: Callable[[Tensor, Tensor], list[Result]],
+    ) -> list[Result]:
+        """Return the result of each prompt, in their order; prompts of equal length run together.
+
+        Args:
+            run_batch: returns the results of B prompts from their pictures' embeddings and ids.
+        """
         encoded = [(picture, self.tokenizer.encode_prompt(text)) for picture, text in prompts]
-        answers: dict[int, Answer] = {}
+        results: dict[int, Result] = {}
         for members in _of_equal_length([ids for _, ids in encoded]):
             pictures = torch.tensor([encoded[m][0] for m in members], device=self.device)
             ids = torch.tensor([encoded[m][1] for m in members], device=self.device)
-            written = self._generate(image_embeds[pictures], ids, no_repeat_ngram_size)
-            answers |= dict(zip(members, written, strict=True))
-        return [answers[number] for number in range(len(prompts))]
+            results |= dict(zip(members, run_batch(image_embeds[pictures], ids), strict=True))
+        return [results[number] for number in range(len(prompts))]
 
     @torch.no_grad()
-    def _generate(self, image_embeds: Tensor, ids: Tensor, ngram_size: int) -> list[Answer]:
+    def _generate(
+        self, image_embeds: Tensor, ids: Tensor, max_new_tokens: int, ngram_size: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the new tokens, (B, T), and their logits, (B, T, vocabulary)."""
         places = torch.zeros_like(ids)
         places[:, FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS] = 1
         output = self.model.generate(
@@ -91,14 +163,16 @@ class Answerer:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             image_embeds_position_mask=places,
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=max_new_tokens,
             do_sample=False,
             no_repeat_ngram_size=ngram_size,
             return_dict_in_generate=True,
             output_logits=True,
         )
-        new = output.sequences[:, ids.shape[1] :]  # (B, new tokens)
-        logits = torch.stack(output.logits, dim=1).float()  # (B, new tokens, vocabulary)
+        logits = torch.stack(output.logits, dim=1).float()  # (B, T, vocabulary)
+        return output.sequences[:, ids.shape[1] :], logits
+
+    def _read_batch(self, ids: Tensor, new: Tensor, logits: Tensor) -> list[Answer]:
         chosen = logits.log_softmax(-1).gather(2, new[..., None]).squeeze(2)
         cells = self.tokenizer.location_token_ids
         best = logits[..., cells.start : cells.stop].softmax(-1).topk(NUM_BEST)
@@ -124,16 +198,17 @@ class Answerer:
             )
             if token in self.tokenizer.patch_ids
         ]
+        boxes = []
         # An answer that was cut off may end with a single corner.
-        pairs = list(zip(corners[::2], corners[1::2], strict=False))
+        for first, second in zip(corners[::2], corners[1::2], strict=False):
+            pair = sort_corners((first[0], second[0]))
+            score = math.exp((first[1] + second[1]) / 2)
+            boxes.append(GeneratedBox(pair, score, first[2], second[2]))
         return Answer(
             parse(self.tokenizer.decode(prompt + new)).cleaned(),
             parse(self.tokenizer.decode(new)).text,
-            tuple(math.exp((first[1] + second[1]) / 2) for first, second in pairs),
-            tuple(
-                localize(sort_corners((first[0], second[0])), first[2], second[2])
-                for first, second in pairs
-            ),
+            tuple(boxes),
+            self.calibration,
         )
 
 

@@ -1,4 +1,4 @@
-"""Measures a checkpoint on held-out scenes: `python -m training.evaluate --checkpoint app/demo`."""
+"""Measures the tasks of a checkpoint on held-out scenes: `python -m training.evaluate`."""
 
 import argparse
 import dataclasses
@@ -8,23 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from app.grounding.markup import parse
 from app.pictures.marks import Box
 from training.answering import Answer, Answerer
 from training.grammar import (
     Example,
-    Objects,
     brief_caption,
     detailed_caption,
-    phrase_grounding,
+    phrase_of_kind,
     referring_expression,
     region_description,
 )
+from training.measured_scenes import measured_scene
 from training.metrics import (
     Counts,
-    calibration_error,
     iou,
     iou_of_perfect_tokens,
     mean,
@@ -33,11 +30,9 @@ from training.metrics import (
 )
 from training.plots import draw_plots
 from training.questions import ask_about
-from training.scenes import draw_scene
-from training.world import COLOURS, PLURALS, SHAPES, Scene, plan_scene
+from training.world import COLOURS, PLURALS, SHAPES, Scene
 
 QUESTION_KINDS = ("colour", "shape", "count", "existence", "relation")
-HELD_OUT = "held out"
 
 
 @dataclass(frozen=True)
@@ -93,13 +88,6 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def held_out_scene(index: int) -> tuple[Scene, Image.Image, random.Random]:
-    """Return scene number `index` of a seed that training never uses, drawn, with its generator."""
-    rng = random.Random(f"{HELD_OUT} {index}")
-    scene = plan_scene(rng)
-    return scene, draw_scene(scene, rng), rng
-
-
 def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
     """Return one example of each measured task, if the scene allows it."""
     objects = scene.objects
@@ -107,28 +95,21 @@ def examples_for(index: int, scene: Scene, rng: random.Random) -> list[Example]:
         brief_caption(objects, rng),
         detailed_caption(objects, rng),
         region_description(objects, rng),
-        _phrase(objects, rng, "phrase_grounding"),
-        _phrase(objects, rng, "several_objects"),
+        phrase_of_kind(objects, rng, "phrase_grounding"),
+        phrase_of_kind(objects, rng, "several_objects"),
         referring_expression(objects, rng),
         ask_about(QUESTION_KINDS[index % len(QUESTION_KINDS)], objects, rng),
     ]
     return [example for example in examples if example]
 
 
-def _phrase(objects: Objects, rng: random.Random, kind: str) -> Example | None:
-    """Return the first phrase of 20 attempts that fits one object, or several."""
-    # The kind of a phrase depends on its random target and words, hence several attempts.
-    attempts = (phrase_grounding(objects, rng) for _ in range(20))
-    return next((example for example in attempts if example.kind == kind), None)
-
-
 def ask_all(answerer: Answerer, num_scenes: int) -> list[Asked]:
     """Draw the scenes and answer all measured examples."""
     pictures, prompts, examples = [], [], []
     for index in range(num_scenes):
-        scene, picture, rng = held_out_scene(index)
-        pictures.append(picture)
-        for example in examples_for(index, scene, rng):
+        measured = measured_scene("held out", index)
+        pictures.append(measured.picture)
+        for example in examples_for(index, measured.scene, measured.rng):
             prompts.append((index, example.prompt))
             examples.append(example)
     answers = answerer.answer(answerer.see(pictures), prompts)
@@ -161,7 +142,6 @@ def evaluate(asked: Sequence[Asked]) -> Evaluation:
             None,
             len(boxes),
         ),
-        *_confidence_rows([*phrases, *expressions, *of("brief_caption")]),
     ]
     return Evaluation(tuple(rows), tuple(boxes))
 
@@ -176,45 +156,7 @@ def _phrase_rows(phrases: Sequence[Asked]) -> list[Row]:
         Row(task, "mean IoU of perfect tokens", perfect, None, number),
         Row(task, "mean IoU over that of perfect tokens", got / perfect, 0.90, number),
         _share(task, "accuracy at IoU 0.5", phrases, _is_located, 0.95),
-        *_refined_rows(task, phrases),
     ]
-
-
-def _refined_rows(task: str, phrases: Sequence[Asked]) -> list[Row]:
-    """Return the rows that compare refined boxes with the boxes of the cells."""
-    coarse = [_first_iou(one) for one in phrases]
-    refined = [(overlaps_of_refined_boxes(one) or [0.0])[0] for one in phrases]
-    rows = [Row(task, "mean IoU, refined", mean(refined), None, len(phrases))]
-    for least in (0.75, 0.9):
-        for name, overlaps in (("", coarse), (", refined", refined)):
-            share = mean([float(overlap >= least) for overlap in overlaps])
-            rows.append(Row(task, f"accuracy at IoU {least}{name}", share, None, len(phrases)))
-    return rows
-
-
-def overlaps_of_refined_boxes(asked: Asked) -> list[float]:
-    """Return the largest IoU of each refined box with an object that the example names."""
-    wanted = [thing.xyxy for thing in asked.example.targets]
-    refined = asked.answer.refined
-    return [max((iou(one.box, other) for other in wanted), default=0.0) for one in refined]
-
-
-def _confidence_rows(asked: Sequence[Asked]) -> list[Row]:
-    """Return how well score and confidence separate right refined boxes from wrong ones."""
-    overlaps = [overlap for one in asked for overlap in overlaps_of_refined_boxes(one)]
-    measures = {
-        "box score": [score for one in asked for score in one.answer.scores],
-        "box confidence": [box.confidence for one in asked for box in one.answer.refined],
-    }
-    rows = []
-    for name, values in measures.items():
-        for least in (0.5, 0.75):
-            area = roc_auc(values, [overlap >= least for overlap in overlaps])
-            measure = f"area under the ROC curve, refined, IoU {least}"
-            rows.append(Row(name, measure, area, None, len(overlaps)))
-        error = calibration_error(values, overlaps)
-        rows.append(Row(name, "calibration error against IoU", error, None, len(overlaps)))
-    return rows
 
 
 def _question_rows(asked: Sequence[Asked]) -> list[Row]:

@@ -10,7 +10,7 @@ from app.pictures.drawing.draw import draw_marks
 from app.pictures.drawing.fonts import load_fonts
 from app.pictures.marks import Mark, scale_box
 from training.answering import Answer, Answerer
-from training.evaluate import held_out_scene
+from training.measured_scenes import measured_scene
 
 WIDTH = 360
 GAP = 12
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=12)
     options = parser.parse_args()
     answerer = Answerer(options.checkpoint)
-    pictures = [held_out_scene(index)[1] for index in range(options.scenes)]
+    pictures = [measured_scene("held out", index).picture for index in range(options.scenes)]
     prompts = [(number, PROMPT) for number in range(len(pictures))]
     answers = answerer.answer(answerer.see(pictures), prompts)
     pages = [drawn(*pair) for pair in zip(pictures, answers, strict=True)]

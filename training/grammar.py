@@ -107,6 +107,13 @@ def phrase_grounding(objects: Objects, rng: random.Random) -> Example:
     return _grounded_phrase(kind, _spoken(words, plural, len(found), rng), found, rng)
 
 
+def phrase_of_kind(objects: Objects, rng: random.Random, kind: str) -> Example | None:
+    """Return the first phrase of 20 attempts of a kind: for one object, or for several."""
+    # The kind of a phrase depends on its random target and words, hence several attempts.
+    attempts = (phrase_grounding(objects, rng) for _ in range(20))
+    return next((example for example in attempts if example.kind == kind), None)
+
+
 def _spoken(words: str, plural: str, count: int, rng: random.Random) -> str:
     """Return the words as people type them: with an article, without, or in the plural."""
     forms = [with_article(words)] * 3 + [f"the {words}", words]

@@ -1,6 +1,7 @@
 """The contents of a scene: colours, shapes, sizes, and positions of objects."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Box = tuple[float, float, float, float]
@@ -94,9 +95,13 @@ def overlap(a: Box, b: Box) -> float:
     return width * height / smaller
 
 
-def plan_scene(rng: random.Random, num_objects: int | None = None) -> Scene:
+def plan_scene(
+    rng: random.Random,
+    num_objects: int | None = None,
+    aspect_ratios: Sequence[float] = ASPECT_RATIOS,
+) -> Scene:
     """Return a random scene with `num_objects`, by default 1 to 6; fewer if space runs out."""
-    width, height = _picture_size(rng)
+    width, height = _picture_size(rng, aspect_ratios)
     background = _background(rng)
     # 110: below this distance in RGB, an object is hard to see on the background.
     colours = [name for name, rgb in COLOURS.items() if _distance(rgb, background) > 110]
@@ -108,9 +113,9 @@ def plan_scene(rng: random.Random, num_objects: int | None = None) -> Scene:
     return Scene(width, height, background, tuple(objects))
 
 
-def _picture_size(rng: random.Random) -> tuple[int, int]:
+def _picture_size(rng: random.Random, aspect_ratios: Sequence[float]) -> tuple[int, int]:
     longer = rng.randint(160, 320)
-    aspect = rng.choice(ASPECT_RATIOS)
+    aspect = rng.choice(aspect_ratios)
     if aspect >= 1:
         return longer, round(longer / aspect)
     return round(longer * aspect), longer
@@ -153,6 +158,8 @@ def _place(
         size = rng.choice(list(SIZES))
         side = rng.uniform(*SIZES[size]) * max(width, height)
         w, h = side / width, side / height
+        if w > 1 or h > 1:  # only in pictures longer than those of training
+            continue
         x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
         box = (x, y, x + w, y + h)
         thing = SceneObject(colour, shape, size, box)

@@ -122,8 +122,18 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
         image_mean=mean,
         image_std=std,
         tensors=MappingProxyType(_stored_tensors(directory)),
-        calibration=_calibration(directory),
+        calibration=read_calibration(directory),
     )
+
+
+def read_calibration(directory: Path) -> Calibration:
+    """Return the calibration of a checkpoint, or the default if the checkpoint has none.
+
+    Raises:
+        CheckpointError: the file is invalid.
+    """
+    path = directory / CALIBRATION_FILE
+    return parse_calibration(path, _read_json(path)) if path.is_file() else UNCALIBRATED
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -142,11 +152,6 @@ def _no_repeat_ngram_size(directory: Path) -> int:
     path = directory / "generation_config.json"
     stored = _read_json(path).get("no_repeat_ngram_size") if path.is_file() else None
     return UPSTREAM_NGRAM_SIZE if stored is None else int(stored)
-
-
-def _calibration(directory: Path) -> Calibration:
-    path = directory / CALIBRATION_FILE
-    return parse_calibration(path, _read_json(path)) if path.is_file() else UNCALIBRATED
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -9,8 +9,11 @@ import httpx
 import pytest
 from PIL import Image
 
+from app.checkpoint.files import read_calibration
 from app.contract.examples import EXAMPLE_SCENE
 from app.detect.requests import MAX_CLASSES, MAX_ROWS
+from app.grounding.class_prompts import insert_class
+from app.settings import EMBEDDED_CHECKPOINT
 from harness.events import read_events
 from harness.pictures import picture_file
 from harness.service import RunningService
@@ -66,7 +69,8 @@ def test_the_forms_of_a_box_agree(client: httpx.Client) -> None:
 def test_boxes_equal_those_of_phrase_grounding(client: httpx.Client) -> None:
     """The same phrase on the same prefix, so the same refined boxes."""
     content = found(client, classes=[BLUE], confidence="0")
-    fields = {"task": "phrase_grounding", "text": f"a {BLUE}"}
+    phrase = insert_class(read_calibration(EMBEDDED_CHECKPOINT).class_phrase, BLUE)
+    fields = {"task": "phrase_grounding", "text": phrase}
     answer = client.post("/v1/ground", files={"image": SCENE}, data=fields).json()
     [box] = answer["entities"][0]["boxes"]
     [one] = content["predictions"]

@@ -6,6 +6,8 @@ import sys
 import httpx
 import pytest
 
+from app.checkpoint.files import read_calibration
+from app.settings import EMBEDDED_CHECKPOINT
 from app.telemetry.metrics import OUTCOMES
 from harness.service import RunningService
 from tests.service.test_ground import ask
@@ -22,8 +24,8 @@ def test_the_version_reports_model_defaults_and_limits(client: httpx.Client) -> 
         "name": "kosmos2-shapes-demo",
         "revision": None,
         "embedded": True,
-        "calibrated": False,
-        "default_threshold": 0.0,
+        "calibrated": True,
+        "default_threshold": read_calibration(EMBEDDED_CHECKPOINT).default_threshold,
         "dtype": "float32",
         "device": "cpu",
     }
