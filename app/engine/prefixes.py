@@ -94,7 +94,9 @@ class Prefixes:
 
     def begin(self, sequences: Collection[Sequence]) -> None:
         """Begin to encode the pictures of new sequences in the thread; check `is_busy` first."""
-        new = self._missing(sequences)
+        # A batch that this step copies into slots is cached only then.
+        done = () if self._done is None else self._done.digests
+        new = {d: pixels for d, pixels in self._missing(sequences).items() if d not in done}
         if self.in_background and new:
             self._begun = _Batch(new.keys(), self._thread.submit(self._encode, new))
 

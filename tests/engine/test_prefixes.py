@@ -16,6 +16,7 @@ from harness.engine_rig import (
     build_unreliable_runner,
     open_rig,
 )
+from harness.waiting import eventually
 
 TIMEOUT_S = 30.0
 
@@ -116,6 +117,22 @@ def test_a_request_with_a_new_picture_waits_for_the_batch_in_progress(
     assert [s.request.key for s in rig.scheduler.waiting] == [3]
     tokens, _ = rig.run_until_idle()
     assert {2, 3} <= tokens.keys()
+
+
+def test_a_row_that_starts_as_its_picture_is_ready_does_not_encode_it_again(
+    rig: EngineRig, gate: Gate
+) -> None:
+    """The prefix is cached only when the step copies it into a slot, after rows have started."""
+    prefixes = rig.runner.prefixes
+    num_encoded = prefixes.num_encoded + 2  # the pictures of both rows
+    start_encoding(rig, gate)
+    rig.send(encode(Cancel(EPOCH, 1)))
+    rig.submit(3, picture=picture(2))
+    gate.is_open.set()
+    assert eventually(lambda: prefixes.num_encoded == num_encoded)
+    tokens, failed = rig.run_until_idle()
+    assert (tokens[2], failed) == (tokens[3], [])
+    assert prefixes.num_encoded == num_encoded
 
 
 def test_a_request_cancelled_during_encoding_holds_nothing(rig: EngineRig, gate: Gate) -> None:
