@@ -202,7 +202,8 @@ def test_parsing_time_of_hostile_markup_is_linear(unit: str) -> None:
         return time.process_time() - begin
 
     shorter = min(seconds(2_000) for _ in range(3))
-    assert seconds(20_000) < 30 * shorter + 0.05
+    longer = min(seconds(20_000) for _ in range(2))  # another process may disturb one
+    assert longer < 30 * shorter + 0.05
 
 
 def test_location_tags_are_written_with_four_digits() -> None:
