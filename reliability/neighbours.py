@@ -1,6 +1,6 @@
 """Answers requests alone and in parallel with 31 others, on several instruction sets, and compares.
 
-    python -m reliability.neighbours [--requests 10000] [--jobs 1] [--out FOLDER]
+    python -m reliability.neighbours [--requests 10000] [--jobs 1] [--keep FOLDER] [--out FOLDER]
 
 Requests of all tasks are sent to the embedded checkpoint and to random weights: a quarter of
 `--requests` for each combination of two temperatures and two checkpoints, and half of `--requests`
@@ -10,10 +10,6 @@ differs.
 """
 
 import argparse
-import asyncio
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,28 +19,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.checkpoint.files import open_checkpoint
-from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import SamplingParameters
-from app.ipc.pending_request import Prompt
-from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.supervisor.lone_engine import running_engine
+from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.machine import describe_machine
 from harness.checkpoints import tiny_config, write_random_checkpoint
-from harness.exactness import answer_all
 from harness.instruction_sets import INSTRUCTION_SETS
 from harness.reference import Reference
-from harness.requests import random_requests
-from harness.scenes import scene_pixels
+from reliability.neighbour_shards import (
+    SHARD_REQUESTS,
+    Answers,
+    Case,
+    Shard,
+    Work,
+    answers_of,
+    work_of,
+)
 from reliability.results import publish
 
-CONCURRENCY = 32
 CHECKPOINTS = ("embedded", "random")
-SHARD_REQUESTS = 625
-"""Of a case, answered by one engine."""
-
-MAX_NEW_TOKENS = 24
-NUM_PICTURES = 48
 MAX_DIFFERENT_SHARE = 2 / 10_000
 """Allowed share of sampled answers that differ alone and among others, on one instruction set."""
 
@@ -53,25 +44,6 @@ MAX_DIFFERENT_ACROSS_SETS = 1 / 100
 
 GREEDY_TIE = 1e-5
 """Greedy answers may differ only where the two best logits are closer than this."""
-
-Work = tuple[Prompt, SamplingParameters]
-Answers = list[list[int]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A checkpoint and a temperature.
-
-    Attributes:
-        checkpoint: `embedded` or `random`.
-        temperature: 0 means greedy.
-    """
-
-    checkpoint: str
-    temperature: float
-
-    def __str__(self) -> str:
-        return f"{self.checkpoint}, temperature {self.temperature:g}"
 
 
 @dataclass(frozen=True)
@@ -90,65 +62,6 @@ class Difference:
     number: int
     step: int
     margin: float
-
-
-def work_of(case: Case, directory: Path, num_requests: int) -> list[Work]:
-    """Return the requests of a case: a quarter of `num_requests`, the same in every process."""
-    pictures = scene_pixels(NUM_PICTURES) if case.checkpoint == "embedded" else None
-    requests = random_requests(
-        Kosmos2Tokenizer.load(directory),
-        num_requests // 4,
-        num_pictures=NUM_PICTURES,
-        pictures=pictures,
-    )
-    return [
-        (
-            request.prompt,
-            SamplingParameters(
-                max_new_tokens=MAX_NEW_TOKENS,
-                no_repeat_ngram_size=request.ngram_size,
-                temperature=case.temperature,
-                # 3 and 4 have no common factor, so all combinations of the filters occur.
-                top_k=(0, 0, 50)[number % 3],
-                top_p=(1.0, 0.9)[number % 4 == 3],
-                seed=number,
-            ),
-        )
-        for number, request in enumerate(requests)
-    ]
-
-
-async def _answer(directory: Path, work: Sequence[Work]) -> dict[str, Answers]:
-    settings = Settings(model=str(directory), device="cpu", max_waiting=1000)
-    async with running_engine(settings, open_checkpoint(settings.model)) as engine:
-        return {
-            "alone": await answer_all(engine, work, 1),
-            "together": await answer_all(engine, work, CONCURRENCY),
-        }
-
-
-def _measure(case: Case, directory: Path, num_requests: int, start: int, file: Path) -> None:
-    """In a process of its own: answer a shard of a case under the environment's instructions."""
-    shard = work_of(case, directory, num_requests)[start : start + SHARD_REQUESTS]
-    file.write_text(json.dumps(asyncio.run(_answer(directory, shard))))
-
-
-def _answers_under(
-    instruction_set: str, case: Case, directory: Path, num_requests: int, start: int
-) -> dict[str, Answers]:
-    """Answers of a shard of a case under an instruction set, alone and together."""
-    with tempfile.NamedTemporaryFile() as file:
-        shard = (case.checkpoint, f"{case.temperature:g}", str(directory), str(start), file.name)
-        command = [sys.executable, "-m", "reliability.neighbours", "--measure", *shard]
-        subprocess.run(
-            [*command, "--requests", str(num_requests)],
-            # The libraries read these variables when they are loaded, so each set needs a process.
-            env=os.environ | INSTRUCTION_SETS[instruction_set],
-            check=True,
-        )
-        answers: dict[str, Answers] = json.loads(Path(file.name).read_bytes())
-    print(f"  {instruction_set}: {case}, from request {start}", file=sys.stderr)
-    return answers
 
 
 def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
@@ -201,6 +114,7 @@ def run(
     temperatures: Sequence[float],
     instruction_sets: Sequence[str],
     num_jobs: int,
+    kept_answers: Path | None = None,
 ) -> dict[str, Any]:
     """Measure all cases under each instruction set; the first is the one others are compared with.
 
@@ -208,6 +122,7 @@ def run(
         num_requests: at two temperatures and two checkpoints together.
         instruction_sets: names of `INSTRUCTION_SETS`.
         num_jobs: processes at a time.
+        kept_answers: a folder that keeps the answers, so that a stopped run continues.
     """
     machine, began = describe_machine(), time.monotonic()
     cases = [Case(checkpoint, t) for checkpoint in CHECKPOINTS for t in temperatures]
@@ -218,7 +133,9 @@ def run(
         shards = {
             (name, case): [
                 threads.submit(
-                    _answers_under, name, case, directories[case.checkpoint], num_requests, start
+                    answers_of,
+                    Shard(name, case, directories[case.checkpoint], num_requests, start),
+                    kept_answers or Path(folder),
                 )
                 for start in range(0, num_requests // 4, SHARD_REQUESTS)
             ]
@@ -290,15 +207,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a folder for the line of JSON")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7, 1.5])
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, help="a folder for answers; a stopped run continues")
     arguments = parser.parse_args()
-    if arguments.measure is not None:
-        checkpoint, temperature, directory, start, file = arguments.measure
-        case = Case(checkpoint, float(temperature))
-        _measure(case, Path(directory), arguments.requests, int(start), Path(file))
-        return 0
     report = run(
-        arguments.requests, arguments.temperatures, arguments.instruction_sets, arguments.jobs
+        arguments.requests,
+        arguments.temperatures,
+        arguments.instruction_sets,
+        arguments.jobs,
+        arguments.keep,
     )
     return publish(report, violations_of(report), arguments.out)
 
