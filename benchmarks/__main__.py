@@ -9,7 +9,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import closed_loop, full_size, growth, one_picture, open_loop, overhead, quantised
+from benchmarks import (
+    closed_loop,
+    detection_cost,
+    detection_quality,
+    full_size,
+    growth,
+    one_picture,
+    open_loop,
+    overhead,
+    quantised,
+)
 from benchmarks.case import log_progress, read_arguments, run, to_table
 from benchmarks.machine import describe_machine
 
@@ -19,6 +29,8 @@ CASES = (
     one_picture.CASE,
     overhead.CASE,
     quantised.CASE,
+    detection_cost.CASE,
+    detection_quality.CASE,
     growth.CASE,
     full_size.CASE,
 )

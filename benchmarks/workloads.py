@@ -1,6 +1,7 @@
 """The requests for all contestants, and the answers of `transformers` to them."""
 
 import io
+import json
 import os
 import random
 import time
@@ -40,6 +41,17 @@ def photograph(megapixels: float, seed: int = SEED) -> bytes:
 def different_pictures(count: int) -> list[LoadRequest]:
     """Return a mixed workload in which almost every request has its own picture."""
     return mixed_workload(scenes(count), count, SEED)
+
+
+def detections(pictures: Sequence[bytes], classes: Sequence[str]) -> list[LoadRequest]:
+    """Return one detection of all classes in each picture."""
+    fields = {"classes": json.dumps(list(classes))}
+    return [LoadRequest(picture, fields, "/v1/detect") for picture in pictures]
+
+
+def captions(pictures: Sequence[bytes], **fields: str) -> list[LoadRequest]:
+    """Return a brief caption of each picture, with further fields of the form."""
+    return [LoadRequest(picture, {"task": "brief_caption", **fields}) for picture in pictures]
 
 
 def one_picture(count: int) -> list[LoadRequest]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.checkpoint.calibration import Calibration
+from app.pictures.marks import Box
 from training.answering import GeneratedBox
 from training.confidence_questions import ClassQuestion
 from training.metrics import iou
@@ -35,17 +36,27 @@ def detect(
 ) -> list[Detection]:
     """Return the detections of one class in one picture, the most confident first."""
     presence = calibration.presence(*log_odds)
-    found = sorted(
-        (box.localize(calibration) for box in boxes), key=lambda one: one.confidence, reverse=True
-    )
-    missing = list(question.targets)
+    found = [box.localize(calibration) for box in boxes]
+    return match([(presence * one.confidence, one.box) for one in found], question.targets)
+
+
+def match(found: Sequence[tuple[float, Box]], targets: Sequence[Box]) -> list[Detection]:
+    """Return the detections of one class in one picture, the most confident first.
+
+    A box is right if it overlaps an object that no more confident box has found.
+
+    Args:
+        found: the confidence and the box of each detection.
+        targets: the boxes of the objects.
+    """
+    missing = list(targets)
     detections = []
-    for one in found:
-        overlaps = [iou(one.box, target) for target in missing]
+    for confidence, box in sorted(found, key=lambda one: one[0], reverse=True):
+        overlaps = [iou(box, target) for target in missing]
         is_right = max(overlaps, default=0.0) >= LEAST_IOU
         if is_right:
             missing.pop(overlaps.index(max(overlaps)))
-        detections.append(Detection(presence * one.confidence, is_right))
+        detections.append(Detection(confidence, is_right))
     return detections
 
 

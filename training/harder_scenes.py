@@ -37,13 +37,24 @@ def harder_scene(kind: str, rng: random.Random) -> tuple[Scene, Image.Image]:
 
 
 def _small(rng: random.Random) -> tuple[Scene, Image.Image]:
-    scene = plan_scene(rng)
-    scene = replace(scene, objects=tuple(_shrunk(t, scene, rng) for t in scene.objects))
+    scene = with_small_objects(plan_scene(rng), SMALL_SIDES, rng)
     return scene, draw_scene(scene, rng)
 
 
-def _shrunk(thing: SceneObject, scene: Scene, rng: random.Random) -> SceneObject:
-    side = rng.uniform(*SMALL_SIDES) * max(scene.width, scene.height)
+def with_small_objects(scene: Scene, sides: tuple[float, float], rng: random.Random) -> Scene:
+    """Return the scene with smaller objects at the same places.
+
+    Args:
+        sides: smallest and largest side relative to the picture's longer side.
+    """
+    objects = tuple(_shrunk(thing, scene, sides, rng) for thing in scene.objects)
+    return replace(scene, objects=objects)
+
+
+def _shrunk(
+    thing: SceneObject, scene: Scene, sides: tuple[float, float], rng: random.Random
+) -> SceneObject:
+    side = rng.uniform(*sides) * max(scene.width, scene.height)
     (x, y), w, h = thing.centre, side / scene.width, side / scene.height
     return replace(thing, xyxy=(x - w / 2, y - h / 2, x + w / 2, y + h / 2))
 

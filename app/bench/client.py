@@ -70,12 +70,11 @@ class LoadClient:
 
     async def send(self, request: LoadRequest) -> Reply:
         """Send one request and read its answer to the end; return failures as replies too."""
-        route = f"{self._url}/v1/ground"
         headers = {"Accept": _EVENT_STREAM if self._is_streaming else "application/json"}
         try:
-            form = await self._form_of(request)
+            form, url = await self._form_of(request), self._url + request.path
             headers["Content-Type"] = form.content_type
-            async with self._session.post(route, data=form.body, headers=headers) as response:
+            async with self._session.post(url, data=form.body, headers=headers) as response:
                 if response.content_type == _EVENT_STREAM:
                     return await self._read_events(response)
                 return _read_answer(response, await response.read())

@@ -21,11 +21,13 @@ class LoadRequest:
 
     Attributes:
         picture: content of the picture file.
-        fields: the other fields of the form, including `task`.
+        fields: the other fields of the form, including `task` of `/v1/ground`.
+        path: of the route.
     """
 
     picture: bytes
     fields: Mapping[str, str]
+    path: str = "/v1/ground"
 
     @property
     def task(self) -> str:
