@@ -70,9 +70,7 @@ class Query:
 def measure(is_quick: bool) -> Result:
     """Measure detections of ten classes, then small objects without and with tiles."""
     queries = [held_out_query(number) for number in range(4 if is_quick else NUM_SCENES)]
-    large = [
-        _largeheld_out_query(number) for number in range(2 if is_quick else NUM_LARGE_PICTURES)
-    ]
+    large = [_large_query(number) for number in range(2 if is_quick else NUM_LARGE_PICTURES)]
     with running(service(), EMBEDDED_CHECKPOINT) as server:
         log_progress("detection_quality: ten classes")
         answers = _answers(server.url, [query.request() for query in queries])

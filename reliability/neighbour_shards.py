@@ -1,6 +1,6 @@
 """Answers parts of the requests of `reliability.neighbours`, each in a process of its own.
 
-A whole comparison takes hours. So each part, a shard, leaves a file of answers, and a run that was
+A whole comparison takes hours. So each part, a shard, has a file of answers, and a run that was
 stopped continues with the missing shards. The folder of the file is named by a digest of the
 sources that decide about answers, so that answers of an older engine are never reused.
 """
