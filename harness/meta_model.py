@@ -6,8 +6,9 @@ import torch
 from transformers import Kosmos2Config
 
 from app.checkpoint.files import Checkpoint, StoredTensor
+from app.model.config import ModelConfig
 from app.model.decoder import TextDecoder
-from app.model.loading import Kosmos2Model, count_prefix_tokens
+from app.model.loading import Kosmos2Model
 from app.model.vision import VisionEncoder
 
 NUM_CELLS = 1024
@@ -17,16 +18,17 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dtype) -> Kosmos2Model:
     """Return a model whose tensors have shapes, dtypes and a device, but no data."""
+    ours = ModelConfig.from_json(config.to_dict())
     with META:
-        decoder = TextDecoder(config.text_config, num_positions).to(dtype)
-        vision = VisionEncoder(config, MEAN, STD).to(dtype)
+        decoder = TextDecoder(ours.text_config, num_positions).to(dtype)
+        vision = VisionEncoder(ours, MEAN, STD).to(dtype)
     decoder.fill_positions(META, dtype)
     vision.fill_buffers(META)
     return Kosmos2Model(
         decoder=decoder.eval().requires_grad_(False),
         vision=vision.eval().requires_grad_(False),
         # Only their number matters, because nothing is computed.
-        prefix_token_ids=[0] * count_prefix_tokens(config),
+        prefix_token_ids=[0] * ours.num_prefix_tokens,
         location_token_ids=range(
             config.text_config.vocab_size - NUM_CELLS, config.text_config.vocab_size
         ),

@@ -19,7 +19,6 @@ from app.checkpoint.calibration import (
     Calibration,
     parse_calibration,
 )
-from app.checkpoint.hub import fetch
 from app.errors import CheckpointError
 from app.settings import EMBEDDED_CHECKPOINT
 
@@ -87,6 +86,9 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         return read_checkpoint(directory.resolve(), directory.resolve().name, None)
     if not _HUB_ID.fullmatch(model):
         raise CheckpointError(f"{model}: no such directory, and not a hub id (owner/name)")
+    # Importing the hub's client takes a third of a second, which a directory does not need.
+    from app.checkpoint.hub import fetch
+
     snapshot = fetch(model, revision)
     return read_checkpoint(snapshot, model, snapshot.name)
 

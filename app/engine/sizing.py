@@ -14,7 +14,7 @@ from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory
 from app.model.linear import LinearLayers, can_pack
-from app.model.loading import count_prefix_tokens, read_config, weights_bytes
+from app.model.loading import read_config, weights_bytes
 from app.model.quantised import check_kernels
 from app.settings import Settings
 from app.telemetry.logs import get_logger
@@ -123,7 +123,7 @@ class _Sizes:
             weights_bytes=weights_bytes(checkpoint, dtype, linear),
             slot_length=length,
             slot_bytes=length * token_bytes,
-            picture_bytes=count_prefix_tokens(config) * token_bytes,
+            picture_bytes=config.num_prefix_tokens * token_bytes,
             linear=linear,
         )
 

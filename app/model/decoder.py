@@ -12,8 +12,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Kosmos2TextConfig
 
+from app.model.config import TextConfig
 from app.model.embedding import LoadedEmbedding
 
 # The checkpoint was trained with fairseq's convention: the first position is padding_idx + 1.
@@ -84,7 +84,7 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: attention and feed-forward, each with a norm before it and a residual after it."""
 
-    def __init__(self, config: Kosmos2TextConfig, layer: int) -> None:
+    def __init__(self, config: TextConfig, layer: int) -> None:
         super().__init__()
         width, epsilon = config.embed_dim, config.layer_norm_eps
         self.self_attn_layer_norm = nn.LayerNorm(width, eps=epsilon)
@@ -107,7 +107,7 @@ class TextDecoder(nn.Module):
         num_positions: number of tokens of the longest sequence that can be served.
     """
 
-    def __init__(self, config: Kosmos2TextConfig, num_positions: int) -> None:
+    def __init__(self, config: TextConfig, num_positions: int) -> None:
         super().__init__()
         self.config = config
         self.num_positions = num_positions

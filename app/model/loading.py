@@ -7,10 +7,10 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from transformers import Kosmos2Config
 
 from app.checkpoint.files import Checkpoint, StoredTensor
 from app.errors import CheckpointError
+from app.model.config import ModelConfig
 from app.model.decoder import TextDecoder
 from app.model.linear import (
     LinearLayers,
@@ -71,15 +71,13 @@ class Kosmos2Model:
         return sum(tensor.nbytes for tensor in tensors) + sum(packed)
 
 
-def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
+def read_config(checkpoint: Checkpoint) -> ModelConfig:
     """Return the checkpoint's configuration.
 
     Raises:
         CheckpointError: the activation, the head or the attention is not supported.
     """
-    config = Kosmos2Config.from_dict(
-        json.loads((checkpoint.directory / "config.json").read_bytes())
-    )
+    config = ModelConfig.from_json(json.loads((checkpoint.directory / "config.json").read_bytes()))
     text = config.text_config
     if text.activation_function != "gelu":
         raise CheckpointError(
@@ -93,11 +91,6 @@ def read_config(checkpoint: Checkpoint) -> Kosmos2Config:
     if text.add_cross_attention or not text.tie_word_embeddings:
         raise CheckpointError("models with cross-attention or an untied head are not supported")
     return config
-
-
-def count_prefix_tokens(config: Kosmos2Config) -> int:
-    """Return the number of prefix tokens: `<s>`, `<image>`, the picture's tokens, `</image>`."""
-    return int(config.latent_query_num) + 3
 
 
 def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype, linear: LinearLayers) -> int:
@@ -212,7 +205,7 @@ def expected_tensors(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
 
 
 def _without_weights(
-    checkpoint: Checkpoint, config: Kosmos2Config, num_positions: int
+    checkpoint: Checkpoint, config: ModelConfig, num_positions: int
 ) -> tuple[TextDecoder, VisionEncoder]:
     with torch.device("meta"):
         return (

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Kosmos2Config
 
+from app.model.config import ModelConfig
 from app.model.vision_tower import Attention, VisionTower
 
 
 class Resampler(nn.Module):
     """Reduces the features of a picture: learnt queries attend to all patches and to each other."""
 
-    def __init__(self, config: Kosmos2Config) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         dim = config.text_config.embed_dim
         self.dense = nn.Linear(config.vision_config.hidden_size, dim)
@@ -36,7 +36,7 @@ class VisionEncoder(nn.Module):
         std: standard deviation of each channel for values 0…1.
     """
 
-    def __init__(self, config: Kosmos2Config, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, config: ModelConfig, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.vision_model = nn.ModuleDict({"model": VisionTower(config.vision_config)})
         self.image_to_text_projection = Resampler(config)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Kosmos2VisionConfig
 
+from app.model.config import VisionConfig
 from app.model.embedding import LoadedEmbedding
 
 ACTIVATION = "quick_gelu"
@@ -40,7 +40,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """Two linear layers with the activation between them."""
 
-    def __init__(self, config: Kosmos2VisionConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
 class VisionLayer(nn.Module):
     """Attention, then a feed-forward layer, each after its norm."""
 
-    def __init__(self, config: Kosmos2VisionConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.self_attn = Attention(config.hidden_size, config.num_attention_heads)
         self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -73,7 +73,7 @@ class VisionLayer(nn.Module):
 class Embeddings(nn.Module):
     """Embeddings of a picture's patches, after one class embedding for the whole picture."""
 
-    def __init__(self, config: Kosmos2VisionConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         dim, side = config.hidden_size, config.patch_size
         capacity = (config.image_size // side) ** 2 + 1
@@ -93,7 +93,7 @@ class Embeddings(nn.Module):
 class VisionTower(nn.Module):
     """The whole tower, with the checkpoint's parameter names."""
 
-    def __init__(self, config: Kosmos2VisionConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         layers = nn.Sequential(*(VisionLayer(config) for _ in range(config.num_hidden_layers)))
         self.embeddings = Embeddings(config)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import closed_loop, gpu, growth
+from benchmarks import gpu, growth, one_picture
 from benchmarks.__main__ import CASES, write_page
 from benchmarks.case import Case, run
 
-QUICK = (closed_loop.CASE, growth.CASE)
+QUICK = (one_picture.CASE, growth.CASE)
 LARGE = (*(case for case in CASES if case not in QUICK), gpu.CASE)
 CHOSEN = [*QUICK, *(pytest.param(case, marks=pytest.mark.large) for case in LARGE)]
 

@@ -39,7 +39,8 @@ class Deployment:
         assert eventually(lambda: self.balancer.num_ready == len(self.replicas))
 
 
-@pytest.fixture(scope="session")
+# Per module, because an idle deployment, scraped every second, costs a tenth of a core.
+@pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     require_programs("haproxy", "prometheus")
     folder = tmp_path_factory.mktemp("deployment")
