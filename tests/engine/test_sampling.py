@@ -104,9 +104,22 @@ def keys() -> torch.Tensor:
     return first_keys(NUM_SEEDS)
 
 
-@pytest.mark.parametrize("top_k", [0, 1, 3, VOCABULARY, 1000])
-@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+ALONE = [(0.3, 1.0, 0), (1.0, 1.0, 0), (2.0, 1.0, 0)]
+WITH_TOP_K = [(1.0, 1.0, top_k) for top_k in (1, 3, VOCABULARY, 1000)]
+WITH_TOP_P = [(1.0, top_p, 0) for top_p in (0.05, 0.5, 0.9)]
+TOGETHER = [
+    (0.3, 0.05, 1000),
+    (0.3, 0.9, 3),
+    (1.0, 0.5, 1),
+    (1.0, 0.9, 3),
+    (2.0, 0.5, 12),
+    (2.0, 0.9, 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "top_k"), [*ALONE, *WITH_TOP_K, *WITH_TOP_P, *TOGETHER]
+)
 def test_tokens_are_drawn_with_the_probabilities_of_transformers(
     keys: torch.Tensor, top_k: int, top_p: float, temperature: float
 ) -> None:
