@@ -26,7 +26,7 @@ def parse_json(text: bytes | str, *, accepts_infinity: bool = False) -> Any:
         PayloadTooLarge: `text` has more values than any request needs.
         InvalidRequest: an object has the same name twice.
     """
-    # "surrogatepass": `_as_object` reports lone surrogates in names, the tokenizer those in texts.
+    # "surrogatepass": `_as_object` reports lone surrogates in names, the validation those in texts.
     body = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Count before parsing: parsing millions of values takes seconds and many times the memory.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:

@@ -16,6 +16,7 @@ from app.errors import InvalidRequest
 from app.grounding.answers import DrawnBoxes
 from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import MAX_BOXES_PER_REGION, MAX_REGIONS, TASKS, Task, TaskName, Use
+from app.grounding.tokenizer import MAX_CHARACTERS
 from app.ipc.engine_messages import Priority
 from app.ipc.sampling_limits import (
     DEFAULT_MAX_NEW_TOKENS,
@@ -59,8 +60,10 @@ class RequestFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # Pydantic rejects lone surrogates only in texts whose length it checks.
     text: str | None = Field(
         None,
+        max_length=MAX_CHARACTERS,
         description="The phrase, the referring expression, the question or the raw prompt, "
         "depending on the task.",
     )

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from app.errors import FieldError, InvalidRequest
+from app.grounding.tokenizer import LONE_SURROGATE
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 100
@@ -16,6 +17,7 @@ UNION_TAGS = ("<word>", "<object>")
 
 _UNKNOWN_FIELD = "extra_forbidden"  # pydantic's name
 _NO_OBJECT = "model_type"  # pydantic's name
+_NO_UNICODE = "string_unicode"  # pydantic's name
 
 
 def validate(model: type[M], fields: Mapping[str, Any], *, strict: bool) -> M:
@@ -57,4 +59,6 @@ def _message(kind: str, message: str) -> str:
         return "is not a field of this request"
     if kind == _NO_OBJECT:
         return "must be an object"
+    if kind == _NO_UNICODE:
+        return LONE_SURROGATE
     return message[:1].lower() + message[1:]

@@ -34,6 +34,9 @@ MAX_CHARACTERS = 50_000
 """Longer texts are rejected before they are tokenised. The model accepts 2048 tokens, which are
 shorter than this even if all of them are location tags (22 characters each)."""
 
+LONE_SURROGATE = "contains a lone surrogate, not a character"
+"""The message of a text that has no UTF-8: JSON can express half a character."""
+
 _IMAGE = "<image>"
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
 _MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
@@ -214,7 +217,7 @@ class Kosmos2Tokenizer:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidRequest(field, "contains a lone surrogate, not a character") from None
+            raise InvalidRequest(field, LONE_SURROGATE) from None
         if len(text) <= MAX_CHARACTERS:
             normalised: str = self._backend.normalizer.normalize_str(text)
             if len(normalised) <= MAX_CHARACTERS:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import Message
 
+from app.contract.detect_models import DetectBody
 from app.contract.request_models import AnnotateBody, GroundBody
 from app.contract.validation import validate
 from app.errors import InvalidRequest, Kosmos2Error, RequestError
@@ -18,7 +20,7 @@ from app.grounding.answers import ImageFacts
 from app.grounding.prompts import encode_request
 from app.grounding.requests import GroundRequest, UserRegion
 from app.grounding.tasks import TASKS
-from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.grounding.tokenizer import LONE_SURROGATE, Kosmos2Tokenizer
 from app.http.accept import preferred_type
 from app.http.bodies import FORM, JSON, read_request
 from app.http.call_context import timeout_of
@@ -76,9 +78,31 @@ def check_field_errors(error: InvalidRequest) -> None:
     assert check_problem(error)["errors"]
 
 
+@pytest.mark.parametrize(
+    ("model", "path", "sent"),
+    [
+        (GroundBody, "text", {"task": "raw", "text": "a \ud800 cat"}),
+        (GroundBody, "regions[0].phrase", {"regions": [{"phrase": "\ud800", "boxes": [[1]]}]}),
+        (AnnotateBody, "text", {"task": "raw", "text": "\ud800"}),
+        (AnnotateBody, "entities[0].phrase", {"entities": [{"phrase": "\ud800", "boxes": []}]}),
+        (DetectBody, "classes[0]", {"classes": ["\ud800"]}),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_lone_surrogate_is_rejected_in_every_text(
+    model: type[BaseModel], path: str, sent: dict[str, Any], strict: bool
+) -> None:
+    """JSON and the arguments of a command can express one, and no answer could repeat it."""
+    with pytest.raises(InvalidRequest) as raised:
+        validate(model, sent, strict=strict)
+    check_field_errors(raised.value)
+    assert (path, LONE_SURROGATE) in [(e.field, e.message) for e in raised.value.errors]
+
+
 @pytest.mark.parametrize("model", [GroundBody, AnnotateBody])
 @pytest.mark.parametrize("strict", [True, False])
 @given(sent=fields())
+@example({"task": "raw", "text": "\ud800"})
 def test_any_fields_are_accepted_or_reported(
     model: type[GroundBody] | type[AnnotateBody], strict: bool, sent: dict[str, Any]
 ) -> None:
