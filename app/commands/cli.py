@@ -20,7 +20,7 @@ from app.commands.options import (
     Revision,
     SaveAnnotated,
 )
-from app.commands.preparation import one_shot_settings_of, open_with_notices, settings_of
+from app.commands.preparation import one_shot_settings_of, prepare, settings_of
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
@@ -55,7 +55,6 @@ def serve(
     """
     from app.ipc.run_directory import RunDirectory
     from app.supervisor.listener import listen
-    from app.telemetry.logs import configure_logs
     from app.telemetry.tracing import check_installed
 
     settings = settings_of(
@@ -72,8 +71,7 @@ def serve(
         check_installed()
     listener = listen(settings.host, settings.port)
     ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
-    checkpoint = open_with_notices(settings)
-    configure_logs(settings.log_level, "supervisor", settings.log_format)
+    checkpoint = prepare(settings, "supervisor")
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
@@ -119,15 +117,13 @@ def ground(
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
-    from app.telemetry.logs import configure_logs
 
     settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
-    configure_logs(settings.log_level, "ground", settings.log_format)
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
     output = Output(json, save_annotated)
-    raise typer.Exit(ground_pictures(settings, open_with_notices(settings), pictures, body, output))
+    raise typer.Exit(ground_pictures(settings, prepare(settings, "ground"), pictures, body, output))
 
 
 @cli.command()
@@ -159,15 +155,13 @@ def detect(
     from app.contract.detect_models import DetectBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
-    from app.telemetry.logs import configure_logs
 
     settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
-    configure_logs(settings.log_level, "detect", settings.log_format)
     fields = {"classes": classes, "confidence": confidence, "tiles": tiles}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(DetectBody, fields_of_texts(texts), strict=False)
     output = Output(json, save_annotated)
-    raise typer.Exit(detect_pictures(settings, open_with_notices(settings), pictures, body, output))
+    raise typer.Exit(detect_pictures(settings, prepare(settings, "detect"), pictures, body, output))
 
 
 @cli.command()
@@ -179,7 +173,7 @@ def info(model: Model = None, revision: Revision = None) -> None:
     from app.commands.info import print_information
 
     settings = settings_of(model=model, revision=revision)
-    raise typer.Exit(print_information(settings, open_with_notices(settings)))
+    raise typer.Exit(print_information(settings, prepare(settings, "info")))
 
 
 @cli.command()

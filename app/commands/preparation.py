@@ -1,10 +1,11 @@
-"""Reads the settings of a command and opens its checkpoint."""
+"""Reads the settings of a command, configures its logs and opens its checkpoint."""
 
 import sys
 from typing import Any
 
 from app.checkpoint.files import Checkpoint, open_checkpoint
 from app.settings import PUBLISHED_MODEL, Settings
+from app.telemetry.logs import configure_logs, get_logger
 
 _EMBEDDED_NOTICE = (
     "The embedded checkpoint is a stand-in for trying the API: it knows drawn shapes only. "
@@ -25,22 +26,29 @@ def one_shot_settings_of(**options: Any) -> Settings:
     return settings if is_level_set else settings.model_copy(update={"log_level": "warning"})
 
 
-def open_with_notices(settings: Settings) -> Checkpoint:
-    """Open the checkpoint; print what the user of a stand-in or an unpinned model should know.
+def prepare(settings: Settings, process: str) -> Checkpoint:
+    """Configure the logs and open the checkpoint; log its commit, and print what a stand-in is.
+
+    Args:
+        process: name of this process in every log line.
 
     Raises:
         StartupError: see `open_checkpoint`.
     """
+    configure_logs(settings.log_level, process, settings.log_format)
     checkpoint = open_checkpoint(settings.model, settings.revision)
     if checkpoint.is_embedded:
         print(_EMBEDDED_NOTICE, file=sys.stderr)
-    if checkpoint.revision not in {None, settings.revision}:  # a branch or a tag may move
-        print(_unpinned_notice(checkpoint), file=sys.stderr)
+    if checkpoint.revision is not None:
+        _log_commit(checkpoint.name, checkpoint.revision, settings.revision)
     return checkpoint
 
 
-def _unpinned_notice(checkpoint: Checkpoint) -> str:
-    return (
-        f"{checkpoint.name}: no commit is pinned, so another start may serve other weights; to "
-        f"serve these again, set KOSMOS2_REVISION={checkpoint.revision}"
-    )
+def _log_commit(model: str, commit: str, revision: str | None) -> None:
+    """Log the commit of a model from the hub; warn if the next start may get another one."""
+    if commit == revision:
+        get_logger().info("commit pinned", model=model, commit=commit)
+        return
+    # A branch or a tag may move.
+    pin = f"KOSMOS2_REVISION={commit}"
+    get_logger().warning("commit not pinned", model=model, commit=commit, to_pin=pin)
