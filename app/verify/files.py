@@ -26,6 +26,8 @@ def check_files(checkpoint: Checkpoint, recording: Recording) -> Iterator[Check]
     yield from (Check("files", "differs", line) for line in wrong)
     if not wrong and known:
         yield Check("files", "ok", f"size and SHA-256 as recorded: {', '.join(known)}")
+    if absent := sorted(recording.files.keys() - set(names)):
+        yield Check("files", "not checked", f"recorded, but not here: {', '.join(absent)}")
     if unknown := [name for name in names if name not in known and name.endswith(".safetensors")]:
         yield Check("files", "not checked", f"no recorded checksum of {', '.join(unknown)}")
 

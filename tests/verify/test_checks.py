@@ -140,6 +140,15 @@ def test_a_file_of_another_size_is_one_line(copy: Path) -> None:
     assert found.detail == "config.json has 1,199 bytes, recorded 1,198"
 
 
+def test_an_absent_file_is_one_line(copy: Path) -> None:
+    """Of the older layout, for example, which the service can read too."""
+    (copy / "generation_config.json").unlink()
+    checkpoint = open_checkpoint(str(copy))
+    intact, absent = check_files(checkpoint, find_recording(checkpoint))
+    assert intact.outcome == "ok"
+    assert absent == Check("files", "not checked", "recorded, but not here: generation_config.json")
+
+
 def test_a_truncated_file_is_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command stops there with exit code 1."""
     weights = copy / "model.safetensors"
