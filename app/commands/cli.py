@@ -4,13 +4,13 @@ import asyncio
 import os
 import sys
 from io import TextIOWrapper
-from pathlib import Path
 from socket import socket
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from app.commands.bench import bench
 from app.commands.options import (
     AsJson,
     Device,
@@ -27,8 +27,6 @@ from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.ready_line import Ready
 from app.settings import Settings
-
-_BENCH_S = 30.0
 
 cli = typer.Typer(
     help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
@@ -184,62 +182,7 @@ def demo() -> None:
     raise typer.Exit(demonstrate())
 
 
-@cli.command()
-def bench(
-    url: Annotated[str, typer.Option(help="URL of the service, such as http://127.0.0.1:8000.")],
-    pictures: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Picture files. Default: the embedded scenes.", exists=True, dir_okay=False
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Closed loop: clients that send the next request after each answer."
-        ),
-    ] = 8,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, help="Open loop: requests per second, sent without waiting for answers."
-        ),
-    ] = None,
-    requests: Annotated[int | None, typer.Option(min=1, help="Total number of requests.")] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="Seconds to send requests for. Default: 30, unless --requests is given."
-        ),
-    ] = None,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Request answers as event streams.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed of requests and arrivals.")] = 0,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File whose first word is the API key. Default: the KOSMOS2_API_KEY variable.",
-            exists=True,
-        ),
-    ] = None,
-) -> None:
-    """Send requests of all tasks to a running service; print its throughput and latencies.
-
-    kosmos2 bench --url http://127.0.0.1:8000 --concurrency 32
-
-    kosmos2 bench --url http://127.0.0.1:8000 --rate 20 --stream photographs/*.jpg
-    """
-    from app.bench.command import Load
-    from app.bench.command import bench as run
-    from app.bench.loops import Bounds
-
-    is_unbounded = requests is None and seconds is None
-    bounds = Bounds(requests, _BENCH_S if is_unbounded else seconds)
-    load = Load(url, concurrency, rate, bounds, stream, pictures or [], seed)
-    raise typer.Exit(run(load, api_key_file))
-
-
+cli.command()(bench)
 cli.command()(verify)
 
 

@@ -1,48 +1,56 @@
 """`kosmos2 verify`: the options of the command; `app/verify` does the work."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.settings import Settings
+from app.commands.preparation import settings_of
+
+VerifiedModel = Annotated[
+    str | None,
+    typer.Argument(help="Directory or hub id of a checkpoint. Default: KOSMOS2_MODEL."),
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the hub id.")]
+ReportFolder = Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")]
+RecordedPicture = Annotated[
+    Path | None,
+    typer.Option(help="The recorded picture. Default: next to the weights, or the hub's."),
+]
+OnlyDevice = Annotated[str | None, typer.Option(help="Only this device: cpu or cuda.")]
+OnlyDtype = Annotated[
+    str | None, typer.Option(help="Only this dtype: float32, bfloat16 or float16.")
+]
+Refcoco = Annotated[
+    Path | None,
+    typer.Option(help="Annotations of a split of RefCOCO, such as refcoco_val.json."),
+]
+Flickr30k = Annotated[
+    Path | None,
+    typer.Option(help="Ids of a split of Flickr30k Entities, such as test.txt."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(help="Pictures of the datasets. Default: `images` next to the file."),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Questions per dataset.")]
+Record = Annotated[
+    bool, typer.Option("--record", help="Record the answers next to the weights instead.")
+]
 
 
 def verify(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="Directory or hub id of a checkpoint. Default: KOSMOS2_MODEL."),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the hub id.")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for report.html and report.json.")
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="The recorded picture. Default: next to the weights, or the hub's."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Only this device: cpu or cuda.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Only this dtype: float32, bfloat16 or float16.")
-    ] = None,
-    refcoco: Annotated[
-        Path | None,
-        typer.Option(help="Annotations of a split of RefCOCO, such as refcoco_val.json."),
-    ] = None,
-    flickr30k: Annotated[
-        Path | None,
-        typer.Option(help="Ids of a split of Flickr30k Entities, such as test.txt."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Pictures of the datasets. Default: `images` next to the file."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Questions per dataset.")] = 500,
-    record: Annotated[
-        bool, typer.Option("--record", help="Record the answers next to the weights instead.")
-    ] = False,
+    model: VerifiedModel = None,
+    revision: Revision = None,
+    report: ReportFolder = None,
+    picture: RecordedPicture = None,
+    device: OnlyDevice = None,
+    dtype: OnlyDtype = None,
+    refcoco: Refcoco = None,
+    flickr30k: Flickr30k = None,
+    images: Images = None,
+    limit: Limit = 500,
+    record: Record = False,
 ) -> None:
     """Compare a checkpoint on this machine with its recorded answers and with transformers.
 
@@ -55,8 +63,7 @@ def verify(
     from app.verify.command import verify as run
     from app.verify.record import record as write
 
-    named: dict[str, Any] = {"model": model, "revision": revision}
-    settings = Settings(**{name: value for name, value in named.items() if value is not None})
+    settings = settings_of(model=model, revision=revision)
     if record:
         print(f"recorded: {write(settings.model, settings.revision, picture)}")
         return

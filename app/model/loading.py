@@ -153,11 +153,7 @@ def load_model(
             tokens that the model lacks.
     """
     config = read_config(checkpoint)
-    if location_token_ids.stop > config.text_config.vocab_size:
-        raise CheckpointError(
-            f"{checkpoint.directory}: the tokenizer has location tokens beyond the model's "
-            f"{config.text_config.vocab_size} tokens"
-        )
+    _check_location_tokens(checkpoint, location_token_ids, config.text_config.vocab_size)
     decoder, vision = _without_weights(checkpoint, config, num_positions)
     for prefix, part in _parts(decoder, vision):
         _allocate(part, device, dtype)
@@ -179,6 +175,14 @@ def load_model(
         device=device,
         dtype=dtype,
     )
+
+
+def _check_location_tokens(checkpoint: Checkpoint, token_ids: range, num_tokens: int) -> None:
+    if token_ids.stop > num_tokens:
+        raise CheckpointError(
+            f"{checkpoint.directory}: the tokenizer has location tokens beyond the model's "
+            f"{num_tokens} tokens"
+        )
 
 
 def _allocate(part: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

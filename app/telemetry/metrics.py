@@ -86,6 +86,11 @@ class EngineMetrics:
     """Series of the engine: tokens, steps, slots and pictures."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._add_gauges(registry)
+        self._add_counters(registry)
+        self._add_histograms(registry)
+
+    def _add_gauges(self, registry: CollectorRegistry | None) -> None:
         self.num_requests_running = _gauge(
             registry,
             "num_requests_running",
@@ -111,6 +116,8 @@ class EngineMetrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
+
+    def _add_counters(self, registry: CollectorRegistry | None) -> None:
         self.prompt_tokens_total = _counter(
             registry, "prompt_tokens_total", "Prompt tokens, including those of the picture."
         )
@@ -139,6 +146,8 @@ class EngineMetrics:
         self.engine_busy_seconds_total = _counter(
             registry, "engine_busy_seconds_total", "Seconds that the engine spent in steps."
         )
+
+    def _add_histograms(self, registry: CollectorRegistry | None) -> None:
         self.engine_step_seconds = Histogram(
             "kosmos2_engine_step_seconds",
             "Seconds of one phase of a step (vision, prefill, decode), until the host has its "
