@@ -15,7 +15,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from harness.picture_files import PictureFile
-from harness.tiffs import ASSOCIATED, CMYK, FLOAT, JPEG, LAB, PALETTE, SIGNED, WHITE_IS_ZERO, YCBCR
+from harness.tiff_compression import JPEG
+from harness.tiffs import ASSOCIATED, CMYK, FLOAT, LAB, PALETTE, SIGNED, WHITE_IS_ZERO, YCBCR
 
 Pixels = NDArray[np.float64]
 """A picture on white, upright: (H, W, 3) of 0…255."""
