@@ -16,7 +16,7 @@ from app.engine.runner import ChosenToken, Runner
 from app.ipc.run_directory import RunDirectory
 
 MODULE = "harness.scripted_engine"
-_NAME = "script.json"
+NAME = "script.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Line:
 
 def write_script(directory: Path, lines: Iterable[Line]) -> None:
     """Write the script into the directory of a checkpoint."""
-    (directory / _NAME).write_text(json.dumps([asdict(line) for line in lines]))
+    (directory / NAME).write_text(json.dumps([asdict(line) for line in lines]))
 
 
 class ScriptedRunner(Runner):
@@ -64,7 +64,7 @@ class ScriptedRunner(Runner):
 
 
 def _read_script(directory: Path) -> dict[tuple[tuple[int, ...], str], list[int]]:
-    lines = json.loads((directory / _NAME).read_text())
+    lines = json.loads((directory / NAME).read_text())
     return {
         (tuple(line["token_ids"]), line["picture_sha256"]): line["new_token_ids"] for line in lines
     }

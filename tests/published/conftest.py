@@ -1,5 +1,6 @@
 """Checkpoints of random weights in the published layout, written once."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from app.checkpoint.files import open_checkpoint
 from app.verify.prompts import Material
 from app.verify.recording import PUBLISHED_RECORDING, Recording, read_recording
-from harness.published_layout import write_published_layout
+from harness.published_layout import to_older_layout, write_published_layout
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,14 @@ def published_layout(shared_kosmos2: Path, tmp_path_factory: pytest.TempPathFact
     """A checkpoint with the published files and a scaled-down configuration."""
     directory = tmp_path_factory.mktemp("published") / "checkpoint"
     return write_published_layout(directory, shared_kosmos2 / "processor")
+
+
+@pytest.fixture(scope="session")
+def older_layout(published_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights in half precision, in two shards, with tensors that no loader reads."""
+    directory = tmp_path_factory.mktemp("older") / "checkpoint"
+    shutil.copytree(published_layout, directory)
+    return to_older_layout(directory)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Checkpoints in the layouts of the published repository are opened, loaded and served."""
 
-import shutil
 from pathlib import Path
 
 import httpx
@@ -10,22 +9,15 @@ from app.checkpoint.files import open_checkpoint
 from app.model.loading import expected_tensors
 from app.verify.prompts import Material
 from app.verify.recording import PUBLISHED_RECORDING, read_recording
-from harness.published_layout import PUBLISHED_FILES, to_older_layout
+from harness.published_layout import PUBLISHED_FILES
 from harness.reference import Reference
+from harness.scripted_engine import NAME as SCRIPT
 from harness.service import running_service
 from tests.verify.test_command import run_verify
 
 
-@pytest.fixture(scope="module")
-def older_layout(published_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same weights in half precision, in two shards, with tensors that no loader reads."""
-    directory = tmp_path_factory.mktemp("older") / "checkpoint"
-    shutil.copytree(published_layout, directory)
-    return to_older_layout(directory)
-
-
 def test_the_published_layout_has_the_published_files(published_layout: Path) -> None:
-    assert {file.name for file in published_layout.iterdir()} - {"script.json"} == PUBLISHED_FILES
+    assert {file.name for file in published_layout.iterdir()} - {SCRIPT} == PUBLISHED_FILES
 
 
 def test_both_layouts_have_all_tensors_and_settings(
@@ -43,7 +35,7 @@ def test_both_layouts_have_all_tensors_and_settings(
         assert checkpoint.image_std == (0.26862954, 0.26130258, 0.27577711)
 
 
-@pytest.mark.processes
+@pytest.mark.large
 def test_the_older_layout_is_served_with_the_answers_of_transformers(
     older_layout: Path, material: Material, snowman: Path
 ) -> None:
@@ -63,7 +55,7 @@ def test_the_older_layout_is_served_with_the_answers_of_transformers(
     assert answer["usage"]["completion_tokens"] == len(new)
 
 
-@pytest.mark.processes
+@pytest.mark.large
 def test_verify_fails_on_random_weights_and_names_the_answers(
     published_layout: Path, snowman: Path
 ) -> None:

@@ -1,6 +1,7 @@
-"""The numbers of docs/model.md are computed, or are those of the paper that `verify` prints."""
+"""Numbers of docs/model.md are computed, and the tests in docs/published-model.md exist."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
 from app.verify.accuracy import PAPER, iou
 
-PAGE = (Path(__file__).parents[2] / "docs" / "model.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "model.md").read_text()
 NUM_SQUARES = 20_000
 
 
@@ -36,3 +38,15 @@ def test_the_numbers_of_the_paper_are_those_of_verify() -> None:
     assert [
         f"{100 * share:.2f}" for share in PAPER.values() if f"{100 * share:.2f}" not in PAGE
     ] == []
+
+
+def test_the_table_of_facts_names_tests_that_exist_and_all_tests_of_facts() -> None:
+    table = (DOCS / "published-model.md").read_text()
+    named = set(re.findall(r"^\| .* \| `(test_\w+)` \|$", table, re.MULTILINE))
+    files = Path(__file__).parent.glob("test_*.py")
+    tests = {
+        file.name: set(re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE))
+        for file in files
+    }
+    assert named - set.union(*tests.values()) == set()
+    assert tests["test_facts.py"] - named == set()

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.checkpoint.files import open_checkpoint
 from app.commands.ground import ground_pictures
 from app.commands.pictures import Output
 from app.contract.request_models import GroundBody
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")
-def script(material: Material) -> Path:
-    """The published layout with the recorded tokens; texts of the card are encoded."""
+def lines(material: Material) -> list[Line]:
+    """The recorded tokens; texts of the card are encoded."""
     lines = []
     for prompt, answer in zip(material.prompts, material.answers, strict=True):
         new = answer.new_token_ids
@@ -33,14 +34,14 @@ def script(material: Material) -> Path:
             assert whole[: len(prompt.token_ids)] == list(prompt.token_ids)
             new = (*whole[len(prompt.token_ids) :], material.tokenizer.eos_id)
         lines.append(Line.of(prompt.token_ids, material.pictures[prompt.picture], new))
-    write_script(material.checkpoint.directory, lines)
-    return material.checkpoint.directory
+    return lines
 
 
 @pytest.fixture(scope="module")
-def client(script: Path) -> Iterator[httpx.Client]:
+def client(lines: list[Line], published_layout: Path) -> Iterator[httpx.Client]:
+    write_script(published_layout, lines)
     with (
-        running_service("harness.serve_with_engine", MODULE, model=script) as service,
+        running_service("harness.serve_with_engine", MODULE, model=published_layout) as service,
         httpx.Client(base_url=service.url, timeout=120) as client,
     ):
         yield client
@@ -73,8 +74,10 @@ def test_forms_and_streams_return_the_recorded_answers(
 def test_json_bodies_and_annotations_return_the_recorded_answers(
     client: httpx.Client, material: Material, snowman: Path
 ) -> None:
+    """One of each task by each route."""
     image = base64.b64encode(snowman.read_bytes()).decode()
-    for answer in material.answers:
+    by_task = {answer.request["task"]: answer for answer in material.answers}
+    for answer in by_task.values():
         body = answer.fields | {"image": {"base64": image}}
         for route in ("/v1/ground", "/v1/annotate"):
             response = client.post(route, json=body, headers={"Accept": "application/json"})
@@ -105,12 +108,17 @@ def test_the_drawing_shows_the_recorded_boxes(
 
 
 def test_the_command_prints_the_recorded_answer(
-    script: Path, material: Material, snowman: Path, capsys: pytest.CaptureFixture[str]
+    lines: list[Line],
+    older_layout: Path,
+    material: Material,
+    snowman: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`kosmos2 ground --json`, with an engine of its own."""
+    """`kosmos2 ground --json`, with an engine of its own that loads the older layout."""
+    write_script(older_layout, lines)
     answer = next(a for a in material.answers if a.name == "detailed_caption")
-    settings, body = Settings(model=str(script)), GroundBody(**answer.fields)
-    output = Output(as_json=True, save_annotated=None)
-    exit_code = ground_pictures(settings, material.checkpoint, [snowman], body, output, MODULE)
+    settings, body = Settings(model=str(older_layout)), GroundBody(**answer.fields)
+    checkpoint, output = open_checkpoint(settings.model), Output(as_json=True, save_annotated=None)
+    exit_code = ground_pictures(settings, checkpoint, [snowman], body, output, MODULE)
     assert exit_code == 0
     assert facts_of(json.loads(capsys.readouterr().out)) == recorded(answer)
