@@ -110,7 +110,7 @@ def _rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
         set_bits = (levels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
         return np.packbits(set_bits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
     if bits == 24:
-        return np.rint(LANDSCAPE * 255).astype(np.uint8)[..., ::-1].reshape(HEIGHT, -1)
+        return np.asarray(np.rint(LANDSCAPE * 255), np.uint8)[..., ::-1].reshape(HEIGHT, -1)
     default = (0x7C00, 0x3E0, 0x1F, 0) if bits == 16 else (0xFF0000, 0xFF00, 0xFF, 0)
     words = np.zeros((HEIGHT, WIDTH), np.uint64)
     bands = np.concatenate([LANDSCAPE, ALPHA[..., None]], -1)
