@@ -5,6 +5,7 @@
     │   ├── Unauthorized             no key, or an unknown key
     │   ├── RateLimited              a key above its rate
     │   ├── InvalidRequest           an invalid field, box, control token or length
+    │   ├── UnknownModel             a name that no served model has
     │   ├── InvalidImage             not a picture, truncated, or its decoder failed
     │   ├── ImageTooLarge            more pixels than the limit
     │   ├── UnsupportedImageFormat   a picture in a format that is not accepted
@@ -60,9 +61,15 @@ class InvalidRequest(RequestError):
 
     >>> str(InvalidRequest("text", "is required"))
     'text: is required'
+
+    Args:
+        code: name of the mistake, for programs; `None`: that of all invalid requests.
     """
 
-    def __init__(self, field: str, message: str, *others: FieldError) -> None:
+    def __init__(
+        self, field: str, message: str, *others: FieldError, code: str | None = None
+    ) -> None:
+        self.code = code
         self.errors = (FieldError(field, message), *others)
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
 
@@ -81,6 +88,10 @@ class RateLimited(RequestError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class UnknownModel(RequestError):
+    """No served model has the requested name."""
 
 
 class InvalidImage(RequestError):

@@ -25,6 +25,7 @@ from app.grounding.answers import (
 )
 from app.grounding.prompts import encode_request, longest_field
 from app.grounding.requests import CallContext, GroundRequest
+from app.grounding.stop_texts import StoppingReader
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
@@ -186,12 +187,15 @@ class Service:
         digest = hashlib.sha256(picture.pixels).digest()
         prompt = Prompt(token_ids, picture.pixels, digest, priority=context.priority)
         sampling = self._choose_sampling(request, len(prompt.token_ids))
-        reader = AnswerReader(
-            self._tokenizer,
-            prompt.token_ids,
-            image,
-            keeps_literals=True,
-            calibration=self._checkpoint.calibration,
+        reader = StoppingReader(
+            AnswerReader(
+                self._tokenizer,
+                prompt.token_ids,
+                image,
+                keeps_literals=True,
+                calibration=self._checkpoint.calibration,
+            ),
+            request.stop,
         )
         generated = self._engine.generate(prompt, sampling, context.deadline)
         new_tokens, first_token_s = await self._read(generated, timeline, reader, on_event)
@@ -212,6 +216,7 @@ class Service:
                 time_to_first_token_s=first_token_s,
                 total_s=timeline.reached_at - timeline.received_at,
             ),
+            tokens=reader.tokens,
         )
 
     async def _decode_picture(self, request: GroundRequest) -> DecodedPicture:
@@ -230,15 +235,18 @@ class Service:
                 f"makes the prompt {num_prompt_tokens} tokens long; with at least one new token it "
                 f"exceeds the limit of {limit} tokens",
             )
-        if num_prompt_tokens + request.max_new_tokens > limit:
+        max_new_tokens = request.max_new_tokens
+        if request.shortens_answer:
+            max_new_tokens = min(max_new_tokens, limit - num_prompt_tokens)
+        if num_prompt_tokens + max_new_tokens > limit:
             raise InvalidRequest(
                 "max_new_tokens",
-                f"the prompt has {num_prompt_tokens} tokens; with {request.max_new_tokens} new "
+                f"the prompt has {num_prompt_tokens} tokens; with {max_new_tokens} new "
                 f"tokens it exceeds the limit of {limit}: send at most {limit - num_prompt_tokens}",
             )
         ngram_size = request.no_repeat_ngram_size
         return SamplingParameters(
-            max_new_tokens=request.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             no_repeat_ngram_size=self._checkpoint.no_repeat_ngram_size
             if ngram_size is None
             else ngram_size,
@@ -253,7 +261,7 @@ class Service:
         self,
         generated: AsyncGenerator[NewToken],
         timeline: Timeline,
-        reader: AnswerReader,
+        reader: StoppingReader,
         on_event: EventHandler,
     ) -> tuple[list[NewToken], float]:
         """Return all tokens of the answer and the time to the first token, in seconds."""
@@ -272,6 +280,8 @@ class Service:
                 previous_at = now
                 for event in reader.read(new_token):
                     on_event(event)
+                if reader.has_stopped:
+                    break  # closing the generator frees the slot
         first_token_s = timeline.reached_at - timeline.received_at
         self._metrics.time_to_first_token_seconds.observe(first_token_s)
         timeline.end("decode", previous_at)

@@ -23,7 +23,7 @@ def sample_answer(box: AnswerBox, seconds: float = 0.0, *, is_calibrated: bool =
         id="1",
         model="m",
         task="raw",
-        grounded=GroundedText("a dog", "a dog", 0, (entity,), "<phrase> a dog</phrase>", "stop"),
+        grounded=GroundedText("a dog", "a dog", 0, 0, (entity,), "<phrase> a dog</phrase>", "stop"),
         image=ImageFacts(64, 48, 1),
         is_calibrated=is_calibrated,
         seed=None,

@@ -7,6 +7,7 @@ from app.checkpoint.calibration import UNCALIBRATED, Calibration
 from app.grounding.answers import (
     AnswerBox,
     AnswerEvent,
+    AnswerToken,
     Entity,
     GroundedText,
     ImageFacts,
@@ -17,6 +18,7 @@ from app.grounding.localization import CellDistribution, Localization, localize
 from app.grounding.markup import (
     ParsedBox,
     ParsedEntity,
+    find_last_phrase,
     parse,
     parse_markup,
     patch_tag,
@@ -60,8 +62,10 @@ class AnswerReader:
         mark_literals = tokenizer.mark_literals if keeps_literals else str
         prompt = parse(mark_literals(tokenizer.decode(prompt_ids)))
         self._prompt_text = restore_brackets(prompt.text)
+        self._phrase_start = find_last_phrase(prompt)
         self._decoder, self._stream = TokenDecoder(tokenizer), MarkupStream()
-        self._answer_text = AnswerText(self._prompt_text)
+        self._answer_text = AnswerText(self._prompt_text, self._phrase_start)
+        self._eos_id, self._tokens = tokenizer.eos_id, list[AnswerToken]()
         self._location_tokens: dict[int, NewToken] = {}
         self._boxes: dict[int, AnswerBox] = {}
         self._num_entities = 0
@@ -77,7 +81,10 @@ class AnswerReader:
         The first call also returns the entities of the prompt; the call with the last token returns
         all remaining events.
         """
-        found = self._stream.push(self._keep(self._decoder.push([new_token.token_id])))
+        markup = self._keep(self._decoder.push([new_token.token_id]))
+        found = self._stream.push(markup)
+        if new_token.token_id != self._eos_id:
+            self._tokens.append(AnswerToken(restore_brackets(markup), new_token.log_probability))
         if new_token.token_id in self._patch_ids:  # the decoder never holds back a location tag
             offset = self._markup_length - _LENGTH_OF_PATCH_TAG
             self._location_tokens[offset] = new_token
@@ -88,15 +95,22 @@ class AnswerReader:
         events, self._events_of_prompt = self._events_of_prompt, []
         return events + self._to_events(found)
 
+    @property
+    def tokens(self) -> tuple[AnswerToken, ...]:
+        """The tokens read so far, without the end token."""
+        return tuple(self._tokens)
+
     def grounded(self) -> GroundedText:
         """Return the whole answer. Call it after the last token has been read."""
         parsed = parse_markup("".join(self._markup)).cleaned()
         text = restore_brackets(parsed.text)
         answer_start = find_answer(self._prompt_text, text)
+        phrase_start = answer_start if self._phrase_start is None else self._phrase_start
         return GroundedText(
             text=text,
             answer=text[answer_start:],
             answer_start=answer_start,
+            content_start=min(phrase_start, answer_start),
             entities=tuple(self._entity(entity) for entity in parsed.entities),
             markup=restore_brackets(parsed.markup),
             finish_reason=self._finish_reason,
@@ -114,11 +128,17 @@ class AnswerReader:
             if isinstance(item, str):
                 text += self._answer_text.push(restore_brackets(item))
                 continue
-            events += [NewText(text)] if text else []
+            events += self._new_text(text)
             events.append(NewEntity(self._num_entities, self._entity(item)))
             self._num_entities += 1
             text = ""
-        return [*events, NewText(text)] if text else events
+        return [*events, *self._new_text(text)]
+
+    def _new_text(self, text: str) -> list[AnswerEvent]:
+        if not text:
+            return []
+        lead, self._answer_text.lead = self._answer_text.lead, ""
+        return [NewText(text, lead)]
 
     def _entity(self, entity: ParsedEntity) -> Entity:
         return Entity(

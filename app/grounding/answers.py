@@ -1,7 +1,7 @@
 """The parts of an answer: text, entities with boxes and scores, token counts and timings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.grounding.boxes import CellPair
@@ -119,6 +119,8 @@ class GroundedText:
         text: prompt and answer, without tags.
         answer: the part of `text` from `answer_start` on.
         answer_start: in code points.
+        content_start: where the content begins: the answer, and before it the phrase at the end of
+            the prompt, whose boxes the model wrote.
         entities: in the order of the text, those of the prompt first.
         markup: prompt and answer, including tags.
         finish_reason: `stop`, or `length` when the token limit ended the answer.
@@ -127,9 +129,38 @@ class GroundedText:
     text: str
     answer: str
     answer_start: int
+    content_start: int
     entities: tuple[Entity, ...]
     markup: str
     finish_reason: FinishReason
+
+    @property
+    def content(self) -> str:
+        """The part of `text` that a reader without the prompt needs."""
+        return self.text[self.content_start :]
+
+    @property
+    def content_entities(self) -> tuple[Entity, ...]:
+        """The entities that the model located, with spans in `content`."""
+        start = self.content_start
+        return tuple(
+            replace(entity, span=(entity.span[0] - start, entity.span[1] - start))
+            for entity in self.entities
+            if not entity.from_prompt and entity.span[0] >= start
+        )
+
+
+@dataclass(frozen=True)
+class AnswerToken:
+    """One generated token.
+
+    Attributes:
+        markup: what the token adds to the markup; empty while a character is incomplete.
+        log_probability: natural logarithm.
+    """
+
+    markup: str
+    log_probability: float
 
 
 @dataclass(frozen=True)
@@ -140,6 +171,7 @@ class Answer:
         model: the name of the model.
         is_calibrated: whether the checkpoint has a calibration of the confidence.
         seed: of the random sampling; `None` for greedy decoding.
+        tokens: those of the answer, without the end token.
     """
 
     id: str
@@ -151,6 +183,7 @@ class Answer:
     seed: int | None
     usage: Usage
     timings: Timings
+    tokens: tuple[AnswerToken, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,9 +192,11 @@ class NewText:
 
     Attributes:
         text: not empty; the texts of all events, joined, equal `GroundedText.answer`.
+        lead: the part of the prompt that precedes the first text in `GroundedText.content`.
     """
 
     text: str
+    lead: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,11 @@ It is a lone surrogate, which occurs neither in decoded tokens nor in accepted t
 point, as `<` is, so that offsets stay the same.
 """
 
+MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
+"""The tags that a raw prompt may contain, besides the location tags."""
+
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")
+_LAST_PHRASE = re.compile(r"<phrase>[^<]*+</phrase>\s*+\Z")
 _PAIR = r"(?:<patch_index_\d{1,300}+>){2}"
 OBJECT = re.compile(
     r"(?:<phrase>(?P<phrase>[^<]++)</phrase>)?"
@@ -113,6 +117,30 @@ def parse(decoded: str) -> ParsedMarkup:
     Like the reference, parsing starts after the last `</image>`, even if the model wrote that tag.
     """
     return parse_markup(decoded.rpartition(END_OF_IMAGE)[2])
+
+
+def find_last_phrase(prompt: ParsedMarkup) -> int | None:
+    """Return where the phrase at the end of a prompt begins in its text, or `None` without one.
+
+    The model continues such a prompt with the boxes of the phrase.
+
+    >>> find_last_phrase(parse("<grounding> See<phrase> a dog</phrase>"))
+    4
+    """
+    match = _LAST_PHRASE.search(prompt.markup)
+    if match is None:
+        return None
+    start = len(parse_markup(prompt.markup[: match.start()]).text)
+    return len(prompt.text) - len(prompt.text[start:].lstrip())
+
+
+def has_tags(text: str) -> bool:
+    """Return whether a text contains a tag of the markup.
+
+    >>> has_tags("<grounding> An image of"), has_tags("Is 3 < 5?")
+    (True, False)
+    """
+    return _PATCH_TAG.search(text) is not None or any(tag in text for tag in MARKUP_TAGS)
 
 
 def parse_markup(markup: str) -> ParsedMarkup:

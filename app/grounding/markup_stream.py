@@ -76,10 +76,18 @@ class MarkupStream:
 
 
 class AnswerText:
-    """Separates the answer from the prompt in a growing text."""
+    """Separates the answer from the prompt in a growing text.
 
-    def __init__(self, prompt_text: str) -> None:
-        self._prompt_text = prompt_text
+    Args:
+        phrase_start: where the phrase at the end of the prompt begins; `None` without one.
+
+    Attributes:
+        lead: that phrase, up to the answer; empty before the answer has begun.
+    """
+
+    def __init__(self, prompt_text: str, phrase_start: int | None = None) -> None:
+        self.lead = ""
+        self._prompt_text, self._phrase_start = prompt_text, phrase_start
         self._text = ""
         self._has_begun = False
 
@@ -88,8 +96,11 @@ class AnswerText:
         if self._has_begun:
             return text
         self._text += text
-        answer = self._text[find_answer(self._prompt_text, self._text) :]
+        start = find_answer(self._prompt_text, self._text)
+        answer = self._text[start:]
         self._has_begun = answer != ""
+        if self._has_begun and self._phrase_start is not None:
+            self.lead = self._text[self._phrase_start : start]
         return answer
 
 

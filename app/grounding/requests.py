@@ -51,6 +51,9 @@ class GroundRequest:
         no_repeat_ngram_size: `None` selects the checkpoint's default.
         top_k: 0 means all tokens.
         seed: `None` lets the service choose one.
+        stop: texts before the first of which the answer ends.
+        shortens_answer: whether `max_new_tokens` is reduced where the prompt leaves less room,
+            instead of being rejected.
     """
 
     image: bytes
@@ -66,3 +69,5 @@ class GroundRequest:
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
+    stop: tuple[str, ...] = ()
+    shortens_answer: bool = False

@@ -12,7 +12,7 @@ from typing import Literal
 
 from app.errors import InvalidRequest
 from app.grounding.boxes import CellPair
-from app.grounding.markup import write_object, write_phrase
+from app.grounding.markup import has_tags, write_object, write_phrase
 from app.grounding.phrases import FoldedText, find_whole_words, fold
 
 TaskName = Literal[
@@ -138,6 +138,17 @@ TASKS = _by_name(
     ),
 )
 """All tasks by name."""
+
+
+def task_for_text(text: str | None) -> TaskName:
+    """Return the task that a text without a named task asks for.
+
+    >>> task_for_text("What is this?"), task_for_text("<grounding> A"), task_for_text(None)
+    ('grounded_vqa', 'raw', 'brief_caption')
+    """
+    if text is None or not text.strip():
+        return "brief_caption"
+    return "raw" if has_tags(text) else "grounded_vqa"
 
 
 def write_prompt(

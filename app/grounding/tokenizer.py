@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 from app.errors import CheckpointError, InvalidRequest
 from app.grounding.boxes import GRID
 from app.grounding.markup import (
-    DELIMITER,
     END_OF_IMAGE,
     END_OF_OBJECT,
     LITERAL_BRACKET,
+    MARKUP_TAGS,
     patch_tag,
 )
 from app.grounding.space_cleaner import clean_up_spaces
@@ -39,7 +39,6 @@ LONE_SURROGATE = "contains a lone surrogate, not a character"
 
 _IMAGE = "<image>"
 _BYTE_TOKEN = re.compile("<0x[0-9A-Fa-f]{2}>")
-_MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Kosmos2Tokenizer:
         added_tokens = self._backend.get_added_tokens_decoder()
         self._control_tokens = {token_id: token.content for token_id, token in added_tokens.items()}
         self._skipped_ids = {token_id for token_id, token in added_tokens.items() if token.special}
-        self._markup_ids = {vocabulary[tag] for tag in _MARKUP_TAGS} | self.patch_ids.keys()
+        self._markup_ids = {vocabulary[tag] for tag in MARKUP_TAGS} | self.patch_ids.keys()
         self._tag = _tag_pattern(self._control_tokens.values())
         self._literal_bracket = re.compile(f"(?!{self._tag.pattern})<")
         # The ids after `<unk>` serve as placeholders, as in the reference processor.

@@ -1,16 +1,17 @@
 """Builds the FastAPI application: routes, middleware, error handlers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from time import monotonic
+from time import monotonic, time
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from app.checkpoint.files import Checkpoint
 from app.errors import Kosmos2Error
 from app.grounding.tokenizer import Kosmos2Tokenizer
+from app.http.calls import Calls
 from app.http.middleware.admission import AdmissionCheck
 from app.http.middleware.api_keys import ApiKeys
 from app.http.middleware.body_limit import BodyLimit
@@ -20,10 +21,13 @@ from app.http.middleware.request_context import RequestContext
 from app.http.middleware.tracing import Tracing
 from app.http.openapi import complete_description
 from app.http.problems import handle_framework_error, handle_our_error
+from app.http.route_table import RouteTable
 from app.http.routes.annotate import annotate_router
 from app.http.routes.detect import detect_router
-from app.http.routes.docs import add_docs
+from app.http.routes.docs import DOCS_PATHS, add_docs
 from app.http.routes.ground import ground_router
+from app.http.routes.openai.chat import chat_router
+from app.http.routes.openai.models import models_router
 from app.http.routes.ops import TAG, ops_router
 from app.http.routes.roboflow import roboflow_router
 from app.http.routes.tasks import tasks_router
@@ -32,7 +36,7 @@ from app.ipc.engine_client import EngineClient
 from app.pictures.workers.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
-from app.telemetry.metrics import HttpMetrics
+from app.telemetry.metrics import DoorName, HttpMetrics
 from app.telemetry.tracing import Tracer
 
 GROUNDING_TAG = {
@@ -51,6 +55,7 @@ def create_app(
     clock: Callable[[], float] = monotonic,
     ops_port: int | None = None,
     tracer: Tracer | None = None,
+    unix_time: Callable[[], float] = time,
 ) -> FastAPI:
     """Return the application of one HTTP process.
 
@@ -59,10 +64,12 @@ def create_app(
         clock: monotonic, seconds.
         ops_port: separate port for health and metrics; `None`: the main port serves them.
         tracer: sends traces; `None` disables tracing.
+        unix_time: seconds since 1970, for answers whose form has a date.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, admission, engine, pictures, metrics, clock)
+    calls = Calls(settings, metrics, clock)
     app = FastAPI(
         title="Kosmos-2",
         version=version("kosmos2-server"),
@@ -75,26 +82,60 @@ def create_app(
         ],  # relative, so that it also works behind a proxy that strips a prefix
         redirect_slashes=False,  # redirects would trust the Host header of the request
     )
-    app.include_router(ground_router(settings, service, metrics, clock))
-    app.include_router(annotate_router(settings, service, metrics, clock))
-    app.include_router(detect_router(settings, service, metrics, clock))
-    app.include_router(roboflow_router(settings, service, metrics, clock))
-    app.include_router(tasks_router(checkpoint))
-    app.include_router(ops_router(settings, checkpoint, engine.state, pictures, clock))
-    add_docs(app)
+    ops = ops_router(settings, checkpoint, engine.state, pictures, clock)
+    table = _include(app, _doors(checkpoint, service, calls, unix_time), ops)
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
     # Each call wraps the ones before: the last middleware sees a request first.
     app.add_middleware(HeadRequests)
-    app.add_middleware(AdmissionCheck, admission=admission, metrics=metrics, clock=clock)
+    app.add_middleware(
+        AdmissionCheck, table=table, admission=admission, metrics=metrics, clock=clock
+    )
     app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
-    app.add_middleware(ApiKeys, settings=settings, state=engine.state, metrics=metrics, clock=clock)
+    app.add_middleware(
+        ApiKeys, table=table, settings=settings, state=engine.state, metrics=metrics, clock=clock
+    )
     if ops_port is not None:
         app.add_middleware(OpsPort, port=ops_port)
     if tracer is not None:
-        app.add_middleware(Tracing, tracer=tracer)
-    app.add_middleware(RequestContext, state=engine.state, clock=clock)
+        app.add_middleware(Tracing, table=table, tracer=tracer)
+    app.add_middleware(RequestContext, table=table, state=engine.state, clock=clock)
+    _allow_origins(app, settings)
+    return app
+
+
+def _doors(
+    checkpoint: Checkpoint, service: Service, calls: Calls, unix_time: Callable[[], float]
+) -> Sequence[tuple[DoorName, APIRouter]]:
+    """Return the routers of all doors; of two routes with one path, the first one is served."""
+    return (
+        ("kosmos2", ground_router(service, calls)),
+        ("kosmos2", annotate_router(service, calls)),
+        ("kosmos2", detect_router(service, calls)),
+        ("kosmos2", tasks_router(checkpoint)),
+        ("roboflow", roboflow_router(service, calls)),
+        ("openai", chat_router(service, calls, checkpoint.name, unix_time)),
+        ("openai", models_router(checkpoint.name, unix_time)),
+    )
+
+
+def _include(
+    app: FastAPI, doors: Sequence[tuple[DoorName, APIRouter]], ops: APIRouter
+) -> RouteTable:
+    """Add all routes to the application, and return the table that middleware reads."""
+    table = RouteTable()
+    for door, router in (*doors, ("kosmos2", ops)):
+        app.include_router(router)
+        table.add(door, router, is_open=router is ops)
+    add_docs(app)
+    for path in (*DOCS_PATHS, app.openapi_url or ""):
+        table.open_path(path)
+    return table
+
+
+def _allow_origins(app: FastAPI, settings: Settings) -> None:
+    """Let browsers of the configured origins call the service (CORS)."""
     if settings.cors_origins:  # outermost, so that error responses have the CORS headers too
         app.add_middleware(
             CORSMiddleware,
@@ -106,4 +147,3 @@ def create_app(
             allow_private_network=True,
             expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "traceresponse"],
         )
-    return app

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,12 +11,14 @@ from fastapi import Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 
-from app.contract.response_models import AnswerBody, EntityEvent, TokenEvent
+from app.contract.response_models import AnswerBody, EntityEvent, Problem, TokenEvent
 from app.errors import Kosmos2Error, NotAcceptable
 from app.grounding.answers import Answer, AnswerEvent, NewText
 from app.http.accept import preferred_type
 from app.http.bodies import JSON
+from app.http.calls import Call
 from app.http.connection import while_connected
+from app.http.foreign_errors import ERROR_SHAPES
 from app.http.outcomes import Outcome
 from app.http.problems import (
     INTERNAL_ERROR,
@@ -25,6 +27,7 @@ from app.http.problems import (
     problem_of_kind,
 )
 from app.ipc.engine_messages import FinishReason
+from app.telemetry.metrics import DoorName
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_S = 15.0
@@ -44,22 +47,20 @@ class EventForms(Generic[Part, Whole]):
     """How a route writes its events.
 
     Attributes:
-        part: returns the name of a part's event, and its data.
-        done: returns the data of the last event.
+        part: returns the event of a part, as `event_frame` writes it; empty if it has none.
+        done: returns the last events.
         finish_reason: returns why the answer ended.
     """
 
-    part: Callable[[Part], tuple[str, dict[str, Any]]]
-    done: Callable[[Whole], dict[str, Any]]
+    part: Callable[[Part], bytes]
+    done: Callable[[Whole], bytes]
     finish_reason: Callable[[Whole], FinishReason]
 
 
 async def respond_with_events(
-    request: Request,
+    call: Call,
     work: Work[Part, Whole],
     forms: EventForms[Part, Whole],
-    outcome: Outcome,
-    lifetime: AsyncExitStack,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> Response:
     """Start `work`, and return the response once the first event is ready.
@@ -68,26 +69,39 @@ async def respond_with_events(
     read, so a slow client occupies no capacity; `work` is cancelled when the client disconnects.
 
     Args:
-        outcome: set when the stream ends.
+        call: its outcome is set when the stream ends.
         keep_alive_s: after this time without an event, a comment is sent.
 
     Raises:
         Kosmos2Error: `work` failed before its first event.
         ClientDisconnected: the client closed the connection before the first event.
     """
-    items = await lifetime.enter_async_context(_run_in_background(work))
-    first = await while_connected(request, items.get())
+    items = await call.lifetime.enter_async_context(_run_in_background(work))
+    first = await while_connected(call.request, items.get())
     if isinstance(first, asyncio.Task):
         first.result()
-    request_id = request.state.request_id
-    frames = aclosing(_frames(first, items, forms, outcome, request_id, keep_alive_s))
-    return EventSourceResponse(await lifetime.enter_async_context(frames), headers=_HEADERS)
+    frames = aclosing(
+        _frames(first, items, forms, call.outcome, call.context.request_id, keep_alive_s)
+    )
+    return EventSourceResponse(await call.lifetime.enter_async_context(frames), headers=_HEADERS)
 
 
-def internal_error_frame(request_id: str) -> bytes:
+def event_frame(name: str | None, data: Any) -> bytes:
+    """Return an event whose data is JSON; other projects' clients read events without a name."""
+    # ASCII: some readers, such as Python's `splitlines`, also end a line at U+2028 and the like.
+    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=True))
+
+
+def internal_error_frame(request_id: str, door: DoorName) -> bytes:
     """Return the last event of a stream that ends with an unexpected exception."""
-    problem = problem_of_kind(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, request_id)
-    return _frame("error", problem.model_dump(exclude_none=True))
+    return _error_frame(problem_of_kind(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, request_id), door)
+
+
+def _error_frame(problem: Problem, door: DoorName) -> bytes:
+    shape = ERROR_SHAPES.get(door)
+    if shape is None:
+        return event_frame("error", problem.model_dump(exclude_none=True))
+    return format_sse_event(data_str=shape.to_event(problem))
 
 
 def describe_events(
@@ -170,16 +184,18 @@ async def _frames(
     outcome.name = "cancelled"  # overwritten below, unless the client disconnects first
     item: Part | asyncio.Task[Whole] | None = first
     while not isinstance(item, asyncio.Task):
-        yield KEEPALIVE_COMMENT if item is None else _frame(*forms.part(item))
+        frame = KEEPALIVE_COMMENT if item is None else forms.part(item)
+        if frame:
+            yield frame
         item = await _next(items, keep_alive_s)
     try:
         answer = item.result()
     except Kosmos2Error as error:
         outcome.fail_midway(error)
-        yield _frame("error", problem_of(error, request_id).model_dump(exclude_none=True))
+        yield _error_frame(problem_of(error, request_id), outcome.door)
     else:
         outcome.complete(forms.finish_reason(answer))
-        yield _frame("done", forms.done(answer))
+        yield forms.done(answer)
 
 
 async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
@@ -191,14 +207,14 @@ async def _next(items: asyncio.Queue[Item], keep_alive_s: float) -> Item | None:
         return None
 
 
-def _answer_part(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
+def _answer_part(event: AnswerEvent) -> bytes:
     if isinstance(event, NewText):
-        return "token", TokenEvent.model_validate(event).model_dump()
-    return "entity", EntityEvent.model_validate(event).model_dump()
+        return event_frame("token", TokenEvent.model_validate(event).model_dump())
+    return event_frame("entity", EntityEvent.model_validate(event).model_dump())
 
 
-def _answer_body(answer: Answer) -> dict[str, Any]:
-    return AnswerBody.from_answer(answer).model_dump()
+def _answer_body(answer: Answer) -> bytes:
+    return event_frame("done", AnswerBody.from_answer(answer).model_dump())
 
 
 def _finish_reason(answer: Answer) -> FinishReason:
@@ -207,8 +223,3 @@ def _finish_reason(answer: Answer) -> FinishReason:
 
 ANSWER_EVENTS = EventForms(_answer_part, _answer_body, _finish_reason)
 """The events of `POST /v1/ground`."""
-
-
-def _frame(name: str, data: dict[str, Any]) -> bytes:
-    # ASCII: some readers, such as Python's `splitlines`, also end a line at U+2028 and the like.
-    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=True))

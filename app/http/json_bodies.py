@@ -85,6 +85,18 @@ def decode_base64(field: str, text: str) -> bytes:
         raise InvalidRequest(field, "is not base64 in the standard alphabet") from None
 
 
+def decode_data_uri(field: str, uri: str) -> bytes:
+    """Return the data of a data URI; the service never fetches a URL.
+
+    Raises:
+        InvalidRequest: `uri` is another URI, its data are not base64, or there are none.
+    """
+    data = decode_base64(field, _base64_of_data_uri(field, uri))
+    if not data:
+        raise InvalidRequest(field, "is empty")
+    return data
+
+
 def _decode(kind: str, text: str) -> bytes:
     """Decode base64 or a data URI; `base64` may hold a data URI too, as base64 has no colon."""
     if kind == "url" or _IS_DATA_URI.match(text):

@@ -17,7 +17,7 @@ from app.errors import (
     Unavailable,
 )
 from app.ipc.engine_messages import FinishReason
-from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
+from app.telemetry.metrics import DoorName, HttpMetrics, OutcomeName, RejectionReason
 
 Rejection = Overloaded | PayloadTooLarge | RateLimited | Unauthorized | Unavailable
 
@@ -39,9 +39,11 @@ class Outcome:
     Attributes:
         task: a name in `app.grounding.tasks.TASKS`, or `unknown` if the request was rejected before
             its task was read.
+        door: of the request's route.
     """
 
     task: str = "unknown"
+    door: DoorName = "kosmos2"
     name: OutcomeName = "completed"
 
     def complete(self, finish_reason: FinishReason) -> None:
@@ -55,7 +57,10 @@ class Outcome:
 
 @contextmanager
 def count_request(
-    metrics: HttpMetrics, received_at: float, clock: Callable[[], float]
+    metrics: HttpMetrics,
+    received_at: float,
+    clock: Callable[[], float],
+    door: DoorName = "kosmos2",
 ) -> Iterator[Outcome]:
     """Count one request when the block ends, normally or with an exception.
 
@@ -63,7 +68,7 @@ def count_request(
         received_at: when the request's headers were complete, in seconds on `clock`.
         clock: monotonic, seconds.
     """
-    outcome = Outcome()
+    outcome = Outcome(door=door)
     try:
         yield outcome
     except BaseException as error:
@@ -81,7 +86,7 @@ def record_outcome(
     # The middleware counts rejections by key, rate and declared length itself.
     if isinstance(error, Overloaded | Unavailable):
         count_rejection(metrics, error)
-    metrics.requests_total.labels(outcome.task, outcome.name).inc()
+    metrics.requests_total.labels(outcome.task, outcome.name, outcome.door).inc()
     metrics.e2e_request_latency_seconds.labels(outcome.task).observe(latency_s)
 
 

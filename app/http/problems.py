@@ -1,7 +1,7 @@
 """Maps errors to HTTP statuses and to problem+json responses (RFC 9457)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from app.errors import (
     RequestTimeout,
     Unauthorized,
     Unavailable,
+    UnknownModel,
     UnsupportedContentEncoding,
     UnsupportedImageFormat,
     UnsupportedMediaType,
@@ -76,6 +77,7 @@ PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_image_format"
         ),
         InvalidRequest: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
+        UnknownModel: ProblemKind(HTTPStatus.NOT_FOUND, "model_not_found"),
         InvalidImage: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_image"),
         EngineFailure: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "engine_failure"),
         Overloaded: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
@@ -100,6 +102,8 @@ def problem_of(error: Kosmos2Error, request_id: str) -> Problem:
     if isinstance(error, InvalidRequest):
         errors = [FieldProblem.from_error(field_error) for field_error in error.errors]
     kind = PROBLEMS.get(type(error), INTERNAL_ERROR)
+    if isinstance(error, InvalidRequest) and error.code is not None:
+        kind = replace(kind, code=error.code)
     return problem_of_kind(kind, str(error), request_id, errors)
 
 
@@ -139,7 +143,7 @@ def problem_of_kind(
 
 
 class ProblemResponse(Response):
-    """A problem in the shape that the clients of the request's path read."""
+    """A problem in the shape that the clients of the request's door read."""
 
     media_type = PROBLEM_JSON
 
@@ -149,12 +153,12 @@ class ProblemResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
-        shape = ERROR_SHAPES.get(scope["path"])
+        shape = ERROR_SHAPES.get(scope["state"]["door"])
         if shape is None:
             await super().__call__(scope, receive, send)
             return
-        content = shape(self._problem)
-        response = Response(content, self.status_code, dict(self._sent_headers), media_type=JSON)
+        status, content = shape.to_response(self._problem)
+        response = Response(content, status, dict(self._sent_headers), media_type=JSON)
         await response(scope, receive, send)
 
 

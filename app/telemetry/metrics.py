@@ -22,6 +22,9 @@ OutcomeName = Literal[
 ]
 OUTCOMES: tuple[OutcomeName, ...] = get_args(OutcomeName)
 
+DoorName = Literal["kosmos2", "openai", "roboflow", "moondream", "sagemaker", "vertex"]
+"""The project whose clients a route serves; `kosmos2` is this project."""
+
 RejectionReason = Literal[
     "overloaded", "payload_too_large", "rate_limited", "unauthorized", "unavailable"
 ]
@@ -42,13 +45,14 @@ class HttpMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.requests_total = Counter(
             "kosmos2_requests_total",
-            f"Requests by task and outcome ({', '.join(OUTCOMES)}).",
-            ("task", "outcome"),
+            "Requests by task, outcome and door. "
+            f"Outcomes: {', '.join(OUTCOMES)}. Doors: {', '.join(get_args(DoorName))}.",
+            ("task", "outcome", "door"),
             registry=registry,
         )
         # A series that does not exist yet has no rate; one that exists has the rate 0.
         for outcome in OUTCOMES:
-            self.requests_total.labels("unknown", outcome)
+            self.requests_total.labels("unknown", outcome, "kosmos2")
         self.admission_rejections_total = Counter(
             "kosmos2_admission_rejections_total",
             "Requests rejected before any work was done for them, by reason.",

@@ -22,9 +22,12 @@ from app.grounding.answers import (
     NewEntity,
     NewText,
 )
+from app.grounding.requests import CallContext
+from app.http.calls import Call
 from app.http.events import ANSWER_EVENTS, Work, respond_with_events
 from app.http.outcomes import Outcome
 from app.service import EventHandler
+from app.telemetry.timeline import Timeline
 from harness.events import Event, read_events
 from harness.sample_answers import sample_answer
 
@@ -69,13 +72,13 @@ class Client:
 
 async def run_response(work: Work, client: Client, keep_alive_s: float = 60) -> Outcome:
     """Respond to one request, from its first event to its last byte, and return the outcome."""
-    scope = {"type": "http", "headers": [], "state": {"request_id": "1"}}
+    scope = {"type": "http", "headers": [], "state": {"door": "kosmos2"}}
     outcome = Outcome()
     async with AsyncExitStack() as lifetime:
         request = Request(scope, client.receive, client.send)
-        response = await respond_with_events(
-            request, work, ANSWER_EVENTS, outcome, lifetime, keep_alive_s
-        )
+        context = CallContext("1", Timeline(0.0), deadline=60.0)
+        call = Call(request, request, context, outcome, lifetime)
+        response = await respond_with_events(call, work, ANSWER_EVENTS, keep_alive_s)
         await response(scope, client.receive, client.send)
     return outcome
 

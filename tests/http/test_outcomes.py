@@ -33,7 +33,7 @@ def test_a_request_that_raises_is_counted_once_by_its_error(
     registry = CollectorRegistry()
     with pytest.raises(type(error)), count_request(HttpMetrics(registry), 1.0, lambda: 3.5):
         raise error
-    labels = {"task": "unknown", "outcome": outcome}
+    labels = {"task": "unknown", "outcome": outcome, "door": "kosmos2"}
     assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
     latency = registry.get_sample_value(
         "kosmos2_e2e_request_latency_seconds_sum", {"task": "unknown"}
@@ -43,9 +43,9 @@ def test_a_request_that_raises_is_counted_once_by_its_error(
 
 def test_a_request_without_an_error_is_counted_once_by_its_finish_reason() -> None:
     registry = CollectorRegistry()
-    with count_request(HttpMetrics(registry), 0.0, lambda: 0.0) as outcome:
+    with count_request(HttpMetrics(registry), 0.0, lambda: 0.0, "roboflow") as outcome:
         outcome.complete("length")
-    labels = {"task": "unknown", "outcome": "length"}
+    labels = {"task": "unknown", "outcome": "length", "door": "roboflow"}
     assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
 
 

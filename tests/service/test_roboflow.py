@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
-from app.http.foreign_errors import ROBOFLOW_PATHS
+from app.http.routes.roboflow import ROBOFLOW_PATHS
 from harness.service import running_service
 
 PICTURE = {"type": "base64", "value": base64.b64encode(EXAMPLE_SCENE.read_bytes()).decode()}

@@ -5,21 +5,12 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import ServiceError
-from app.http.foreign_errors import ROBOFLOW_PATHS
 from app.http.outcomes import Outcome, record_outcome
 from app.http.problems import response_of
+from app.http.route_table import RouteTable
 from app.ipc.admission import Admission
 from app.telemetry.metrics import HttpMetrics
 from app.telemetry.timeline import Timeline
-
-ADMITTED_PATHS = ("/v1/ground", "/v1/annotate", "/v1/detect", *ROBOFLOW_PATHS)
-"""A POST to one of these paths needs one of the service's permits."""
-
-
-def needs_admission(scope: Scope) -> bool:
-    """Return whether a request needs one of the service's permits."""
-    is_http = scope["type"] == "http"
-    return is_http and scope["method"] == "POST" and scope["path"] in ADMITTED_PATHS
 
 
 class AdmissionCheck:
@@ -27,21 +18,25 @@ class AdmissionCheck:
 
     The check acquires no permit: the service acquires one after the body is complete, so that a
     slow sender holds none. Another request may have acquired the last permit by then.
+
+    Args:
+        table: has the routes that need a permit.
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        table: RouteTable,
         admission: Admission,
         metrics: HttpMetrics,
         clock: Callable[[], float],
     ) -> None:
-        self._app, self._admission = app, admission
+        self._app, self._table, self._admission = app, table, admission
         self._metrics, self._clock = metrics, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or reject one request; a request that needs no permit passes."""
-        refusal = self._admission.refusal() if needs_admission(scope) else None
+        refusal = self._admission.refusal() if self._table.needs_permit(scope) else None
         if refusal is None:
             await self._app(scope, receive, send)
             return
@@ -50,5 +45,5 @@ class AdmissionCheck:
 
     def _count(self, scope: Scope, refusal: ServiceError) -> None:
         timeline: Timeline = scope["state"]["timeline"]
-        outcome = scope["state"]["outcome"] = Outcome()
+        outcome = scope["state"]["outcome"] = Outcome(door=scope["state"]["door"])
         record_outcome(self._metrics, outcome, self._clock() - timeline.received_at, refusal)

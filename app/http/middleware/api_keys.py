@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,19 +13,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import RateLimited, Unauthorized
 from app.http.outcomes import count_rejection
 from app.http.problems import response_of
-from app.http.routes.docs import DOCS_PATHS
-from app.http.routes.ops import OPS_PATHS
+from app.http.route_table import RouteTable
 from app.ipc.shared_state import SharedState
 from app.settings import MAX_API_KEYS, Settings
 from app.telemetry.logs import get_logger
-from app.telemetry.metrics import HttpMetrics
+from app.telemetry.metrics import DoorName, HttpMetrics
 
 WINDOW_S = 60
 BATCH_MARK = "batch:"
 """Before a configured key: its requests are confined to the priority `batch`."""
 
-OPEN_PATHS = (*OPS_PATHS, *DOCS_PATHS, "/version", "/openapi.json")
-"""Health, metrics and documentation need no key; all other paths do."""
+_FOREIGN_HEADERS: Mapping[DoorName, str] = MappingProxyType({"moondream": "x-moondream-auth"})
+"""The header in which the clients of a door send a key, besides `Authorization`."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,10 @@ class KeyRing:
 
 
 class ApiKeys:
-    """Rejects requests whose key is unknown or over its rate, except to `OPEN_PATHS`.
+    """Rejects requests whose key is unknown or over its rate, except to open paths.
 
     Args:
+        table: has the open paths.
         state: counts the calls over all HTTP processes.
         clock: monotonic, seconds; shared by all HTTP processes.
     """
@@ -105,21 +106,24 @@ class ApiKeys:
     def __init__(
         self,
         app: ASGIApp,
+        table: RouteTable,
         settings: Settings,
         state: SharedState,
         metrics: HttpMetrics,
         clock: Callable[[], float],
     ) -> None:
-        self._app, self._state, self._metrics, self._clock = app, state, metrics, clock
+        self._app, self._table, self._state = app, table, state
+        self._metrics, self._clock = metrics, clock
         self._keys, self._limit = KeyRing(settings), settings.requests_per_minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or reject one request; a request that needs no key passes."""
-        if scope["type"] != "http" or self._keys.is_open or scope["path"] in OPEN_PATHS:
+        is_open = self._keys.is_open or scope["type"] != "http"
+        if is_open or self._table.is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
-            key = self._admit(Headers(scope=scope).getlist("authorization"))
+            key = self._admit(_sent_keys(Headers(scope=scope), scope["state"]["door"]))
         except (RateLimited, Unauthorized) as error:
             count_rejection(self._metrics, error)
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
@@ -128,11 +132,9 @@ class ApiKeys:
         scope["state"]["is_batch_only"] = key.is_batch_only
         await self._app(scope, receive, send)
 
-    def _admit(self, authorizations: list[str]) -> ApiKey:
+    def _admit(self, sent: list[str]) -> ApiKey:
         # With two headers, a proxy in front of the service may have checked the other one.
-        authorization = authorizations[0] if len(authorizations) == 1 else ""
-        scheme, _, text = authorization.partition(" ")
-        key = self._keys.find(text.strip(" ")) if scheme.lower() == "bearer" else None
+        key = self._keys.find(sent[0]) if len(sent) == 1 else None
         if key is None:
             raise Unauthorized("send a valid API key: Authorization: Bearer <key>")
         if self._limit is not None:
@@ -142,6 +144,17 @@ class ApiKeys:
                 message = f"the limit of this key is {self._limit} requests per minute"
                 raise RateLimited(message, wait_s)
         return key
+
+
+def _sent_keys(headers: Headers, door: DoorName) -> list[str]:
+    """Return the texts of all keys in the headers; a header without one counts as empty."""
+    foreign = headers.getlist(_FOREIGN_HEADERS[door]) if door in _FOREIGN_HEADERS else []
+    return [*map(_bearer, headers.getlist("authorization")), *(text.strip(" ") for text in foreign)]
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, text = authorization.partition(" ")
+    return text.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _version_of(file: Path) -> tuple[int, ...] | None:

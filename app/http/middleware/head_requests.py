@@ -14,6 +14,4 @@ class HeadRequests:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        as_get = {**scope, "method": "GET"}
-        await self._app(as_get, receive, send)
-        scope["route"] = as_get.get("route")  # the log line reads it from the original scope
+        await self._app({**scope, "method": "GET"}, receive, send)

@@ -3,20 +3,19 @@
 import re
 import uuid
 from collections.abc import Callable
-from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.events import EVENT_STREAM, internal_error_frame
-from app.http.middleware.admission import ADMITTED_PATHS
 from app.http.problems import (
     CLIENT_CLOSED_REQUEST,
     INTERNAL_ERROR,
     INTERNAL_ERROR_DETAIL,
     problem_response,
 )
+from app.http.route_table import RouteTable
 from app.http.security_headers import SECURITY_HEADERS
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
@@ -29,17 +28,20 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class RequestContext:
     """Assigns the request id, logs each request, and answers unexpected exceptions with 500.
 
-    It puts `request_id` and a new `timeline` into the request's state, and sets `X-Request-ID` and
-    the security headers. While the service drains, it sets `Connection: close`, so that clients
-    reconnect to another instance.
+    It puts `request_id`, `door` and a new `timeline` into the request's state, and sets
+    `X-Request-ID` and the security headers. While the service drains, it sets `Connection: close`,
+    so that clients reconnect to another instance.
 
     Args:
+        table: has the door of each path.
         state: has the flag of the drain.
         clock: monotonic, seconds.
     """
 
-    def __init__(self, app: ASGIApp, state: SharedState, clock: Callable[[], float]) -> None:
-        self._app, self._state, self._clock = app, state, clock
+    def __init__(
+        self, app: ASGIApp, table: RouteTable, state: SharedState, clock: Callable[[], float]
+    ) -> None:
+        self._app, self._table, self._state, self._clock = app, table, state, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass."""
@@ -48,8 +50,12 @@ class RequestContext:
             return
         received_at = self._clock()
         request_id = _choose_id(Headers(scope=scope).get("x-request-id", ""))
-        timeline = Timeline(received_at)
-        scope.setdefault("state", {}).update(request_id=request_id, timeline=timeline)
+        facts = {
+            "request_id": request_id,
+            "timeline": Timeline(received_at),
+            "door": self._table.door_of(scope["path"]),
+        }
+        scope.setdefault("state", {}).update(facts)
         exchange = _Exchange(self._state, request_id, receive, send)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -60,7 +66,7 @@ class RequestContext:
             get_logger().info(
                 "request",
                 method=scope["method"],
-                route=_route(scope),
+                route=self._table.name_of(scope["path"]),
                 status=exchange.status,
                 duration_s=round(self._clock() - received_at, 6),
                 key=scope["state"].get("key"),
@@ -111,17 +117,9 @@ class _Exchange:
             response = problem_response(INTERNAL_ERROR, INTERNAL_ERROR_DETAIL, self._request_id)
             await response(scope, self.receive, self.send)
         elif self._is_stream and not self._is_complete:
-            frame = internal_error_frame(self._request_id)
+            frame = internal_error_frame(self._request_id, scope["state"]["door"])
             await self.send({"type": "http.response.body", "body": frame})
 
 
 def _choose_id(requested: str) -> str:
     return requested if _REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
-
-
-def _route(scope: Scope) -> str:
-    """Return the route's pattern for the log; an unknown path is user input and is not logged."""
-    # A request that a middleware rejected has no route yet.
-    path: str = scope["path"] if scope["path"] in ADMITTED_PATHS else HTTPStatus.NOT_FOUND.phrase
-    route = scope.get("route")
-    return path if route is None else str(route.path)

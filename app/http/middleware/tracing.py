@@ -3,8 +3,8 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.middleware.admission import needs_admission
 from app.http.outcomes import Outcome
+from app.http.route_table import RouteTable
 from app.telemetry.metrics import OutcomeName
 from app.telemetry.tracing import Attributes, Tracer
 
@@ -18,14 +18,15 @@ class Tracing:
 
     Args:
         app: has to put its `outcome` into the request's state.
+        table: has the routes that need a permit.
     """
 
-    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
-        self._app, self._tracer = app, tracer
+    def __init__(self, app: ASGIApp, table: RouteTable, tracer: Tracer) -> None:
+        self._app, self._table, self._tracer = app, table, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; only requests that need admission are traced."""
-        if not needs_admission(scope):
+        """Serve one request; only requests that need a permit are traced."""
+        if not self._table.needs_permit(scope):
             await self._app(scope, receive, send)
             return
         timeline = scope["state"]["timeline"]
@@ -58,4 +59,5 @@ def _attributes(scope: Scope, outcome: Outcome, status: int) -> Attributes:
         "kosmos2.request_id": scope["state"]["request_id"],
         "kosmos2.task": outcome.task,
         "kosmos2.outcome": outcome.name,
+        "kosmos2.door": outcome.door,
     }

@@ -1,7 +1,6 @@
 """The route that returns an annotated picture: `POST /v1/annotate`."""
 
 import base64
-from collections.abc import Callable
 from typing import get_args
 
 from fastapi import APIRouter, Request, Response
@@ -14,15 +13,12 @@ from app.grounding.answers import Answer
 from app.grounding.tasks import TASKS
 from app.http.accept import preferred_type
 from app.http.bodies import JSON, read_request
-from app.http.body_pace import with_body_pace
-from app.http.call_context import context_of, with_priority
+from app.http.call_context import with_priority
+from app.http.calls import Calls
 from app.http.connection import Lifetime, while_connected
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, request_body
-from app.http.outcomes import count_request
 from app.pictures.marks import Box, Mark, MediaType
 from app.service import Service
-from app.settings import Settings
-from app.telemetry.metrics import HttpMetrics
 
 PICTURES: tuple[MediaType, ...] = get_args(MediaType)
 _ENTITIES = "entities"
@@ -31,9 +27,7 @@ _ENTITIES = "entities"
 _PICTURE_RESPONSES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
 
 
-def annotate_router(
-    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
-) -> APIRouter:
+def annotate_router(service: Service, calls: Calls) -> APIRouter:
     """Return a router with `POST /v1/annotate`."""
     router = APIRouter(prefix="/v1", tags=["grounding"])
 
@@ -45,17 +39,13 @@ def annotate_router(
         openapi_extra={"requestBody": request_body(AnnotateBody), "security": SECURITY},
     )
     async def annotate(request: Request, lifetime: Lifetime) -> Response:
-        received_at = request.state.timeline.received_at
-        outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
-        request.state.outcome = outcome
-        context = context_of(request, settings.deadline_s)
+        call = calls.begin(request, lifetime)
         response_type = _response_type(request)
         # JSON contains the picture in the default format.
         media_type = next((kind for kind in PICTURES if kind == response_type), PICTURES[0])
-        paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
-        image, body = await read_request(paced, AnnotateBody)
-        outcome.task = body.task or _ENTITIES
-        context = with_priority(context, request, body.priority)
+        image, body = await read_request(call.paced, AnnotateBody)
+        call.outcome.task = body.task or _ENTITIES
+        context = with_priority(call.context, request, body.priority)
         answer = None
         if body.task is not None:
             work = service.annotate(
@@ -66,7 +56,7 @@ def annotate_router(
                 kind=body.boxes,
             )
             answer, drawn = await while_connected(request, work)
-            outcome.complete(answer.grounded.finish_reason)
+            call.outcome.complete(answer.grounded.finish_reason)
         else:
             marks = [_mark(entity, body) for entity in body.entities or ()]
             drawing = service.draw(image, marks, context, media_type, box_format=body.box_format)

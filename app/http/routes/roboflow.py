@@ -4,7 +4,6 @@ They accept what `inference-sdk` sends, and answer like `POST /v1/detect`. Unkno
 ignored, so that newer clients keep working. `api_key` in the body is not a key of this service.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,17 +14,16 @@ from app.contract.detect_models import DetectBody, DetectionsBody, NmsBody
 from app.contract.validation import validate
 from app.errors import InvalidRequest
 from app.http.bodies import JSON, read_json_fields
-from app.http.body_pace import with_body_pace
-from app.http.call_context import context_of, with_priority
+from app.http.call_context import with_priority
+from app.http.calls import Calls
 from app.http.connection import Lifetime, while_connected
-from app.http.foreign_errors import ROBOFLOW_PATHS, RoboflowError
+from app.http.foreign_errors import RoboflowError
 from app.http.json_bodies import take_image
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY, inline_schema
-from app.http.outcomes import count_request
 from app.http.routes.detect import DETECT
 from app.service import Service
-from app.settings import Settings
-from app.telemetry.metrics import HttpMetrics
+
+ROBOFLOW_PATHS = ("/yolo_world/infer", "/grounding_dino/infer")
 
 
 class InferBody(BaseModel):
@@ -52,24 +50,18 @@ class InferBody(BaseModel):
         return validate(DetectBody, fields, strict=False)
 
 
-def roboflow_router(
-    settings: Settings, service: Service, metrics: HttpMetrics, clock: Callable[[], float]
-) -> APIRouter:
+def roboflow_router(service: Service, calls: Calls) -> APIRouter:
     """Return a router with both paths."""
     router = APIRouter(tags=["compatibility"])
 
     async def infer(request: Request, lifetime: Lifetime) -> Response:
-        received_at = request.state.timeline.received_at
-        outcome = lifetime.enter_context(count_request(metrics, received_at, clock))
-        outcome.task = DETECT
-        request.state.outcome = outcome
-        context = context_of(request, settings.deadline_s)
-        paced = with_body_pace(request, settings.body_timeout_s, context.deadline, clock)
-        fields = await read_json_fields(paced)
+        call = calls.begin(request, lifetime)
+        call.outcome.task = DETECT
+        fields = await read_json_fields(call.paced)
         sent = fields.pop("image", None)
         images = [_image_of(image) for image in (sent if isinstance(sent, list) else [sent])]
         body = validate(InferBody, fields, strict=False).to_detect_body()
-        context = with_priority(context, request, None)
+        context = with_priority(call.context, request, None)
         answers = []
         for image in images:
             found = await while_connected(request, service.detect(body.to_request(image), context))

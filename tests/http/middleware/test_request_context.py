@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import Overloaded
 from app.http.middleware.body_limit import BodyLimit
 from app.http.middleware.request_context import RequestContext
+from app.http.route_table import RouteTable
 from app.ipc.shared_state import SharedState
 from app.settings import Settings
 from app.telemetry.metrics import HttpMetrics
@@ -70,13 +71,16 @@ def call(
         sent.append(message)
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": {}}
-    asyncio.run(app(scope | {"state": {"request_id": "id"}}, receive, send))
+    state = {"request_id": "id", "door": "kosmos2"}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": state}
+    asyncio.run(app(scope, receive, send))
     return sent
 
 
 def context(app: ASGIApp, tmp_path: Path) -> RequestContext:
-    return RequestContext(app, SharedState(tmp_path / "state"), lambda: 0.0)
+    table = RouteTable()
+    table.open_path("/v1/ground")
+    return RequestContext(app, table, SharedState(tmp_path / "state"), lambda: 0.0)
 
 
 def test_an_unexpected_exception_is_an_internal_error(

@@ -1,0 +1,108 @@
+"""Finds the picture and the text of a conversation in the form of OpenAI's clients."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import InvalidRequest
+
+TOO_MANY_IMAGES = "too_many_images"
+URL_NOT_ALLOWED = "image_url_not_allowed"
+
+_TEXTS, _IMAGES = ("text", "input_text"), ("image_url", "input_image")
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A picture of a message.
+
+    Attributes:
+        field: its path in the request.
+        uri: as the client wrote it.
+    """
+
+    field: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """The parts of a conversation that the model gets.
+
+    Attributes:
+        text: of the last user message; `None` if it has none.
+    """
+
+    image: ImagePart
+    text: str | None
+
+
+@dataclass(frozen=True)
+class _Message:
+    images: Sequence[ImagePart]
+    texts: Sequence[str]
+
+
+def read_question(messages: Sequence[Mapping[str, Any]]) -> Question:
+    """Return the text of the last user message, and its picture or that of the nearest one before.
+
+    Messages of other roles are ignored: the model knows no conversation.
+
+    Raises:
+        InvalidRequest: there is no user message, or not exactly one picture, or a part is invalid.
+    """
+    numbered = [(n, message) for n, message in enumerate(messages) if message.get("role") == "user"]
+    asked = [_read_message(f"messages[{number}]", message) for number, message in numbered]
+    if not asked:
+        raise InvalidRequest("messages", "must have a message with the role user")
+    with_image = next((message for message in reversed(asked) if message.images), None)
+    if with_image is None:
+        raise InvalidRequest(
+            "messages", "must have a picture: a part of type image_url with a data URI"
+        )
+    if len(with_image.images) > 1:
+        extra = with_image.images[1].field
+        raise InvalidRequest(
+            extra, "is the second picture; send one per message", code=TOO_MANY_IMAGES
+        )
+    # Several parts are one question, so they are joined by a space.
+    text = " ".join(text.strip() for text in asked[-1].texts if text.strip())
+    return Question(with_image.images[0], text or None)
+
+
+def _read_message(field: str, message: Mapping[str, Any]) -> _Message:
+    content = message.get("content")
+    if isinstance(content, str):
+        return _Message([], [content])
+    if not isinstance(content, list):
+        raise InvalidRequest(f"{field}.content", "must be a text or a list of parts")
+    parts = [(f"{field}.content[{number}]", part) for number, part in enumerate(content)]
+    read = [_read_part(place, part) for place, part in parts]
+    images = [part for part in read if isinstance(part, ImagePart)]
+    return _Message(images, [part for part in read if isinstance(part, str)])
+
+
+def _read_part(field: str, part: Any) -> ImagePart | str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in _TEXTS:
+        return _text_of(f"{field}.text", part.get("text"))
+    if kind in _IMAGES:
+        return _image_of(f"{field}.image_url", part.get("image_url"))
+    raise InvalidRequest(f"{field}.type", "must be text or image_url")
+
+
+def _image_of(field: str, image: Any) -> ImagePart:
+    """Return a picture; some clients send the URI itself instead of an object with `url`."""
+    if isinstance(image, dict):
+        field, image = f"{field}.url", image.get("url")
+    uri = _text_of(field, image)
+    if uri.lstrip()[:5].lower() != "data:":
+        message = "must be a data URI (data:image/…;base64,…): the service fetches no pictures"
+        raise InvalidRequest(field, message, code=URL_NOT_ALLOWED)
+    return ImagePart(field, uri)
+
+
+def _text_of(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(field, "must be a text")
+    return value

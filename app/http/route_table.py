@@ -1,0 +1,93 @@
+"""Finds the facts about a request's route that middleware needs before the router runs."""
+
+import re
+
+from fastapi import APIRouter
+from starlette.routing import Route
+from starlette.types import Scope
+
+from app.telemetry.metrics import DoorName
+
+UNKNOWN_ROUTE = "Not Found"
+"""In logs, the name of every path that no route has: such a path is user input."""
+
+
+class RouteTable:
+    """The paths of an application, by door.
+
+    A door is the set of routes that serve the clients of one project. A route that answers `POST`
+    runs the model, so it needs one of the service's permits. Every path needs a key unless it was
+    added as open.
+    """
+
+    def __init__(self) -> None:
+        self._doors: dict[str, DoorName] = {}
+        self._patterns: list[tuple[re.Pattern[str], str, DoorName]] = []
+        self._posted: set[str] = set()
+        self._open: set[str] = set()
+
+    def add(self, door: DoorName, router: APIRouter, *, is_open: bool = False) -> None:
+        """Add the routes of a router; of two routes with one path, the first one is served.
+
+        Args:
+            is_open: whether the routes need no key. A path that another router has as well does.
+
+        Raises:
+            ValueError: a route that runs the model is open, or has a parameter in its path, or an
+                open route has one.
+        """
+        for route in router.routes:
+            if not isinstance(route, Route):
+                raise ValueError("a door has plain routes only")
+            is_post = "POST" in (route.methods or ())
+            if route.param_convertors:
+                if is_post or is_open:
+                    raise ValueError(f"{route.path} must not have parameters")
+                self._patterns.append((route.path_regex, route.path, door))
+                continue
+            if is_post and is_open:
+                raise ValueError(f"{route.path} runs the model, so it must not be open")
+            if is_post:
+                self._posted.add(route.path)
+            if is_open and route.path not in self._doors:
+                self._open.add(route.path)
+            elif not is_open:
+                self._open.discard(route.path)
+            self._doors.setdefault(route.path, door)
+
+    def open_path(self, path: str) -> None:
+        """Let requests to a path of this project pass without a key."""
+        self._doors.setdefault(path, "kosmos2")
+        self._open.add(path)
+
+    @property
+    def posted_paths(self) -> frozenset[str]:
+        """The paths whose `POST` runs the model."""
+        return frozenset(self._posted)
+
+    @property
+    def open_paths(self) -> frozenset[str]:
+        """The paths that need no key."""
+        return frozenset(self._open)
+
+    def door_of(self, path: str) -> DoorName:
+        """Return the door of a path; a path that no route has belongs to this project's door."""
+        if path in self._doors:
+            return self._doors[path]
+        return next((door for regex, _, door in self._patterns if regex.match(path)), "kosmos2")
+
+    def name_of(self, path: str) -> str:
+        """Return the pattern of a path's route, or `UNKNOWN_ROUTE`."""
+        if path in self._doors:
+            return path
+        names = (name for regex, name, _ in self._patterns if regex.match(path))
+        return next(names, UNKNOWN_ROUTE)
+
+    def needs_permit(self, scope: Scope) -> bool:
+        """Return whether a request needs one of the service's permits."""
+        is_http = scope["type"] == "http"
+        return is_http and scope["method"] == "POST" and scope["path"] in self._posted
+
+    def is_open(self, path: str) -> bool:
+        """Return whether a request needs no key."""
+        return path in self._open

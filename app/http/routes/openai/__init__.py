@@ -1,0 +1,1 @@
+"""The door for OpenAI's clients: chat completions and models."""
