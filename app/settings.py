@@ -14,6 +14,7 @@ MAX_HTTP_WORKERS = 64
 MAX_SLOTS = 1024
 # A host name or a bracketed IPv6 address, and an optional port.
 _AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)
+_ROUTE = r"^/[^\s{}?#%]*$"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 PUBLISHED_REVISION = "e91cfbcb4ce051b6a55bfb5f96165a3bbf5eb82c"
@@ -28,7 +29,12 @@ class Settings(BaseSettings):
     """
 
     # `extra`: a misspelled option of a program raises an error instead of having no effect.
-    model_config = SettingsConfigDict(env_prefix="KOSMOS2_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="KOSMOS2_",
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,  # beside the names that Vertex AI sets
+    )
 
     model: str = Field(
         str(EMBEDDED_CHECKPOINT),
@@ -57,13 +63,37 @@ class Settings(BaseSettings):
         "127.0.0.1",
         description="Address to listen on. 0.0.0.0: all IPv4 addresses; ::: all addresses.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0: any free port.")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias="AIP_HTTP_PORT",
+        description="Port to listen on. 0: any free port. Vertex AI sets it as `AIP_HTTP_PORT`.",
+    )
     ops_port: int | None = Field(
         None,
         ge=0,
         le=65535,
         description="Separate port for /livez, /readyz and /metrics; the main port then does not "
         "serve them. 0: any free port. Default: the main port serves them.",
+    )
+    health_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        validation_alias="AIP_HEALTH_ROUTE",
+        description="Another path for /readyz, on the main port. Vertex AI sets it as "
+        "`AIP_HEALTH_ROUTE`.",
+    )
+    predict_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        validation_alias="AIP_PREDICT_ROUTE",
+        description="Another path for /invocations. Vertex AI sets it as `AIP_PREDICT_ROUTE`.",
+    )
+    invocation_options: str = Field(
+        "task=brief_caption",
+        description="Fields of a picture that /invocations receives without any, as a query "
+        "string, such as `classes=cat,dog`.",
     )
     http_workers: int = Field(1, ge=1, le=MAX_HTTP_WORKERS, description="Number of HTTP processes.")
 

@@ -21,8 +21,11 @@ from reliability.results import publish
 
 # Upper and lower case, so that a comparison that ignores case would let a request through.
 KEY = "opensesame-Aa1"
-OPEN = ("/livez", "/readyz", "/metrics", "/version")
-"""Paths that require no key."""
+OPEN = ("/livez", "/readyz", "/metrics", "/version", "/ping")
+"""Paths that require no key, listed apart from the service's own table."""
+
+ROUTES = {"predict_route": "/vertex/predict", "health_route": "/v1/ground"}
+"""Settings: a path of Vertex AI, and a health path that must not open another route."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
 _DESCRIPTION = ROOT / "docs" / "openapi.json"
@@ -74,15 +77,35 @@ _WRONG = (
     ("X-Original-URL: /livez", "X-Rewrite-URL: /livez"),
     ("X-HTTP-Method-Override: GET", "X-Forwarded-Prefix: /docs/assets"),
     ("Origin: http://127.0.0.1", "Access-Control-Request-Method: GET"),
+    # The header of Moondream's clients, almost right or together with another one.
+    ("X-Moondream-Auth: wrong",),
+    (f"X-Moondream-Auth: Bearer {KEY}",),
+    (f"X-Moondream-Auth: {KEY}", "Authorization: Bearer wrong"),
+    (f"X-Moondream-Auth: {KEY}", f"Authorization: Bearer {KEY}"),
+    (f"X-Moondream-Auth: {KEY}", "X-Moondream-Auth: wrong"),
+    (f"X-Amzn-SageMaker-Custom-Attributes: api_key={KEY}",),
 )
+_MOONDREAM = "/moondream/"
+_OF_MOONDREAM = (f"X-Moondream-Auth: {KEY}",)
+"""Right under `_MOONDREAM`, wrong everywhere else."""
+# As Roboflow's clients send a key.
+_BODY = json.dumps({"api_key": KEY, "key": KEY}).encode()
+_JSON = ("Content-Type: application/json", f"Content-Length: {len(_BODY)}")
+
+
+def guarded_paths() -> list[str]:
+    """Return the paths of all doors that require a key, as the description of the routes has them.
+
+    A parameter stands for itself: any text is a valid value.
+    """
+    described = json.loads(_DESCRIPTION.read_text())["paths"]
+    return [path for path in (*described, ROUTES["predict_route"]) if path not in OPEN]
 
 
 def _paths() -> list[str]:
     """Return all paths that require a key, and other spellings of them."""
-    described = json.loads(_DESCRIPTION.read_text())["paths"]
-    guarded_paths = [path for path in described if path not in OPEN]
     return [
-        *guarded_paths,
+        *guarded_paths(),
         # Slashes, case and percent-encoding, which routers and checks of keys may normalise
         # differently.
         "/v1/tasks/",
@@ -103,6 +126,9 @@ def _paths() -> list[str]:
         "/docs/assets",
         "/livez/",
         "/livez;/v1/tasks",
+        "/ping/",
+        "/ping/../invocations",
+        "/moondream/../v1/tasks",
         "/nowhere",
         "/",
         # The other forms of a request target in HTTP/1.1.
@@ -120,12 +146,24 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
     """
     statuses = Counter[int]()
     for method, path, headers in product(methods, _paths(), _WRONG):
-        with open_connection(url) as connection:
-            # `receive` waits for as many bytes as the head states; after HEAD none follow, so only
-            # the closed connection ends it.
-            connection.sendall(request(method, path, *headers, "Connection: close"))
-            statuses[receive(connection).status] += 1
+        statuses[_status_of(url, method, path, headers)] += 1
+    for method, path in product(methods, guarded_paths()):
+        if not path.startswith(_MOONDREAM):
+            statuses[_status_of(url, method, path, _OF_MOONDREAM)] += 1
+        query = f"{path}?api_key={KEY}&key={KEY}&token={KEY}&access_token={KEY}"
+        statuses[_status_of(url, method, query, ())] += 1
+        statuses[_status_of(url, method, path, _JSON, _BODY)] += 1
     return statuses
+
+
+def _status_of(
+    url: str, method: str, path: str, headers: Sequence[str], body: bytes = b""
+) -> int:
+    with open_connection(url) as connection:
+        # `receive` waits for as many bytes as the head states; after HEAD none follow, so only the
+        # closed connection ends it.
+        connection.sendall(request(method, path, *headers, "Connection: close", body=body))
+        return receive(connection).status
 
 
 def main() -> int:
@@ -135,7 +173,7 @@ def main() -> int:
     arguments = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
     # Two keys and two processes: each process has to split the list.
-    with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as service:
+    with running_service(api_keys=f"{KEY}, other-key", http_workers=2, **ROUTES) as service:
         statuses = statuses_without_a_key(service.url, _METHODS)
     num_intruders = sum(n for status, n in statuses.items() if status not in _REFUSED)
     report = {

@@ -1,7 +1,8 @@
-"""Converts the texts of a form or a command line into field values."""
+"""Converts the texts of a form, a query or a command line into field values."""
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from app.contract.json_values import parse_json
 from app.errors import InvalidRequest, MalformedBody
@@ -9,6 +10,7 @@ from app.errors import InvalidRequest, MalformedBody
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _BOOLEAN_FIELDS = ("grounding", "jpeg_round_trip", "show_scores", "stream")
 _JSON_FIELDS = ("entities", "nms", "regions")
+_MAX_QUERY_FIELDS = 64
 
 
 def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -21,6 +23,27 @@ def fields_of_texts(texts: Mapping[str, str]) -> dict[str, Any]:
         InvalidRequest: a JSON field does not hold JSON.
     """
     return {name: _from_text(name, text) for name, text in texts.items() if text != ""}
+
+
+def fields_of_query(query: str) -> dict[str, Any]:
+    """Return the values of the fields of a query string, such as that of a URL.
+
+    >>> fields_of_query("task=raw&text=a%20cat&grounding=0")
+    {'task': 'raw', 'text': 'a cat', 'grounding': False}
+
+    Raises:
+        InvalidRequest: a field is sent twice, or a JSON field does not hold JSON.
+    """
+    try:
+        pairs = parse_qsl(query, errors="strict", max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        message = f"must be UTF-8 with at most {_MAX_QUERY_FIELDS} fields"
+        raise InvalidRequest("query", message) from None
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidRequest(name, "is sent twice")
+    return fields_of_texts(dict(pairs))
 
 
 def _from_text(name: str, value: str) -> Any:

@@ -1,8 +1,9 @@
 """Builds the FastAPI application: routes, middleware, error handlers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from time import monotonic, time
+from typing import NamedTuple
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -26,13 +27,16 @@ from app.http.routes.annotate import annotate_router
 from app.http.routes.detect import detect_router
 from app.http.routes.docs import DOCS_PATHS, add_docs
 from app.http.routes.ground import ground_router
+from app.http.routes.invocations import INVOCATIONS, PING, invocations_router
+from app.http.routes.moondream import moondream_router
 from app.http.routes.openai.chat import chat_router
 from app.http.routes.openai.models import models_router
-from app.http.routes.ops import TAG, ops_router
+from app.http.routes.ops import READINESS, TAG, ops_router, readiness_router
 from app.http.routes.roboflow import roboflow_router
 from app.http.routes.tasks import tasks_router
 from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
+from app.ipc.shared_state import SharedState
 from app.pictures.workers.pool import PicturePool
 from app.service import Service
 from app.settings import Settings
@@ -82,8 +86,13 @@ def create_app(
         ],  # relative, so that it also works behind a proxy that strips a prefix
         redirect_slashes=False,  # redirects would trust the Host header of the request
     )
-    ops = ops_router(settings, checkpoint, engine.state, pictures, clock)
-    table = _include(app, _doors(checkpoint, service, calls, unix_time), ops)
+    table = _include(
+        app,
+        [
+            *_open_doors(settings, checkpoint, engine.state, pictures, clock),
+            *_doors(settings, checkpoint, service, calls, unix_time),
+        ],
+    )
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
@@ -105,29 +114,57 @@ def create_app(
     return app
 
 
+class _Door(NamedTuple):
+    """A router, the door that it belongs to, and whether its routes need no key."""
+
+    name: DoorName
+    router: APIRouter
+    is_open: bool = False
+
+
+def _open_doors(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    state: SharedState,
+    pictures: PicturePool,
+    clock: Callable[[], float],
+) -> Iterator[_Door]:
+    """Yield the routers for operations, which need no key."""
+    yield _Door("kosmos2", readiness_router(READINESS, state, clock), is_open=True)
+    yield _Door("kosmos2", ops_router(settings, checkpoint, state, pictures), is_open=True)
+    yield _Door("sagemaker", readiness_router(PING, state, clock), is_open=True)
+    if settings.health_route is not None:
+        yield _Door("vertex", readiness_router(settings.health_route, state, clock), is_open=True)
+
+
 def _doors(
-    checkpoint: Checkpoint, service: Service, calls: Calls, unix_time: Callable[[], float]
-) -> Sequence[tuple[DoorName, APIRouter]]:
-    """Return the routers of all doors; of two routes with one path, the first one is served."""
-    return (
-        ("kosmos2", ground_router(service, calls)),
-        ("kosmos2", annotate_router(service, calls)),
-        ("kosmos2", detect_router(service, calls)),
-        ("kosmos2", tasks_router(checkpoint)),
-        ("roboflow", roboflow_router(service, calls)),
-        ("openai", chat_router(service, calls, checkpoint.name, unix_time)),
-        ("openai", models_router(checkpoint.name, unix_time)),
-    )
+    settings: Settings,
+    checkpoint: Checkpoint,
+    service: Service,
+    calls: Calls,
+    unix_time: Callable[[], float],
+) -> Iterator[_Door]:
+    """Yield the routers of all doors; of two routes with one path, the first one is served."""
+    yield _Door("kosmos2", ground_router(service, calls))
+    yield _Door("kosmos2", annotate_router(service, calls))
+    yield _Door("kosmos2", detect_router(service, calls))
+    yield _Door("kosmos2", tasks_router(checkpoint))
+    yield _Door("openai", chat_router(service, calls, checkpoint.name, unix_time))
+    yield _Door("openai", models_router(checkpoint.name, unix_time))
+    yield _Door("roboflow", roboflow_router(service, calls))
+    yield _Door("moondream", moondream_router(service, calls))
+    options = settings.invocation_options
+    yield _Door("sagemaker", invocations_router(INVOCATIONS, service, calls, options))
+    if settings.predict_route is not None:
+        yield _Door("vertex", invocations_router(settings.predict_route, service, calls, options))
 
 
-def _include(
-    app: FastAPI, doors: Sequence[tuple[DoorName, APIRouter]], ops: APIRouter
-) -> RouteTable:
+def _include(app: FastAPI, doors: Iterable[_Door]) -> RouteTable:
     """Add all routes to the application, and return the table that middleware reads."""
     table = RouteTable()
-    for door, router in (*doors, ("kosmos2", ops)):
-        app.include_router(router)
-        table.add(door, router, is_open=router is ops)
+    for door in doors:
+        app.include_router(door.router)
+        table.add(door.name, door.router, is_open=door.is_open)
     add_docs(app)
     for path in (*DOCS_PATHS, app.openapi_url or ""):
         table.open_path(path)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from app.contract.json_values import parse_json
 from app.errors import InvalidRequest, MalformedBody
 
+URL_NOT_ALLOWED = "image_url_not_allowed"
 _MAX_MEDIA_TYPE = (
     4096  # characters of a data URI before the data; some clients put a file name there
 )
@@ -91,6 +92,9 @@ def decode_data_uri(field: str, uri: str) -> bytes:
     Raises:
         InvalidRequest: `uri` is another URI, its data are not base64, or there are none.
     """
+    if not _IS_DATA_URI.match(uri):
+        message = "must be a data URI (data:image/…;base64,…): the service fetches no pictures"
+        raise InvalidRequest(field, message, code=URL_NOT_ALLOWED)
     data = decode_base64(field, _base64_of_data_uri(field, uri))
     if not data:
         raise InvalidRequest(field, "is empty")

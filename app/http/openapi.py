@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from app.contract.examples import EMBEDDED_EXAMPLES
 from app.contract.response_models import Problem
-from app.http.bodies import FORM, JSON
+from app.http.bodies import FORM, JSON, PICTURE
 from app.http.problems import PROBLEM_JSON
 
 _PROBLEM: dict[str, Any] = {
@@ -28,6 +28,12 @@ _KEY = {
     "scheme": "bearer",
     "description": "Required if the operator has set API keys.",
 }
+_MOONDREAM_KEY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-Moondream-Auth",
+    "description": "The same key, as Moondream's clients send it.",
+}
 ANSWER_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     f"{number} {example.task}": example.json_fields
     for number, example in enumerate(EMBEDDED_EXAMPLES, start=1)
@@ -38,6 +44,12 @@ SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}]
 """For routes that require a key if the operator has set keys: no key, or a key."""
 
 _FILE = {"type": "string", "format": "binary", "description": "The picture's file."}
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": "The picture's file; the query string has the fields, written as in the form. "
+    "`application/octet-stream` is accepted as well. The query of other bodies is ignored.",
+}
 _BASE64 = {
     "type": "object",
     "properties": {"base64": {"type": "string", "description": "Standard alphabet."}},
@@ -56,7 +68,7 @@ _URL = {
 def request_body(
     model: type[BaseModel], examples: Mapping[str, Mapping[str, Any]] = ANSWER_EXAMPLES
 ) -> dict[str, Any]:
-    """Return OpenAPI's description of a body, as a form with a file and as JSON.
+    """Return OpenAPI's description of a body: a form with a file, JSON, or the picture itself.
 
     Args:
         model: all fields except the picture.
@@ -69,6 +81,7 @@ def request_body(
         "content": {
             FORM: {"schema": _with_image(_as_form(schema), _FILE)},
             JSON: {"schema": _with_image(schema, picture), "examples": _with_picture(examples)},
+            PICTURE: {"schema": _PICTURE},
         },
     }
 
@@ -79,7 +92,10 @@ def complete_description(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         description = generate()
-        description["components"]["securitySchemes"] = {"key": _KEY}
+        description["components"]["securitySchemes"] = {
+            "key": _KEY,
+            "moondream": _MOONDREAM_KEY,
+        }
         for operations in description["paths"].values():
             for operation in operations.values():
                 for response in operation["responses"].values():

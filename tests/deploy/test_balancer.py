@@ -43,7 +43,7 @@ def test_load_is_spread_over_the_replicas(deployment: Deployment) -> None:
         clients.wait_for(20)
     assert set(clients.final) == {200}
     for replica in deployment.replicas:
-        labels = '{outcome="completed",task="brief_caption"}'
+        labels = '{door="kosmos2",outcome="completed",task="brief_caption"}'
         assert replica.service.metric(f"kosmos2_requests_total{labels}") > 0
 
 

@@ -32,7 +32,9 @@ def one_slot(endless_checkpoint: Path) -> Iterator[RunningService]:
 
 
 def num_ended(service: RunningService, outcome: str, task: str) -> float:
-    return service.metric(f'kosmos2_requests_total{{outcome="{outcome}",task="{task}"}}')
+    return service.metric(
+        f'kosmos2_requests_total{{door="kosmos2",outcome="{outcome}",task="{task}"}}'
+    )
 
 
 def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> None:

@@ -109,7 +109,7 @@ def check_storm(model: Path, num_clients: int) -> None:
             responses = [pool.submit(request_caption, service.url) for _ in range(CAPACITY)]
             statuses = {future.result().status_code for future in responses}
         assert statuses == {200}
-        cancelled = '{outcome="cancelled",task="brief_caption"}'
+        cancelled = '{door="kosmos2",outcome="cancelled",task="brief_caption"}'
         assert service.metric(f"kosmos2_requests_total{cancelled}") > num_clients / len(PHASES)
 
 

@@ -11,7 +11,7 @@ from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from harness.wire import open_connection, receive, request
-from reliability.keys import KEY, OPEN, statuses_without_a_key
+from reliability.keys import KEY, OPEN, ROUTES, guarded_paths, statuses_without_a_key
 from tests.service.test_problems import problem
 
 PICTURE = picture_file()
@@ -19,7 +19,7 @@ PICTURE = picture_file()
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RunningService]:
-    with running_service(api_keys=f"{KEY}, other-key", http_workers=2) as running:
+    with running_service(api_keys=f"{KEY}, other-key", http_workers=2, **ROUTES) as running:
         yield running
 
 
@@ -45,6 +45,23 @@ def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> Non
     statuses = statuses_without_a_key(guarded.url, ("GET", "POST"))
     assert statuses.keys() <= {400, 401}
     assert statuses[401] > 0.9 * statuses.total()
+
+
+def test_moondreams_header_is_a_key_at_its_door(guarded: RunningService) -> None:
+    headers = {"X-Moondream-Auth": f" {KEY} "}
+    response = httpx.post(f"{guarded.url}/moondream/caption", headers=headers, json={})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    elsewhere = httpx.get(f"{guarded.url}/v1/tasks", headers=headers)
+    assert elsewhere.status_code == 401
+
+
+def test_every_door_accepts_a_key(guarded: RunningService) -> None:
+    """The attack tries the same paths without one."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    paths = guarded_paths()
+    assert {"/v1/chat/completions", "/v1/detect", "/invocations", "/vertex/predict"} <= set(paths)
+    for path in paths:
+        assert httpx.post(guarded.url + path, headers=headers).status_code != 401
 
 
 def test_a_key_in_a_trailer_is_ignored(guarded: RunningService) -> None:

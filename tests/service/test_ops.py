@@ -54,7 +54,7 @@ def test_requests_are_counted_by_task_and_outcome(
 
     def count(task: str, outcome: str) -> float:
         assert outcome in OUTCOMES
-        labels = f'{{outcome="{outcome}",task="{task}"}}'
+        labels = f'{{door="kosmos2",outcome="{outcome}",task="{task}"}}'
         return service.metric(f"kosmos2_requests_total{labels}")
 
     kinds = (("brief_caption", "completed"), ("brief_caption", "length"), ("unknown", "invalid"))

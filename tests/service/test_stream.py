@@ -186,7 +186,9 @@ def test_a_stream_is_counted_once_by_its_outcome(
 ) -> None:
     def counts() -> dict[str, float]:
         return {
-            name: service.metric(f'kosmos2_requests_total{{outcome="{name}",task="brief_caption"}}')
+            name: service.metric(
+                f'kosmos2_requests_total{{door="kosmos2",outcome="{name}",task="brief_caption"}}'
+            )
             for name in ("completed", "length", "cancelled", "failed")
         }
 

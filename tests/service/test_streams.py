@@ -49,7 +49,7 @@ def test_a_client_that_disconnects_from_a_stream_frees_its_slot(endless_checkpoi
             assert eventually(lambda: service.metric("kosmos2_kv_slots_used") == 1)
             assert not is_served(service.url)
         assert eventually(lambda: is_served(service.url))
-        labels = 'outcome="{}",task="brief_caption"'
+        labels = 'door="kosmos2",outcome="{}",task="brief_caption"'
         counts = {
             outcome: service.metric(f"kosmos2_requests_total{{{labels.format(outcome)}}}")
             for outcome in ("cancelled", "completed", "length", "failed")

@@ -31,30 +31,17 @@ def ops_router(
     checkpoint: Checkpoint,
     state: SharedState,
     pictures: PicturePool,
-    clock: Callable[[], float],
 ) -> APIRouter:
-    """Return a router with the routes for operations.
+    """Return a router with the routes for operations, except readiness.
 
     Args:
-        state: has the status of the engine and of the drain.
-        clock: monotonic, seconds; shared with the engine's process.
+        state: has the facts about the engine.
     """
     router = APIRouter(tags=[TAG["name"]])
 
     @router.get(LIVENESS, summary="Report that this process is alive.")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
-
-    @router.get(
-        READINESS,
-        summary="Report whether a request would be served now.",
-        responses={503: {"description": "The service is starting, draining, restarting or stuck."}},
-    )
-    async def readyz(response: Response) -> dict[str, str]:
-        status = _status(state, clock())
-        if status != "ready":
-            response.status_code = 503
-        return {"status": status}
 
     # A sync function, so that FastAPI runs it in a thread: it reads the files of all processes.
     @router.get(
@@ -69,6 +56,29 @@ def ops_router(
     @router.get("/version", summary="Return version, model, defaults and limits.")
     async def get_version() -> VersionBody:
         return _version(settings, checkpoint, state, pictures)
+
+    return router
+
+
+def readiness_router(path: str, state: SharedState, clock: Callable[[], float]) -> APIRouter:
+    """Return a router with one route that reports whether a request would be served now.
+
+    Args:
+        state: has the status of the engine and of the drain.
+        clock: monotonic, seconds; shared with the engine's process.
+    """
+    router = APIRouter(tags=[TAG["name"]])
+
+    @router.get(
+        path,
+        summary="Report whether a request would be served now.",
+        responses={503: {"description": "The service is starting, draining, restarting or stuck."}},
+    )
+    async def readiness(response: Response) -> dict[str, str]:
+        status = _status(state, clock())
+        if status != "ready":
+            response.status_code = 503
+        return {"status": status}
 
     return router
 
