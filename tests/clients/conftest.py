@@ -1,4 +1,4 @@
-"""A service for all clients, the pictures they upload, and the answers to a direct request."""
+"""Services for all clients, the pictures they upload, and the answers to a direct request."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,6 +12,8 @@ import pytest
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.service import RunningService, running_service
 from harness.standard_servers import running_server
+from tests.clients.chat_clients import KEY
+from tests.clients.matrix import Matrix
 
 SCENES = EMBEDDED_CHECKPOINT / "scenes"
 PICTURES = tuple(
@@ -43,8 +45,24 @@ def pages() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def service(pages: str) -> Iterator[RunningService]:
-    with running_service(cors_origins=pages) as running:
+    with running_service(cors_origins=pages, predict_route="/predict") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[RunningService]:
+    """A service that requires a key, for clients that send one."""
+    with running_service(api_keys=KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
+    """The table of docs/clients.md; a run without failures writes it."""
+    collected = Matrix()
+    yield collected
+    if request.session.testsfailed == 0:
+        collected.write()
 
 
 @pytest.fixture(scope="session")

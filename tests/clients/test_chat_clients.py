@@ -1,0 +1,239 @@
+"""Released clients of OpenAI's protocol work with this service, unmodified."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.contract.examples import EXAMPLE_SCENE
+from harness.answers import are_same
+from harness.service import RunningService, running_service
+from harness.waiting import eventually
+from tests.clients.chat_clients import (
+    AI_SDK,
+    CHAT_CLIENTS,
+    HUB,
+    KEY,
+    LANGCHAIN,
+    MOONDREAM,
+    OPENAI,
+    OPENAI_NODE,
+    ForeignClient,
+    result_of,
+)
+from tests.clients.matrix import Matrix
+
+CALL = "chat"
+LONG = {"task": "brief_caption", "max_new_tokens": "400"}
+
+
+@cache
+def answers_of(client: ForeignClient, url: str) -> Any:
+    """Return the results of a client; its script runs once."""
+    return client.run("answers", url)
+
+
+def ask_directly(url: str, **fields: str) -> Any:
+    response = httpx.post(
+        f"{url}/v1/ground",
+        files={"image": EXAMPLE_SCENE.read_bytes()},
+        data=fields,
+        headers={"Authorization": f"Bearer {KEY}"},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.fixture(scope="module")
+def caption(guarded: RunningService) -> Any:
+    """The answer to a direct request."""
+    return ask_directly(guarded.url, task="brief_caption")
+
+
+def assert_grounding(grounding: Any, answer: Any) -> None:
+    """Check that the boxes are those of a direct answer, and that spans index the content."""
+    assert len(answer["entities"]) == 3
+    start = answer["answer_start"]
+    for theirs, ours in zip(grounding["entities"], answer["entities"], strict=True):
+        assert theirs["phrase"] == ours["phrase"]
+        assert [edge + start for edge in theirs["span"]] == ours["span"]
+        assert are_same(theirs["boxes"], ours["boxes"])
+    assert grounding["image"] == answer["image"]
+
+
+@pytest.mark.parametrize("client", CHAT_CLIENTS, ids=lambda client: client.name)
+def test_a_chat_returns_text_boxes_and_usage(
+    guarded: RunningService, caption: Any, matrix: Matrix, client: ForeignClient
+) -> None:
+    whole = answers_of(client, guarded.url)["whole"]
+    assert whole["text"] == caption["answer"]
+    assert whole["usage"] == sum(
+        caption["usage"][name] for name in ("prompt_tokens", "completion_tokens")
+    )
+    shown = ["text", "usage"]
+    if "whole" in client.shows_boxes:
+        assert_grounding(whole["grounding"], caption)
+        shown.insert(1, "boxes, scores")
+    matrix.add(client.name, client.version, CALL, ", ".join(shown))
+
+
+@pytest.mark.parametrize("client", CHAT_CLIENTS, ids=lambda client: client.name)
+def test_a_stream_returns_the_same_in_parts(
+    guarded: RunningService, caption: Any, matrix: Matrix, client: ForeignClient
+) -> None:
+    stream = answers_of(client, guarded.url)["stream"]
+    assert "".join(stream["texts"]) == caption["answer"]
+    assert len([text for text in stream["texts"] if text]) > 5
+    shown = ["text"]
+    if "stream" in client.shows_boxes:
+        assert_grounding(stream["grounding"], caption)
+        shown.append("boxes, scores")
+    if client.shows_usage:
+        assert stream["usage"] == answers_of(client, guarded.url)["whole"]["usage"]
+        shown.append("usage")
+    matrix.add(client.name, client.version, CALL, ", ".join(shown), streamed=True)
+
+
+@pytest.mark.parametrize("client", [OPENAI, OPENAI_NODE, LANGCHAIN], ids=lambda c: c.name)
+def test_json_has_the_boxes(
+    guarded: RunningService, caption: Any, matrix: Matrix, client: ForeignClient
+) -> None:
+    found = answers_of(client, guarded.url)["detections"]["detections"]
+    assert [one["class_name"] for one in found] == [e["phrase"] for e in caption["entities"]]
+    for one, entity in zip(found, caption["entities"], strict=True):
+        [box] = entity["boxes"]
+        edges = [one[name] for name in ("x_min", "y_min", "x_max", "y_max")]
+        assert edges == pytest.approx(box["xyxy_refined_normalized"], abs=1e-3)
+        assert one["confidence"] == pytest.approx(box["confidence"], abs=1e-3)
+    matrix.add(client.name, client.version, "chat as JSON", "boxes, scores, classes")
+
+
+@pytest.mark.parametrize("client", [OPENAI, OPENAI_NODE], ids=lambda client: client.name)
+def test_a_task_is_chosen_in_the_body(
+    guarded: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    located = answers_of(client, guarded.url)["located"]
+    ours = ask_directly(guarded.url, task="phrase_grounding", text="a red circle")
+    assert located["text"] == ours["text"] == "a red circle"
+    [entity] = located["grounding"]["entities"]
+    assert are_same(entity["boxes"], ours["entities"][0]["boxes"])
+    assert len(entity["boxes"]) == 2
+    matrix.add(client.name, client.version, "chat with a task", "text, boxes, scores")
+
+
+@pytest.mark.parametrize("client", [OPENAI, OPENAI_NODE], ids=lambda client: client.name)
+def test_the_model_is_listed(
+    guarded: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    version = httpx.get(f"{guarded.url}/version").json()
+    assert answers_of(client, guarded.url)["models"] == [version["model"]["name"]]
+    matrix.add(client.name, client.version, "models", "name")
+
+
+def test_openais_client_reads_log_probabilities(guarded: RunningService, caption: Any) -> None:
+    whole = answers_of(OPENAI, guarded.url)["whole"]
+    assert whole["num_logprobs"] == caption["usage"]["completion_tokens"] - 1  # no end token
+
+
+REFUSALS = {
+    OPENAI.name: {
+        "url": ["BadRequestError", 400, "image_url_not_allowed", "fetches no pictures"],
+        "n": ["BadRequestError", 400, "unsupported_value", "n: must be 1"],
+        "key": ["AuthenticationError", 401, "unauthorized", "Authorization: Bearer"],
+        "model": ["NotFoundError", 404, "model_not_found", "the only one is"],
+    },
+    OPENAI_NODE.name: {
+        "url": ["BadRequestError", 400, "image_url_not_allowed", "fetches no pictures"],
+        "n": ["BadRequestError", 400, "unsupported_value", "n: must be 1"],
+        "key": ["AuthenticationError", 401, "unauthorized", "Authorization: Bearer"],
+        "model": ["NotFoundError", 404, "model_not_found", "the only one is"],
+    },
+    AI_SDK.name: {
+        "task": ["AI_APICallError", 400, "task: input should be"],
+        "key": ["AI_APICallError", 401, "Authorization: Bearer"],
+    },
+    HUB.name: {
+        "url": ["BadRequestError", 400, "fetches no pictures"],
+        "key": ["HfHubHTTPError", 401, "Authorization: Bearer"],
+    },
+    LANGCHAIN.name: {
+        "url": ["OpenAIBadRequestError", 400, "image_url_not_allowed", "fetches no pictures"],
+        "key": ["OpenAIAuthenticationError", 401, "unauthorized", "Authorization: Bearer"],
+    },
+}
+"""What each client raises: its class of error, status, code if it has one, part of the message."""
+
+
+@pytest.mark.parametrize("client", CHAT_CLIENTS, ids=lambda client: client.name)
+def test_a_refusal_is_shown_to_the_user(
+    guarded: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    raised = answers_of(client, guarded.url)["errors"]
+    assert raised.keys() == REFUSALS[client.name].keys()
+    for name, (*facts, message) in REFUSALS[client.name].items():
+        *found, shown = raised[name]
+        assert found == facts
+        assert message in shown
+    statuses = sorted({str(error[1]) for error in raised.values()})
+    matrix.add(client.name, client.version, "refused chat", f"message of {', '.join(statuses)}")
+
+
+@pytest.fixture(scope="module")
+def one_slot(endless_checkpoint: Path) -> Iterator[RunningService]:
+    """A service that admits one request at a time, whose answers end at their token limit."""
+    with running_service(model=endless_checkpoint, slots=1, max_waiting=0) as running:
+        yield running
+
+
+def num_rejected(service: RunningService) -> float:
+    return service.metric('kosmos2_admission_rejections_total{reason="overloaded"}')
+
+
+@pytest.mark.parametrize("client", [c for c in CHAT_CLIENTS if c.retries and c is not LANGCHAIN],
+                         ids=lambda client: client.name)  # fmt: skip
+def test_a_client_tries_again_when_the_service_is_full(
+    one_slot: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    before = num_rejected(one_slot)
+    files = {"image": EXAMPLE_SCENE.read_bytes()}
+    data = LONG | {"stream": "true"}
+    ground = f"{one_slot.url}/v1/ground"
+    with httpx.stream("POST", ground, files=files, data=data, timeout=60) as occupant:
+        next(occupant.iter_lines())
+        process = client.start("retry", one_slot.url)
+        while not eventually(lambda: num_rejected(one_slot) > before, timeout_s=0.2):
+            next(occupant.iter_lines(), None)
+            assert process.poll() is None, "the client was not rejected"
+    result = result_of(process)
+    assert result.get("has_answer") or result["num_retries"] >= 1
+    matrix.add(client.name, client.version, "chat with a full service", "retry after 503")
+
+
+@pytest.mark.parametrize(
+    "client",
+    [OPENAI, OPENAI_NODE, AI_SDK, HUB, MOONDREAM],
+    ids=lambda client: client.name,
+)
+def test_closing_a_stream_cancels_the_request(
+    one_slot: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    door, task = (
+        ("moondream", "detailed_caption") if client is MOONDREAM else ("openai", "brief_caption")
+    )
+    labels = f'{{door="{door}",outcome="cancelled",task="{task}"}}'
+
+    def num_cancelled() -> float:
+        return one_slot.metric(f"kosmos2_requests_total{labels}")
+
+    before = num_cancelled()
+    assert eventually(lambda: one_slot.metric("kosmos2_num_requests_running") == 0)
+    assert client.run("cancel", one_slot.url)
+    assert eventually(lambda: num_cancelled() == before + 1)
+    call = "caption" if client is MOONDREAM else CALL
+    matrix.add(
+        client.name, client.version, f"closed {call}", "cancellation by closing", streamed=True
+    )
