@@ -156,9 +156,7 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
     return statuses
 
 
-def _status_of(
-    url: str, method: str, path: str, headers: Sequence[str], body: bytes = b""
-) -> int:
+def _status_of(url: str, method: str, path: str, headers: Sequence[str], body: bytes = b"") -> int:
     with open_connection(url) as connection:
         # `receive` waits for as many bytes as the head states; after HEAD none follow, so only the
         # closed connection ends it.

@@ -1,10 +1,12 @@
 """`make overload`: the goodput of a service at one, two and three times its capacity.
 
-    python -m reliability.overload [--seconds 60] [--out FOLDER]
+    python -m reliability.overload [--seconds 60] [--doors] [--out FOLDER]
 
 The exit code is 1 when the goodput at three times the capacity is too far below that at capacity,
 when an accepted request waits longer than the queue explains, or when a refusal is not a 503
 `overloaded` with a `Retry-After`.
+
+With `--doors`, the requests go through all doors in turn (`reliability/door_load.py`).
 
 The load generator runs next to the service, at the same priority; the report has its share of a
 processor.
@@ -30,6 +32,7 @@ from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
 from benchmarks.workloads import different_pictures
 from harness.service import RunningService, running_service
+from reliability.door_load import door_client
 from reliability.goals import LEAST_GOODPUT
 from reliability.results import publish
 
@@ -116,15 +119,19 @@ class Overload:
         return found
 
 
-async def measure_overload(service: RunningService, seconds: float) -> Overload:
+async def measure_overload(
+    service: RunningService, seconds: float, *, through_all_doors: bool = False
+) -> Overload:
     """Measure the capacity of a service, then offer one, two and three times as much.
 
     Args:
         seconds: for the capacity, and for each factor.
+        through_all_doors: whether the requests go through all doors in turn.
     """
     limits = httpx.get(f"{service.url}/version").json()["limits"]
     workload = different_pictures(_NUM_PICTURES)
-    async with load_client(service.url) as client:
+    opened = door_client(service.url) if through_all_doors else load_client(service.url)
+    async with opened as client:
         clients = _CLIENTS_PER_SLOT * limits["slots"]
         # Warm-up: connections, forms and caches are made here.
         await closed_loop(client.send, workload, clients, Bounds(2 * clients))
@@ -201,12 +208,17 @@ def main() -> int:
     """Run the measurement as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0, help="duration at each rate")
+    parser.add_argument("--doors", action="store_true", help="send through all doors in turn")
     parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine = describe_machine()
     with running_service(**SETTINGS) as service:
-        overload = asyncio.run(measure_overload(service, arguments.seconds))
+        overload = asyncio.run(
+            measure_overload(service, arguments.seconds, through_all_doors=arguments.doors)
+        )
     report = to_report(overload, arguments.seconds) | {"machine": machine}
+    if arguments.doors:
+        report["tool"] = "overload_doors"
     return publish(report, overload.violations, arguments.out)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.bench.results import Percentiles
 from harness.service import RunningService, running_service
+from reliability.door_load import WRITERS, posted_paths
 from reliability.overload import FACTORS, Offer, Overload, measure_overload
 from reliability.processes import ServiceProcesses
 from reliability.soak import run_soak
@@ -40,6 +41,19 @@ def test_a_full_service_refuses_at_once_with_retry_after(service: RunningService
     assert most.codes.keys() == {"overloaded"}
     assert most.num_without_retry_after == 0
     assert most.goodput_per_s > 0
+
+
+def test_every_door_of_a_full_service_refuses_with_retry_after(service: RunningService) -> None:
+    """Whatever the shape of the error, and nothing else is refused."""
+    overload = asyncio.run(measure_overload(service, seconds=2, through_all_doors=True))
+    most = overload.offers[-1]
+    assert most.codes.keys() == {"overloaded"}
+    assert most.num_without_retry_after == 0
+    assert most.goodput_per_s > 0
+
+
+def test_every_route_that_runs_the_model_is_part_of_the_load() -> None:
+    assert WRITERS.keys() == set(posted_paths())
 
 
 @pytest.mark.parametrize(
