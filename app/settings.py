@@ -33,7 +33,7 @@ class Settings(BaseSettings):
         env_prefix="KOSMOS2_",
         frozen=True,
         extra="forbid",
-        populate_by_name=True,  # beside the names that Vertex AI sets
+        populate_by_name=True,  # in addition to the names that Vertex AI sets
     )
 
     model: str = Field(

@@ -6,7 +6,7 @@ The exit code is 1 when the goodput at three times the capacity is too far below
 when an accepted request waits longer than the queue explains, or when a refusal is not a 503
 `overloaded` with a `Retry-After`.
 
-With `--doors`, the requests go through all doors in turn (`reliability/door_load.py`).
+With `--doors`, the requests are sent to all doors in turn (`reliability/door_load.py`).
 
 The load generator runs next to the service, at the same priority; the report has its share of a
 processor.
@@ -126,7 +126,7 @@ async def measure_overload(
 
     Args:
         seconds: for the capacity, and for each factor.
-        through_all_doors: whether the requests go through all doors in turn.
+        through_all_doors: whether the requests are sent to all doors in turn.
     """
     limits = httpx.get(f"{service.url}/version").json()["limits"]
     workload = different_pictures(_NUM_PICTURES)
@@ -208,7 +208,7 @@ def main() -> int:
     """Run the measurement as the command line requests and return the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0, help="duration at each rate")
-    parser.add_argument("--doors", action="store_true", help="send through all doors in turn")
+    parser.add_argument("--doors", action="store_true", help="send to all doors in turn")
     parser.add_argument("--out", type=Path, help="folder for the JSON report")
     arguments = parser.parse_args()
     machine = describe_machine()

@@ -96,7 +96,7 @@ class ChatBody(BaseModel):
         """Whether the content is JSON.
 
         Raises:
-            InvalidRequest: the request asks for JSON that the model cannot write.
+            InvalidRequest: the request requires JSON that the model cannot write.
         """
         return wants_detections(self.response_format)
 

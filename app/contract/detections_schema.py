@@ -1,4 +1,4 @@
-"""The JSON that a chat can answer with: detections, and the schemas that ask for them."""
+"""The JSON that a chat can answer with: detections, and the schemas that select it."""
 
 from typing import Any, Self
 
@@ -45,10 +45,10 @@ class ChatDetections(BaseModel):
 
 
 def wants_detections(response_format: dict[str, Any] | None) -> bool:
-    """Return whether a request asks for JSON instead of text.
+    """Return whether a request requires JSON instead of text.
 
     Raises:
-        InvalidRequest: it asks for JSON that the model cannot write.
+        InvalidRequest: it requires JSON that the model cannot write.
     """
     kind = "text" if response_format is None else response_format.get("type")
     if kind == "text":

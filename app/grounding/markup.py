@@ -28,7 +28,7 @@ point, as `<` is, so that offsets stay the same.
 """
 
 MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
-"""The tags that a raw prompt may contain, besides the location tags."""
+"""The tags that a raw prompt may contain, without the location tags."""
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")
 _LAST_PHRASE = re.compile(r"<phrase>[^<]*+</phrase>\s*+\Z")

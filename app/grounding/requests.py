@@ -52,8 +52,8 @@ class GroundRequest:
         top_k: 0 means all tokens.
         seed: `None` lets the service choose one.
         stop: texts before the first of which the answer ends.
-        shortens_answer: whether `max_new_tokens` is reduced where the prompt leaves less room,
-            instead of being rejected.
+        shortens_answer: whether a `max_new_tokens` that does not fit after the prompt is reduced
+            instead of rejected.
     """
 
     image: bytes

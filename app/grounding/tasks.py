@@ -141,7 +141,7 @@ TASKS = _by_name(
 
 
 def task_for_text(text: str | None) -> TaskName:
-    """Return the task that a text without a named task asks for.
+    """Return the task of a text for which the client named none.
 
     >>> task_for_text("What is this?"), task_for_text("<grounding> A"), task_for_text(None)
     ('grounded_vqa', 'raw', 'brief_caption')

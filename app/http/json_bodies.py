@@ -90,7 +90,7 @@ def decode_data_uri(field: str, uri: str) -> bytes:
     """Return the data of a data URI; the service never fetches a URL.
 
     Raises:
-        InvalidRequest: `uri` is another URI, its data are not base64, or there are none.
+        InvalidRequest: `uri` is another URI, or its data are empty or not base64.
     """
     if not _IS_DATA_URI.match(uri):
         message = "must be a data URI (data:image/…;base64,…): the service fetches no pictures"

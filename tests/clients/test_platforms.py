@@ -62,7 +62,7 @@ def test_sagemaker_streams(service: RunningService, expected: Any, matrix: Matri
     matrix.add("SageMaker (imitated)", "", "/invocations", "text, boxes, scores", streamed=True)
 
 
-def test_sagemaker_asks_for_health(service: RunningService, matrix: Matrix) -> None:
+def test_sagemaker_checks_health(service: RunningService, matrix: Matrix) -> None:
     assert httpx.get(f"{service.url}/ping").status_code == 200
     matrix.add("SageMaker (imitated)", "", "/ping", "status")
 

@@ -34,10 +34,10 @@ def read(
      "application/x-image"],
 )  # fmt: skip
 def test_the_body_is_the_picture_and_the_query_has_the_fields(kind: str) -> None:
-    query = "task=grounded_vqa&text=Is%20it%20a+cat%3F&max_new_tokens=5&stream=true&top_p=0.5"
+    query = "task=grounded_vqa&text=Where%20is%20a+cat%3F&max_new_tokens=5&stream=true&top_p=0.5"
     image, body = read(GroundBody, query, kind)
     assert image == PICTURE
-    assert (body.task, body.text, body.max_new_tokens) == ("grounded_vqa", "Is it a cat?", 5)
+    assert (body.task, body.text, body.max_new_tokens) == ("grounded_vqa", "Where is a cat?", 5)
     assert (body.stream, body.top_p) == (True, 0.5)
 
 

@@ -44,7 +44,7 @@ def test_a_full_service_refuses_at_once_with_retry_after(service: RunningService
 
 
 def test_every_door_of_a_full_service_refuses_with_retry_after(service: RunningService) -> None:
-    """Whatever the shape of the error, and nothing else is refused."""
+    """In the shape of each door; nothing else is refused."""
     overload = asyncio.run(measure_overload(service, seconds=2, through_all_doors=True))
     most = overload.offers[-1]
     assert most.codes.keys() == {"overloaded"}

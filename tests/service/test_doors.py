@@ -66,7 +66,7 @@ def test_every_door_gives_the_caption(client: httpx.Client) -> None:
 
 
 def test_an_answer_longer_than_a_slot_is_shortened(client: httpx.Client) -> None:
-    """Clients of other models ask for thousands of tokens."""
+    """Clients of other models send limits of thousands of tokens."""
     chat = client.post("/v1/chat/completions", json=CHAT | {"max_tokens": 4096})
     assert chat.json()["choices"][0]["finish_reason"] == "stop"
 

@@ -24,7 +24,7 @@ BATCH_MARK = "batch:"
 """Before a configured key: its requests are confined to the priority `batch`."""
 
 _FOREIGN_HEADERS: Mapping[DoorName, str] = MappingProxyType({"moondream": "x-moondream-auth"})
-"""The header in which the clients of a door send a key, besides `Authorization`."""
+"""The header in which the clients of a door send a key instead of `Authorization`."""
 
 
 @dataclass(frozen=True)

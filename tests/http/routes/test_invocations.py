@@ -46,10 +46,10 @@ def test_a_bare_picture_gets_the_options_of_the_operator(send: Any) -> None:
 
 
 def test_custom_attributes_are_a_query_string(send: Any) -> None:
-    attributes = "task=grounded_vqa&text=Is%20it%20a%20cat%3F"
+    attributes = "task=grounded_vqa&text=Where%20is%20a%20cat%3F"
     _, service = send(**picture(**{ATTRIBUTES: attributes}))
     assert (service.requests[0].task.name, service.requests[0].text) == (
-        "grounded_vqa", "Is it a cat?",
+        "grounded_vqa", "Where is a cat?",
     )  # fmt: skip
     _, service = send(**picture(**{ATTRIBUTES: "classes=cat"}))
     assert service.requests[0].classes == ("cat",)

@@ -115,7 +115,7 @@ def test_a_mistake_is_named(
 
 
 @pytest.mark.parametrize("route", ["detect", "point"])
-def test_a_full_service_says_when_to_retry(send: Any, route: str) -> None:
+def test_a_full_service_reports_when_to_retry(send: Any, route: str) -> None:
     response, _ = send(route, KnownService(ANSWER, error=Overloaded("full", 4)), object="dog")
     assert (response.status_code, response.headers["retry-after"]) == (503, "4")
     assert response.json()["detail"] == "full"

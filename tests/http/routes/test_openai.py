@@ -120,7 +120,7 @@ def test_the_last_user_message_decides_the_task(
 def test_a_task_in_the_body_decides(send: Any) -> None:
     region = {"phrase": "it", "boxes": [[1, 2, 3, 4]]}
     _, service = send(
-        user(image(), text("Where is it?")),
+        user(image(), text("Where does it sit?")),
         task="grounded_vqa", regions=[region], temperature=0.5, top_p=0.9, top_k=4, seed=-1,
         max_completion_tokens=9000, stop=["\n"], tools=[{"type": "function"}], user="u",
         stream_options={}, n=1, top_logprobs=0, metadata={"a": None}, tool_choice="required",
