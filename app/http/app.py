@@ -89,8 +89,8 @@ def create_app(
     table = _include(
         app,
         [
-            *_open_doors(settings, checkpoint, engine.state, pictures, clock),
             *_doors(settings, checkpoint, service, calls, unix_time),
+            *_open_doors(settings, checkpoint, engine.state, pictures, clock),
         ],
     )
     complete_description(app)
@@ -129,7 +129,7 @@ def _open_doors(
     pictures: PicturePool,
     clock: Callable[[], float],
 ) -> Iterator[_Door]:
-    """Yield the routers for operations, which need no key."""
+    """Yield the routers for operations, which need no key; a path of another door keeps its own."""
     yield _Door("kosmos2", readiness_router(READINESS, state, clock), is_open=True)
     yield _Door("kosmos2", ops_router(settings, checkpoint, state, pictures), is_open=True)
     yield _Door("sagemaker", readiness_router(PING, state, clock), is_open=True)

@@ -48,7 +48,7 @@ def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> Non
 
 
 def test_moondreams_header_is_a_key_at_its_door(guarded: RunningService) -> None:
-    headers = {"X-Moondream-Auth": f" {KEY} "}
+    headers = {"X-Moondream-Auth": KEY}
     response = httpx.post(f"{guarded.url}/moondream/caption", headers=headers, json={})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     elsewhere = httpx.get(f"{guarded.url}/v1/tasks", headers=headers)
