@@ -74,18 +74,7 @@ def create_app(
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, admission, engine, pictures, metrics, clock)
     calls = Calls(settings, metrics, clock)
-    app = FastAPI(
-        title="Kosmos-2",
-        version=version("kosmos2-server"),
-        description="Takes a picture and a task, returns grounded text with boxes.",
-        openapi_tags=[GROUNDING_TAG, TAG],
-        docs_url=None,
-        redoc_url=None,
-        servers=[
-            {"url": "./"}
-        ],  # relative, so that it also works behind a proxy that strips a prefix
-        redirect_slashes=False,  # redirects would trust the Host header of the request
-    )
+    app = _empty_application()
     table = _include(
         app,
         [
@@ -112,6 +101,21 @@ def create_app(
     app.add_middleware(RequestContext, table=table, state=engine.state, clock=clock)
     _allow_origins(app, settings)
     return app
+
+
+def _empty_application() -> FastAPI:
+    return FastAPI(
+        title="Kosmos-2",
+        version=version("kosmos2-server"),
+        description="Takes a picture and a task, returns grounded text with boxes.",
+        openapi_tags=[GROUNDING_TAG, TAG],
+        docs_url=None,
+        redoc_url=None,
+        servers=[
+            {"url": "./"}
+        ],  # relative, so that it also works behind a proxy that strips a prefix
+        redirect_slashes=False,  # redirects would trust the Host header of the request
+    )
 
 
 class _Door(NamedTuple):

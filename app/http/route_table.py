@@ -56,9 +56,10 @@ class RouteTable:
             self._doors.setdefault(route.path, door)
 
     def open_path(self, path: str) -> None:
-        """Let requests to a path of this project pass without a key."""
+        """Let requests to a path of this project pass without a key, unless it runs the model."""
         self._doors.setdefault(path, "kosmos2")
-        self._open.add(path)
+        if path not in self._posted:
+            self._open.add(path)
 
     @property
     def posted_paths(self) -> frozenset[str]:

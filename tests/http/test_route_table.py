@@ -65,6 +65,8 @@ def test_a_path_that_needs_a_key_for_one_method_needs_it_for_all() -> None:
     both.add("vertex", opened, is_open=True)
     both.add("kosmos2", closed)
     assert not both.is_open("/a")
+    both.open_path("/a")
+    assert not both.is_open("/a")
 
 
 def test_a_route_that_runs_the_model_cannot_be_open() -> None:

@@ -1,6 +1,6 @@
 """SageMaker's and Vertex AI's requests, in process."""
 
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import httpx
@@ -16,17 +16,29 @@ BOX = AnswerBox((6, 4, 32, 24), (0.1, 0.1, 0.5, 0.5), (0, 495), 0.7, None, None,
 OPTIONS = "task=brief_caption"
 
 
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Returns the door of each text of options."""
+
+    @cache
+    def build(options: str) -> DoorApp:
+        def router(service: Any, calls: Any) -> Any:
+            return invocations_router("/invocations", service, calls, options)
+
+        folder = tmp_path_factory.mktemp("invocations")
+        return DoorApp("sagemaker", router, KnownService(), folder)
+
+    return build
+
+
 @pytest.fixture
-def send(tmp_path: Path) -> Any:
+def send(doors: Any) -> Any:
     """Sends a request to a route with an operator's options; returns response and service."""
 
     def call(options: str = OPTIONS, **arguments: Any) -> tuple[httpx.Response, KnownService]:
         service = KnownService(sample_answer(BOX), DETECTIONS)
-        door = DoorApp(
-            "sagemaker", lambda s, c: invocations_router("/invocations", s, c, options), service,
-            tmp_path,
-        )  # fmt: skip
-        return door.send("POST", "/invocations", **arguments), service
+        doors(options).service.imitate(service)
+        return doors(options).send("POST", "/invocations", **arguments), service
 
     return call
 

@@ -1,7 +1,6 @@
 """The door for Moondream's clients, in process: what it accepts, answers and refuses."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +12,7 @@ from app.grounding.answers import AnswerBox, ImageFacts, NewText, Usage
 from app.http.routes.moondream import moondream_router
 from harness.door_app import DoorApp, KnownService
 from harness.sample_answers import sample_answer
-from tests.http.routes.test_openai import chunks
+from tests.http.routes.chats import chunks
 
 PNG = "data:image/png;base64," + base64.b64encode(b"picture").decode()
 BOX = AnswerBox((6, 4, 32, 24), (0.1, 0.1, 0.5, 0.5), (0, 495), 0.7, None, None, 0.6)
@@ -26,15 +25,21 @@ DETECTIONS = Detections(
 SCORES = {"label": "dog", "confidence": 0.72, "presence": 0.9, "expected_iou": 0.8}
 
 
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> DoorApp:
+    folder = tmp_path_factory.mktemp("moondream")
+    return DoorApp("moondream", moondream_router, KnownService(), folder)
+
+
 @pytest.fixture
-def send(tmp_path: Path) -> Any:
+def send(door: DoorApp) -> Any:
     """Sends a body to a route whose service gives known answers; returns response and service."""
 
     def call(
         route: str, service: KnownService | None = None, **fields: Any
     ) -> tuple[httpx.Response, KnownService]:
         known = service or KnownService(ANSWER, DETECTIONS)
-        door = DoorApp("moondream", moondream_router, known, tmp_path)
+        door.service.imitate(known)
         return door.send("POST", f"/moondream/{route}", json={"image_url": PNG} | fields), known
 
     return call

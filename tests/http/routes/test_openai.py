@@ -1,90 +1,16 @@
 """The door for OpenAI's clients, in process: what it accepts, answers and refuses."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.contract.detections_schema import ChatDetections
-from app.errors import (
-    DeadlineExceeded,
-    ImageTooLarge,
-    Overloaded,
-    UnsupportedImageFormat,
-)
-from app.grounding.answers import (
-    Answer,
-    AnswerBox,
-    AnswerToken,
-    Entity,
-    GroundedText,
-    ImageFacts,
-    NewText,
-    Timings,
-    Usage,
-)
-from app.http.routes.openai.chat import chat_router
+from app.errors import DeadlineExceeded, ImageTooLarge, Overloaded, UnsupportedImageFormat
 from app.http.routes.openai.models import models_router
 from harness.door_app import DoorApp, KnownService
-
-PNG = "data:image/png;base64," + base64.b64encode(b"picture").decode()
-BOX = AnswerBox((6, 4, 32, 24), (0.1, 0.1, 0.5, 0.5), (0, 495), 0.7, None, None, 0.6)
-PATH = "/v1/chat/completions"
-
-
-def answer(
-    text: str, answer_start: int, content_start: int, *entities: Entity, task: str = "raw"
-) -> Answer:
-    grounded = GroundedText(
-        text, text[answer_start:], answer_start, content_start, entities, "markup", "stop"
-    )
-    tokens = (AnswerToken(" a", -0.25), AnswerToken("", -0.5), AnswerToken(" é", -1.0))
-    return Answer(
-        "1", "m", task, grounded, ImageFacts(64, 48, 1), True, None, Usage(70, 3, 60),
-        Timings(0, 0, 0, 0), tokens,
-    )  # fmt: skip
-
-
-PROMPT_BOX = Entity("it", (0, 2), True, (BOX,))
-CAPTION = answer("An image of a dog.", 12, 12, PROMPT_BOX, Entity("a dog", (12, 17), False, (BOX,)))
-LOCATED = answer("a dog runs", 6, 0, Entity("a dog", (0, 5), False, (BOX,)))
-
-
-def image(url: Any = PNG, *, bare: bool = False) -> dict[str, Any]:
-    return {"image_url": url if bare else {"url": url, "detail": "low"}, "type": "image_url"}
-
-
-def text(words: str) -> dict[str, str]:
-    return {"type": "text", "text": words}
-
-
-def user(*parts: Any) -> dict[str, Any]:
-    return {"role": "user", "content": list(parts)}
-
-
-@pytest.fixture
-def send(tmp_path: Path) -> Any:
-    """Sends a chat to a door whose service gives a known answer; returns response and service."""
-
-    def call(
-        *messages: Any, service: KnownService | None = None, **fields: Any
-    ) -> tuple[httpx.Response, KnownService]:
-        known = service or KnownService(CAPTION)
-        door = DoorApp("openai", lambda s, c: chat_router(s, c, "m", lambda: 5.5), known, tmp_path)
-        body = {"model": "any", "messages": messages or [user(image())]} | fields
-        return door.send("POST", PATH, json=body), known
-
-    return call
-
-
-def error_of(response: httpx.Response) -> dict[str, Any]:
-    content = response.json()
-    assert content.keys() == {"error"}
-    error: dict[str, Any] = content["error"]
-    return error
+from tests.http.routes.chats import CAPTION, LOCATED, answer, error_of, image, text, user
 
 
 @pytest.mark.parametrize(
@@ -108,18 +34,18 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     ],
 )
 def test_the_last_user_message_decides_the_task(
-    send: Any, messages: list[Any], task: str, words: str | None
+    send_chat: Any, messages: list[Any], task: str, words: str | None
 ) -> None:
-    response, service = send(*messages)
+    response, service = send_chat(*messages)
     assert response.status_code == 200, response.text
     [asked] = service.requests
     assert (asked.task.name, asked.text, asked.image) == (task, words, b"picture")
     assert asked.shortens_answer
 
 
-def test_a_task_in_the_body_decides(send: Any) -> None:
+def test_a_task_in_the_body_decides(send_chat: Any) -> None:
     region = {"phrase": "it", "boxes": [[1, 2, 3, 4]]}
-    _, service = send(
+    _, service = send_chat(
         user(image(), text("Where does it sit?")),
         task="grounded_vqa", regions=[region], temperature=0.5, top_p=0.9, top_k=4, seed=-1,
         max_completion_tokens=9000, stop=["\n"], tools=[{"type": "function"}], user="u",
@@ -135,13 +61,13 @@ def test_a_task_in_the_body_decides(send: Any) -> None:
     ("fields", "expected"),
     [({"max_tokens": 7}, 7), ({"max_tokens": 7, "max_completion_tokens": 5}, 5), ({}, 128)],
 )
-def test_both_names_limit_the_answer(send: Any, fields: dict[str, int], expected: int) -> None:
-    assert send(**fields)[1].requests[0].max_new_tokens == expected
+def test_both_names_limit_the_answer(send_chat: Any, fields: dict[str, int], expected: int) -> None:
+    assert send_chat(**fields)[1].requests[0].max_new_tokens == expected
 
 
-def test_the_content_is_the_answer_and_spans_index_it(send: Any) -> None:
+def test_the_content_is_the_answer_and_spans_index_it(send_chat: Any) -> None:
     """Boxes that the request sent are not part of it."""
-    content = send()[0].json()
+    content = send_chat()[0].json()
     assert content["id"] == f"chatcmpl-{CAPTION.id}"
     assert (content["object"], content["created"]) == ("chat.completion", 5)
     [choice] = content["choices"]
@@ -157,14 +83,14 @@ def test_the_content_is_the_answer_and_spans_index_it(send: Any) -> None:
     }  # fmt: skip
 
 
-def test_the_content_begins_with_the_located_phrase_of_the_prompt(send: Any) -> None:
-    message = send(service=KnownService(LOCATED))[0].json()["choices"][0]["message"]
+def test_the_content_begins_with_the_located_phrase_of_the_prompt(send_chat: Any) -> None:
+    message = send_chat(service=KnownService(LOCATED))[0].json()["choices"][0]["message"]
     assert message["content"] == "a dog runs"
     assert message["grounding"]["entities"][0]["span"] == [0, 5]
 
 
-def test_log_probabilities_are_those_of_the_chosen_tokens(send: Any) -> None:
-    logprobs = send(logprobs=True)[0].json()["choices"][0]["logprobs"]["content"]
+def test_log_probabilities_are_those_of_the_chosen_tokens(send_chat: Any) -> None:
+    logprobs = send_chat(logprobs=True)[0].json()["choices"][0]["logprobs"]["content"]
     assert [(one["token"], one["logprob"]) for one in logprobs] == [
         (" a", -0.25), ("", -0.5), (" é", -1.0),
     ]  # fmt: skip
@@ -204,8 +130,8 @@ def json_schema(schema: Any) -> dict[str, Any]:
         json_schema(generated_schema()),
     ],
 )
-def test_json_has_the_detections(send: Any, response_format: dict[str, Any]) -> None:
-    message = send(response_format=response_format)[0].json()["choices"][0]["message"]
+def test_json_has_the_detections(send_chat: Any, response_format: dict[str, Any]) -> None:
+    message = send_chat(response_format=response_format)[0].json()["choices"][0]["message"]
     assert json.loads(message["content"]) == {
         "detections": [
             {
@@ -229,8 +155,8 @@ def test_json_has_the_detections(send: Any, response_format: dict[str, Any]) -> 
         {},
     ],
 )
-def test_other_json_is_refused(send: Any, response_format: dict[str, Any]) -> None:
-    response, service = send(response_format=response_format)
+def test_other_json_is_refused(send_chat: Any, response_format: dict[str, Any]) -> None:
+    response, service = send_chat(response_format=response_format)
     error = error_of(response)
     assert (response.status_code, error["code"]) == (400, "unsupported_response_format")
     assert error["param"].startswith("response_format")
@@ -266,9 +192,9 @@ def test_other_json_is_refused(send: Any, response_format: dict[str, Any]) -> No
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(
-    send: Any, messages: list[Any], fields: dict[str, Any], code: str, param: str
+    send_chat: Any, messages: list[Any], fields: dict[str, Any], code: str, param: str
 ) -> None:
-    response, service = send(*messages, **fields)
+    response, service = send_chat(*messages, **fields)
     error = error_of(response)
     assert (response.status_code, error["code"]) == (400, code)
     assert error["param"].startswith(param)
@@ -288,73 +214,13 @@ def test_a_mistake_is_named(
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_errors_have_the_shape_of_openai(
-    send: Any, raised: Exception, status: int, kind: str, code: str, stream: bool
+    send_chat: Any, raised: Exception, status: int, kind: str, code: str, stream: bool
 ) -> None:
     service = KnownService(answer("", 0, 0), error=raised)
-    response, _ = send(service=service, stream=stream)
+    response, _ = send_chat(service=service, stream=stream)
     error = error_of(response)
     assert (response.status_code, error["type"], error["code"]) == (status, kind, code)
     assert response.headers.get("retry-after") == ("7" if status == 503 else None)
-
-
-def chunks(response: httpx.Response) -> list[Any]:
-    """Return the data of a stream of events without names; the end is not JSON."""
-    assert response.headers["content-type"].startswith("text/event-stream")
-    frames = response.text.removesuffix("\n\n").split("\n\n")
-    assert all(frame.startswith("data: ") for frame in frames)
-    data = [frame.removeprefix("data: ") for frame in frames]
-    return [line if line == "[DONE]" else json.loads(line) for line in data]
-
-
-def test_a_stream_ends_with_the_boxes_the_usage_and_done(send: Any) -> None:
-    parts = (NewText("a "), NewText("dog."))
-    response, _ = send(
-        service=KnownService(CAPTION, parts=parts),
-        stream=True, stream_options={"include_usage": True}, logprobs=True,
-    )  # fmt: skip
-    first, *texts, last, usage, done = chunks(response)
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert [one["choices"][0]["delta"] for one in texts] == [{"content": "a "}, {"content": "dog."}]
-    assert last["choices"][0]["delta"]["grounding"]["entities"][0]["span"] == [0, 5]
-    assert last["choices"][0]["finish_reason"] == "stop"
-    assert len(last["choices"][0]["logprobs"]["content"]) == 3
-    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 73)
-    assert done == "[DONE]"
-    assert {one["object"] for one in (first, *texts, last, usage)} == {"chat.completion.chunk"}
-    assert "usage" not in first
-
-
-@pytest.mark.parametrize("parts", [(NewText("runs", "a dog "),), ()])
-def test_a_stream_begins_with_the_located_phrase(send: Any, parts: Any) -> None:
-    """Also if the answer has no text of its own."""
-    located = LOCATED if parts else answer("a dog", 5, 0)
-    response, _ = send(service=KnownService(located, parts=parts), stream=True)
-    _, *texts, _, _ = chunks(response)
-    content = "".join(one["choices"][0]["delta"]["content"] for one in texts)
-    assert content == located.grounded.content
-
-
-def test_json_is_one_chunk_of_a_stream(send: Any) -> None:
-    response, _ = send(stream=True, response_format={"type": "json_object"})
-    _, content, last, _ = chunks(response)
-    assert json.loads(content["choices"][0]["delta"]["content"])["detections"]
-    assert last["choices"][0]["delta"] == {}
-
-
-def test_an_error_in_a_stream_is_its_last_event(send: Any) -> None:
-    service = KnownService(CAPTION, error=DeadlineExceeded("late"))
-    *_, error = chunks(send(service=service, stream=True)[0])
-    assert error == {
-        "error": {
-            "message": "late", "type": "server_error", "param": None, "code": "deadline_exceeded",
-        }
-    }  # fmt: skip
-
-
-def test_an_unexpected_error_in_a_stream_has_the_same_shape(send: Any) -> None:
-    service = KnownService(CAPTION, error=ZeroDivisionError())
-    *_, error = chunks(send(service=service, stream=True)[0])
-    assert error["error"]["code"] == "internal_error"
 
 
 def test_the_only_model_is_listed(tmp_path: Path) -> None:
@@ -370,13 +236,9 @@ def test_the_only_model_is_listed(tmp_path: Path) -> None:
     assert (missing.status_code, error_of(missing)["code"]) == (404, "model_not_found")
 
 
-def test_requests_are_counted_by_door(tmp_path: Path) -> None:
-    door = DoorApp(
-        "openai",
-        lambda s, c: chat_router(s, c, "m", lambda: 0.0),
-        KnownService(CAPTION),
-        tmp_path,
-    )
-    door.send("POST", PATH, json={"messages": [user(image())]})
-    labels = {"task": "brief_caption", "outcome": "completed", "door": "openai"}
-    assert door.registry.get_sample_value("kosmos2_requests_total", labels) == 1
+def test_requests_are_counted_by_door(send_chat: Any, chat_door: DoorApp) -> None:
+    labels = {"task": "detailed_caption", "outcome": "completed", "door": "openai"}
+    counted = chat_door.registry.get_sample_value
+    before = counted("kosmos2_requests_total", labels) or 0
+    send_chat(task="detailed_caption")
+    assert counted("kosmos2_requests_total", labels) == before + 1
