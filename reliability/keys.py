@@ -81,13 +81,16 @@ _WRONG = (
     ("X-Moondream-Auth: wrong",),
     (f"X-Moondream-Auth: Bearer {KEY}",),
     (f"X-Moondream-Auth: {KEY}", "Authorization: Bearer wrong"),
-    (f"X-Moondream-Auth: {KEY}", f"Authorization: Bearer {KEY}"),
     (f"X-Moondream-Auth: {KEY}", "X-Moondream-Auth: wrong"),
     (f"X-Amzn-SageMaker-Custom-Attributes: api_key={KEY}",),
 )
 _MOONDREAM = "/moondream/"
 _OF_MOONDREAM = (f"X-Moondream-Auth: {KEY}",)
 """Right under `_MOONDREAM`, wrong everywhere else."""
+
+_TWO_KEYS = (*_OF_MOONDREAM, f"Authorization: Bearer {KEY}")
+"""Wrong under `_MOONDREAM`, where both headers count; right everywhere else."""
+
 # As Roboflow's clients send a key.
 _BODY = json.dumps({"api_key": KEY, "key": KEY}).encode()
 _JSON = ("Content-Type: application/json", f"Content-Length: {len(_BODY)}")
@@ -148,8 +151,8 @@ def statuses_without_a_key(url: str, methods: Sequence[str]) -> Counter[int]:
     for method, path, headers in product(methods, _paths(), _WRONG):
         statuses[_status_of(url, method, path, headers)] += 1
     for method, path in product(methods, guarded_paths()):
-        if not path.startswith(_MOONDREAM):
-            statuses[_status_of(url, method, path, _OF_MOONDREAM)] += 1
+        wrong = _TWO_KEYS if path.startswith(_MOONDREAM) else _OF_MOONDREAM
+        statuses[_status_of(url, method, path, wrong)] += 1
         query = f"{path}?api_key={KEY}&key={KEY}&token={KEY}&access_token={KEY}"
         statuses[_status_of(url, method, query, ())] += 1
         statuses[_status_of(url, method, path, _JSON, _BODY)] += 1

@@ -67,9 +67,7 @@ class ErrorShape:
 
 _NO_CHANGE: Mapping[int, int] = MappingProxyType({})
 # OpenAI's clients have no class for 415, and treat 422 like 400.
-_AS_BAD_REQUEST = MappingProxyType(
-    dict.fromkeys((HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY), 400)
-)
+_AS_BAD_REQUEST: Mapping[int, int] = MappingProxyType({415: 400, 422: 400})
 _OPENAI_TYPES = MappingProxyType(
     {
         HTTPStatus.UNAUTHORIZED: "authentication_error",

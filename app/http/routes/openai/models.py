@@ -1,7 +1,7 @@
 """The routes that list the model in the form of OpenAI's clients: `GET /v1/models`."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -10,7 +10,7 @@ from app.errors import UnknownModel
 from app.http.foreign_errors import OpenAIError
 from app.http.openapi import SECURITY
 
-_ERRORS = {status: {"model": OpenAIError} for status in (401, 429)}
+_ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": OpenAIError} for code in (401, 429)}
 _OWNER = "kosmos2-server"
 
 
@@ -41,7 +41,7 @@ def models_router(model: str, unix_time: Callable[[], float]) -> APIRouter:
     only = ModelBody(id=model, created=int(unix_time()))
     extra = {"security": SECURITY}
 
-    @router.get("", summary="List the model.", responses={**_ERRORS}, openapi_extra=extra)
+    @router.get("", summary="List the model.", responses=_ERRORS, openapi_extra=extra)
     async def list_models() -> ModelsBody:
         return ModelsBody(data=[only])
 
