@@ -31,7 +31,6 @@ class ForeignClient:
         command: returns the program and the script that runs the client.
         shows_boxes: of whole answers and of streams, those in which a user can read the boxes.
         shows_usage: whether a stream ends with the numbers of tokens.
-        retries: whether the client itself tries again after 503.
     """
 
     name: str
@@ -39,7 +38,6 @@ class ForeignClient:
     command: Callable[[], Sequence[str]]
     shows_boxes: Sequence[str] = ("whole", "stream")
     shows_usage: bool = True
-    retries: bool = True
 
     def start(self, mode: str, url: str) -> "subprocess.Popen[str]":
         """Start the script; its standard output is JSON."""
@@ -80,7 +78,6 @@ HUB = ForeignClient(
     "2.4.0",
     _python("hub_client.py", "huggingface_hub==2.4.0"),
     shows_usage=False,
-    retries=False,
 )
 LANGCHAIN = ForeignClient(
     "langchain-openai",
@@ -93,6 +90,5 @@ MOONDREAM = ForeignClient(
     "2.6.1",
     # The package requires an engine for its own models, which its client does not import.
     _python("moondream_client.py", "pillow", without_dependencies=["moondream==2.6.1"]),
-    retries=False,
 )
 CHAT_CLIENTS = (OPENAI, OPENAI_NODE, AI_SDK, HUB, LANGCHAIN)
