@@ -164,7 +164,7 @@ REFUSALS = {
         "key": ["HfHubHTTPError", 401, "Authorization: Bearer"],
     },
     LANGCHAIN.name: {
-        "url": ["OpenAIBadRequestError", 400, "image_url_not_allowed", "fetches no pictures"],
+        "url": ["OpenAIInvalidRequestError", 400, "image_url_not_allowed", "fetches no pictures"],
         "key": ["OpenAIAuthenticationError", 401, "unauthorized", "Authorization: Bearer"],
     },
 }

@@ -35,7 +35,8 @@ def whole() -> Any:
 
 def stream() -> Any:
     grounding, texts = None, []
-    for chunk in connect().chat_completion(messages(), stream=True):
+    client = connect()  # its end would close the stream
+    for chunk in client.chat_completion(messages(), stream=True):
         texts.append(chunk.choices[0].delta.content or "")
         grounding = getattr(chunk.choices[0].delta, "grounding", grounding)
     return {"texts": texts, "grounding": grounding}
@@ -61,7 +62,8 @@ def answers() -> Any:
 
 
 def cancel() -> Any:
-    chunks = connect().chat_completion(messages(), max_tokens=400, stream=True)
+    client = connect()
+    chunks = client.chat_completion(messages(), max_tokens=400, stream=True)
     first = next(iter(chunks))
     chunks.close()
     return {"role": first.choices[0].delta.role}

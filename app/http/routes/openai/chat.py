@@ -23,7 +23,7 @@ from app.contract.validation import validate
 from app.grounding.answers import Answer
 from app.http.bodies import JSON, read_json_fields
 from app.http.call_context import with_priority
-from app.http.calls import Calls
+from app.http.calls import Call, Calls
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, respond_with_events
 from app.http.foreign_errors import OpenAIError
@@ -70,32 +70,35 @@ def chat_router(
     async def complete(request: Request, lifetime: Lifetime) -> Response:
         call = calls.begin(request, lifetime)
         body = validate(ChatBody, await read_json_fields(call.paced), strict=False)
-        question = read_question(body.messages)
-        image = decode_data_uri(question.image.field, question.image.uri)
-        ground_body, as_detections = body.to_ground_body(question), body.wants_detections
-        call.outcome.task = ground_body.task
-        ground_request = replace(
-            ground_body.to_request(image), stop=body.stops, shortens_answer=True
-        )
-        context = with_priority(call.context, request, ground_body.priority)
-        work = partial(service.ground, ground_request, context)
-        created = int(unix_time())
-        if body.stream:
-            writer = ChunkWriter(
-                id=_id_of(context.request_id),
-                created=created,
-                model=model,
-                as_detections=as_detections,
-                has_logprobs=bool(body.logprobs),
-                has_usage=body.wants_usage,
-            )
-            return await respond_with_events(call, work, writer.forms())
-        answer = await while_connected(request, work())
-        call.outcome.complete(answer.grounded.finish_reason)
-        completion = _completion(answer, created, body, as_detections=as_detections)
-        return Response(completion.model_dump_json(), media_type=JSON)
+        return await _answer(call, service, body, model, int(unix_time()))
 
     return router
+
+
+async def _answer(
+    call: Call, service: Service, body: ChatBody, model: str, created: int
+) -> Response:
+    question, as_detections = read_question(body.messages), body.wants_detections
+    ground_body = body.to_ground_body(question)
+    call.outcome.task = ground_body.task
+    image = decode_data_uri(question.image.field, question.image.uri)
+    sent = replace(ground_body.to_request(image), stop=body.stops, shortens_answer=True)
+    context = with_priority(call.context, call.request, ground_body.priority)
+    work = partial(service.ground, sent, context)
+    if body.stream:
+        writer = ChunkWriter(
+            id=_id_of(context.request_id),
+            created=created,
+            model=model,
+            as_detections=as_detections,
+            has_logprobs=bool(body.logprobs),
+            has_usage=body.wants_usage,
+        )
+        return await respond_with_events(call, work, writer.forms())
+    answer = await while_connected(call.request, work())
+    call.outcome.complete(answer.grounded.finish_reason)
+    completion = _completion(answer, created, body, as_detections=as_detections)
+    return Response(completion.model_dump_json(), media_type=JSON)
 
 
 def _completion(
