@@ -208,6 +208,7 @@ class Service:
             grounded=grounded,
             image=image,
             is_calibrated=self._checkpoint.calibration.is_measured,
+            notice=self._checkpoint.notice,
             seed=sampling.seed if sampling.temperature > 0 else None,
             usage=Usage(len(prompt.token_ids), len(new_tokens), new_tokens[0].cached_tokens),
             timings=Timings(

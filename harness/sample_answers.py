@@ -26,6 +26,7 @@ def sample_answer(box: AnswerBox, seconds: float = 0.0, *, is_calibrated: bool =
         grounded=GroundedText("a dog", "a dog", 0, 0, (entity,), "<phrase> a dog</phrase>", "stop"),
         image=ImageFacts(64, 48, 1),
         is_calibrated=is_calibrated,
+        notice=None,
         seed=None,
         usage=Usage(70, 3, 0),
         timings=Timings(seconds, seconds, seconds, seconds),

@@ -20,9 +20,14 @@ from app.checkpoint.calibration import (
     parse_calibration,
 )
 from app.errors import CheckpointError
-from app.settings import EMBEDDED_CHECKPOINT
+from app.settings import EMBEDDED_CHECKPOINT, PUBLISHED_MODEL
 
 EMBEDDED_NAME = "kosmos2-shapes-demo"
+DEMO_NOTICE = (
+    "Demo model: it has only seen drawn shapes and will describe your photo as shapes. For photos: "
+    f"`make run MODEL={PUBLISHED_MODEL}` (6.7 GB to download once, about 8 GB of memory on a CPU)."
+)
+"""The notice in every answer of the embedded checkpoint."""
 UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -67,6 +72,11 @@ class Checkpoint:
     image_std: tuple[float, ...]
     tensors: Mapping[str, StoredTensor]
     calibration: Calibration = UNCALIBRATED
+
+    @property
+    def notice(self) -> str | None:
+        """What a user has to know about the model before trusting an answer, or `None`."""
+        return DEMO_NOTICE if self.is_embedded else None
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:

@@ -20,7 +20,7 @@ from app.contract.fields import (
     Share,
     as_integer,
 )
-from app.contract.response_models import ImageBody, UsageBody
+from app.contract.response_models import NOTICE, ImageBody, UsageBody
 from app.contract.validation import UNION_TAGS
 from app.detect.predictions import ClassResult, Detections, Prediction
 from app.detect.requests import (
@@ -241,6 +241,7 @@ class DetectionsBody(BaseModel):
         description="Whether the checkpoint has a calibration: presence and confidence were "
         "compared with measured pictures. Otherwise they only rank boxes."
     )
+    notice: str | None = Field(description=NOTICE)
     usage: UsageBody
     time: Seconds = Field(description="Seconds from the complete headers to the answer.")
 
@@ -257,6 +258,7 @@ class DetectionsBody(BaseModel):
             confidence=detections.threshold,
             tiles=detections.num_tiles,
             calibrated=detections.is_calibrated,
+            notice=detections.notice,
             usage=UsageBody.model_validate(detections.usage),
             time=detections.total_s,
         )

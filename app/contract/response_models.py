@@ -17,6 +17,11 @@ UNITS = (
     "`offsetByCodePoints`."
 )
 
+NOTICE = (
+    "What a person who reads the answer has to know about the model: the embedded checkpoint only "
+    "knows drawn shapes. Null for any other checkpoint."
+)
+
 
 class _FromAnswer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
@@ -111,6 +116,7 @@ class AnswerBody(BaseModel):
         description="Whether the checkpoint has a calibration: `confidence` was compared with "
         "measured boxes. Otherwise it only ranks boxes."
     )
+    notice: str | None = Field(description=NOTICE)
     seed: int | None = Field(description="Null when the answer was not sampled.")
     usage: UsageBody
     timings: TimingsBody
@@ -131,6 +137,7 @@ class AnswerBody(BaseModel):
             image=ImageBody.model_validate(answer.image),
             finish_reason=grounded.finish_reason,
             calibrated=answer.is_calibrated,
+            notice=answer.notice,
             seed=answer.seed,
             usage=UsageBody.model_validate(answer.usage),
             timings=TimingsBody.model_validate(answer.timings),

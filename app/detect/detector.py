@@ -123,6 +123,7 @@ class Detector:
             threshold=threshold,
             num_tiles=len(tiles),
             is_calibrated=calibration.is_measured,
+            notice=self._checkpoint.notice,
             usage=collector.usage,
         )
 

@@ -59,6 +59,7 @@ class Detections:
         threshold: least confidence of the predictions.
         num_tiles: tiles that were searched in addition to the whole picture.
         is_calibrated: whether the checkpoint has a calibration of the confidence.
+        notice: what a user has to know about the model before trusting the answer, or `None`.
         total_s: from the complete headers to the answer, in seconds; set at the end.
     """
 
@@ -69,6 +70,7 @@ class Detections:
     threshold: float
     num_tiles: int
     is_calibrated: bool
+    notice: str | None
     usage: Usage
     total_s: float = 0.0
 

@@ -170,6 +170,7 @@ class Answer:
     Attributes:
         model: the name of the model.
         is_calibrated: whether the checkpoint has a calibration of the confidence.
+        notice: what a user has to know about the model before trusting the answer, or `None`.
         seed: of the random sampling; `None` for greedy decoding.
         tokens: those of the answer, without the end token.
     """
@@ -180,6 +181,7 @@ class Answer:
     grounded: GroundedText
     image: ImageFacts
     is_calibrated: bool
+    notice: str | None
     seed: int | None
     usage: Usage
     timings: Timings

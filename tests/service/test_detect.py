@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from app.checkpoint.files import read_calibration
+from app.checkpoint.files import DEMO_NOTICE, read_calibration
 from app.contract.examples import EXAMPLE_SCENE
 from app.detect.requests import MAX_CLASSES, MAX_ROWS
 from app.grounding.class_prompts import insert_class
@@ -53,6 +53,7 @@ def test_every_object_of_each_class_is_found(client: httpx.Client) -> None:
     assert [one["presence"] > 0.5 for one in content["classes"]] == [False, True, True]
     assert content["image"] == {"width": 300, "height": 200, "exif_orientation": 1}
     assert content["inference_id"] == content["id"]
+    assert content["notice"] == DEMO_NOTICE
 
 
 def test_the_forms_of_a_box_agree(client: httpx.Client) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.checkpoint.files import DEMO_NOTICE
 from app.contract.examples import EXAMPLE_SCENE
 from app.contract.response_models import AnswerBody, BoxBody
 from app.grounding.tasks import TASKS
+from app.settings import PUBLISHED_MODEL
 from harness.pictures import picture_file
 
 PICTURE = picture_file()
@@ -90,6 +92,13 @@ def test_a_clear_object_has_a_refined_box_and_a_high_confidence(client: httpx.Cl
     [box] = content["entities"][0]["boxes"]
     assert box["confidence"] > 0.7
     assert box["xyxy_refined"] != box["xyxy"]
+
+
+def test_answers_of_the_embedded_checkpoint_have_a_notice(client: httpx.Client) -> None:
+    """A user who sends a photo must learn that this model only knows drawn shapes."""
+    content = answer(client, task="brief_caption", max_new_tokens="1")
+    assert content["notice"] == DEMO_NOTICE
+    assert f"make run MODEL={PUBLISHED_MODEL}" in DEMO_NOTICE
 
 
 def test_sent_boxes_are_returned_as_boxes_from_the_prompt(client: httpx.Client) -> None:

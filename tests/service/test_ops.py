@@ -6,7 +6,7 @@ import sys
 import httpx
 import pytest
 
-from app.checkpoint.files import read_calibration
+from app.checkpoint.files import DEMO_NOTICE, read_calibration
 from app.settings import EMBEDDED_CHECKPOINT
 from app.telemetry.metrics import OUTCOMES
 from harness.service import RunningService
@@ -25,6 +25,7 @@ def test_the_version_reports_model_defaults_and_limits(client: httpx.Client) -> 
         "revision": None,
         "embedded": True,
         "calibrated": True,
+        "notice": DEMO_NOTICE,
         "default_threshold": read_calibration(EMBEDDED_CHECKPOINT).default_threshold,
         "dtype": "float32",
         "device": "cpu",

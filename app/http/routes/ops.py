@@ -107,6 +107,7 @@ def _version(
             "revision": checkpoint.revision,
             "embedded": checkpoint.is_embedded,
             "calibrated": checkpoint.calibration.is_measured,
+            "notice": checkpoint.notice,
             "default_threshold": checkpoint.calibration.default_threshold,
             "dtype": state.engine_facts.dtype,
             "device": state.engine_facts.device,
