@@ -17,7 +17,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-fast test-clients test-large verify verified-on fuzz pictures check format demo-model calibrate eval bench chaos overload soak \
-	keys reliability image-check dashboard audit sbom openapi errors settings hooks clean
+	keys reliability image-check dashboard audit sbom openapi javascript errors settings hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -131,6 +131,10 @@ sbom: $(INSTALLED) ## Write the installed packages, with versions and licenses, 
 
 openapi: $(INSTALLED) ## Write docs/openapi.json from the routes
 	@$(BIN)/python -m app.http.openapi_document > docs/openapi.json
+
+javascript: ## Write the types of clients/javascript, and copy its modules into the playground; needs npm
+	@cd clients/javascript && npm ci --silent --no-audit --no-fund && npm run --silent types
+	@rm -rf app/playground/client && cp -R clients/javascript/src app/playground/client
 
 settings: $(INSTALLED) ## Write docs/settings.md from app/settings.py
 	@$(BIN)/python -m scripts.settings_page > docs/settings.tmp && mv docs/settings.tmp docs/settings.md

@@ -22,7 +22,15 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REQUESTS = (ROOT / "docs" / "requests.md").read_text()
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
-DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(
+        file
+        for folder in FOLDERS
+        for file in folder.rglob("*.md")
+        if "node_modules" not in file.parts
+    ),
+]
 
 MODULES_WITH_EXAMPLES = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

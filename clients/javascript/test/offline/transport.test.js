@@ -1,0 +1,89 @@
+// Retries, timeouts and broken connections, with a server that misbehaves as proxies and networks do.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { once } from "node:events";
+import { test } from "node:test";
+import { ConnectionError, InvalidRequestError, Kosmos2, TimeoutError, UnavailableError } from "../../src/index.js";
+
+/** Starts a server whose n-th request is handled by the n-th handler, and the rest by the last one. */
+async function serve(context, ...handlers) {
+  const times = [];
+  const server = createServer((request, response) => {
+    times.push(performance.now());
+    request.resume().on("end", () => handlers[Math.min(times.length, handlers.length) - 1](response, request));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${server.address().port}`, times };
+}
+
+const full = (response) => response.writeHead(503, { "Retry-After": "1" }).end('{"code": "overloaded", "detail": "full"}');
+const tasks = (response) => response.end("[]");
+const cut = (response) => response.socket.destroy();
+
+test("a full service is asked again, not before its Retry-After", async (context) => {
+  const { url, times } = await serve(context, full, tasks);
+  const waits = [];
+  assert.deepEqual(await new Kosmos2(url).tasks({ onRetry: (retry) => waits.push(retry) }), []);
+  assert.ok(times[1] - times[0] >= 990, `retried after ${times[1] - times[0]} ms`);
+  assert.equal(waits.length, 1);
+  assert.equal(waits[0].error.code, "overloaded");
+});
+
+test("the last error is thrown after all retries", async (context) => {
+  const { url, times } = await serve(context, cut);
+  await assert.rejects(new Kosmos2(url, { maxRetries: 1 }).tasks(), ConnectionError);
+  assert.equal(times.length, 2);
+});
+
+test("a wrong request is not sent again", async (context) => {
+  const { url, times } = await serve(context, (response) => response.writeHead(422).end("{}"));
+  await assert.rejects(new Kosmos2(url).tasks(), InvalidRequestError);
+  assert.equal(times.length, 1);
+});
+
+test("an error page of a proxy has a status and no problem", async (context) => {
+  const { url } = await serve(context, (response) => response.writeHead(502).end("<h1>Bad Gateway</h1>"));
+  await assert.rejects(new Kosmos2(url, { maxRetries: 0 }).tasks(), (error) => {
+    assert.ok(error instanceof UnavailableError);
+    assert.deepEqual([error.status, error.code], [502, "unexpected_response"]);
+    return true;
+  });
+});
+
+test("a wait that exceeds the time limit throws the service's error at once", async (context) => {
+  const { url } = await serve(context, full);
+  await assert.rejects(new Kosmos2(url, { timeoutMs: 900 }).tasks(), UnavailableError);
+});
+
+test("a silent service causes a timeout", async (context) => {
+  const { url } = await serve(context, () => {});
+  await assert.rejects(new Kosmos2(url, { timeoutMs: 100 }).tasks(), TimeoutError);
+});
+
+test("a signal ends the call with its reason, also during a wait", async (context) => {
+  const { url } = await serve(context, full);
+  const controller = new AbortController();
+  const start = performance.now();
+  const call = new Kosmos2(url).tasks({ signal: controller.signal, onRetry: () => controller.abort(new Error("enough")) });
+  await assert.rejects(call, /enough/);
+  assert.ok(performance.now() - start < 900, "the call waited for Retry-After");
+});
+
+test("a stream that ends before its last event is an error", async (context) => {
+  const { url } = await serve(context, (response) => response.end('event: token\ndata: {"text": "a"}\n\n'));
+  const texts = [];
+  await assert.rejects(async () => {
+    for await (const event of new Kosmos2(url).groundStream(new Blob(["x"]), { task: "brief_caption" })) texts.push(event.text);
+  }, { name: "ConnectionError", code: "incomplete_answer" });
+  assert.deepEqual(texts, ["a"]);
+});
+
+test("the key is sent in the header", async (context) => {
+  const { url } = await serve(context, (response, request) => response.end(JSON.stringify([request.headers.authorization])));
+  assert.deepEqual(await new Kosmos2(`${url}/`, { apiKey: "k" }).tasks(), ["Bearer k"]);
+});
