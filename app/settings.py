@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         description="Browser origins that may call the service (CORS), separated by commas. "
         "Default: none.",
     )
+    playground: bool = Field(
+        True,
+        description="Serve a page at / where people try the model in a browser. The page needs no "
+        "key, its requests do.",
+    )
 
     drain_delay_s: float = Field(
         5.0,

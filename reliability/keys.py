@@ -133,7 +133,10 @@ def _paths() -> list[str]:
         "/ping/../invocations",
         "/moondream/../v1/tasks",
         "/nowhere",
-        "/",
+        "/playground",
+        "/playground/",
+        "/playground/client",
+        "/playground/client/../../v1/tasks",
         # The other forms of a request target in HTTP/1.1.
         "*",
         "http://x/v1/tasks",

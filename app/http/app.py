@@ -32,6 +32,7 @@ from app.http.routes.moondream import moondream_router
 from app.http.routes.openai.chat import chat_router
 from app.http.routes.openai.models import models_router
 from app.http.routes.ops import READINESS, TAG, ops_router, readiness_router
+from app.http.routes.playground import playground_router
 from app.http.routes.roboflow import roboflow_router
 from app.http.routes.tasks import tasks_router
 from app.ipc.admission import Admission
@@ -136,6 +137,8 @@ def _open_doors(
     """Yield the routers for operations, which need no key; a path of another door keeps its own."""
     yield _Door("kosmos2", readiness_router(READINESS, state, clock), is_open=True)
     yield _Door("kosmos2", ops_router(settings, checkpoint, state, pictures), is_open=True)
+    if settings.playground:
+        yield _Door("kosmos2", playground_router(), is_open=True)
     yield _Door("sagemaker", readiness_router(PING, state, clock), is_open=True)
     if settings.health_route is not None:
         yield _Door("vertex", readiness_router(settings.health_route, state, clock), is_open=True)

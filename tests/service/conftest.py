@@ -16,12 +16,13 @@ def client(service: RunningService) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="package")
 def short_timeouts() -> Iterator[RunningService]:
-    """A service that waits one second for headers and bodies, and requires a key."""
+    """A service that waits one second for headers and bodies, requires a key and has no page."""
     with running_service(
         header_timeout_s=1,
         body_timeout_s=1,
         keep_alive_s=2,
         max_body_bytes=200_000,
         api_keys="key",
+        playground=False,
     ) as running:
         yield running

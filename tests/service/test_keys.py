@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.http.routes.playground import PLAYGROUND_PATHS
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
@@ -62,6 +63,14 @@ def test_every_door_accepts_a_key(guarded: RunningService) -> None:
     assert {"/v1/chat/completions", "/v1/detect", "/invocations", "/vertex/predict"} <= set(paths)
     for path in paths:
         assert httpx.post(guarded.url + path, headers=headers).status_code != 401
+
+
+def test_the_playground_needs_no_key_but_its_requests_do(guarded: RunningService) -> None:
+    """Visitors type the key into the page."""
+    for path in PLAYGROUND_PATHS:
+        assert httpx.get(f"{guarded.url}{path}").status_code == 200
+    assert httpx.get(f"{guarded.url}/playground/nowhere.js").status_code == 401
+    assert ask(guarded, authorization=None).status_code == 401
 
 
 def test_a_key_in_a_trailer_is_ignored(guarded: RunningService) -> None:

@@ -16,6 +16,8 @@ export async function* readEvents(body, signal) {
       for (const event of frames.map(parseFrame)) {
         if (event === null) continue;
         if (event.name === "error") throw errorOfProblem(event.data);
+        // Nothing follows; a response that is read to its end leaves the connection free for the next request.
+        if (event.name === "done") await drain(reader);
         yield event;
         if (event.name === "done") return;
       }
@@ -28,6 +30,10 @@ export async function* readEvents(body, signal) {
   }
   signal.throwIfAborted();
   throw cutShort();
+}
+
+async function drain(reader) {
+  while (!(await reader.read()).done);
 }
 
 function cutShort(cause) {

@@ -1,0 +1,49 @@
+// Reads Server-Sent Events from the body of a response.
+import { ConnectionError, errorOfProblem, Kosmos2Error } from "./errors.js";
+
+/**
+ * Yields `{name, data}` of every event up to and including `done`. Leaving the loop early closes the
+ * connection, so the service stops working on the answer.
+ */
+export async function* readEvents(body, signal) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (let unread = ""; ; ) {
+      const part = await reader.read();
+      if (part.done) break;
+      const frames = (unread + part.value).split("\n\n");
+      unread = frames.pop(); // an incomplete event
+      for (const event of frames.map(parseFrame)) {
+        if (event === null) continue;
+        if (event.name === "error") throw errorOfProblem(event.data);
+        // Nothing follows; a response that is read to its end leaves the connection free for the next request.
+        if (event.name === "done") await drain(reader);
+        yield event;
+        if (event.name === "done") return;
+      }
+    }
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw cause instanceof Kosmos2Error ? cause : cutShort(cause);
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+  signal.throwIfAborted();
+  throw cutShort();
+}
+
+async function drain(reader) {
+  while (!(await reader.read()).done);
+}
+
+function cutShort(cause) {
+  return new ConnectionError("the connection ended before the answer", { code: "incomplete_answer", cause });
+}
+
+// The service writes one line of `event` and one line of `data`; comments keep the connection open.
+function parseFrame(frame) {
+  const lines = frame.split("\n");
+  const valueOf = (field) => lines.find((line) => line.startsWith(`${field}: `))?.slice(field.length + 2);
+  const name = valueOf("event");
+  return name === undefined ? null : { name, data: JSON.parse(valueOf("data")) };
+}

@@ -1,0 +1,12 @@
+// The public names of the package.
+export { Kosmos2 } from "./client.js";
+export {
+  AuthenticationError,
+  ConnectionError,
+  InvalidRequestError,
+  Kosmos2Error,
+  RateLimitedError,
+  ServerError,
+  TimeoutError,
+  UnavailableError,
+} from "./errors.js";

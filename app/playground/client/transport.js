@@ -1,0 +1,56 @@
+// Sends requests, and sends them again when the service asks for it.
+import { ConnectionError, errorOfResponse } from "./errors.js";
+
+const RETRIED_STATUSES = new Set([429, 502, 503]);
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 30_000;
+
+export class Transport {
+  #baseUrl;
+  #headers;
+  #maxRetries;
+  #fetch;
+
+  constructor(baseUrl, { apiKey, maxRetries, fetch }) {
+    this.#baseUrl = String(baseUrl).replace(/\/+$/, "");
+    this.#headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
+    this.#maxRetries = maxRetries;
+    this.#fetch = fetch;
+  }
+
+  /** Returns a response with status 2xx. All requests can be repeated: the service keeps no state. */
+  async send(path, { accept, body, deadline, onRetry }) {
+    const headers = { ...this.#headers, Accept: accept };
+    const request = { method: body ? "POST" : "GET", headers, body, signal: deadline.signal };
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await this.#try(path, request);
+      if (outcome instanceof Response) return outcome;
+      const waitMs = waitOf(outcome, attempt);
+      const isLast = attempt > this.#maxRetries || !isTransient(outcome);
+      // Waiting would only turn a clear error into a timeout.
+      if (isLast || waitMs >= deadline.leftMs) throw outcome;
+      onRetry?.({ error: outcome, attempt, waitMs });
+      await deadline.pause(waitMs);
+    }
+  }
+
+  async #try(path, request) {
+    try {
+      const response = await this.#fetch(`${this.#baseUrl}${path}`, request);
+      return response.ok ? response : await errorOfResponse(response);
+    } catch (cause) {
+      request.signal.throwIfAborted();
+      return new ConnectionError("the service cannot be reached", { code: "connection_failed", cause });
+    }
+  }
+}
+
+function isTransient(error) {
+  return error.status === null || RETRIED_STATUSES.has(error.status);
+}
+
+// The service's own estimate is a lower limit. The random part keeps clients from returning together.
+function waitOf(error, attempt) {
+  const backoff = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2);
+  return Math.max((error.retryAfterS ?? 0) * 1000, Math.min(backoff, LONGEST_WAIT_MS));
+}

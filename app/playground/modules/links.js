@@ -1,0 +1,33 @@
+// Links phrases, boxes and list entries: what belongs to the same item lights up together.
+
+/** Reports hover, focus and clicks on elements with `data-item` inside `root` to the store. */
+export function reportActive(root, store) {
+  const itemOf = (target) => target.closest?.("[data-item]")?.dataset.item ?? null;
+  const activate = (event) => {
+    const item = itemOf(event.target);
+    store.set({ active: item === null ? store.get().pinned : Number(item) });
+  };
+  const release = () => store.set({ active: store.get().pinned });
+  const pin = (event) => {
+    const item = itemOf(event.target);
+    if (item === null || (event.type === "keydown" && !["Enter", " "].includes(event.key))) return;
+    if (event.type === "keydown") event.preventDefault();
+    const pinned = store.get().pinned === Number(item) ? null : Number(item);
+    store.set({ pinned, active: pinned ?? Number(item) });
+  };
+  root.addEventListener("pointerover", activate);
+  root.addEventListener("pointerleave", release);
+  root.addEventListener("focusin", activate);
+  root.addEventListener("focusout", release);
+  root.addEventListener("click", pin);
+  // Buttons turn keys into clicks themselves.
+  root.addEventListener("keydown", (event) => event.target.matches("span[data-item]") && pin(event));
+}
+
+/** Marks the elements of the active item inside `root`. */
+export function showActive(root, active) {
+  root.classList.toggle("has-active", active !== null);
+  for (const part of root.querySelectorAll("[data-item]")) {
+    part.classList.toggle("active", Number(part.dataset.item) === active);
+  }
+}
