@@ -1,5 +1,6 @@
-"""Services for all clients, the pictures they upload, and the answers to a direct request."""
+"""Services for all clients, uploaded pictures, answers to direct requests, and a browser."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from app.settings import EMBEDDED_CHECKPOINT
+from harness.requirements import require_programs, skip_locally
 from harness.service import RunningService, running_service
 from harness.standard_servers import running_server
 from tests.clients.chat_clients import KEY
@@ -26,6 +28,11 @@ PICTURES = tuple(
     )
 )
 FIELDS = {"task": "brief_caption"}
+BROWSER_OPTIONS = (
+    "--no-sandbox",  # the sandbox cannot start where the tests run as root
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -63,6 +70,21 @@ def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
     yield collected
     if request.session.testsfailed == 0:
         collected.write()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    require_programs("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        skip_locally("not installed: playwright (`make test-clients` installs it)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=list(BROWSER_OPTIONS)
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

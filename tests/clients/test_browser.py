@@ -1,6 +1,5 @@
 """A browser: `fetch` from another origin, and a form that needs no script."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,34 +7,16 @@ from typing import Any
 import pytest
 
 from harness.answers import are_same
-from harness.requirements import require_programs, skip_locally
 from harness.service import RunningService
 from tests.clients.conftest import FIELDS, PICTURES
 from tests.clients.upload import Answer
 
 PICTURE, *_ = PICTURES
-# Chromium's sandbox cannot start where the tests run as root.
-OPTIONS = ["--no-sandbox"]
 UPLOADS = {
     "fetch, File": "([url, fields]) => upload(url, fields, false)",
     "fetch, typed Blobs": "([url, fields]) => upload(url, fields, true)",
     "fetch, JSON": "([url, fields]) => uploadJson(url, fields)",
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    require_programs("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        skip_locally("not installed: playwright (`make test-clients` installs it)")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=OPTIONS
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_its_methods_work_with_a_service(service: RunningService, small: Running
     run_tests("service", KOSMOS2_URL=service.url, KOSMOS2_SMALL_URL=small.url)
 
 
-def test_leaving_a_stream_frees_the_slot(service: RunningService, project: Path) -> None:
+def test_breaking_out_of_a_stream_frees_the_slot(service: RunningService, project: Path) -> None:
     """The client closes the connection, so the service counts the request as cancelled."""
     name = 'kosmos2_requests_total{outcome="cancelled",task="detailed_caption"}'
     before = service.metric(name)

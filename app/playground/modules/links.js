@@ -3,11 +3,16 @@
 /** Reports hover, focus and clicks on elements with `data-item` inside `root` to the store. */
 export function reportActive(root, store) {
   const itemOf = (target) => target.closest?.("[data-item]")?.dataset.item ?? null;
+  // Without a pointer on an item, the one with the keyboard focus stays lit.
+  const release = () => {
+    const focused = root.querySelector("[data-item]:focus-visible")?.dataset.item;
+    store.set({ active: focused === undefined ? store.get().pinned : Number(focused) });
+  };
   const activate = (event) => {
     const item = itemOf(event.target);
-    store.set({ active: item === null ? store.get().pinned : Number(item) });
+    if (item === null) release();
+    else store.set({ active: Number(item) });
   };
-  const release = () => store.set({ active: store.get().pinned });
   const pin = (event) => {
     const item = itemOf(event.target);
     if (item === null || (event.type === "keydown" && !["Enter", " "].includes(event.key))) return;

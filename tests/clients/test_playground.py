@@ -1,0 +1,296 @@
+"""The features of the playground, each once, in a real browser."""
+
+import base64
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.checkpoint.files import DEMO_NOTICE
+from app.contract.examples import EXAMPLE_SCENE
+from app.grounding.tasks import TASKS, Use
+from harness.answers import are_same
+from harness.requirements import require_programs
+from harness.service import RunningService
+from tests.clients.playground_page import Playground, opened
+
+PHRASES = ["a red circle", "a blue square", "a red circle"]
+SQUARE = (0.37, 0.3, 0.62, 0.7)
+"""Around the blue square of the first example."""
+# Calls a listener of the page as a browser does when the user drops or pastes a file.
+SEND_FILE = """([kind, base64]) => {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const files = new DataTransfer();
+  files.items.add(new File([bytes], "scene.jpg", { type: "image/jpeg" }));
+  const event = kind === "drop"
+    ? new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: files, bubbles: true });
+  document.body.dispatchEvent(event);
+}"""
+# Records how many characters and boxes the page shows, at each change of the answer.
+OBSERVE = """() => {
+  window.seen = [];
+  const look = () => window.seen.push([
+    document.querySelector("#answer").textContent.length,
+    document.querySelectorAll("#stage .box").length,
+    document.querySelector("#save-json").disabled,
+  ]);
+  const options = { childList: true, subtree: true, characterData: true };
+  new MutationObserver(look).observe(document.querySelector("#answer"), options);
+}"""
+
+
+@pytest.fixture
+def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
+    with opened(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        yield page
+
+
+@pytest.fixture
+def answered(playground: Playground) -> Playground:
+    playground.use_example()
+    return playground
+
+
+def test_an_example_is_answered_at_once(answered: Playground, expected: Mapping[Path, Any]) -> None:
+    assert answered.phrases == PHRASES
+    assert answered.boxes.count() == 3
+    assert are_same(answered.answer, expected[EXAMPLE_SCENE])
+    assert len(answered.posts) == 1
+
+
+def test_boxes_are_a_list_with_names_and_places(answered: Playground) -> None:
+    names = [button.get_attribute("aria-label") for button in answered("#boxes .item").all()]
+    assert names[1].startswith("2: a blue square, confidence 93 %, left 39, top 33, right")
+
+
+def test_a_screen_reader_hears_the_whole_answer(answered: Playground) -> None:
+    spoken = "An image of a red circle, a blue square and a red circle. 3 boxes."
+    assert answered("[role=status]").text_content() == spoken
+
+
+def test_a_picture_comes_from_the_file_dialog(playground: Playground) -> None:
+    playground("#file").set_input_files(EXAMPLE_SCENE)
+    playground.wait_until_answered()
+    assert playground.phrases == PHRASES
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_picture_is_dropped_or_pasted(playground: Playground, kind: str) -> None:
+    content = base64.b64encode(EXAMPLE_SCENE.read_bytes()).decode()
+    playground.page.evaluate(SEND_FILE, [kind, content])
+    playground.wait_until_answered()
+    assert playground.phrases == PHRASES
+
+
+def test_a_picture_is_taken_with_the_camera(playground: Playground) -> None:
+    playground("#camera").click()
+    playground("#video").wait_for()
+    playground.page.evaluate(
+        "async () => { const v = document.querySelector('#video');"
+        " while (!v.videoWidth) await new Promise(requestAnimationFrame) }"
+    )
+    playground("#shoot").click()
+    playground.wait_until_answered()
+    assert playground.answer["image"]["width"] > 100
+    assert not playground("#camera-dialog").is_visible()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_answered(answered: Playground, task: str) -> None:
+    answered.choose_task(task)
+    if TASKS[task].regions is Use.REQUIRED:
+        answered.draw(SQUARE)
+    answered.run()
+    assert answered.answer["task"] == task
+    assert answered("#message").is_hidden()
+
+
+def test_a_class_list_shows_what_is_there_and_what_is_not(answered: Playground) -> None:
+    answered.choose_task("detect")
+    answered("#text").fill("red circle, green heart")
+    answered.run()
+    assert answered("#answer").text_content() == "2 × red circle1, no green heart2"
+    assert answered.boxes.count() == 2
+    assert answered("#boxes .absent").text_content().startswith("no green heart")
+
+
+def test_text_and_boxes_appear_while_the_answer_streams(answered: Playground) -> None:
+    answered.page.evaluate(OBSERVE)
+    answered("#run").click()
+    answered("#run:disabled").wait_for(state="detached")
+    seen = answered.page.evaluate("() => window.seen")
+    before = [(length, boxes) for length, boxes, is_unfinished in seen if is_unfinished]
+    assert len({length for length, _ in before}) > 5
+    assert {boxes for _, boxes in before} >= {0, 1, 2, 3}
+
+
+def test_phrase_box_and_list_light_up_together(answered: Playground) -> None:
+    parts = [answered(f"#{name} [data-item='1'].active") for name in ("stage", "answer", "boxes")]
+    for target in ("#answer [data-item='1']", "#stage [data-item='1']", "#boxes [data-item='1']"):
+        answered("h1").hover()
+        assert [part.count() for part in parts] == [0, 0, 0]
+        answered(target).hover()
+        assert [part.count() for part in parts] == [1, 1, 1]
+    answered("h1").hover()
+    for before in ("#answer [data-item='0']", "#boxes li:first-child .use"):
+        answered(before).focus()
+        answered.page.keyboard.press("Tab")
+        assert [part.count() for part in parts] == [1, 1, 1]
+
+
+def test_a_drawn_box_becomes_the_region_of_a_question(answered: Playground) -> None:
+    answered.draw(SQUARE)
+    assert answered("#text").input_value() == "What is it?"
+    assert answered("#phrase").input_value() == "it"
+    answered("#text").fill("What color is the square?")
+    answered("#text").evaluate("input => input.setSelectionRange(14, 24)")
+    assert answered("#phrase").input_value() == "the square"
+    answered.run()
+    region = answered.answer["entities"][0]
+    assert (region["phrase"], region["from_prompt"]) == ("the square", True)
+    assert region["boxes"][0]["xyxy_normalized"] == pytest.approx(SQUARE, abs=1 / 32)
+    assert "blue" in answered.answer["answer"]
+
+
+def test_the_words_of_a_region_must_occur_in_the_question(answered: Playground) -> None:
+    answered.draw(SQUARE)
+    answered("#text").fill("What color is the square?")
+    answered("#run").click()
+    assert "the words that the region stands for" in answered("#message").text_content()
+    assert len(answered.posts) == 1
+
+
+def test_a_found_box_becomes_a_region(answered: Playground) -> None:
+    answered("#boxes .use").nth(1).click()
+    assert answered("#edge-0").input_value() == "38.8"
+    answered("#text").fill("What color is it?")
+    answered.run()
+    assert "blue" in answered.answer["answer"]
+
+
+def test_the_slider_hides_boxes_without_a_request(answered: Playground) -> None:
+    answered.set_slider(90)
+    assert answered.boxes.count() == 2
+    assert answered("#boxes .item").count() == 2
+    assert answered("#answer .unboxed").count() == 1
+    assert len(answered.posts) == 1
+
+
+def test_coarse_and_refined_boxes_are_shown(answered: Playground) -> None:
+    def left() -> list[float]:
+        return [
+            float(box.evaluate("box => box.style.getPropertyValue('--x0')"))
+            for box in answered('#stage [data-item="1"]').all()
+        ]
+
+    [box] = answered.answer["entities"][1]["boxes"]
+    coarse, refined = box["xyxy_normalized"][0], box["xyxy_refined_normalized"][0]
+    assert left() == [refined]
+    answered("label:has([value=coarse])").click()
+    assert left() == [coarse]
+    answered("label:has([value=both])").click()
+    assert sorted(left()) == sorted([coarse, refined])
+
+
+def test_markup_timings_and_tokens_are_shown(answered: Playground) -> None:
+    assert answered("#markup").text_content() == answered.answer["markup"]
+    facts = answered("#timings").text_content()
+    assert str(answered.answer["usage"]["completion_tokens"]) in facts
+    assert "First box in this page" in facts
+
+
+def copied(playground: Playground, language: str) -> str:
+    """Return what the button copies."""
+    playground(f"#copy-{language}").click()
+    text: str = playground.page.evaluate("() => navigator.clipboard.readText()")
+    assert playground("#code").text_content() == text
+    return text
+
+
+def test_the_copied_curl_gets_the_same_answer(answered: Playground) -> None:
+    require_programs("curl")
+    answered.choose_task("phrase_grounding")
+    answered("#text").fill("a red circle's <b>")
+    answered.run()
+    command = shlex.split(copied(answered, "curl").replace("\\\n", ""))
+    done = subprocess.run(
+        [*command, "--silent"], cwd=EXAMPLE_SCENE.parent, capture_output=True, check=True
+    )
+    assert are_same(json.loads(done.stdout), answered.answer)
+
+
+def test_the_copied_python_gets_the_same_answer(answered: Playground) -> None:
+    answered.choose_task("detect")
+    answered.run()
+    program = copied(answered, "python").replace("print(", "import json; print(json.dumps(") + ")"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=EXAMPLE_SCENE.parent, capture_output=True, check=True
+    )
+    shown = answered("#boxes .item .name").all_text_contents()
+    found = json.loads(done.stdout)["predictions"]
+    assert sorted(one["class"] for one in found) == sorted(shown)
+
+
+def test_the_copied_javascript_names_the_package_and_the_fields(answered: Playground) -> None:
+    code = copied(answered, "javascript")
+    assert code.startswith('import { Kosmos2 } from "@kosmos2/client";')
+    assert '"task": "brief_caption"' in code
+    assert f'client.ground("{EXAMPLE_SCENE.name}", fields)' in code
+
+
+def test_the_answer_is_saved_as_json_and_as_a_picture(answered: Playground) -> None:
+    with answered.page.expect_download() as download:
+        answered("#save-json").click()
+    assert json.loads(Path(download.value.path()).read_text()) == answered.answer
+    with answered.page.expect_download() as download:
+        answered("#save-picture").click()
+    assert download.value.suggested_filename == "annotated.png"
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_running_answer_is_cancelled(answered: Playground, service: RunningService) -> None:
+    series = 'kosmos2_requests_total{outcome="cancelled",task="detailed_caption"}'
+    before = service.metric(series)
+    answered.choose_task("detailed_caption")
+    answered("#run").click()
+    answered("#answer .phrase").first.wait_for()
+    answered("#cancel").click()
+    answered("#run:not(:disabled)").wait_for()
+    assert answered("#progress").text_content() == "Cancelled."
+    assert service.metric(series) == before + 1
+
+
+def test_the_notice_of_the_stand_in_is_above_the_answer(playground: Playground) -> None:
+    assert playground("#notice").text_content() == DEMO_NOTICE.replace("`", "")
+    assert playground("#notice code").text_content().startswith("make run MODEL=")
+
+
+def test_published_answers_are_shown_on_a_blank_grid(playground: Playground) -> None:
+    playground("#tab-published").click()
+    assert "not computed here" in playground("#recorded-title").text_content()
+    playground("#recorded li").nth(1).locator("button").first.click()
+    assert playground("#published-stage .box").count() == 6
+    assert playground("#published-stage .blank").count() == 1
+    playground("#recorded li").nth(1).locator("[data-item='1']").hover()
+    assert playground("#published-stage [data-item='1'].active").count() == 1
+    assert playground.posts == []
+
+
+def test_the_page_works_behind_a_prefix(browser: Any, service: RunningService) -> None:
+    """The browser sends `/kosmos/…`, and the service receives what follows the prefix."""
+    context = browser.new_context()
+    context.route(
+        f"{service.url}/kosmos/**",
+        lambda route: route.continue_(url=route.request.url.replace("/kosmos/", "/")),
+    )
+    playground = Playground(context.new_page(), f"{service.url}/kosmos/")
+    playground.use_example()
+    assert playground.phrases == PHRASES
+    assert playground.complaints == []
+    context.close()

@@ -1,0 +1,217 @@
+"""The playground for everybody: keyboard, screen reader, phone, dark mode, reduced motion."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from harness.service import RunningService
+from tests.clients.npm_packages import installed
+from tests.clients.playground_page import Playground, opened
+from tests.clients.programs import FOLDER
+
+PHONES = (320, 360, 390)
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+SUM_OF_SHIFTS = """() => {
+  window.shifts = 0;
+  const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
+  new PerformanceObserver(add).observe({ type: "layout-shift" });
+}"""
+
+
+@pytest.fixture
+def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
+    with opened(browser, service.url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core."""
+    packages = installed(FOLDER / "browser")
+    return (packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def violations(playground: Playground, axe: str) -> list[str]:
+    """Return what axe-core finds on the page as it is now."""
+    playground.page.evaluate(axe)
+    found = playground.page.evaluate("(rules) => axe.run(document, rules)", RULES)
+    assert len(found["passes"]) > 20
+    return [
+        f"{rule['id']}: {node['html'][:200]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def stay_empty(_: Playground) -> None:
+    """The page before a picture."""
+
+
+def show_boxes(playground: Playground) -> None:
+    playground.use_example()
+    playground("#answer .phrase").first.hover()
+
+
+def show_everything(playground: Playground) -> None:
+    """A question about a region with all details open, and the field for the key."""
+    playground.use_example()
+    playground.choose_task("grounded_vqa")
+    playground.draw((0.37, 0.3, 0.62, 0.7))
+    for summary in playground("main summary").all():
+        summary.click()
+
+
+def show_classes(playground: Playground) -> None:
+    playground.use_example(1)
+    playground.choose_task("detect")
+    playground.run()
+
+
+def show_a_message(playground: Playground) -> None:
+    playground.use_example()
+    playground.choose_task("phrase_grounding")
+    playground("#text").fill("")
+    playground("#run").click()
+    playground("#message").wait_for()
+
+
+def show_published(playground: Playground) -> None:
+    playground("#tab-published").click()
+    playground("#recorded li").nth(5).wait_for()
+
+
+STATES = (stay_empty, show_boxes, show_everything, show_classes, show_a_message, show_published)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("show", STATES, ids=lambda show: show.__name__)
+def test_axe_finds_nothing(
+    browser: Any,
+    service: RunningService,
+    axe: str,
+    show: Callable[[Playground], None],
+    scheme: str,
+) -> None:
+    with opened(browser, service.url, color_scheme=scheme) as playground:
+        show(playground)
+        assert violations(playground, axe) == []
+
+
+@pytest.mark.parametrize("width", PHONES)
+def test_a_phone_shows_picture_and_answer_without_scrolling_sideways(
+    browser: Any, service: RunningService, axe: str, width: int
+) -> None:
+    phone = {"viewport": {"width": width, "height": 640}, "has_touch": True, "is_mobile": True}
+    with opened(browser, service.url, **phone) as playground:
+        playground("#examples button").first.tap()
+        playground.wait_until_answered()
+        playground.choose_task("detect")
+        playground.run()
+        widths = playground.page.evaluate("() => [document.body.scrollWidth, window.innerWidth]")
+        assert widths == [width, width]
+        playground("#boxes .item").last.scroll_into_view_if_needed()
+        picture = playground("#stage").bounding_box()
+        assert 0 <= picture["y"] < 20  # it stays in sight
+        assert violations(playground, axe) == []
+
+
+def test_a_finger_draws_a_region_after_the_button_is_pressed(
+    browser: Any, service: RunningService
+) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with opened(browser, service.url, **phone) as playground:
+        playground.use_example()
+        playground("#draw").tap()
+        sheet = playground("#stage .sheet").bounding_box()
+        touch = playground.page.context.new_cdp_session(playground.page)
+        corners = [(0.4, 0.3), (0.5, 0.5), (0.6, 0.7)]
+        for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove"), corners, strict=True):
+            point = {"x": sheet["x"] + x * sheet["width"], "y": sheet["y"] + y * sheet["height"]}
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        assert float(playground("#edge-0").input_value()) == pytest.approx(40, abs=1)
+        assert float(playground("#edge-3").input_value()) == pytest.approx(70, abs=1)
+
+
+def test_dark_mode_is_dark(browser: Any, service: RunningService) -> None:
+    shades = {}
+    for scheme in ("light", "dark"):
+        with opened(browser, service.url, color_scheme=scheme) as playground:
+            colour = playground("body").evaluate("body => getComputedStyle(body).backgroundColor")
+            shades[scheme] = sum(int(part) for part in colour[4:-1].split(","))
+    assert shades["dark"] < 150 < 600 < shades["light"]
+
+
+def focused(playground: Playground) -> dict[str, str]:
+    """Return id, class and value of the element with the keyboard focus."""
+    found: dict[str, str] = playground.page.evaluate(
+        "() => ({ id: document.activeElement.id, name: document.activeElement.className,"
+        " value: document.activeElement.value ?? '' })"
+    )
+    return found
+
+
+def press_until(playground: Playground, key: str, **expected: str) -> None:
+    """Press a key until the element with the focus has the expected properties."""
+    for _ in range(60):
+        if expected.items() <= focused(playground).items():
+            return
+        playground.page.keyboard.press(key)
+    raise AssertionError(f"{key} does not reach {expected}")
+
+
+def test_everything_works_with_the_keyboard_alone(playground: Playground) -> None:
+    """Example, task, region by numbers, run, phrases, list and tabs, without a pointer."""
+    keyboard = playground.page.keyboard
+    for _ in range(60):
+        keyboard.press("Tab")
+        if playground.page.evaluate("() => document.activeElement.matches('#examples button')"):
+            break
+    keyboard.press("Enter")
+    playground.wait_until_answered()
+    press_until(playground, "Tab", value="brief_caption")
+    press_until(playground, "ArrowRight", value="grounded_vqa")
+    press_until(playground, "Tab", name="phrase")
+    assert playground("#stage .box.active").count() == 1
+    press_until(playground, "Tab", name="use")
+    keyboard.press("Enter")  # the region of the question
+    assert focused(playground)["id"] == "text"
+    keyboard.press("Control+A")
+    keyboard.type("What color is it?")
+    press_until(playground, "Tab", id="edge-0")
+    keyboard.press("Control+A")
+    keyboard.type("5")
+    press_until(playground, "Tab", id="run")
+    keyboard.press("Enter")
+    playground("#answer .prompt").first.wait_for()
+    playground.wait_until_answered()
+    [region] = playground.answer["entities"][0]["boxes"]
+    assert region["xyxy_normalized"][0] == pytest.approx(0.05, abs=1 / 32)
+    press_until(playground, "Shift+Tab", id="tab-try")
+    keyboard.press("ArrowRight")
+    assert focused(playground)["id"] == "tab-published"
+    assert playground("#panel-published").is_visible()
+
+
+def test_reduced_motion_stops_all_movement(browser: Any, service: RunningService) -> None:
+    with opened(browser, service.url, reduced_motion="reduce") as playground:
+        playground.use_example()
+        playground.choose_task("detailed_caption")
+        playground("#run").click()
+        playground("#answer .phrase").first.wait_for()
+        assert playground.page.evaluate("() => document.getAnimations().length") == 0
+        playground.wait_until_answered()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_moves_while_an_answer_streams(
+    browser: Any, service: RunningService, width: int
+) -> None:
+    with opened(browser, service.url, viewport={"width": width, "height": 800}) as playground:
+        playground.use_example(1)
+        playground.choose_task("detailed_caption")
+        playground.page.evaluate(SUM_OF_SHIFTS)
+        playground.run()
+        assert len(playground.phrases) == 5
+        assert playground.page.evaluate("() => window.shifts") == 0
