@@ -17,7 +17,7 @@ install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-fast test-clients test-large verify verified-on fuzz pictures check format demo-model calibrate eval bench chaos overload soak \
-	keys reliability image-check dashboard audit sbom openapi javascript errors settings hooks clean
+	keys reliability image-check dashboard screenshots audit sbom openapi javascript errors settings hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -119,6 +119,10 @@ image-check: $(INSTALLED) ## Build the container image with buildah, run it, sen
 
 dashboard: $(INSTALLED) ## Run two replicas, HAProxy and Prometheus, and draw the dashboard
 	@$(BIN)/python -m scripts.draw_dashboard docs/images/dashboard.png
+
+screenshots: $(INSTALLED) ## Draw the pictures of the playground in docs/images, with Chromium
+	@$(call install-extra,clients)
+	@$(BIN)/python -m scripts.draw_playground
 
 audit: $(INSTALLED) ## Look up known vulnerabilities of every pinned package, and lint for security
 	@$(call install-extra,audit)

@@ -26,6 +26,7 @@ URL = "http://127.0.0.1:8000"
 BOX_LINE = re.compile(r"(?P<phrase>[a-z ]+) \[(\d+\.\d+(, )?){4}\] \d+%")
 SCENE = ROOT / "app" / "demo" / "scenes" / "two_red_circles_and_blue_square.jpg"
 ANNOTATED = ROOT / "docs" / "images" / "two_red_circles_and_blue_square_annotated.png"
+PLAYGROUND = ROOT / "docs" / "images" / "playground.png"
 # Programs whose lines are executed below or by the named tests.
 CHECKED_PROGRAMS = {
     "make": "tests/project/test_docs.py",
@@ -97,7 +98,7 @@ def test_every_kubernetes_overlay_exists() -> None:
 
 def test_every_picture_exists() -> None:
     pictures = re.findall(r'<img src="([^"]+)"', README)
-    assert pictures == [str(file.relative_to(ROOT)) for file in (SCENE, ANNOTATED)]
+    assert pictures == [str(file.relative_to(ROOT)) for file in (SCENE, ANNOTATED, PLAYGROUND)]
     assert all((ROOT / name).is_file() for name in pictures)
 
 

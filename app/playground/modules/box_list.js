@@ -1,5 +1,5 @@
 // The boxes as a list with names, for the keyboard and for screen readers as much as for the eye.
-import { byId, element, percent } from "./dom.js";
+import { byId, element, percent, unseen } from "./dom.js";
 import { colourOf, placeOf, visibleBoxes } from "./items.js";
 import { setRegion } from "./region.js";
 
@@ -30,19 +30,21 @@ function rowsOf(item, index, state) {
 function row(item, index, { confidence, shapes }) {
   const edges = shapes.at(-1)[1];
   const share = item.isSent ? "your region" : percent(confidence);
-  const spoken = item.isSent ? share : `confidence ${share}`;
   const button = element(
     "button",
-    { type: "button", className: "item", ariaLabel: `${index + 1}: ${item.name}, ${spoken}, ${placeOf(edges)}`, data: { item: index } },
+    { type: "button", className: "item", data: { item: index } },
     element("span", { className: "number" }, String(index + 1)),
-    element("span", { className: "name" }, item.name),
+    element("span", { className: "name" }, ` ${item.name}`),
+    unseen(item.isSent ? ", " : ", confidence "),
     element("span", { className: "share" }, share),
+    unseen(`, ${placeOf(edges)}`),
   );
   button.style.setProperty("--colour", colourOf(index));
   const use = element(
     "button",
-    { type: "button", className: "use", ariaLabel: `Ask about this box: ${item.name}`, data: { corners: JSON.stringify(edges) } },
+    { type: "button", className: "use", data: { corners: JSON.stringify(edges) } },
     "Ask",
+    unseen(` about this box: ${index + 1} ${item.name}`),
   );
   return element("li", {}, button, use);
 }

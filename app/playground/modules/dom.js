@@ -10,5 +10,8 @@ export function element(tag, { data = {}, ...properties } = {}, ...children) {
   return created;
 }
 
+/** Returns words for screen readers only. */
+export const unseen = (words) => element("span", { className: "hidden" }, words);
+
 /** Returns a fraction in percent, for people. */
 export const percent = (fraction) => `${Math.round(fraction * 100)} %`;

@@ -1,5 +1,5 @@
 // The recorded answers of the published model, on a blank grid: no request runs a model for them.
-import { byId, element } from "./dom.js";
+import { byId, element, unseen } from "./dom.js";
 import { colourOf } from "./items.js";
 import { reportActive, showActive } from "./links.js";
 import { segmentsOf } from "./segments.js";
@@ -54,7 +54,7 @@ function titleOf({ task, text }) {
 }
 
 function card(answer, index, store) {
-  const choose = element("button", { type: "button", ariaLabel: `Show the boxes of: ${answer.title}` }, "Show boxes");
+  const choose = element("button", { type: "button" }, "Show boxes", unseen(` of ${index + 1}, ${answer.title}`));
   choose.addEventListener("click", () => store.set({ shown: index, active: null, pinned: null }));
   const text = element("p", {}, ...segmentsOf(answer).map((segment) => part(segment)));
   const item = element("li", {}, element("div", { className: "row" }, element("h3", {}, answer.title), choose), text);
