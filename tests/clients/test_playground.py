@@ -20,6 +20,8 @@ from harness.service import RunningService
 from tests.clients.playground_page import Playground, opened
 
 PHRASES = ["a red circle", "a blue square", "a red circle"]
+IT = "it"
+"""The words that stand for a region, unless the user marks others."""
 SQUARE = (0.37, 0.3, 0.62, 0.7)
 """Around the blue square of the first example."""
 # Calls a listener of the page as a browser does when the user drops or pastes a file.
@@ -74,7 +76,7 @@ def test_a_screen_reader_hears_the_whole_answer(answered: Playground) -> None:
     assert answered("[role=status]").text_content() == spoken
 
 
-def test_a_picture_comes_from_the_file_dialog(playground: Playground) -> None:
+def test_a_picture_is_opened_with_the_file_dialog(playground: Playground) -> None:
     playground("#file").set_input_files(EXAMPLE_SCENE)
     playground.wait_until_answered()
     assert playground.phrases == PHRASES
@@ -146,8 +148,8 @@ def test_phrase_box_and_list_light_up_together(answered: Playground) -> None:
 
 def test_a_drawn_box_becomes_the_region_of_a_question(answered: Playground) -> None:
     answered.draw(SQUARE)
-    assert answered("#text").input_value() == "What is it?"
-    assert answered("#phrase").input_value() == "it"
+    assert answered("#text").input_value() == f"What is {IT}?"
+    assert answered("#phrase").input_value() == IT
     answered("#text").fill("What color is the square?")
     answered("#text").evaluate("input => input.setSelectionRange(14, 24)")
     assert answered("#phrase").input_value() == "the square"
@@ -169,7 +171,7 @@ def test_the_words_of_a_region_must_occur_in_the_question(answered: Playground) 
 def test_a_found_box_becomes_a_region(answered: Playground) -> None:
     answered("#boxes .use").nth(1).click()
     assert answered("#edge-0").input_value() == "38.8"
-    answered("#text").fill("What color is it?")
+    answered("#text").fill(f"What color is {IT}?")
     answered.run()
     assert "blue" in answered.answer["answer"]
 

@@ -71,7 +71,7 @@ class Asset:
         """Return the asset of a file with this content."""
         headers = {
             "Content-Type": _TYPES[suffix],
-            # Browsers keep the file, and ask whether it has changed.
+            # Browsers keep the file, and check with every use whether it has changed.
             "Cache-Control": "no-cache",
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
             "Vary": "Accept-Encoding",
