@@ -155,7 +155,7 @@ def test_a_photograph_is_turned_and_sent_small_and_boxes_fit_the_original(
         {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": content}
     )
     playground("#stage .sheet img[alt='Your picture']").wait_for()
-    playground("#answer.caret").wait_for(state="detached")
+    playground("#answer .caret").wait_for(state="detached")
     playground.wait_until_answered()
     answer = playground.answer
     assert (answer["image"]["width"], answer["image"]["height"]) == PIXELS

@@ -12,7 +12,9 @@ export function mountAnswer(store) {
     const segments = segmentsOf(state);
     if (segments.length === 0 && !state.isRunning) container.replaceChildren(...invitation);
     else container.replaceChildren(...segments.map((segment) => part(segment, state)));
-    container.classList.toggle("caret", state.isRunning);
+    if (!state.isRunning) return;
+    container.append(element("span", { className: "caret" }));
+    container.scrollTop = container.scrollHeight; // a long answer shows its end
   });
   mountStatus(store);
 }
