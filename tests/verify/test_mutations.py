@@ -38,6 +38,6 @@ def test_verify_finds_a_mutation(mutation: Mutation, tmp_path: Path) -> None:
         for line in process.stdout or ():
             lines.append(line.strip())
             if line.startswith(f"differs     {mutation.found}"):
-                process.send_signal(signal.SIGINT)  # the later checks would take minutes
+                process.send_signal(signal.SIGINT)  # the comparison with `generate` shows no more
                 return
     pytest.fail("\n".join(lines))
