@@ -13,6 +13,7 @@ from tests.clients.environments import node_folder, python_with
 SCRIPTS = Path(__file__).parent / "foreign"
 NODE = SCRIPTS / "node"
 KEY = "the-key"
+INFERENCE_SDK = "inference-sdk==1.8.3"
 TIMEOUT_S = 300
 
 

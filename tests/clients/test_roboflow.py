@@ -5,9 +5,7 @@ Each runs in an environment of its own, because `inference-sdk` needs an older `
 
 import json
 import subprocess
-import sys
-import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,23 @@ from PIL import Image
 
 from app.contract.examples import EXAMPLE_SCENE
 from app.settings import EMBEDDED_CHECKPOINT
-from harness.service import RunningService, running_service
+from harness.service import RunningService
+from tests.clients.chat_clients import INFERENCE_SDK, KEY
+from tests.clients.environments import python_with
+from tests.clients.matrix import Matrix
 
 SCRIPTS = Path(__file__).parent / "roboflow"
 OTHER_SCENE = EMBEDDED_CHECKPOINT / "scenes" / "blue_square_and_yellow_star.png"
-KEY = "the-key"
+CLIENT = ("inference-sdk", INFERENCE_SDK.partition("==")[2])
+CALL = "infer_from_yolo_world"
 
 RunScript = Callable[..., Any]
 """Runs a script with arguments and returns the JSON that it prints."""
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[RunningService]:
-    with running_service(api_keys=KEY) as running:
-        yield running
-
-
-def install(folder: Path, *requirements: str) -> RunScript:
-    """Create an environment with `requirements`, and return a runner of scripts in it."""
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *requirements], check=True, timeout=600)
+def runner_with(*requirements: str) -> RunScript:
+    """Return a runner of scripts in an environment with packages."""
+    python = python_with(*requirements)
 
     def run(script: str, *arguments: str) -> Any:
         command = [str(python), str(SCRIPTS / script), *arguments]
@@ -50,9 +43,9 @@ def install(folder: Path, *requirements: str) -> RunScript:
 
 
 @pytest.fixture(scope="module")
-def answers(guarded: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def answers(guarded: RunningService) -> Any:
     """The output of `infer.py`."""
-    run = install(tmp_path_factory.mktemp("clients") / "sdk", "inference-sdk==1.8.3")
+    run = runner_with(INFERENCE_SDK)
     return run("infer.py", guarded.url, KEY, str(EXAMPLE_SCENE), str(OTHER_SCENE))
 
 
@@ -81,15 +74,16 @@ def test_the_sdk_reads_the_answers_of_paths_objects_and_lists(answers: Any) -> N
     assert {one["class"] for one in both[1]["predictions"]} == {"blue square"}
 
 
-def test_the_sdk_shows_the_message_of_an_error(answers: Any) -> None:
+def test_the_sdk_shows_the_message_of_an_error(answers: Any, matrix: Matrix) -> None:
     status, message = answers["errors"]["wrong key"]
     assert (status, "Authorization: Bearer" in message) == (401, True)
     status, message = answers["errors"]["duplicate"]
     assert (status, message) == (422, "classes[1]: occurs twice")
+    matrix.add(*CLIENT, f"refused {CALL}", "message of 401, 422")
 
 
 def test_supervision_reads_boxes_confidences_and_classes(
-    answers: Any, guarded: RunningService
+    answers: Any, guarded: RunningService, matrix: Matrix
 ) -> None:
     ours = detect_directly(guarded, EXAMPLE_SCENE, "red circle,blue square,green star")
     theirs = answers["detections"]
@@ -99,6 +93,7 @@ def test_supervision_reads_boxes_confidences_and_classes(
     for box, one in zip(theirs["xyxy"], ours, strict=True):
         assert box == pytest.approx(one["xyxy"], abs=0.01)
     assert answers["is_drawn"]
+    matrix.add(*CLIENT, CALL, "boxes, scores, classes")
 
 
 def test_the_slicer_finds_objects_that_are_small_in_the_picture(
@@ -108,7 +103,7 @@ def test_the_slicer_finds_objects_that_are_small_in_the_picture(
     picture = Image.new("RGB", (740, 520), "white")
     picture.paste(Image.open(EXAMPLE_SCENE), (440, 320))
     picture.save(large)
-    run = install(tmp_path / "supervision", "supervision==0.31.2", "requests==2.34.2")
+    run = runner_with("supervision==0.31.2", "requests==2.34.2")
     found = run("slice.py", guarded.url, KEY, str(large))
     expected = (440 + 114, 320 + 68, 440 + 180, 320 + 134)
     assert any(box == pytest.approx(expected, abs=12) for box in found["xyxy"])

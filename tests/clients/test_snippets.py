@@ -13,7 +13,7 @@ import pytest
 from app.contract.examples import EXAMPLE_SCENE
 from harness.requirements import require_programs
 from harness.service import RunningService
-from tests.clients.chat_clients import KEY, NODE
+from tests.clients.chat_clients import INFERENCE_SDK, KEY, NODE
 from tests.clients.environments import node_folder, python_with
 from tests.clients.matrix import PAGE
 
@@ -25,6 +25,7 @@ PACKAGES = {
     "huggingface_hub": ["huggingface_hub==2.4.0"],
     "LangChain": ["langchain-openai==1.7.4"],
     "Moondream": ["pillow"],
+    "Roboflow": [INFERENCE_SDK],
 }
 
 
