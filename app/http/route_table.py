@@ -43,7 +43,9 @@ class RouteTable:
             if route.param_convertors:
                 if is_post or is_open:
                     raise ValueError(f"{route.path} must not have parameters")
-                self._patterns.append((route.path_regex, route.path, door))
+                # The router matches no line break, but its 404 has the shape of the door too.
+                regex = re.compile(route.path_regex.pattern, re.DOTALL)
+                self._patterns.append((regex, route.path, door))
                 continue
             if is_post and is_open:
                 raise ValueError(f"{route.path} runs the model, so it must not be open")

@@ -19,7 +19,9 @@ from tests.clients.matrix import PAGE
 
 URL = "http://127.0.0.1:8000"
 _SECTION = re.compile(r"## Clients of other projects\n(.*?)\n## ", re.DOTALL)
-_BLOCK = re.compile(r"^### (?P<title>.+)$|^```(?P<language>\w+)\n(?P<text>.*?)^```", re.M | re.S)
+_BLOCK = re.compile(
+    r"^### (?P<title>[^\n]+)$|^```(?P<language>\w+)\n(?P<text>.*?)^```", re.M | re.S
+)
 PACKAGES = {
     "OpenAI for Python": ["openai==3.57.0"],
     "huggingface_hub": ["huggingface_hub==2.4.0"],

@@ -41,6 +41,7 @@ def test_a_route_that_answers_post_needs_a_permit() -> None:
     [
         ("/v1/chat/completions", "openai", "/v1/chat/completions"),
         ("/v1/models/a/b", "openai", "/v1/models/{name:path}"),
+        ("/v1/models/a\nb", "openai", "/v1/models/{name:path}"),
         ("/ping", "sagemaker", "/ping"),
         ("/v1/models", "kosmos2", UNKNOWN_ROUTE),
         ("/nowhere", "kosmos2", UNKNOWN_ROUTE),
