@@ -22,13 +22,16 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REQUESTS = (ROOT / "docs" / "requests.md").read_text()
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+INSTALLED = {"build", "node_modules"}
+"""Names of folders with files of other projects."""
+
 DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(
         file
         for folder in FOLDERS
         for file in folder.rglob("*.md")
-        if "node_modules" not in file.parts
+        if not INSTALLED & set(file.relative_to(ROOT).parts)
     ),
 ]
 
