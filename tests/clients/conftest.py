@@ -72,7 +72,8 @@ def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
         collected.write()
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: playwright keeps an event loop running, which other clients need.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     require_programs("chromium")
     try:

@@ -86,17 +86,13 @@ def show_published(playground: Playground) -> None:
 STATES = (stay_empty, show_boxes, show_everything, show_classes, show_a_message, show_published)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("show", STATES, ids=lambda show: show.__name__)
-def test_axe_finds_nothing(
-    browser: Any,
-    service: RunningService,
-    axe: str,
-    show: Callable[[Playground], None],
-    scheme: str,
+def test_axe_finds_nothing_in_light_and_dark(
+    playground: Playground, axe: str, show: Callable[[Playground], None]
 ) -> None:
-    with opened(browser, service.url, color_scheme=scheme) as playground:
-        show(playground)
+    show(playground)
+    for scheme in ("light", "dark"):
+        playground.page.emulate_media(color_scheme=scheme)
         assert violations(playground, axe) == []
 
 
