@@ -1,16 +1,23 @@
 """Typed answers of the service. Fields that this version does not know are only in `raw`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
+from kosmos2_client.entities import Edges, Entity, read_edges
 from kosmos2_client.errors import InvalidAnswer
 
-Edges = tuple[float, float, float, float]
-"""A box: left, top, right, bottom."""
-
 _UPRIGHT = 1
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Annotator(Protocol[T_co]):
+    """A client: `Kosmos2` returns bytes, `AsyncKosmos2` an awaitable of bytes."""
+
+    def annotate(self, picture: Any, result: "Result | None" = None) -> T_co:
+        """Return the file of the picture with boxes drawn on it."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,8 @@ class Prediction:
         return cls(
             class_name=found["class"],
             class_id=found["class_id"],
-            xyxy=_edges(found["xyxy"]),
-            xyxy_normalized=_edges(found["xyxy_normalized"]),
+            xyxy=read_edges(found["xyxy"]),
+            xyxy_normalized=read_edges(found["xyxy_normalized"]),
             confidence=found["confidence"],
             presence=found.get("presence"),
             expected_iou=found.get("expected_iou"),
@@ -89,63 +96,6 @@ class ClassPresence:
     class_name: str
     class_id: int
     presence: float
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box of a grounding; docs/requests.md explains its fields.
-
-    Attributes:
-        xyxy: the coarse box, on the model's 32 × 32 grid, in pixels.
-        xyxy_refined: the finer box in pixels; `None` for a box that was sent with the request.
-        confidence: expected overlap of the finer box with the true one, 0…1; `None` for the same.
-    """
-
-    xyxy: Edges
-    xyxy_normalized: Edges
-    patch_indices: tuple[int, int]
-    score: float | None
-    xyxy_refined: Edges | None
-    xyxy_refined_normalized: Edges | None
-    confidence: float | None
-
-    @classmethod
-    def from_json(cls, box: Mapping[str, Any]) -> Self:
-        """Return a box of an answer of `POST /v1/ground`."""
-        first, second = box["patch_indices"]
-        refined, normalized = box.get("xyxy_refined"), box.get("xyxy_refined_normalized")
-        return cls(
-            xyxy=_edges(box["xyxy"]),
-            xyxy_normalized=_edges(box["xyxy_normalized"]),
-            patch_indices=(first, second),
-            score=box.get("score"),
-            xyxy_refined=None if refined is None else _edges(refined),
-            xyxy_refined_normalized=None if normalized is None else _edges(normalized),
-            confidence=box.get("confidence"),
-        )
-
-
-@dataclass(frozen=True)
-class Entity:
-    """A phrase of the text and its boxes.
-
-    Attributes:
-        phrase: `None` for a box without a phrase.
-        span: start and end of the phrase in `Grounding.text`.
-        from_prompt: whether the boxes were sent with the request.
-    """
-
-    phrase: str | None
-    span: tuple[int, int]
-    from_prompt: bool
-    boxes: tuple[Box, ...]
-
-    @classmethod
-    def from_json(cls, entity: Mapping[str, Any]) -> Self:
-        """Return an entity of an answer of `POST /v1/ground`."""
-        start, end = entity["span"]
-        boxes = tuple(Box.from_json(box) for box in entity["boxes"])
-        return cls(entity["phrase"], (start, end), entity["from_prompt"], boxes)
 
 
 @dataclass(frozen=True)
@@ -198,6 +148,15 @@ class Detections:
 
     def __iter__(self) -> Iterator[Prediction]:
         return iter(self.predictions)
+
+    def draw(self, client: Annotator[T_co], picture: Any) -> T_co:
+        """Return the file of the picture with the predictions drawn on it, as PNG.
+
+        Args:
+            client: draws with `POST /v1/annotate`; an `AsyncKosmos2` returns an awaitable.
+            picture: the picture of this answer.
+        """
+        return client.annotate(picture, self)
 
 
 @dataclass(frozen=True)
@@ -273,6 +232,15 @@ class Grounding:
     def __iter__(self) -> Iterator[Prediction]:
         return iter(self.predictions)
 
+    def draw(self, client: Annotator[T_co], picture: Any) -> T_co:
+        """Return the file of the picture with the predictions drawn on it, as PNG.
+
+        Args:
+            client: draws with `POST /v1/annotate`; an `AsyncKosmos2` returns an awaitable.
+            picture: the picture of this answer.
+        """
+        return client.annotate(picture, self)
+
 
 Result = Detections | Grounding
 """An answer with predictions."""
@@ -285,8 +253,3 @@ def read_result(answer: Mapping[str, Any]) -> Result:
         InvalidAnswer: the answer is neither.
     """
     return Detections.from_json(answer) if "predictions" in answer else Grounding.from_json(answer)
-
-
-def _edges(numbers: Sequence[float]) -> Edges:
-    left, top, right, bottom = numbers
-    return left, top, right, bottom

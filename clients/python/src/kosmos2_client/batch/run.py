@@ -1,0 +1,97 @@
+"""A whole run: reads what an earlier one finished, runs the rest, and writes each outcome."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from kosmos2_client.batch.names import NameSet
+from kosmos2_client.batch.pacing import Pacing
+from kosmos2_client.batch.progress import Counts, Progress
+from kosmos2_client.batch.request import Answerer, BatchRequest
+from kosmos2_client.batch.runner import Limits, Runner
+from kosmos2_client.batch.sources import Sources
+from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.run_file import Line, RunWriter, open_run, read_lines, read_paths
+
+DEFAULT_CONCURRENCY = 64
+
+
+class OtherRequest(Kosmos2ClientError):
+    """The run file holds answers to another request."""
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """A run over pictures.
+
+    Attributes:
+        out: the run file; an existing one is continued.
+        max_concurrency: largest number of requests at once.
+        progress: receives lines for people.
+        clock: monotonic, in seconds.
+    """
+
+    sources: Sources
+    request: BatchRequest
+    out: Path
+    max_concurrency: int = DEFAULT_CONCURRENCY
+    limits: Limits = field(default_factory=Limits)
+    progress: TextIO = sys.stderr
+    clock: Callable[[], float] = time.monotonic
+
+    async def run(self, answerer: Answerer) -> int:
+        """Run all pictures that have no line yet; return the exit code.
+
+        Returns:
+            1 if a picture of this run has an error, otherwise 0.
+
+        Raises:
+            Kosmos2ClientError: a source or the run file is invalid, or the run cannot continue.
+            OSError: a source cannot be read, or an outcome cannot be written.
+        """
+        with open_run(self.out) as writer:
+            self._check_request()
+            done = self._names_done()
+            counts = Counts(total=sum(1 for _ in self.sources.names()), num_before=len(done))
+            progress = Progress(counts, self.progress, self.clock)
+            pacing = Pacing(self.max_concurrency, self.clock)
+            runner = Runner(
+                answerer,
+                self.request,
+                self.sources.root,
+                lambda line: _write(writer, progress, line),
+                pacing,
+                self.clock,
+                self.limits,
+            )
+            try:
+                await runner.run(name for name in self.sources.names() if name not in done)
+            finally:
+                progress.close()
+        return 1 if counts.num_failed else 0
+
+    def _names_done(self) -> NameSet:
+        """Return the names that have a line."""
+        done = NameSet()
+        for name in read_paths(self.out):
+            done.add(name)
+        return done
+
+    def _check_request(self) -> None:
+        """Check the first answer of an earlier run.
+
+        Raises:
+            OtherRequest: it belongs to another request.
+        """
+        first = next((line.answer for line in read_lines(self.out) if line.answer), None)
+        if first is not None and not self.request.matches(first):
+            message = "has answers for other classes or another task; write to another file"
+            raise OtherRequest(f"{self.out} {message}")
+
+
+def _write(writer: RunWriter, progress: Progress, line: Line) -> None:
+    writer.append(line)
+    progress.count(is_error=line.error is not None)
