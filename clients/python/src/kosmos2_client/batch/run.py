@@ -1,8 +1,9 @@
 """A whole run: reads what an earlier one finished, runs the rest, and writes each outcome."""
 
+import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -54,24 +55,33 @@ class BatchRun:
         """
         with open_run(self.out) as writer:
             self._check_request()
-            done = self._names_done()
-            counts = Counts(total=sum(1 for _ in self.sources.names()), num_before=len(done))
+            num_before = len(self._names_done())
+            num_pending = sum(1 for _ in self._pending())
+            counts = Counts(num_before + num_pending, num_before)
             progress = Progress(counts, self.progress, self.clock)
             pacing = Pacing(self.max_concurrency, self.clock)
             runner = Runner(
                 answerer,
                 self.request,
-                self.sources.root,
+                self._read_picture,
                 lambda line: _write(writer, progress, line),
                 pacing,
                 self.clock,
                 self.limits,
             )
             try:
-                await runner.run(name for name in self.sources.names() if name not in done)
+                await runner.run(self._pending())
             finally:
                 progress.close()
         return 1 if counts.num_failed else 0
+
+    def _pending(self) -> Iterator[str]:
+        """Return the names that have no line."""
+        return self.sources.names(self._names_done())
+
+    async def _read_picture(self, name: str) -> bytes:
+        # In a thread, because a network file system may be slow.
+        return await asyncio.to_thread((self.sources.root / name).read_bytes)
 
     def _names_done(self) -> NameSet:
         """Return the names that have a line."""

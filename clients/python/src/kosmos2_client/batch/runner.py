@@ -5,9 +5,8 @@ that the service rejects is final. Any other failure is tried again, and is writ
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kosmos2_client.batch.jobs import Job, Jobs
@@ -66,7 +65,7 @@ class Runner:
     """Runs pictures until all of them have an outcome.
 
     Args:
-        root: names are relative to it.
+        read: returns the file of the picture with a name; raises `OSError`.
         write: receives each final outcome once.
         clock: monotonic, in seconds.
     """
@@ -75,13 +74,13 @@ class Runner:
         self,
         answerer: Answerer,
         request: BatchRequest,
-        root: Path,
+        read: Callable[[str], Awaitable[bytes]],
         write: Callable[[Line], None],
         pacing: Pacing,
         clock: Callable[[], float],
         limits: Limits | None = None,
     ) -> None:
-        self._answerer, self._request, self._root = answerer, request, root
+        self._answerer, self._request, self._read = answerer, request, read
         self._write, self._pacing, self._clock = write, pacing, clock
         self._limits = limits or Limits()
         self._num_answers = 0
@@ -138,7 +137,7 @@ class Runner:
     async def _try(self, job: Job) -> Try:
         sent_at = self._clock()
         try:
-            image = await asyncio.to_thread((self._root / job.name).read_bytes)
+            image = await self._read(job.name)
             sent_at = self._clock()
             answer = await answer_picture(self._answerer, self._request, image)
         except (Kosmos2ClientError, OSError) as error:

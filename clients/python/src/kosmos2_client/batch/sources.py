@@ -37,17 +37,26 @@ class Sources:
     path_column: str = PATH_COLUMN
     only_errors_of: Path | None = None
 
-    def names(self) -> Iterator[str]:
+    def names(self, done: NameSet) -> Iterator[str]:
         """Yield the name of each picture once: its path relative to the root.
+
+        Args:
+            done: names to omit; every name that is yielded is added, since a second set would
+                double the memory.
 
         Raises:
             InvalidSource: a source does not exist, or lacks the column of paths.
             OSError: a source cannot be read.
         """
-        seen = NameSet()
+        root = os.path.abspath(self.root)
+        prefix, here = os.path.join(root, ""), os.getcwd()
         for path in self._paths():
-            name = self._name_of(path)
-            if seen.add(name):
+            base = root if isinstance(path, str) else here  # the paths of lists are text
+            full = os.path.normpath(os.path.join(base, path))
+            is_inside = full.startswith(prefix)
+            relative = full[len(prefix) :] if is_inside else os.path.relpath(full, root)
+            name = relative.replace(os.sep, "/")
+            if done.add(name):
                 yield name
 
     def _paths(self) -> Iterator[str | os.PathLike[str]]:
@@ -56,12 +65,6 @@ class Sources:
             return
         for source in self.sources:
             yield from _paths_of(source, self.path_column)
-
-    def _name_of(self, path: str | os.PathLike[str]) -> str:
-        if isinstance(path, str):  # of a list
-            path = self.root / path
-        relative = os.path.relpath(path, self.root)
-        return relative.replace(os.sep, "/")
 
 
 def root_of(sources: Sequence[str]) -> Path:
