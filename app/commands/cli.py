@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `ground`, `detect`, `info`, `demo`, `bench`, `verify`."""
+"""The command line `kosmos2`: `serve`, `ground`, `detect`, `batch`, `info`, `demo` and others."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from app.commands.batch import batch
 from app.commands.options import (
     AsJson,
     Device,
@@ -27,6 +28,7 @@ from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.ready_line import Ready
 from app.settings import Settings
+from kosmos2_client import Kosmos2ClientError
 
 _BENCH_S = 30.0
 
@@ -247,6 +249,7 @@ def bench(
 
 
 cli.command()(verify)
+cli.command()(batch)
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
@@ -278,7 +281,7 @@ def main() -> None:
     except StartupError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except Kosmos2Error as error:
+    except (Kosmos2Error, Kosmos2ClientError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except ValidationError as error:
