@@ -30,7 +30,7 @@ ARG HEIC=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = ['tracing'] + ['heic'] * bool('$HEIC'); \
-print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), []), sep='\n')" \
+print(*(d for d in p['dependencies'] if not d.startswith('kosmos2-client')), *sum((p['optional-dependencies'][e] for e in extras), []), sep='\n')" \
         > requirements.txt \
     && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         --constraint constraints.txt --requirement requirements.txt \
@@ -41,8 +41,9 @@ print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), 
 FROM build AS application
 COPY LICENSE README.md ./
 COPY app app
+COPY clients/python clients/python
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 -m pip install --no-deps --target /opt/kosmos2/application .
+    python3 -m pip install --no-deps --target /opt/kosmos2/application . ./clients/python
 
 FROM python
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/cache/kosmos2 \

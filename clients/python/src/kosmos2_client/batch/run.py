@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -22,6 +23,34 @@ DEFAULT_CONCURRENCY = 64
 
 class OtherRequest(Kosmos2ClientError):
     """The run file holds answers to another request."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The rest of a run.
+
+    Attributes:
+        pending: names of the pictures that have no line; read from the disk one by one.
+    """
+
+    pending: Iterator[str]
+    _writer: RunWriter
+    _counts: Counts
+    _progress: Progress
+
+    def write(self, line: Line) -> None:
+        """Append the outcome of a picture, and show the progress.
+
+        Raises:
+            OSError: the line cannot be written.
+        """
+        self._writer.append(line)
+        self._progress.count(is_error=line.error is not None)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a picture of this run has an error, otherwise 0."""
+        return 1 if self._counts.num_failed else 0
 
 
 @dataclass(frozen=True)
@@ -53,27 +82,38 @@ class BatchRun:
             Kosmos2ClientError: a source or the run file is invalid, or the run cannot continue.
             OSError: a source cannot be read, or an outcome cannot be written.
         """
+        with self.continued() as continuation:
+            pacing = Pacing(self.max_concurrency, self.clock)
+            runner = Runner(
+                answerer,
+                self.request,
+                self._read_picture,
+                continuation.write,
+                pacing,
+                self.clock,
+                self.limits,
+            )
+            await runner.run(continuation.pending)
+        return continuation.exit_code
+
+    @contextmanager
+    def continued(self) -> Iterator["Continuation"]:
+        """Open the run file for the block, after the lines of earlier runs.
+
+        Raises:
+            Kosmos2ClientError: a source or the run file is invalid.
+            OSError: a source cannot be read, or the run file cannot be written.
+        """
         with open_run(self.out) as writer:
             self._check_request()
             num_before = len(self._names_done())
             num_pending = sum(1 for _ in self._pending())
             counts = Counts(num_before + num_pending, num_before)
             progress = Progress(counts, self.progress, self.clock)
-            pacing = Pacing(self.max_concurrency, self.clock)
-            runner = Runner(
-                answerer,
-                self.request,
-                self._read_picture,
-                lambda line: _write(writer, progress, line),
-                pacing,
-                self.clock,
-                self.limits,
-            )
             try:
-                await runner.run(self._pending())
+                yield Continuation(self._pending(), writer, counts, progress)
             finally:
                 progress.close()
-        return 1 if counts.num_failed else 0
 
     def _pending(self) -> Iterator[str]:
         """Return the names that have no line."""
@@ -100,8 +140,3 @@ class BatchRun:
         if first is not None and not self.request.matches(first):
             message = "has answers for other classes or another task; write to another file"
             raise OtherRequest(f"{self.out} {message}")
-
-
-def _write(writer: RunWriter, progress: Progress, line: Line) -> None:
-    writer.append(line)
-    progress.count(is_error=line.error is not None)
