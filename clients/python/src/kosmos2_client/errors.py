@@ -5,6 +5,7 @@ Kosmos2ClientError
 ├── ConnectionFailed         no connection, or it was cut before the answer was complete
 ├── InvalidAnswer            the answer is not that of a Kosmos-2 service
 ├── InvalidRunFile           a file of answers has a line that cannot be read
+├── InvalidInput             another file or option of a command cannot be used
 └── ServiceProblem           the service answered with an error
     ├── RequestRejected      4xx: the request has to change
     │   ├── Unauthorized     401: no key, or an unknown key
@@ -35,6 +36,10 @@ class InvalidAnswer(Kosmos2ClientError):
 
 class InvalidRunFile(Kosmos2ClientError):
     """A file of answers has a line that is not one of `kosmos2-client batch`."""
+
+
+class InvalidInput(Kosmos2ClientError):
+    """A file or an option that a command was given cannot be used."""
 
 
 class ServiceProblem(Kosmos2ClientError):

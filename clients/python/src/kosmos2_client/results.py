@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self, TypeVar
 
+from kosmos2_client.conversions.convertible import Convertible
 from kosmos2_client.entities import Edges, Entity, read_edges
 from kosmos2_client.errors import InvalidAnswer
 
@@ -99,7 +100,7 @@ class ClassPresence:
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Convertible):
     """The answer of `POST /v1/detect`; its length is the number of predictions.
 
     Attributes:
@@ -160,7 +161,7 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class Grounding:
+class Grounding(Convertible):
     """The answer of `POST /v1/ground`; its length is the number of predictions.
 
     Attributes:
