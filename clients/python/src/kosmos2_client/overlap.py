@@ -1,6 +1,6 @@
 """The overlap of two boxes."""
 
-from kosmos2_client.results import Edges
+from kosmos2_client.entities import Edges
 
 
 def iou(box: Edges, other: Edges) -> float:

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kosmos2_client.commands.export import add_selection, selection_of
+from kosmos2_client.commands.export import add_selection, classes_of, selection_of
 from kosmos2_client.evaluation import report, sheet
+from kosmos2_client.evaluation.calibration_file import calibrate
 from kosmos2_client.evaluation.evaluate import Comparison, Evaluation, compare, evaluate
 from kosmos2_client.evaluation.truth import read_truth
 from kosmos2_client.export.output import new_file
@@ -50,6 +51,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.Argume
         metavar="FILE",
         help="write the best threshold of each class, for `export --thresholds`",
     )
+    parser.add_argument(
+        "--write-calibration",
+        type=Path,
+        metavar="FILE",
+        help="fit grounding_calibration.json to half of the pictures, and report it on the others",
+    )
+    parser.add_argument(
+        "--base-calibration",
+        type=Path,
+        metavar="FILE",
+        help="the grounding_calibration.json of the service that answered, if it has one",
+    )
     return parser
 
 
@@ -61,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     index = read_index(arguments.runs)
     selection = selection_of(arguments)
     truth = read_truth(arguments.truth)
-    comparison = compare(index, truth, selection, arguments.truth_orientation)
+    comparison = compare(
+        index, truth, selection, arguments.truth_orientation, classes_of(arguments)
+    )
     evaluation = evaluate(comparison)
     print(report.as_text(evaluation))
     _warn(index)
@@ -88,6 +103,10 @@ def _write(arguments: argparse.Namespace, comparison: Comparison, evaluation: Ev
         worst = sheet.worst_pictures(comparison.pictures(), thresholds)
         with new_file(arguments.sheet) as file:
             file.write(sheet.as_html(worst, arguments.root, arguments.sheet))
+    if arguments.write_calibration is not None:
+        calibrated = calibrate(comparison, arguments.base_calibration)
+        _write_json(arguments.write_calibration, calibrated.content)
+        print(f"\n{calibrated.as_text()}")
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kosmos2_client.batch.labels import Labels
+from kosmos2_client.commands.batch import split_classes
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.formats import FORMATS, Options
 from kosmos2_client.export.run_index import read_index
@@ -41,11 +43,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.Argume
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose classes and predictions."""
-    parser.add_argument(
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument(
         "--classes",
-        type=_names,
+        type=split_classes,
         metavar="A,B",
         help="classes to keep, in the order of their ids (default: all, sorted)",
+    )
+    classes.add_argument(
+        "--classes-file", type=Path, metavar="FILE", help="the same, as `batch` reads them"
     )
     parser.add_argument(
         "--confidence", type=share, default=0.0, metavar="0…1", help="least confidence (default: 0)"
@@ -108,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = Dataset(
         index,
         selection_of(arguments),
-        arguments.classes or sorted(index.classes),
+        classes_of(arguments) or sorted(index.classes),
         arguments.orientation,
     )
     options = Options(
@@ -129,6 +135,15 @@ def run(arguments: argparse.Namespace) -> int:
         if note:
             print(f"note: {note}", file=sys.stderr)
     return 0
+
+
+def classes_of(arguments: argparse.Namespace) -> list[str] | None:
+    """Return the classes to keep, in the order of their ids; `None` keeps all."""
+    if arguments.classes_file is not None:
+        return list(Labels.read(arguments.classes_file).prompts)
+    if arguments.classes is not None:
+        return list(Labels.from_names(arguments.classes).prompts)
+    return None
 
 
 def selection_of(arguments: argparse.Namespace) -> Selection:
@@ -152,10 +167,3 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be from 0 to 1")
     return value
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if "" in names or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError("must be different names with commas in between")
-    return names

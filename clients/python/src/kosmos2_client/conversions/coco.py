@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kosmos2_client.conversions.pictures import LabelledPicture
-from kosmos2_client.results import Edges, Prediction
+from kosmos2_client.entities import Edges
+from kosmos2_client.results import Prediction
 
 DIGITS = 2
 """Decimals of pixels, as in the service's answers."""

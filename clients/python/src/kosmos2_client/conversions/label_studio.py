@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kosmos2_client.results import Edges, Prediction
+from kosmos2_client.entities import Edges
+from kosmos2_client.results import Prediction
 
 FROM_NAME = "label"
 """Name of the `RectangleLabels` tag in Label Studio's template for bounding boxes."""

@@ -7,7 +7,8 @@ tag see the stored picture.
 from dataclasses import replace
 
 from kosmos2_client.conversions.pictures import LabelledPicture
-from kosmos2_client.results import Edges, Image, Prediction
+from kosmos2_client.entities import Edges
+from kosmos2_client.results import Image, Prediction
 
 _FLIPS = {
     2: (True, False),

@@ -5,7 +5,8 @@
 
 from collections.abc import Iterable
 
-from kosmos2_client.results import Detections, Edges, Entity, Grounding, Prediction
+from kosmos2_client.entities import Edges, Entity
+from kosmos2_client.results import Detections, Grounding, Prediction
 
 EntityTuple = tuple[str, tuple[int, int], list[Edges]]
 VlmTuple = tuple[str, list[EntityTuple]]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kosmos2_client.results import Edges, Prediction
+from kosmos2_client.entities import Edges
+from kosmos2_client.results import Prediction
 
 DIGITS = 6
 

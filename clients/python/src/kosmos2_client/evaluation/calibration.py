@@ -1,16 +1,9 @@
-"""Fits `grounding_calibration.json` to the answers of a run, and checks it on other pictures.
+"""Fits presence, overlap and threshold to the answers of a run, and measures how well they fit."""
 
-Half of the pictures are fitted on, the other half is held out. Presence, confidence curve and
-threshold are fitted on top of the calibration with which the service answered; what a run does not
-show (the exponent of the cells, the wording of questions) stays as it was.
-"""
-
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
 
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.evaluation.evaluate import EvaluatedPicture, of_class
@@ -18,7 +11,6 @@ from kosmos2_client.evaluation.fitting import (
     DIGITS,
     IDENTITY,
     Curve,
-    compose_curves,
     evaluate_curve,
     logistic,
     monotone_curve,
@@ -97,6 +89,8 @@ def collect(
         result = picture.result
         if not isinstance(result, Detections) or result.raw.get("tiles"):
             raise InvalidInput(f"{picture.path}: calibrate with detections without tiles")
+        if any("prompt" in found for found in result.raw["predictions"]):
+            raise InvalidInput(f"{picture.path}: calibrate without --classes-file of prompts")
         if result.threshold > MAX_THRESHOLD:
             raise InvalidInput(
                 f"{picture.path}: has no predictions below a confidence of {result.threshold:g}; "
@@ -165,57 +159,6 @@ def measures(examples: Examples, fitted: Fitted) -> dict[str, float]:
     }
 
 
-def read_base(path: Path | None, *, is_calibrated: bool) -> dict[str, Any]:
-    """Return the calibration with which the service answered.
-
-    Args:
-        path: of its `grounding_calibration.json`; `None` for a checkpoint without one.
-        is_calibrated: whether the answers state that there was one.
-
-    Raises:
-        OSError: the file cannot be read.
-        InvalidInput: file and answers contradict each other, or the file is no calibration.
-    """
-    if is_calibrated != (path is not None):
-        state = "a calibration" if is_calibrated else "no calibration"
-        raise InvalidInput(
-            f"the service answered with {state}: name it with --base-calibration, and only it"
-        )
-    if path is None:
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        [tuple(map(float, point)) for point in content.get("confidence_curve", [])]
-    except (ValueError, TypeError, AttributeError):
-        raise InvalidInput(f"{path}: not a calibration") from None
-    return dict(content)
-
-
-def base_fitted(base: Mapping[str, Any]) -> Fitted:
-    """Return the identity with the threshold of the base: how the service answered."""
-    return Fitted(threshold=float(base.get("default_threshold", 0.0)))
-
-
-def as_calibration(
-    fitted: Fitted, base: Mapping[str, Any], measured: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the content of `grounding_calibration.json`: the fit on top of the base.
-
-    Args:
-        measured: how and on what it was measured; the service ignores it.
-    """
-    scale, bias = base.get("presence_scale", 1.0), base.get("presence_bias", 0.0)
-    inner = tuple((float(x), float(y)) for x, y in base.get("confidence_curve", IDENTITY))
-    return {
-        **{name: value for name, value in base.items() if name != "measured"},
-        "default_threshold": fitted.threshold,
-        "presence_scale": round(fitted.scale * scale, DIGITS),
-        "presence_bias": round(fitted.scale * bias + fitted.bias, DIGITS),
-        "confidence_curve": [list(point) for point in compose_curves(fitted.curve, inner)],
-        "measured": dict(measured),
-    }
-
-
 def _check(examples: Examples) -> None:
     num_present = sum(truth for _, truth in examples.presences)
     numbers = {
@@ -246,7 +189,7 @@ def _binned_error(pairs: Sequence[tuple[float, float]]) -> float:
     edges = [round(number * len(ordered) / _NUM_BINS) for number in range(_NUM_BINS + 1)]
     gaps = [
         abs(sum(guess - truth for guess, truth in ordered[start:end]))
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in pairwise(edges)
     ]
     return sum(gaps) / len(ordered)
 

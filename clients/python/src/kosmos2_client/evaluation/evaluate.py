@@ -124,19 +124,28 @@ class Evaluation:
 
 
 def compare(
-    index: RunIndex, truth: Truth, selection: Selection, orientation: Orientation
+    index: RunIndex,
+    truth: Truth,
+    selection: Selection,
+    orientation: Orientation,
+    classes: Sequence[str] | None = None,
 ) -> Comparison:
     """Return the comparison of the pictures and classes that both have.
+
+    Args:
+        orientation: what the boxes of the dataset refer to.
+        classes: compares only these; `None` compares all.
 
     Raises:
         InvalidInput: they have no picture or no class in common.
     """
     paths = find_paths(truth, [*index.answered, *index.failed])
-    classes = [name for name in truth.classes if name in index.classes]
-    if not paths or not classes:
+    wanted = index.classes if classes is None else index.classes.intersection(classes)
+    common = [name for name in truth.classes if name in wanted]
+    if not paths or not common:
         missing = "pictures" if not paths else "classes"
         raise InvalidInput(f"the run and the truth have no {missing} in common")
-    return Comparison(index, truth, selection, classes, paths, orientation)
+    return Comparison(index, truth, selection, common, paths, orientation)
 
 
 def evaluate(comparison: Comparison) -> Evaluation:

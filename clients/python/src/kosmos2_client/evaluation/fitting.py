@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 DIGITS = 4
 """Decimals of a curve's points."""
@@ -30,7 +31,7 @@ def monotone_curve(predicted: Sequence[float], measured: Sequence[float]) -> Cur
     pairs = sorted(zip(predicted, measured, strict=True))
     edges = [round(number * len(pairs) / _NUM_KNOTS) for number in range(_NUM_KNOTS + 1)]
     knots = list[Knot]()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         if start == end:
             continue
         xs, ys = zip(*pairs[start:end], strict=True)
@@ -60,7 +61,7 @@ def evaluate_curve(curve: Curve, x: float) -> float:
     >>> evaluate_curve(((0.0, 0.0), (0.5, 0.25), (1.0, 0.75)), 0.75)
     0.5
     """
-    for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(curve):
         if x <= x1:
             return min(y1, y0 + (y1 - y0) * (max(x, x0) - x0) / (x1 - x0))
     return curve[-1][1]
@@ -75,7 +76,7 @@ def compose_curves(outer: Curve, inner: Curve) -> Curve:
     ((0.0, 0.0), (0.5, 0.2), (1.0, 1.0))
     """
     xs = {x for x, _ in inner}
-    for (x0, y0), (x1, y1) in zip(inner, inner[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(inner):
         heights = (y for y, _ in outer if y0 < y < y1)
         xs.update(round(x0 + (x1 - x0) * (y - y0) / (y1 - y0), DIGITS) for y in heights)
     points = [

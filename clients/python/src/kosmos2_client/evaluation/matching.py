@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from kosmos2_client.entities import Edges
 from kosmos2_client.evaluation.truth import TrueBox
 from kosmos2_client.overlap import area, intersection, iou
-from kosmos2_client.results import Edges
 
 IOU_LIMITS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """0.50, 0.55, … 0.95."""

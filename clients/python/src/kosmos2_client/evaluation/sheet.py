@@ -9,9 +9,10 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from kosmos2_client.entities import Edges
 from kosmos2_client.evaluation.evaluate import EvaluatedPicture, of_class
 from kosmos2_client.evaluation.matching import IOU_LIMITS, Outcome, Overlaps
-from kosmos2_client.results import Edges, Image, Prediction
+from kosmos2_client.results import Image, Prediction
 
 MAX_PICTURES = 50
 

@@ -57,7 +57,7 @@ class Tally:
         wanted: objects per fold.
     """
 
-    scores: array[float] = field(default_factory=lambda: array("d"))
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
     outcomes: list[bytearray] = field(default_factory=lambda: [bytearray() for _ in IOU_LIMITS])
     folds: bytearray = field(default_factory=bytearray)
     wanted: list[int] = field(default_factory=lambda: [0] * NUM_FOLDS)

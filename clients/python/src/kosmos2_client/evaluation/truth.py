@@ -9,8 +9,9 @@ from typing import Any
 
 from kosmos2_client.conversions.orientation import swaps_sides, to_upright
 from kosmos2_client.conversions.pictures import Orientation
+from kosmos2_client.entities import Edges
 from kosmos2_client.errors import InvalidInput
-from kosmos2_client.results import Edges, Image
+from kosmos2_client.results import Image
 
 
 @dataclass(frozen=True)
