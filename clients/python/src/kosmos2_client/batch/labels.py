@@ -33,7 +33,7 @@ class Labels:
         Raises:
             InvalidClasses: the list is empty, or a name occurs twice.
         """
-        return cls._checked([(name, [name]) for name in names])
+        return cls.from_pairs([(name, [name]) for name in names])
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -52,10 +52,15 @@ class Labels:
         except (ValueError, TypeError, AttributeError):
             message = f'{path}: must be {{"label": ["prompt", …], …}}'
             raise InvalidClasses(message) from None
-        return cls._checked(pairs)
+        return cls.from_pairs(pairs)
 
     @classmethod
-    def _checked(cls, pairs: Sequence[tuple[str, list[str]]]) -> Self:
+    def from_pairs(cls, pairs: Sequence[tuple[str, list[str]]]) -> Self:
+        """Return labels with their prompts.
+
+        Raises:
+            InvalidClasses: the list is empty, or a label or a prompt occurs twice.
+        """
         labels = cls(dict(pairs))
         prompts = labels.all_prompts()
         if not prompts or not all(labels.prompts.values()):
