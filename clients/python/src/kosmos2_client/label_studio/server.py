@@ -103,14 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_arguments: object) -> None:
         """Log nothing; `_send` logs method, path and status."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is that of the base class
+    def do_GET(self) -> None:
         """Answer `/health`, which needs no password, so that probes can read it."""
         if self.path in ("/", "/health"):
             self._send(HTTPStatus.OK, {"status": "UP", "model_class": "Kosmos2"})
         else:
             self._send(HTTPStatus.NOT_FOUND, {"error": "no such path"})
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is that of the base class
+    def do_POST(self) -> None:
         """Answer the other paths."""
         try:
             self._send(*self._reply())
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_json(self) -> Mapping[str, Any]:
         text = self.headers.get("Content-Length", "")
-        if not (text.isascii() and text.isdigit()):
+        if "Transfer-Encoding" in self.headers or not (text.isascii() and text.isdigit()):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "send Content-Length")
         if int(text) > MAX_BODY_BYTES:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MAX_BODY_BYTES} bytes")
