@@ -3,11 +3,7 @@
 Each runs in an environment of its own, because `inference-sdk` needs an older `supervision`.
 """
 
-import json
-import subprocess
-import sys
-import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +14,11 @@ from PIL import Image
 from app.contract.examples import EXAMPLE_SCENE
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.service import RunningService, running_service
+from tests.clients.environments import install
 
 SCRIPTS = Path(__file__).parent / "roboflow"
 OTHER_SCENE = EMBEDDED_CHECKPOINT / "scenes" / "blue_square_and_yellow_star.png"
 KEY = "the-key"
-
-RunScript = Callable[..., Any]
-"""Runs a script with arguments and returns the JSON that it prints."""
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +27,10 @@ def guarded() -> Iterator[RunningService]:
         yield running
 
 
-def install(folder: Path, *requirements: str) -> RunScript:
-    """Create an environment with `requirements`, and return a runner of scripts in it."""
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *requirements], check=True, timeout=600)
-
-    def run(script: str, *arguments: str) -> Any:
-        command = [str(python), str(SCRIPTS / script), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return run
-
-
 @pytest.fixture(scope="module")
-def answers(guarded: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def answers(guarded: RunningService) -> Any:
     """The output of `infer.py`."""
-    run = install(tmp_path_factory.mktemp("clients") / "sdk", "inference-sdk==1.8.3")
+    run = install(SCRIPTS, "inference-sdk==1.8.3")
     return run("infer.py", guarded.url, KEY, str(EXAMPLE_SCENE), str(OTHER_SCENE))
 
 
@@ -108,7 +86,7 @@ def test_the_slicer_finds_objects_that_are_small_in_the_picture(
     picture = Image.new("RGB", (740, 520), "white")
     picture.paste(Image.open(EXAMPLE_SCENE), (440, 320))
     picture.save(large)
-    run = install(tmp_path / "supervision", "supervision==0.31.2", "requests==2.34.2")
+    run = install(SCRIPTS, "supervision==0.31.2", "requests==2.34.2")
     found = run("slice.py", guarded.url, KEY, str(large))
     expected = (440 + 114, 320 + 68, 440 + 180, 320 + 134)
     assert any(box == pytest.approx(expected, abs=12) for box in found["xyxy"])

@@ -45,10 +45,21 @@ class BackendOptions:
 
 
 class Backend:
-    """Predicts tasks. Each call has connections of its own, so threads may share a backend."""
+    """Predicts tasks. Each call has connections of its own, so threads may share a backend.
 
-    def __init__(self, options: BackendOptions) -> None:
-        self._options = options
+    Args:
+        transport: of httpx, for tests.
+
+    Raises:
+        InvalidInput: the URL of the service is not one of HTTP.
+    """
+
+    def __init__(
+        self, options: BackendOptions, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        if not options.service_url.startswith(("http://", "https://")):
+            raise InvalidInput("the URL of the service must start with http:// or https://")
+        self._options, self._transport = options, transport
 
     @property
     def model_version(self) -> str:
@@ -73,8 +84,12 @@ class Backend:
         policy = RetryPolicy(timeout_s=options.timeout_s)
         async with (
             # The environment must not add proxies or passwords to requests with the token.
-            httpx.AsyncClient(trust_env=False, timeout=options.limits.timeout_s) as http,
-            AsyncKosmos2(options.service_url, options.api_key, policy) as client,
+            httpx.AsyncClient(
+                trust_env=False, timeout=options.limits.timeout_s, transport=self._transport
+            ) as http,
+            AsyncKosmos2(
+                options.service_url, options.api_key, policy, transport=self._transport
+            ) as client,
         ):
             tokens = TokenSource(options.token, options.addresses)
             fetcher = Fetcher(http, options.addresses, tokens, options.limits)

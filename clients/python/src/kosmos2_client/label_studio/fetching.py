@@ -91,7 +91,7 @@ class Fetcher:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise InvalidInput("the picture's host compresses the file")
         content = bytearray()
-        async for part in response.aiter_raw():
+        async for part in response.aiter_bytes():
             content += part
             if len(content) > self._limits.max_bytes:
                 raise InvalidInput(f"the picture is larger than {self._limits.max_bytes:,} bytes")
