@@ -88,7 +88,7 @@ def test_results_use_the_ids_of_an_existing_dataset(export: Export, tmp_path: Pa
     ]
 
 
-def test_empty_results_come_with_a_note(export: Export, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_results_are_reported(export: Export, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(export("coco-results", "--confidence", "1").read_text()) == []
     assert "loadRes rejects an empty list" in capsys.readouterr().err
 

@@ -117,7 +117,7 @@ def as_calibration(
     """Return the content of `grounding_calibration.json`: the fit on top of the base.
 
     Args:
-        measured: how and on what it was measured; the service ignores it.
+        measured: command and pictures of the measurement; the service ignores it.
     """
     scale, bias = base.get("presence_scale", 1.0), base.get("presence_bias", 0.0)
     inner = tuple((float(x), float(y)) for x, y in base.get("confidence_curve", IDENTITY))

@@ -57,7 +57,7 @@ def write(
     list, and has no label file: it would teach that nothing is in it.
 
     Args:
-        pictures: `None` leaves `images/` to the user.
+        pictures: `None` creates no `images/`; the user adds it.
         val_share: part of the pictures for validation, 0…1, chosen by a checksum of the path.
 
     Raises:

@@ -130,8 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _check_caller(self) -> None:
         """Refuse callers without the password, and web pages on the loopback.
 
-        Without a password, a page in a browser on this machine could send requests. The type of
-        the body makes browsers ask first, and the host shows a name that was bound to the loopback.
+        Without a password, a page in a browser on this machine could send requests. Browsers send
+        this type of body only after a preflight request, which fails here. The host header shows a
+        name that an attacker's DNS maps to the loopback.
         """
         credentials = self.server.credentials
         if credentials is not None:
