@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from app.commands.batch import batch
+from app.commands.datasets import FORWARDED, evaluate, export
 from app.commands.options import (
     AsJson,
     Device,
@@ -250,6 +251,8 @@ def bench(
 
 cli.command()(verify)
 cli.command()(batch)
+for forwarded in (export, evaluate):
+    cli.command(context_settings=FORWARDED, add_help_option=False)(forwarded)
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:

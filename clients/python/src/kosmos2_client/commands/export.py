@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos2_client.batch.labels import Labels
-from kosmos2_client.commands.batch import split_classes
+from kosmos2_client.batch.options import split_classes
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.formats import FORMATS, Options
 from kosmos2_client.export.run_index import read_index
@@ -46,7 +46,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         "--classes",
-        type=split_classes,
         metavar="A,B",
         help="classes to keep, in the order of their ids (default: all, sorted)",
     )
@@ -142,7 +141,7 @@ def classes_of(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.classes_file is not None:
         return list(Labels.read(arguments.classes_file).prompts)
     if arguments.classes is not None:
-        return list(Labels.from_names(arguments.classes).prompts)
+        return list(Labels.from_names(split_classes(arguments.classes)).prompts)
     return None
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kosmos2_client.commands.batch import read_api_key
+from kosmos2_client.batch.options import read_api_key
 from kosmos2_client.commands.export import share
 from kosmos2_client.conversions.label_studio import MODEL_VERSION
 from kosmos2_client.errors import InvalidInput
