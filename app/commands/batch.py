@@ -1,12 +1,16 @@
 """`kosmos2 batch`: the batch of `kosmos2-client`, which needs no service here."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.commands.options import Device, Dtype, Model, Revision
+from app.commands.ray_plan import Cluster
+from app.errors import StartupError
+from app.settings import Settings
 from kosmos2_client.batch import options as shared
 from kosmos2_client.batch.options import BatchOptions
 from kosmos2_client.batch.run import DEFAULT_CONCURRENCY
@@ -37,6 +41,19 @@ def batch(
         str | None, typer.Option(help="URL of a running service, to start no engine here.")
     ] = None,
     api_key_file: Annotated[Path | None, typer.Option(help=shared.API_KEY_HELP)] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run on a Ray cluster: host:port, ray://…, auto, or local (the default).",
+        ),
+    ] = None,
+    ray_engines: Annotated[
+        int | None, typer.Option(min=1, help="Engines on Ray. Default: as many as fit.")
+    ] = None,
+    ray_cores: Annotated[
+        int, typer.Option(min=1, help="Cores of an engine on Ray without a GPU.")
+    ] = 4,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
@@ -56,11 +73,37 @@ def batch(
     from kosmos2_client.batch.options import read_api_key
     from kosmos2_client.commands.batch import run_with_service
 
-    run = BatchOptions.from_mapping(context.params).to_run()
+    options = BatchOptions.from_mapping(context.params)
     if url is not None:
-        running = run_with_service(run, url, read_api_key(api_key_file), timeout)
-    else:
-        settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
-        configure_logs(settings.log_level, "batch", settings.log_format)
-        running = run_with_engine(run, settings, open_with_notices(settings))
-    raise typer.Exit(asyncio.run(running))
+        key = read_api_key(api_key_file)
+        raise typer.Exit(asyncio.run(run_with_service(options.to_run(), url, key, timeout)))
+    settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
+    configure_logs(settings.log_level, "batch", settings.log_format)
+    checkpoint = open_with_notices(settings)
+    if ray is not None:
+        raise typer.Exit(_run_on_ray(options, settings, ray, ray_cores, ray_engines))
+    raise typer.Exit(asyncio.run(run_with_engine(options.to_run(), settings, checkpoint)))
+
+
+def _run_on_ray(
+    options: BatchOptions,
+    settings: Settings,
+    address: str,
+    cores_per_engine: int,
+    max_engines: int | None,
+) -> int:
+    """Run the pictures on a Ray cluster and return the exit code.
+
+    Raises:
+        StartupError: the extra `ray` is not installed.
+    """
+    try:
+        from app.commands.ray_batch import run_on_ray
+        from app.commands.stored_pictures import StoredPictures
+    except ImportError:
+        raise StartupError("--ray needs pip install 'kosmos2-server[ray]'") from None
+    run = options.to_run()
+    [*_, last] = options.sources
+    if "://" in last:
+        run = replace(run, sources=StoredPictures(last, options.path_column))
+    return run_on_ray(run, settings, Cluster(address, cores_per_engine, max_engines))

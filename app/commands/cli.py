@@ -23,6 +23,7 @@ from app.commands.options import (
     SaveAnnotated,
 )
 from app.commands.preparation import one_shot_settings_of, open_with_notices, settings_of
+from app.commands.ray_plan import with_ray_address
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
@@ -273,7 +274,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
         try:
-            cli()
+            cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -14,7 +14,7 @@ from kosmos2_client.batch.pacing import Pacing
 from kosmos2_client.batch.progress import Counts, Progress
 from kosmos2_client.batch.request import Answerer, BatchRequest
 from kosmos2_client.batch.runner import Limits, Runner
-from kosmos2_client.batch.sources import Sources
+from kosmos2_client.batch.sources import NameSource
 from kosmos2_client.errors import Kosmos2ClientError
 from kosmos2_client.run_file import Line, RunWriter, open_run, read_lines, read_paths
 
@@ -64,7 +64,7 @@ class BatchRun:
         clock: monotonic, in seconds.
     """
 
-    sources: Sources
+    sources: NameSource
     request: BatchRequest
     out: Path
     max_concurrency: int = DEFAULT_CONCURRENCY
@@ -121,7 +121,7 @@ class BatchRun:
 
     async def _read_picture(self, name: str) -> bytes:
         # In a thread, because a network file system may be slow.
-        return await asyncio.to_thread((self.sources.root / name).read_bytes)
+        return await asyncio.to_thread((Path(self.sources.root) / name).read_bytes)
 
     def _names_done(self) -> NameSet:
         """Return the names that have a line."""

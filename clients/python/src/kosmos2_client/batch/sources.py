@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from kosmos2_client.batch.names import NameSet
 from kosmos2_client.errors import Kosmos2ClientError
@@ -18,6 +19,17 @@ PATH_COLUMN = "path"
 
 class InvalidSource(Kosmos2ClientError):
     """A source of pictures does not exist, or lacks the column of paths."""
+
+
+class NameSource(Protocol):
+    """Pictures to run: `Sources`, or those in another place."""
+
+    @property
+    def root(self) -> str | Path:
+        """The folder, or its URI, to which names are relative."""
+
+    def names(self, done: NameSet) -> Iterator[str]:
+        """Yield the name of each picture once; see `Sources.names`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""`kosmos2 batch --ray` loses no picture and repeats none when an actor or the driver is killed.
+
+Ray is in an environment of its own, which sees the packages of this one.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.detections import CLASSES, are_same_detections, draw_folder
+from harness.waiting import eventually
+from kosmos2_client.run_file import read_lines
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "ray" / "run.py"
+SOURCES = os.pathsep.join([str(ROOT), str(ROOT / "clients" / "python" / "src")])
+NUM_PICTURES = 200
+WAIT_S = 400
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with Ray, and with everything that this one has."""
+    folder = tmp_path_factory.mktemp("ray") / "venv"
+    venv.create(folder, with_pip=True)
+    interpreter = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    own = sysconfig.get_path("purelib", vars={"base": str(folder)})
+    Path(own, "server.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, "install", *constraints, "ray[data]"], check=True, timeout=600)
+    return interpreter
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    draw_folder(folder, NUM_PICTURES)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """The lines of `kosmos2 batch` without Ray, by path."""
+    out = tmp_path_factory.mktemp("expected") / "run.jsonl"
+    command = [sys.executable, "-m", "app.commands.cli", "batch", str(pictures), "--out", str(out)]
+    done = subprocess.run([*command, "--classes", CLASSES], timeout=600, check=False)
+    assert done.returncode == 1  # one of the pictures is broken
+    return lines_of(out)
+
+
+@contextmanager
+def running(python: Path, pictures: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the batch in a process group of its own, which ends with the block."""
+    process = subprocess.Popen(
+        [str(python), str(SCRIPT), str(pictures), str(out), CLASSES],
+        env=os.environ | {"PYTHONPATH": SOURCES, "RAY_AUTH_MODE": "disabled"},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for child in [*psutil.Process(process.pid).children(recursive=True)]:
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+def lines_of(out: Path) -> dict[str, Any]:
+    """Return the lines of a run by path; no path may occur twice."""
+    lines = list(read_lines(out))
+    by_path = {line.path: line for line in lines}
+    assert len(by_path) == len(lines)
+    return by_path
+
+
+def num_lines(out: Path) -> int:
+    return out.read_bytes().count(b"\n") if out.exists() else 0
+
+
+def actors_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the processes of actors that answer pictures."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "EngineWorker" in " ".join(child.cmdline())]
+
+
+def check_same(lines: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    assert lines.keys() == expected.keys()
+    for path, line in lines.items():
+        assert line.error == expected[path].error
+        if line.answer is not None:
+            assert are_same_detections(line.answer, expected[path].answer)
+
+
+def test_a_killed_actor_loses_and_repeats_nothing(
+    python: Path, pictures: Path, expected: Mapping[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "run.jsonl"
+    with running(python, pictures, out) as process:
+        assert eventually(lambda: len(actors_of(process)) == 2, WAIT_S)
+        assert eventually(lambda: num_lines(out) > 0, WAIT_S)
+        actor = actors_of(process)[0]
+        actor.kill()
+        assert process.wait(timeout=WAIT_S) == 1
+    check_same(lines_of(out), expected)
+
+
+def test_a_killed_driver_continues(
+    python: Path, pictures: Path, expected: Mapping[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "run.jsonl"
+    with running(python, pictures, out) as process:
+        assert eventually(lambda: num_lines(out) > 0, WAIT_S)
+        os.kill(process.pid, signal.SIGKILL)
+    assert num_lines(out) < len(expected)
+    with running(python, pictures, out) as process:
+        assert process.wait(timeout=WAIT_S) in {0, 1}  # 1 if the broken picture was left
+    check_same(lines_of(out), expected)
