@@ -12,7 +12,7 @@ from app.commands.ray_plan import Cluster
 from app.errors import StartupError
 from app.settings import Settings
 from kosmos2_client.batch import options as shared
-from kosmos2_client.batch.options import BatchOptions
+from kosmos2_client.batch.options import BatchOptions, InvalidOptions
 from kosmos2_client.batch.run import DEFAULT_CONCURRENCY
 from kosmos2_client.batch.runner import Limits
 from kosmos2_client.batch.sources import PATH_COLUMN
@@ -103,7 +103,8 @@ def _run_on_ray(
     except ImportError:
         raise StartupError("--ray needs pip install 'kosmos2-server[ray]'") from None
     run = options.to_run()
-    [*_, last] = options.sources
-    if "://" in last:
-        run = replace(run, sources=StoredPictures(last, options.path_column))
+    if any("://" in source for source in options.sources):
+        if len(options.sources) > 1:
+            raise InvalidOptions("a folder in an object store must be the only source")
+        run = replace(run, sources=StoredPictures(options.sources[0], options.path_column))
     return run_on_ray(run, settings, Cluster(address, cores_per_engine, max_engines))

@@ -10,6 +10,7 @@ from itertools import islice
 import pyarrow
 import ray
 import ray.data
+import ray.exceptions
 from ray.data import ActorPoolStrategy
 
 from app.commands.ray_plan import LOCAL, Cluster, plan_engines
@@ -17,6 +18,7 @@ from app.commands.ray_worker import LINE, NAME, EngineWorker, read_pictures
 from app.settings import Settings
 from kosmos2_client.batch.names import NameSet
 from kosmos2_client.batch.run import BatchRun
+from kosmos2_client.batch.runner import RunStopped
 from kosmos2_client.run_file import Line
 
 _READING_CORES = 0.1  # it mostly waits for the disk or the network
@@ -33,17 +35,21 @@ def run_on_ray(run: BatchRun, settings: Settings, cluster: Cluster) -> int:
     Raises:
         Kosmos2ClientError: a source or the run file is invalid.
         OSError: a source cannot be read, or an outcome cannot be written.
-        ray.exceptions.RayError: the cluster cannot run the engines.
+        RunStopped: the cluster cannot run the engines.
     """
     address = None if cluster.address == LOCAL else cluster.address
     ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     written = NameSet()
     with run.continued() as continuation:
-        for line in _lines(continuation.pending, run, settings, cluster):
-            # Ray repeats the work of a lost node, but must not repeat its outcomes.
-            if written.add(line.path):
-                continuation.write(line)
+        try:
+            for line in _lines(continuation.pending, run, settings, cluster):
+                # Ray repeats the work of a lost node, but must not repeat its outcomes.
+                if written.add(line.path):
+                    continuation.write(line)
+        except ray.exceptions.RayError as error:
+            message = f"Ray stopped the run: {error}; the same command resumes it"
+            raise RunStopped(message) from error
     return continuation.exit_code
 
 

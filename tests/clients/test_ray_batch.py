@@ -4,15 +4,15 @@ Ray is in an environment of its own, which sees the packages of this one.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -24,6 +24,7 @@ from kosmos2_client.run_file import read_lines
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "ray" / "run.py"
 SOURCES = os.pathsep.join([str(ROOT), str(ROOT / "clients" / "python" / "src")])
+MARK = "TEST_OF_RAY_BATCH"
 NUM_PICTURES = 200
 WAIT_S = 400
 
@@ -61,20 +62,28 @@ def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Mappin
 
 
 @contextmanager
-def running(python: Path, pictures: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the batch in a process group of its own, which ends with the block."""
-    process = subprocess.Popen(
-        [str(python), str(SCRIPT), str(pictures), str(out), CLASSES],
-        env=os.environ | {"PYTHONPATH": SOURCES, "RAY_AUTH_MODE": "disabled"},
-        start_new_session=True,
-    )
+def running(python: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a batch, and end it with all processes of Ray at the end of the block."""
+    mark = uuid4().hex
+    environment = {"PYTHONPATH": SOURCES, "RAY_AUTH_MODE": "disabled", MARK: mark}
+    process = subprocess.Popen([str(python), *arguments], env=os.environ | environment)
     try:
         yield process
     finally:
-        for child in [*psutil.Process(process.pid).children(recursive=True)]:
-            child.kill()
-        process.kill()
+        # Those of Ray may outlive a killed driver.
+        for other in processes_with(mark):
+            other.kill()
         process.wait()
+
+
+def processes_with(mark: str) -> list[psutil.Process]:
+    """Return the processes that have a mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or belongs to another user
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
 
 
 def lines_of(out: Path) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def test_a_killed_actor_loses_and_repeats_nothing(
     python: Path, pictures: Path, expected: Mapping[str, Any], tmp_path: Path
 ) -> None:
     out = tmp_path / "run.jsonl"
-    with running(python, pictures, out) as process:
+    with running(python, str(SCRIPT), str(pictures), str(out), CLASSES) as process:
         assert eventually(lambda: len(actors_of(process)) == 2, WAIT_S)
         assert eventually(lambda: num_lines(out) > 0, WAIT_S)
         actor = actors_of(process)[0]
@@ -116,14 +125,17 @@ def test_a_killed_actor_loses_and_repeats_nothing(
     check_same(lines_of(out), expected)
 
 
-def test_a_killed_driver_continues(
+def test_a_killed_command_continues(
     python: Path, pictures: Path, expected: Mapping[str, Any], tmp_path: Path
 ) -> None:
+    """It reads the pictures through the file systems that Ray Data has, here that of the disk."""
     out = tmp_path / "run.jsonl"
-    with running(python, pictures, out) as process:
+    arguments = ["-m", "app.commands.cli", "batch", pictures.as_uri(), "--out", str(out)]
+    arguments += ["--classes", CLASSES, "--ray-engines", "1", "--ray-cores", "1", "--ray"]
+    with running(python, *arguments) as process:
         assert eventually(lambda: num_lines(out) > 0, WAIT_S)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     assert num_lines(out) < len(expected)
-    with running(python, pictures, out) as process:
-        assert process.wait(timeout=WAIT_S) in {0, 1}  # 1 if the broken picture was left
+    with running(python, *arguments) as process:
+        assert process.wait(timeout=WAIT_S) in {0, 1}  # 1 if the broken picture was not done
     check_same(lines_of(out), expected)

@@ -15,6 +15,7 @@ from kosmos2_client import (
     Done,
     InvalidAnswer,
     InvalidPicture,
+    InvalidUrl,
     Kosmos2,
     NewEntity,
     NewText,
@@ -270,5 +271,5 @@ def test_tasks_are_listed_with_their_examples(use: Use) -> None:
 
 
 def test_a_base_url_needs_a_scheme() -> None:
-    with pytest.raises(ValueError, match="must start with http"):
+    with pytest.raises(InvalidUrl, match="must start with http"):
         Kosmos2("127.0.0.1:8000")

@@ -45,7 +45,7 @@ class Kosmos2:
         sleep: waits for some seconds.
 
     Raises:
-        ValueError: the URL is not one of HTTP.
+        InvalidUrl: the URL is not one of HTTP.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Every error that this package raises on purpose.
 
 Kosmos2ClientError
+├── InvalidUrl               the URL of the service does not start with http
 ├── InvalidPicture           the picture cannot be read or converted
 ├── ConnectionFailed         no connection, or it was cut before the answer was complete
 ├── InvalidAnswer            the answer is not that of a Kosmos-2 service
@@ -20,6 +21,10 @@ from typing import Any
 
 class Kosmos2ClientError(Exception):
     """Base class of all errors of this package."""
+
+
+class InvalidUrl(Kosmos2ClientError, ValueError):
+    """The URL of the service does not start with http:// or https://."""
 
 
 class InvalidPicture(Kosmos2ClientError):

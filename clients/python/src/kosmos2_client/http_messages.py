@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from kosmos2_client.calls import Call
-from kosmos2_client.errors import ConnectionFailed
+from kosmos2_client.errors import ConnectionFailed, InvalidUrl
 from kosmos2_client.replies import Reply
 
 _CONNECT_S = 10.0
@@ -24,7 +24,7 @@ class Endpoint:
         api_key: sent as a bearer token, if the service requires keys.
 
     Raises:
-        ValueError: the URL is not one of HTTP.
+        InvalidUrl: the URL is not one of HTTP.
     """
 
     url: str
@@ -32,7 +32,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"the URL must start with http:// or https://, not {self.url!r}")
+            raise InvalidUrl(f"the URL must start with http:// or https://, not {self.url!r}")
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `httpx.Client` and `httpx.AsyncClient`."""
