@@ -22,7 +22,13 @@ WORDS = Path(__file__).with_name("banned_words.toml")
 # Other files, such as JSON written by commands, hold data.
 SUFFIXES = {".py", ".md", ".yml", ".yaml", ".toml", ".html", ".sh", ".cfg", ".example", ""}
 # Licenses, and text that commands drew or recorded.
-EXEMPT = ("LICENSE", "app/demo/scenes/", "results/", "app/pictures/drawing/OFL")
+EXEMPT = (
+    "LICENSE",
+    "clients/python/LICENSE",
+    "app/demo/scenes/",
+    "results/",
+    "app/pictures/drawing/OFL",
+)
 TEST_NAME = re.compile(r"\bdef (test_\w+)")
 CODE_SPAN = re.compile(r"`[^`]*`")
 F_STRING = re.compile(r"[rR]?[fF][rR]?[\"']")
