@@ -21,15 +21,8 @@ RunScript = Callable[..., Any]
 """Runs a script with arguments and returns the JSON that it prints."""
 
 
-def install(
-    scripts: Path, *requirements: str, variables: Mapping[str, str] | None = None
-) -> RunScript:
-    """Return a runner of scripts in an environment with `requirements`; create it if necessary.
-
-    Args:
-        scripts: folder of the scripts.
-        variables: added to the process's environment variables.
-    """
+def environment(*requirements: str) -> Path:
+    """Return the interpreter of an environment with `requirements`; create it if necessary."""
     key = json.dumps([sys.version, *sorted(requirements)]).encode()
     folder = ENVIRONMENTS / hashlib.sha256(key).hexdigest()[:16]
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -40,6 +33,19 @@ def install(
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True, timeout=900)
         complete.touch()
+    return python
+
+
+def install(
+    scripts: Path, *requirements: str, variables: Mapping[str, str] | None = None
+) -> RunScript:
+    """Return a runner of scripts in an environment with `requirements`; create it if necessary.
+
+    Args:
+        scripts: folder of the scripts.
+        variables: added to the process's environment variables.
+    """
+    python = environment(*requirements)
 
     def run(script: str, *arguments: str) -> Any:
         result = subprocess.run(

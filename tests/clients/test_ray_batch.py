@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from harness.detections import CLASSES, are_same_detections, draw_folder
 from harness.waiting import eventually
 from kosmos2_client.run_file import read_lines
+from tests.clients.environments import environment
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "ray" / "run.py"
@@ -30,16 +30,14 @@ WAIT_S = 400
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python() -> Path:
     """An interpreter with Ray, and with everything that this one has."""
-    folder = tmp_path_factory.mktemp("ray") / "venv"
-    venv.create(folder, with_pip=True)
-    interpreter = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    [version] = [pin.partition("==")[2] for pin in pins if pin.startswith("ray==")]
+    interpreter = environment(f"ray[data]=={version}")
+    folder = interpreter.parents[1]
     own = sysconfig.get_path("purelib", vars={"base": str(folder)})
     Path(own, "server.pth").write_text(sysconfig.get_path("purelib"))
-    pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, "install", *constraints, "ray[data]"], check=True, timeout=600)
     return interpreter
 
 
@@ -100,8 +98,12 @@ def num_lines(out: Path) -> int:
 
 def actors_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Return the processes of actors that answer pictures."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "EngineWorker" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it ends just now
+            if "EngineWorker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def check_same(lines: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
