@@ -193,6 +193,19 @@ def test_the_last_error_is_raised_when_no_try_fits_into_the_time(use: Use) -> No
     assert sum(time.waits) < 50
 
 
+def test_an_answer_that_takes_too_long_is_an_error(use: Use) -> None:
+    time = FakeTime()
+
+    def answer_late(_: bytes) -> Exception:
+        time.sleep(50)
+        return httpx.ReadTimeout("")
+
+    script = Script(by_image=answer_late)
+    with pytest.raises(ConnectionFailed, match="did not answer in time"):
+        use(script, time, "detect", b"", CLASSES, retries=RetryPolicy(timeout_s=50))
+    assert len(script.requests) == 1
+
+
 def test_each_try_has_the_time_that_is_left(use: Use) -> None:
     script = Script((problem(503, "overloaded"), {"Retry-After": "20"}), FOUND)
     use(script, FakeTime(), "detect", b"", CLASSES, retries=RetryPolicy(timeout_s=50))

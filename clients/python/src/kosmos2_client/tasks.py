@@ -13,8 +13,8 @@ class Task:
 
     Attributes:
         prompt: the words of a request replace the names in braces.
-        text: `required`, `optional` or `refused`.
-        regions: `required`, `optional` or `refused`.
+        text: `required`, `allowed` or `refused`.
+        regions: `required`, `allowed` or `refused`.
         example: fields of a request that the model of this service answers.
         raw: the whole entry as JSON.
     """
