@@ -74,6 +74,16 @@ def test_each_class_has_precision_recall_and_a_best_threshold(tmp_path: Path) ->
     assert (square["objects"], square["best"]["recall"]) == (2, 0.5)
 
 
+def test_held_out_needs_objects_in_both_halves(tmp_path: Path) -> None:
+    """The pictures are in different halves. The threshold of `b.jpg`, 0.3, keeps the wrong box of
+    `a.jpg`, and only `b.jpg` has a square.
+    """
+    found = evaluate(tmp_path, RUN[:2], TRUTH)
+    circle, square = found["classes"]["red circle"], found["classes"]["blue square"]
+    assert circle["held_out"] == {"precision": 0.6667, "recall": 1, "f1": 0.8}
+    assert square["held_out"] is None
+
+
 def test_a_picture_without_an_answer_counts_as_nothing_found(tmp_path: Path) -> None:
     found = evaluate(tmp_path, RUN, TRUTH)
     counts = ("pictures", "pictures_without_answer", "pictures_not_in_run")

@@ -1,7 +1,5 @@
 """Evaluates the answers of a run against a dataset."""
 
-import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ from kosmos2_client.evaluation.truth import TrueBox, Truth, find_paths
 from kosmos2_client.export.run_index import RunIndex
 from kosmos2_client.export.selection import Selection
 from kosmos2_client.results import Image, Prediction, Result
+from kosmos2_client.splits import rank
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class EvaluatedPicture:
     @property
     def fold(self) -> int:
         """The half of the pictures to which this one belongs, 0 or 1; it never changes."""
-        return zlib.crc32(os.fsencode(self.path)) % NUM_FOLDS
+        return rank(self.path) % NUM_FOLDS
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class ClassReport:
         average_precision_50: at IoU 0.5; `None` without objects.
         kept: of the predictions that the selection keeps.
         best: at the threshold with the best F1.
-        held_out: each half of the pictures at the threshold of the other half.
+        held_out: each half of the pictures at the threshold of the other half; `None` if a half
+            has no object.
     """
 
     wanted: int
@@ -98,7 +98,7 @@ class ClassReport:
     average_precision_50: float | None
     kept: Quality
     best: Quality
-    held_out: Quality
+    held_out: Quality | None
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _cells(name: str, report: ClassReport) -> tuple[str, ...]:
         _number(report.average_precision_50),
         *map(_number, (kept.precision, kept.recall, kept.f1)),
         *map(_number, (best.threshold, best.precision, best.recall, best.f1)),
-        _number(report.held_out.f1),
+        _number(None if report.held_out is None else report.held_out.f1),
     )
 
 
@@ -85,7 +85,7 @@ def _report(report: ClassReport) -> dict[str, Any]:
         "average_precision_50": _rounded(report.average_precision_50),
         "all_predictions": _quality(report.kept),
         "best": {"threshold": report.best.threshold, **_quality(report.best)},
-        "held_out": _quality(report.held_out),
+        "held_out": None if report.held_out is None else _quality(report.held_out),
     }
 
 

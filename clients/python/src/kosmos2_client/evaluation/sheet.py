@@ -108,6 +108,7 @@ def _figure(picture: MarkedPicture, root: Path, sheet: Path) -> str:
         for kind in ("right", "false", "missed")
     }
     caption = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    mistakes = "; ".join(escape(one.title) for one in picture.shapes if one.kind != "right")
     if picture.image is None:
         return f"<figure><figcaption>{name}: no answer, {caption}</figcaption></figure>"
     boxes = "".join(_rectangle(shape) for shape in picture.shapes)
@@ -116,7 +117,7 @@ def _figure(picture: MarkedPicture, root: Path, sheet: Path) -> str:
         f'<figure><div><img loading="lazy" src="{escape(quoted)}" alt="{name}" '
         f'style="aspect-ratio:{width}/{height}">'
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{boxes}</svg></div>'
-        f"<figcaption>{name}: {caption}</figcaption></figure>"
+        f"<figcaption>{name}: {caption}<br>{mistakes}</figcaption></figure>"
     )
 
 
@@ -143,13 +144,13 @@ img { display: block; width: 100%; background: #ddd; }
 svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 rect { fill: transparent; stroke-width: 3; vector-effect: non-scaling-stroke; }
 .right { stroke: #0a8f3c; }
-.false { stroke: #d1242f; }
+.false { stroke: #d1242f; stroke-dasharray: 2 3; }
 .missed { stroke: #0969da; stroke-dasharray: 8 5; }
 figcaption { overflow-wrap: anywhere; }
 </style>
 <h1>Worst pictures</h1>
-<p>Green: right. Red: false. Blue and dashed: an object that was missed. Hold the pointer over a box
-for its class and confidence.</p>
+<p>Green: right. Red, dotted: false. Blue, dashed: an object that was missed. Hold the pointer over
+a box for its class and confidence.</p>
 <main>
 $figures
 </main>

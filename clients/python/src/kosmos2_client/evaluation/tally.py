@@ -148,8 +148,13 @@ def best_quality(tallies: Sequence[Tally], fold: int | None = None) -> Quality:
     return best
 
 
-def held_out_quality(tallies: Sequence[Tally]) -> Quality:
-    """Return the counts of each half of the pictures at the threshold of the other half."""
+def held_out_quality(tallies: Sequence[Tally]) -> Quality | None:
+    """Return the counts of each half of the pictures at the threshold of the other half.
+
+    It is `None` if a half has no object, because no threshold is best there.
+    """
+    if not all(sum(tally.wanted[fold] for tally in tallies) for fold in range(NUM_FOLDS)):
+        return None
     right = found = wanted = 0
     for fold in range(NUM_FOLDS):
         threshold = best_quality(tallies, fold).threshold

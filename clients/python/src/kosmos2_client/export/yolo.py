@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from kosmos2_client.conversions.pictures import LabelledPicture
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.output import new_file, new_folder
+from kosmos2_client.splits import rank
 
 DEFAULT_VAL_SHARE = 0.1
 
@@ -58,7 +58,7 @@ def write(
 
     Args:
         pictures: `None` creates no `images/`; the user adds it.
-        val_share: part of the pictures for validation, 0…1, chosen by a checksum of the path.
+        val_share: part of the pictures for validation, 0…1, chosen by a hash of the path.
 
     Raises:
         InvalidInput: `out` exists, or YOLO cannot represent the names of the pictures.
@@ -116,8 +116,7 @@ def _write_labels(
 def _write_lists(folder: Path, paths: list[str], val_share: float) -> None:
     """Write the lists of pictures; `./` makes them relative to the folder of the list."""
     num_val = min(len(paths) - 1, max(1, round(val_share * len(paths)))) if val_share else 0
-    ranked = sorted((zlib.crc32(os.fsencode(path)), path) for path in paths)
-    val = {path for _, path in ranked[: max(0, num_val)]}
+    val = set(sorted(paths, key=rank)[: max(0, num_val)])
     for name, members in (
         ("train.txt", [path for path in paths if path not in val]),
         ("val.txt", [path for path in paths if path in val]),
