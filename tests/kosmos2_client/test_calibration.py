@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.checkpoint.calibration import parse_calibration
 from harness.run_files import answer_line, detect_answer, write_run
 from kosmos2_client.cli import main
+from kosmos2_client.evaluation.calibration_file import Calibrated
 from kosmos2_client.evaluation.fitting import (
     compose_curves,
     evaluate_curve,
@@ -78,6 +79,15 @@ def test_the_service_reads_the_file_and_it_corrects_the_answers(tmp_path: Path) 
     assert after["presence_log_loss"] < before["presence_log_loss"]
     assert after["overlap_error"] < before["overlap_error"] / 3
     assert after["f1"] > before["f1"]
+
+
+def test_a_calibration_that_lowers_f1_is_reported() -> None:
+    """The user decides: the other measures may be better."""
+    measures = {"presence_log_loss": 0.1, "overlap_error": 0.1, "f1": 0.8}
+    better = Calibrated({}, measures, measures | {"f1": 0.9}).as_text()
+    worse = Calibrated({}, measures, measures | {"f1": 0.7}).as_text()
+    assert "lower than before" in worse
+    assert "lower than before" not in better
 
 
 def test_the_fit_is_put_on_top_of_the_calibration_of_the_service(tmp_path: Path) -> None:

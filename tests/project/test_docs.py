@@ -22,7 +22,12 @@ from kosmos2_client import cli as client_cli
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REQUESTS = (ROOT / "docs" / "requests.md").read_text()
-FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+# `build` has other projects' documents, in the environments of `tests/clients`.
+FOLDERS = [
+    path
+    for path in ROOT.iterdir()
+    if path.is_dir() and path.name != "build" and not path.name.startswith(".")
+]
 DOCUMENTS = [*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in folder.rglob("*.md"))]
 
 CLIENT = ROOT / "clients" / "python" / "src"

@@ -38,6 +38,8 @@ class Calibrated:
         lines = ["on held-out pictures   before   after"]
         for name, value in self.after.items():
             lines.append(f"{name:<20}  {self.before[name]:>7.4f} {value:>7.4f}")
+        if self.after["f1"] < self.before["f1"]:
+            lines.append("F1 is lower than before: keep the old calibration, or add labels.")
         return "\n".join(lines)
 
 
