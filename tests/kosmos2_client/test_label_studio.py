@@ -64,13 +64,17 @@ def test_a_configuration_without_rectangles_is_rejected(text: str, message: str)
 
 
 @pytest.mark.parametrize(
-    ("value", "url", "is_label_studio"),
+    ("value", "url", "sends_token"),
     [
         ("/data/upload/1/a.jpg", f"{BASE}/data/upload/1/a.jpg", True),
         ("/data/local-files/?d=a.jpg", f"{BASE}/data/local-files/?d=a.jpg", True),
-        ("//other.example/a.jpg", f"{BASE}//other.example/a.jpg", True),
-        ("/@other.example/a.jpg", f"{BASE}/@other.example/a.jpg", True),
-        ("https://LABELS.example:8443/a.jpg", "https://labels.example:8443/a.jpg", True),
+        (f"{BASE}/data/upload/1/a.jpg", f"{BASE}/data/upload/1/a.jpg", True),
+        ("https://LABELS.example:8443/data/a", "https://labels.example:8443/data/a", True),
+        ("/storage-data/uploaded/?filepath=a", f"{BASE}/storage-data/uploaded/?filepath=a", True),
+        ("//other.example/a.jpg", f"{BASE}//other.example/a.jpg", False),
+        ("/@other.example/a.jpg", f"{BASE}/@other.example/a.jpg", False),
+        ("/api/users/1/", f"{BASE}/api/users/1/", False),
+        ("/data/%2E%2E/api/users/", f"{BASE}/data/%2E%2E/api/users/", False),
         ("https://pictures.example/a.jpg", "https://pictures.example/a.jpg", False),
         ("http://storage.example:9000/a.jpg", "http://storage.example:9000/a.jpg", False),
         (
@@ -81,10 +85,10 @@ def test_a_configuration_without_rectangles_is_rejected(text: str, message: str)
     ],
 )
 def test_pictures_are_fetched_from_label_studio_and_allowed_hosts(
-    value: str, url: str, is_label_studio: bool
+    value: str, url: str, sends_token: bool
 ) -> None:
     address = ADDRESSES.of_picture(value, 5)
-    assert (str(address.url), address.is_label_studio) == (url, is_label_studio)
+    assert (str(address.url), address.sends_token) == (url, sends_token)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ _PORTS = {"http": 80, "https": 443}
 _CLOUD = ("s3:", "gs:", "azure-blob:")
 """Addresses that Label Studio itself turns into ones that can be fetched."""
 
+_PICTURE_PATHS = ("/data/", "/storage-data/", "/tasks/")
+"""Paths of Label Studio that need the token. A task must not send it to others, which may act."""
+
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
@@ -26,11 +29,11 @@ class Address:
     """An address that may be fetched.
 
     Attributes:
-        is_label_studio: whether it is Label Studio's, so that the token may be sent.
+        sends_token: whether it is one of Label Studio's addresses of pictures.
     """
 
     url: httpx.URL
-    is_label_studio: bool
+    sends_token: bool
 
 
 class Addresses:
@@ -46,12 +49,13 @@ class Addresses:
 
     def __init__(self, label_studio: str, allowed_hosts: Sequence[str] = ()) -> None:
         self._base = label_studio.rstrip("/")
-        self._origin = _origin_of(_parse(label_studio))
+        base = _parse(label_studio)
+        self._origin, self._base_path = _origin_of(base), base.path.rstrip("/")
         self._allowed = {host.lower() for host in allowed_hosts}
 
     def of_label_studio(self, path: str) -> Address:
         """Return the address of a path that starts with `/`."""
-        return Address(_parse(self._base + path), is_label_studio=True)
+        return self.check(_parse(self._base + path))
 
     def of_picture(self, value: object, task_id: object) -> Address:
         """Return the address of a task's picture.
@@ -83,11 +87,16 @@ class Addresses:
         """
         scheme, host, port = origin = _origin_of(url)
         if origin == self._origin:
-            return Address(url, is_label_studio=True)
+            return Address(url, self._is_picture(url.path))
         names = {f"{host}:{port}"} | ({host} if port == _PORTS[scheme] else set())
         if not names & self._allowed:
             raise InvalidInput(f"{host}:{port} is not allowed: start with --allow-host {host}")
-        return Address(url, is_label_studio=False)
+        return Address(url, sends_token=False)
+
+    def _is_picture(self, path: str) -> bool:
+        """Return whether a decoded path of Label Studio is one of a picture."""
+        below = path.removeprefix(self._base_path)
+        return below.startswith(_PICTURE_PATHS) and ".." not in path.split("/")
 
 
 def _parse(text: str) -> httpx.URL:

@@ -57,9 +57,7 @@ class Fetcher:
         address = self._addresses.of_picture(value, task_id)
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                headers = (
-                    await self._tokens.headers(self._client) if address.is_label_studio else {}
-                )
+                headers = await self._tokens.headers(self._client) if address.sends_token else {}
                 return await self._fetch(address, headers)
         except TimeoutError:
             message = f"the picture took longer than {self._limits.timeout_s:g} s"
