@@ -6,6 +6,7 @@
 # TORCH_INDEX_URL  an additional index for torch; PyTorch has one per CUDA version and one for the CPU.
 #                  If empty, pip's default index is used, whose wheel for Linux includes CUDA.
 # HEIC             any value adds the extra `heic`; its wheel contains x265, which is under the GPL.
+# RAY              any value adds the extra `ray`, for `kosmos2 batch --ray` (deploy/ray/rayjob.yaml).
 # secret `pip`     a pip.conf, for installing through a mirror: --secret id=pip,src=pip.conf
 
 FROM debian:bookworm-slim AS python
@@ -27,10 +28,11 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 ARG TORCH_INDEX_URL=
 ARG HEIC=
+ARG RAY=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = ['tracing'] + ['heic'] * bool('$HEIC'); \
-print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), []), sep='\n')" \
+extras = ['tracing'] + ['heic'] * bool('$HEIC') + ['ray'] * bool('$RAY'); \
+print(*(d for d in p['dependencies'] if not d.startswith('kosmos2-client')), *sum((p['optional-dependencies'][e] for e in extras), []), sep='\n')" \
         > requirements.txt \
     && python3 -m pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         --constraint constraints.txt --requirement requirements.txt \
@@ -41,8 +43,9 @@ print(*p['dependencies'], *sum((p['optional-dependencies'][e] for e in extras), 
 FROM build AS application
 COPY LICENSE README.md ./
 COPY app app
+COPY clients/python clients/python
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 -m pip install --no-deps --target /opt/kosmos2/application .
+    python3 -m pip install --no-deps --target /opt/kosmos2/application . ./clients/python
 
 FROM python
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/cache/kosmos2 \

@@ -11,8 +11,9 @@ BIN := .venv/bin
 # Its time is that of the last installation, so that make installs again only after a change.
 INSTALLED := .venv/.installed
 
+# Both packages at once, because the second requires the first.
 install-extra = $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-	--editable ".[dev,$(1)]"
+	--editable clients/python --editable ".[dev,$(1)]"
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -153,10 +154,10 @@ clean: ## Remove .venv and all caches
 	@rm -rf .venv .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || { python=$$(scripts/find-python "$(PYTHON)") && "$$python" -m venv .venv; }
 	@echo "Installing into .venv. The first time this downloads torch and takes minutes."
 	@$(BIN)/pip install -qq --disable-pip-version-check \
 		$(if $(TORCH_INDEX_URL),--extra-index-url "$(TORCH_INDEX_URL)") \
-		--constraint constraints.txt --editable ".[dev,tracing]"
+		--constraint constraints.txt --editable clients/python --editable ".[dev,tracing]"
 	@touch $@

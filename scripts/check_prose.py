@@ -25,6 +25,7 @@ SUFFIXES = {".py", ".md", ".yml", ".yaml", ".toml", ".html", ".sh", ".cfg", ".ex
 EXEMPT = (
     "LICENSE",
     "clients/javascript/LICENSE",
+    "clients/python/LICENSE",
     "app/demo/scenes/",
     "results/",
     "app/pictures/drawing/OFL",

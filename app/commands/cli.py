@@ -1,4 +1,4 @@
-"""The command line: `kosmos2 serve`, `ground`, `detect`, `info`, `demo`, `bench`, `verify`."""
+"""The command line `kosmos2`: `serve`, `ground`, `detect`, `batch`, `info`, `demo` and others."""
 
 import asyncio
 import os
@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from app.commands.batch import batch
 from app.commands.bench import bench
+from app.commands.datasets import FORWARDED, evaluate, export
 from app.commands.options import (
     AsJson,
     Device,
@@ -21,12 +23,14 @@ from app.commands.options import (
     SaveAnnotated,
 )
 from app.commands.preparation import one_shot_settings_of, prepare, settings_of
+from app.commands.ray_plan import with_ray_address
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.ready_line import Ready
 from app.settings import Settings
+from kosmos2_client import Kosmos2ClientError
 
 cli = typer.Typer(
     help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
@@ -184,6 +188,9 @@ def demo() -> None:
 
 cli.command()(bench)
 cli.command()(verify)
+cli.command()(batch)
+for forwarded in (export, evaluate):
+    cli.command(context_settings=FORWARDED, add_help_option=False)(forwarded)
 
 
 def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
@@ -204,7 +211,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
         try:
-            cli()
+            cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -215,7 +222,7 @@ def main() -> None:
     except StartupError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except Kosmos2Error as error:
+    except (Kosmos2Error, Kosmos2ClientError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except ValidationError as error:

@@ -1,7 +1,8 @@
 """Answers requests without a server: starts an engine, answers all requests, stops the engine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TypeVar
 from uuid import uuid4
@@ -28,6 +29,36 @@ AnswerHandler = Callable[[int, A | RequestError], None]
 """Called with the index of a request and with its answer or its error."""
 
 
+@asynccontextmanager
+async def running_service(
+    settings: Settings, checkpoint: Checkpoint, engine_module: str = ENGINE_MODULE
+) -> AsyncIterator[tuple[Service, int]]:
+    """Start an engine for the block, and yield a service in this process and its number of slots.
+
+    Args:
+        engine_module: module of the engine process; tests pass one with known answers.
+
+    Raises:
+        StartupError: the engine did not start.
+    """
+    async with (
+        running_engine(settings, checkpoint, engine_module) as engine,
+        PicturePool(settings) as pictures,
+    ):
+        tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+        admission = Admission(engine.state, worker=0)
+        service = Service(
+            settings, checkpoint, tokenizer, admission, engine, pictures, HttpMetrics()
+        )
+        yield service, engine.state.engine_facts.num_slots
+
+
+def new_context(settings: Settings) -> CallContext:
+    """Return the context of a request that begins now."""
+    began = monotonic()
+    return CallContext(uuid4().hex, Timeline(began), began + settings.deadline_s)
+
+
 async def answer_all(
     settings: Settings,
     checkpoint: Checkpoint,
@@ -46,26 +77,14 @@ async def answer_all(
         ServiceError: the engine failed.
         Exception: any exception that `on_answer` raises; it cancels the remaining requests.
     """
-    async with (
-        running_engine(settings, checkpoint, engine_module) as engine,
-        PicturePool(settings) as pictures,
-    ):
-        tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-        admission = Admission(engine.state, worker=0)
-        service = Service(
-            settings, checkpoint, tokenizer, admission, engine, pictures, HttpMetrics()
-        )
+    async with running_service(settings, checkpoint, engine_module) as (service, num_slots):
         # More requests at once would be rejected as soon as the queue is full.
-        slots = asyncio.Semaphore(engine.state.engine_facts.num_slots)
+        slots = asyncio.Semaphore(num_slots)
 
         async def answer(number: int, call: Call[A]) -> None:
             async with slots:
-                began = monotonic()
-                deadline = began + settings.deadline_s
                 try:
-                    result: A | RequestError = await call(
-                        service, CallContext(uuid4().hex, Timeline(began), deadline)
-                    )
+                    result: A | RequestError = await call(service, new_context(settings))
                 except RequestError as error:
                     result = error
                 on_answer(number, result)

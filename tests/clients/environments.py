@@ -1,17 +1,22 @@
 """Environments of released clients below `build/clients`, made once per set of requirements."""
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.requirements import require_programs
 
 BUILD = Path(__file__).parents[2] / "build" / "clients"
-INSTALL_TIMEOUT_S = 600
+INSTALL_TIMEOUT_S = 900
+RunScript = Callable[..., Any]
+"""Runs a script with arguments and returns the JSON that it prints."""
 
 
 def python_with(*requirements: str, without_dependencies: Sequence[str] = ()) -> Path:
@@ -31,6 +36,32 @@ def python_with(*requirements: str, without_dependencies: Sequence[str] = ()) ->
                 subprocess.run([*pip, *packages], check=True, timeout=INSTALL_TIMEOUT_S)
 
     return _python_of(_built("python", (*requirements, *without_dependencies), build))
+
+
+def install(
+    scripts: Path, *requirements: str, variables: Mapping[str, str] | None = None
+) -> RunScript:
+    """Return a runner of scripts in an environment with `requirements`; create it if necessary.
+
+    Args:
+        scripts: folder of the scripts.
+        variables: added to the process's environment variables.
+    """
+    python = python_with(*requirements)
+
+    def run(script: str, *arguments: str) -> Any:
+        result = subprocess.run(
+            [str(python), str(scripts / script), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=dict(os.environ) | dict(variables or {}),
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
 
 
 def node_folder(source: Path) -> Path:

@@ -3,9 +3,6 @@
 Each runs in an environment of its own, because `inference-sdk` needs an older `supervision`.
 """
 
-import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from app.contract.examples import EXAMPLE_SCENE
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.service import RunningService
 from tests.clients.chat_clients import INFERENCE_SDK, KEY
-from tests.clients.environments import python_with
+from tests.clients.environments import install
 from tests.clients.matrix import Matrix
 
 SCRIPTS = Path(__file__).parent / "roboflow"
@@ -25,27 +22,11 @@ OTHER_SCENE = EMBEDDED_CHECKPOINT / "scenes" / "blue_square_and_yellow_star.png"
 CLIENT = ("inference-sdk", INFERENCE_SDK.partition("==")[2])
 CALL = "infer_from_yolo_world"
 
-RunScript = Callable[..., Any]
-"""Runs a script with arguments and returns the JSON that it prints."""
-
-
-def runner_with(*requirements: str) -> RunScript:
-    """Return a runner of scripts in an environment with packages."""
-    python = python_with(*requirements)
-
-    def run(script: str, *arguments: str) -> Any:
-        command = [str(python), str(SCRIPTS / script), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return run
-
 
 @pytest.fixture(scope="module")
 def answers(guarded: RunningService) -> Any:
     """The output of `infer.py`."""
-    run = runner_with(INFERENCE_SDK)
+    run = install(SCRIPTS, INFERENCE_SDK)
     return run("infer.py", guarded.url, KEY, str(EXAMPLE_SCENE), str(OTHER_SCENE))
 
 
@@ -103,7 +84,7 @@ def test_the_slicer_finds_objects_that_are_small_in_the_picture(
     picture = Image.new("RGB", (740, 520), "white")
     picture.paste(Image.open(EXAMPLE_SCENE), (440, 320))
     picture.save(large)
-    run = runner_with("supervision==0.31.2", "requests==2.34.2")
+    run = install(SCRIPTS, "supervision==0.31.2", "requests==2.34.2")
     found = run("slice.py", guarded.url, KEY, str(large))
     expected = (440 + 114, 320 + 68, 440 + 180, 320 + 134)
     assert any(box == pytest.approx(expected, abs=12) for box in found["xyxy"])

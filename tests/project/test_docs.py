@@ -17,6 +17,7 @@ from app.commands.cli import cli
 from app.grounding.tasks import TASKS, Use
 from harness.requirements import require_programs
 from harness.service import running_service
+from kosmos2_client import cli as client_cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -35,10 +36,12 @@ DOCUMENTS = [
     ),
 ]
 
+CLIENT = ROOT / "clients" / "python" / "src"
+PACKAGES = (ROOT / "app", ROOT / "harness", ROOT / "reliability", CLIENT / "kosmos2_client")
 MODULES_WITH_EXAMPLES = [
-    ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    for package in ("app", "harness", "reliability")
-    for file in sorted((ROOT / package).rglob("*.py"))
+    ".".join(file.relative_to(package.parent).with_suffix("").parts)
+    for package in PACKAGES
+    for file in sorted(package.rglob("*.py"))
     if ">>> " in file.read_text()
 ]
 
@@ -131,6 +134,21 @@ def test_every_command_and_option_in_the_documents_exists() -> None:
         if option not in commands[name]
     ]
     assert unknown == []
+
+
+def test_every_command_and_option_of_the_client_in_the_documents_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Readers copy the commands."""
+    lines = [line for document in DOCUMENTS for line in code_lines(document)]
+    command = re.compile(r"(?:^|/)kosmos2-client ([a-z-]+)(.*)")
+    used = [use for line in lines for use in command.findall(line)]
+    assert "batch" in {name for name, _ in used}
+    for name, rest in used:
+        with pytest.raises(SystemExit, match="0"):
+            client_cli.main([name, "--help"])
+        known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
+        assert set(re.findall(r"--[a-z][a-z0-9-]*", rest)) <= known, name
 
 
 @pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import grimp
@@ -16,6 +17,7 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients" / "python"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
@@ -40,6 +42,8 @@ PLANTED = [
     ("Home of the web framework", "service.py", "from fastapi import Request"),
     ("Home of torch", "ipc/engine_messages.py", "import torch.cuda"),
     ("Home of Pillow", "commands/ground.py", "import PIL.Image"),
+    ("The client needs nothing of the service", "../kosmos2_client/cli.py", "import app.errors"),
+    ("Only commands use the client", "detect/nms.py", "import kosmos2_client.results"),
 ]
 
 
@@ -51,10 +55,11 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of `app` and of the contracts."""
+    """A copy of the packages and of the contracts."""
     root = tmp_path_factory.mktemp("checkout")
     ignored = shutil.ignore_patterns("*.safetensors", "__pycache__")
     shutil.copytree(ROOT / "app", root / "app", ignore=ignored)
+    shutil.copytree(CLIENT / "src" / "kosmos2_client", root / "kosmos2_client", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
     return root
 
@@ -77,21 +82,25 @@ def test_a_planted_violation_breaks_its_contract(
 
 def test_every_library_is_declared_and_has_a_home() -> None:
     """A library that only another library requires may disappear with an update."""
-    graph = grimp.build_graph("app", include_external_packages=True, cache_dir=None)
-    modules = {module for module in graph.modules if module.partition(".")[0] == "app"}
+    roots = {"app", "kosmos2_client"}
+    graph = grimp.build_graph(*roots, include_external_packages=True, cache_dir=None)
+    modules = {module for module in graph.modules if module.partition(".")[0] in roots}
     libraries = graph.modules - modules - sys.stdlib_module_names
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     with_home = {name for each in contracts for name in each.get("protected_modules", ())}
     assert libraries == with_home
-    project = PROJECT["project"]
-    extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["heic"], *extras["tracing"]]
+    extras = PROJECT["project"]["optional-dependencies"]
+    client = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    declared = [*PROJECT["project"]["dependencies"], *extras["heic"]]
+    declared += [*extras["ray"], *extras["tracing"], "pyarrow"]  # which ray[data] requires
+    declared += [*client["dependencies"], *chain(*client["optional-dependencies"].values())]
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     providers = packages_distributions()
     undeclared = {
         library
         for library in libraries
-        if names.isdisjoint(map(canonicalize_name, providers[library]))
+        # The extras of the client are not installed here; their names are those of the modules.
+        if names.isdisjoint(map(canonicalize_name, providers.get(library, [library])))
     }
     assert undeclared == set()
 

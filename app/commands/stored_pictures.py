@@ -1,0 +1,58 @@
+"""Names of pictures in an object store, read through the file systems of pyarrow."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyarrow import fs, parquet
+
+from kosmos2_client.batch.names import NameSet
+from kosmos2_client.batch.sources import InvalidSource
+from kosmos2_client.folders import is_picture
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Pictures in a folder of an object store, or in a Parquet file with a column of paths.
+
+    Attributes:
+        uri: such as `s3://bucket/photographs` or `gs://bucket/list.parquet`.
+        path_column: paths are relative to the folder of the Parquet file.
+    """
+
+    uri: str
+    path_column: str
+
+    @property
+    def root(self) -> str:
+        """The URI of the folder to which names are relative."""
+        uri = self.uri.rstrip("/")
+        return uri.rpartition("/")[0] if self._is_list else uri
+
+    @property
+    def _is_list(self) -> bool:
+        return self.uri.endswith(".parquet")
+
+    def names(self, done: NameSet) -> Iterator[str]:
+        """Yield the name of each picture once; see `Sources.names`.
+
+        Raises:
+            InvalidSource: the Parquet file lacks the column of paths.
+            OSError: the store cannot be read.
+        """
+        found = self._names_in_list() if self._is_list else self._names_in_folder()
+        yield from (name for name in found if done.add(name))
+
+    def _names_in_list(self) -> Iterator[str]:
+        filesystem, path = fs.FileSystem.from_uri(self.uri)
+        with filesystem.open_input_file(path) as file:
+            table = parquet.ParquetFile(file)
+            if self.path_column not in table.schema_arrow.names:
+                raise InvalidSource(f"{self.uri}: no column {self.path_column!r}")
+            for batch in table.iter_batches(columns=[self.path_column]):
+                yield from batch.column(0).to_pylist()
+
+    def _names_in_folder(self) -> Iterator[str]:
+        filesystem, path = fs.FileSystem.from_uri(self.root)
+        for info in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
+            if info.is_file and is_picture(info.base_name):
+                yield info.path.removeprefix(path).lstrip("/")

@@ -1,0 +1,199 @@
+"""The client for programs with `async`; `client.py` is its twin without."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from os import PathLike
+from pathlib import Path
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from kosmos2_client import calls
+from kosmos2_client.calls import AnnotateOptions, Call, DetectOptions, GroundOptions, MediaType
+from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.events import Event, EventReader
+from kosmos2_client.folders import pictures_in
+from kosmos2_client.http_messages import (
+    Endpoint,
+    failure_of,
+    open_reply_of,
+    reply_of,
+    request_arguments,
+)
+from kosmos2_client.parallel import in_tasks
+from kosmos2_client.pictures import Picture
+from kosmos2_client.replies import Reply
+from kosmos2_client.results import Detections, Grounding, Result
+from kosmos2_client.retries import Outcome, RetryPolicy, Send, Wait, exchange
+from kosmos2_client.tasks import Task
+
+T = TypeVar("T")
+
+
+class AsyncKosmos2:
+    """A client; many tasks of one event loop may use one.
+
+    Methods raise `Kosmos2ClientError`, and `OSError` for a file that cannot be read.
+
+    Args:
+        url: base URL of the service, such as `http://127.0.0.1:8000`.
+        retries: how often and how long a call is tried.
+        transport: of httpx, for tests and proxies.
+        clock: monotonic, in seconds.
+        sleep: waits for some seconds.
+
+    Raises:
+        InvalidUrl: the URL is not one of HTTP.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        retries: RetryPolicy | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._retries = retries or RetryPolicy()
+        self._clock, self._sleep = clock, sleep
+        self._http = httpx.AsyncClient(transport=transport, **Endpoint(url, api_key).options())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def ground(
+        self, picture: Picture, task: str, **options: Unpack[GroundOptions]
+    ) -> Grounding:
+        """Return text and boxes for a picture and a task."""
+        return await self._answer(calls.ground(picture, task, options))
+
+    async def ground_stream(
+        self, picture: Picture, task: str, **options: Unpack[GroundOptions]
+    ) -> AsyncIterator[Event]:
+        """Yield the parts of an answer as soon as they are final, then the whole answer.
+
+        A stream that is cut is not tried again, since its first events have been used.
+        """
+        reply = await self._exchange(calls.ground_stream(picture, task, options))
+        reader = EventReader()
+        response = reply.opened()
+        async with aclosing(response):
+            try:
+                async for data in response.aiter_bytes():
+                    for event in reader.feed(data):
+                        yield event
+            except httpx.HTTPError as error:
+                raise failure_of(error) from None
+        reader.close()
+
+    async def detect(
+        self, picture: Picture, classes: Sequence[str], **options: Unpack[DetectOptions]
+    ) -> Detections:
+        """Return the objects of the classes."""
+        return await self._answer(calls.detect(picture, classes, options))
+
+    async def detect_many(
+        self,
+        pictures: Sequence[Picture],
+        classes: Sequence[str],
+        *,
+        concurrency: int = 8,
+        **options: Unpack[DetectOptions],
+    ) -> list[Detections]:
+        """Return the objects in each picture, in the order of the pictures.
+
+        Args:
+            concurrency: requests at the same time.
+        """
+
+        async def detect(item: tuple[int, Picture]) -> Detections:
+            return await self.detect(item[1], classes, **options)
+
+        found = in_tasks(detect, enumerate(pictures), concurrency)
+        in_order = sorted([pair async for pair in found], key=lambda pair: pair[0][0])
+        return [detections for _, detections in in_order]
+
+    def map_folder(
+        self,
+        folder: str | PathLike[str],
+        classes: Sequence[str],
+        *,
+        concurrency: int = 8,
+        **options: Unpack[DetectOptions],
+    ) -> AsyncIterator[tuple[Path, Detections | Kosmos2ClientError | OSError]]:
+        """Yield each picture of a folder and its subfolders with its detections, as they complete.
+
+        An error of one picture is yielded instead of its detections. For a run that resumes after
+        an interruption, use `kosmos2-client batch`.
+
+        Args:
+            concurrency: requests at the same time.
+        """
+
+        async def detect(path: Path) -> Detections | Kosmos2ClientError | OSError:
+            try:
+                return await self.detect(path, classes, **options)
+            except (Kosmos2ClientError, OSError) as error:
+                return error
+
+        return in_tasks(detect, pictures_in(folder), concurrency)
+
+    async def annotate(
+        self,
+        picture: Picture,
+        result: Result | None = None,
+        *,
+        media_type: MediaType = "image/png",
+        **options: Unpack[AnnotateOptions],
+    ) -> bytes:
+        """Return the file of the picture with boxes drawn on it.
+
+        Args:
+            result: draws its predictions; otherwise pass `task` or `entities`.
+        """
+        return await self._answer(calls.annotate(picture, result, media_type, options))
+
+    async def tasks(self) -> list[Task]:
+        """Return the tasks of the service, with examples."""
+        return await self._answer(calls.tasks())
+
+    async def _answer(self, call: Call[T]) -> T:
+        return call.read(await self._exchange(call))
+
+    async def _exchange(self, call: Call[T]) -> Reply:
+        """Send a request until it succeeds: `exchange` decides, this method acts."""
+        steps = exchange(self._retries, self._clock, random.random)
+        outcome: Outcome = None
+        while True:
+            try:
+                action = steps.send(outcome)
+            except StopIteration as end:
+                reply: Reply = end.value
+                return reply
+            outcome = await self._act(call, action)
+
+    async def _act(self, call: Call[T], action: Send | Wait) -> Outcome:
+        if isinstance(action, Wait):
+            await self._sleep(action.seconds)
+            return None
+        request = self._http.build_request(**request_arguments(call, action.timeout_s))
+        try:
+            response = await self._http.send(request, stream=call.is_stream)
+            if call.is_stream and response.is_success:
+                return open_reply_of(response)
+            await response.aread()
+            return reply_of(response)
+        except httpx.HTTPError as error:
+            return failure_of(error)

@@ -1,0 +1,1 @@
+"""Compares the answers of a run with true boxes, and finds thresholds and calibrations."""

@@ -1,0 +1,92 @@
+"""The formats of `kosmos2-client export`, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kosmos2_client.export import coco, label_studio, table, yolo
+from kosmos2_client.export.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that only some formats have.
+
+    Attributes:
+        ids_from: a COCO dataset whose ids of pictures and categories `coco-results` uses.
+        image_prefix: before the path of each picture in `label-studio`.
+        root: folder of the pictures, for `yolo`.
+        copies: whether `yolo` copies the pictures instead of linking them.
+        val_share: of the pictures, for `yolo`, 0…1.
+        with_confidence: whether `yolo` writes a sixth number.
+    """
+
+    ids_from: Path | None = None
+    image_prefix: str = ""
+    root: Path | None = None
+    copies: bool = False
+    val_share: float = yolo.DEFAULT_VAL_SHARE
+    with_confidence: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an export wrote.
+
+    Attributes:
+        num_boxes: boxes in the file or folder.
+        note: one sentence that the user should read; empty without one.
+    """
+
+    num_boxes: int
+    note: str = ""
+
+
+def _coco(dataset: Dataset, out: Path, _: Options) -> Written:
+    return Written(coco.write_dataset(dataset, out))
+
+
+def _coco_results(dataset: Dataset, out: Path, options: Options) -> Written:
+    ids = coco.own_ids(dataset) if options.ids_from is None else coco.read_ids(options.ids_from)
+    number, num_unknown = coco.write_results(dataset, ids, out)
+    note = f"{num_unknown} pictures or classes are not in {options.ids_from}" if num_unknown else ""
+    if number == 0:
+        note = "nothing was found, and pycocotools' loadRes rejects an empty list"
+    return Written(number, note)
+
+
+def _yolo(dataset: Dataset, out: Path, options: Options) -> Written:
+    pictures = None
+    if options.root is not None:
+        pictures = yolo.Pictures(options.root, options.copies)
+    number = yolo.write(
+        dataset,
+        out,
+        pictures=pictures,
+        val_share=options.val_share,
+        with_confidence=options.with_confidence,
+    )
+    return Written(number, "" if pictures else f"put the pictures into {out / 'images'}")
+
+
+def _label_studio(dataset: Dataset, out: Path, options: Options) -> Written:
+    return Written(label_studio.write(dataset, out, options.image_prefix))
+
+
+def _csv(dataset: Dataset, out: Path, _: Options) -> Written:
+    return Written(table.write_csv(dataset, out))
+
+
+def _parquet(dataset: Dataset, out: Path, _: Options) -> Written:
+    return Written(table.write_parquet(dataset, out))
+
+
+FORMATS: Mapping[str, Callable[[Dataset, Path, Options], Written]] = {
+    "coco": _coco,
+    "coco-results": _coco_results,
+    "yolo": _yolo,
+    "label-studio": _label_studio,
+    "csv": _csv,
+    "parquet": _parquet,
+}
+"""Writes a dataset to a path: a folder for `yolo`, a file for all others."""

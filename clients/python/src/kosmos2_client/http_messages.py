@@ -1,0 +1,72 @@
+"""What both clients do with httpx: options, requests, and the meaning of its exceptions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from kosmos2_client.calls import Call
+from kosmos2_client.errors import ConnectionFailed, InvalidUrl
+from kosmos2_client.replies import Reply
+
+_CONNECT_S = 10.0
+# The caller decides how many requests it sends at once; idle connections end before the service
+# closes them (75 s by default).
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A service.
+
+    Attributes:
+        url: base URL; it may have a path.
+        api_key: sent as a bearer token, if the service requires keys.
+
+    Raises:
+        InvalidUrl: the URL is not one of HTTP.
+    """
+
+    url: str
+    api_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise InvalidUrl(f"the URL must start with http:// or https://, not {self.url!r}")
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `httpx.Client` and `httpx.AsyncClient`."""
+        headers = {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
+        # With a slash at its end, httpx appends paths to the path of the base.
+        return {"base_url": self.url.rstrip("/") + "/", "headers": headers, "limits": _LIMITS}
+
+
+def request_arguments(call: Call[Any], timeout_s: float) -> dict[str, Any]:
+    """Return the arguments of httpx's `build_request`."""
+    arguments: dict[str, Any] = {
+        "method": call.method,
+        "url": call.path.lstrip("/"),
+        "headers": {"Accept": call.accept},
+        "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
+    }
+    if call.image is not None:
+        arguments["files"] = {"image": ("image", call.image, "application/octet-stream")}
+        arguments["data"] = call.fields
+    return arguments
+
+
+def reply_of(response: httpx.Response) -> Reply:
+    """Return a response whose content has been read."""
+    return Reply(response.status_code, response.content, response.headers.get("Retry-After"))
+
+
+def open_reply_of(response: httpx.Response) -> Reply:
+    """Return a successful response whose content has not been read."""
+    return Reply(response.status_code, b"", stream=response)
+
+
+def failure_of(error: httpx.HTTPError) -> ConnectionFailed:
+    """Return the error of this package for an exception of httpx."""
+    if isinstance(error, httpx.TimeoutException):
+        return ConnectionFailed(f"the service did not answer in time ({type(error).__name__})")
+    return ConnectionFailed(f"no complete answer: {str(error) or type(error).__name__}")

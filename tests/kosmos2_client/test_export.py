@@ -1,0 +1,225 @@
+"""`kosmos2-client export` without the tools that read its files; tests/clients has those."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.run_files import answer_line, detect_answer, error_line, image, write_run
+from kosmos2_client.cli import main
+from kosmos2_client.export.yolo import data_yaml
+
+CIRCLE = ("red circle", (10.0, 20.0, 60.0, 70.0), 0.9)
+SQUARE = ("blue square", (100.0, 0.0, 200.0, 100.0), 0.4)
+LINES = (
+    answer_line("z/both.jpg", detect_answer([CIRCLE, SQUARE])),
+    error_line("damaged.jpg"),
+    answer_line("a.jpg", detect_answer([])),
+    answer_line("turned.jpg", detect_answer([CIRCLE], picture=image(exif_orientation=6))),
+)
+Export = Callable[..., Any]
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run.jsonl", LINES)
+
+
+@pytest.fixture
+def export(run_file: Path, tmp_path: Path) -> Export:
+    def call(format_name: str, *options: str, out: str = "out") -> Path:
+        arguments = ["export", str(run_file), "--format", format_name, "--out", str(tmp_path / out)]
+        assert main([*arguments, *options]) == 0
+        return tmp_path / out
+
+    return call
+
+
+def test_coco_has_every_answered_picture_and_sorted_categories(export: Export) -> None:
+    dataset = json.loads(export("coco").read_text())
+    assert dataset["info"]["box_orientation"] == "upright"
+    assert [(one["id"], one["file_name"]) for one in dataset["images"]] == [
+        (1, "a.jpg"),
+        (2, "turned.jpg"),
+        (3, "z/both.jpg"),
+    ]
+    names = ["blue square", "red circle"]
+    assert dataset["categories"] == [{"id": n, "name": name} for n, name in enumerate(names, 1)]
+    assert [(one["id"], one["image_id"], one["category_id"]) for one in dataset["annotations"]] == [
+        (1, 2, 2),
+        (2, 3, 2),
+        (3, 3, 1),
+    ]
+    assert dataset["annotations"][1]["bbox"] == [10, 20, 50, 50]
+
+
+def test_classes_set_the_order_of_the_ids_and_drop_others(
+    export: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = json.loads(export("coco", "--classes", "red circle, star").read_text())
+    assert [one["name"] for one in dataset["categories"]] == ["red circle", "star"]
+    assert {one["category_id"] for one in dataset["annotations"]} == {1}
+    notes = capsys.readouterr().err
+    assert "the run has no class star" in notes
+    assert "not exported: blue square" in notes
+
+
+def test_results_use_the_ids_of_an_existing_dataset(export: Export, tmp_path: Path) -> None:
+    truth = {
+        "images": [{"id": 40, "file_name": "z/both.jpg"}],
+        "categories": [{"id": 7, "name": "blue square"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(truth))
+    results = json.loads(
+        export("coco-results", "--ids-from", str(tmp_path / "instances.json")).read_text()
+    )
+    assert results == [
+        {
+            "image_id": 40,
+            "category_id": 7,
+            "bbox": [100, 0, 100, 100],
+            "score": 0.4,
+            "box_orientation": "upright",
+        }
+    ]
+
+
+def test_empty_results_are_reported(export: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(export("coco-results", "--confidence", "1").read_text()) == []
+    assert "loadRes rejects an empty list" in capsys.readouterr().err
+
+
+def test_yolo_has_an_empty_file_for_a_picture_without_predictions(export: Export) -> None:
+    folder = export("yolo", "--val", "0.4")
+    labels = {
+        path.relative_to(folder / "labels").as_posix(): path.read_text()
+        for path in (folder / "labels").rglob("*.txt")
+    }
+    assert labels == {
+        "a.txt": "",
+        "turned.txt": "1 0.175000 0.450000 0.250000 0.500000\n",
+        "z/both.txt": "1 0.175000 0.450000 0.250000 0.500000\n"
+        "0 0.750000 0.500000 0.500000 1.000000\n",
+    }
+    train = (folder / "train.txt").read_text().splitlines()
+    val = (folder / "val.txt").read_text().splitlines()
+    assert sorted(train + val) == [
+        "./images/a.jpg",
+        "./images/turned.jpg",
+        "./images/z/both.jpg",
+    ]
+    assert len(val) == 1
+
+
+def test_yolo_links_or_copies_the_pictures(export: Export, tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    for name in ("a.jpg", "turned.jpg", "z/both.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    linked = export("yolo", "--root", str(root), out="linked") / "images" / "z" / "both.jpg"
+    copied = export("yolo", "--root", str(root), "--copy", out="copied") / "images" / "a.jpg"
+    assert (linked.is_symlink(), linked.read_text()) == (True, "z/both.jpg")
+    assert (copied.is_symlink(), copied.read_text()) == (False, "a.jpg")
+
+
+def test_names_of_classes_survive_yaml() -> None:
+    names = ["no", "3", 'a "b"', "#", "über", "🦊", "a\tb", "a\x85b", ": x"]
+    content = yaml.safe_load(data_yaml(names, "stored"))
+    assert list(content["names"].values()) == names
+    assert content["box_orientation"] == "stored"
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["a.jpg", "a.png"], "share a label file"),
+        (["../a.jpg"], "below the root"),
+        (["/a.jpg"], "below the root"),
+        (["a\nb.jpg"], "below the root"),
+    ],
+)
+def test_yolo_rejects_names_that_have_no_label_file_of_their_own(
+    paths: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run.jsonl", [answer_line(p, detect_answer([])) for p in paths])
+    out = tmp_path / "dataset"
+    assert main(["export", str(run), "--format", "yolo", "--out", str(out)]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_old_dataset_is_not_mixed_with_a_new_one(export: Export, tmp_path: Path) -> None:
+    export("yolo")
+    out = str(tmp_path / "out")
+    assert main(["export", str(tmp_path / "run.jsonl"), "--format", "yolo", "--out", out]) == 1
+
+
+def test_label_studio_has_tasks_with_percent_boxes_and_a_configuration(export: Export) -> None:
+    path = export("label-studio", "--image-prefix", "/data/local-files/?d=p/", out="tasks.json")
+    tasks = json.loads(path.read_text())
+    assert [task["data"]["image"] for task in tasks] == [
+        "/data/local-files/?d=p/a.jpg",
+        "/data/local-files/?d=p/turned.jpg",
+        "/data/local-files/?d=p/z/both.jpg",
+    ]
+    assert [len(task["predictions"][0]["result"]) for task in tasks] == [0, 1, 2]
+    region = tasks[2]["predictions"][0]["result"][0]
+    expected = {"x": 5, "y": 20, "width": 25, "height": 50, "rotation": 0}
+    assert region["value"] == expected | {"rectanglelabels": ["red circle"]}
+    assert '<Label value="blue square"/>' in path.with_suffix(".xml").read_text()
+
+
+def test_tables_distinguish_nothing_found_from_no_answer(export: Export) -> None:
+    with export("csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["class"], row["error"]) for row in rows] == [
+        ("a.jpg", "", ""),
+        ("turned.jpg", "red circle", ""),
+        ("z/both.jpg", "red circle", ""),
+        ("z/both.jpg", "blue square", ""),
+        ("damaged.jpg", "", "invalid_image"),
+    ]
+    assert [float(rows[3][name]) for name in ("x0", "y0", "x1", "y1")] == [100, 0, 200, 100]
+
+
+def test_stored_boxes_fit_the_pixels_of_the_file(export: Export) -> None:
+    """EXIF tag 6: the upright picture of 200 × 100 is stored as 100 × 200."""
+    dataset = json.loads(export("coco", "--orientation", "stored").read_text())
+    assert dataset["info"]["box_orientation"] == "stored"
+    turned = dataset["images"][1]
+    assert (turned["width"], turned["height"]) == (100, 200)
+    assert dataset["annotations"][0]["bbox"] == [20, 140, 50, 50]
+
+
+def test_an_answer_of_a_second_run_replaces_an_error(tmp_path: Path, run_file: Path) -> None:
+    retried = write_run(
+        tmp_path / "retried.jsonl",
+        [answer_line("damaged.jpg", detect_answer([SQUARE])), error_line("a.jpg")],
+    )
+    out = tmp_path / "both.json"
+    assert main(["export", str(run_file), str(retried), "--format", "coco", "--out", str(out)]) == 0
+    dataset = json.loads(out.read_text())
+    assert [one["file_name"] for one in dataset["images"]] == [
+        "a.jpg",
+        "damaged.jpg",
+        "turned.jpg",
+        "z/both.jpg",
+    ]
+
+
+def test_a_damaged_line_is_reported_and_a_partial_last_line_is_not(
+    tmp_path: Path, run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    arguments = ["export", str(run_file), "--format", "coco", "--out", str(out)]
+    with run_file.open("a") as file:
+        file.write('{"path": "cut')
+    assert main(arguments) == 0
+    assert len(json.loads(out.read_text())["images"]) == 3
+    run_file.write_text('{"path": 1}\n')
+    assert main(arguments) == 1
+    assert "run.jsonl, line 1" in capsys.readouterr().err

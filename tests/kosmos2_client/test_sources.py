@@ -1,0 +1,143 @@
+"""Names of pictures from folders, patterns, lists and tables."""
+
+import os
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kosmos2_client.batch.names import NameSet
+from kosmos2_client.batch.sources import InvalidSource, Sources, root_of
+from kosmos2_client.run_file import Line, LineError, open_run
+from tests.kosmos2_client.answers import detections
+
+NUM_NAMES = 100_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three pictures, of which one is in a subfolder."""
+    for name in ("a.jpg", "B.PNG", "sub/deep/c.webp", "notes.txt", "._a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def names_of(root: Path, *sources: str | Path, column: str = "path") -> list[str]:
+    return list(Sources([str(source) for source in sources], root, column).names(NameSet()))
+
+
+def test_a_folder_is_searched_with_its_subfolders(folder: Path) -> None:
+    assert sorted(names_of(folder, folder)) == ["B.PNG", "a.jpg", "sub/deep/c.webp"]
+
+
+def test_a_circle_of_links_ends(folder: Path) -> None:
+    (folder / "sub" / "circle").symlink_to(folder)
+    (folder / "linked.jpg").symlink_to(folder / "a.jpg")
+    assert sorted(names_of(folder, folder)) == ["B.PNG", "a.jpg", "linked.jpg", "sub/deep/c.webp"]
+
+
+def test_patterns_and_files_are_relative_to_the_root(folder: Path) -> None:
+    assert names_of(folder / "sub", folder / "a.jpg") == ["../a.jpg"]
+    assert sorted(names_of(folder, folder / "**" / "*.[jw]*")) == ["a.jpg", "sub/deep/c.webp"]
+
+
+def test_a_picture_that_two_sources_name_is_run_once(folder: Path) -> None:
+    (folder / "list.txt").write_text(f"a.jpg\n\n./a.jpg\nsub/../a.jpg\n{folder / 'a.jpg'}\n")
+    assert sorted(names_of(folder, folder, folder / "list.txt", folder / "a.jpg")) == sorted(
+        names_of(folder, folder)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.txt", "a.jpg\nsub/x y.jpg\n"),
+        ("list.jsonl", '{"file": "a.jpg"}\n{"file": "sub/x y.jpg", "n": 1}\n'),
+        ("list.csv", '\ufeffn,file\n1,a.jpg\n2,"sub/x y.jpg"\n'),
+    ],
+)
+def test_paths_of_lists_are_relative_to_the_root(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    root = tmp_path / "elsewhere"
+    assert names_of(root, tmp_path / name, column="file") == ["a.jpg", "sub/x y.jpg"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names must be Unicode there")
+def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"")
+    [name] = names_of(tmp_path, tmp_path)
+    (tmp_path / "list.txt").write_bytes(b"\xff.jpg\n")
+    assert names_of(tmp_path, tmp_path / "list.txt") == [name]
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.jsonl", '{"path": "a"}\n{"file": "b"}\n', "line 2"),
+        ("list.jsonl", "no JSON\n", "line 1"),
+        ("list.csv", "file\na\n", "no column 'path'"),
+    ],
+)
+def test_a_list_without_the_column_is_reported(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InvalidSource, match=message):
+        names_of(tmp_path, tmp_path / name)
+
+
+def test_a_missing_source_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSource, match="no such file"):
+        names_of(tmp_path, tmp_path / "missing")
+
+
+def test_the_only_folder_is_the_root(folder: Path) -> None:
+    assert root_of([str(folder)]) == folder
+    assert root_of([str(folder), str(folder)]) == Path()
+    assert root_of([str(folder / "a.jpg")]) == Path()
+
+
+def test_only_pictures_with_an_error_are_run_again(folder: Path) -> None:
+    run = folder / "run.jsonl"
+    with open_run(run) as writer:
+        writer.append(Line.of_answer("a.jpg", detections("x")))
+        writer.append(Line("B.PNG", error=LineError("overloaded", "full", 503)))
+    assert list(Sources([str(folder)], folder, only_errors_of=run).names(NameSet())) == ["B.PNG"]
+
+
+def bytes_per_name(count: Callable[[], int], num_names: int) -> float:
+    """Return the peak of the memory that `count` needs, divided by the names that it counts."""
+    tracemalloc.start()
+    try:
+        assert count() == num_names
+        return tracemalloc.get_traced_memory()[1] / num_names
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_run_needs_at_most_200_bytes_per_name(tmp_path: Path) -> None:
+    """Half of the names are done, as when a run is continued."""
+    folder = "a/folder/with/a/name/of/some/length"
+    with (tmp_path / "list.txt").open("w") as file:
+        file.writelines(f"{folder}/picture-{number:08}.jpg\n" for number in range(NUM_NAMES))
+    sources = Sources([str(tmp_path / "list.txt")], tmp_path)
+
+    def run() -> int:
+        done = NameSet()
+        for number in range(NUM_NAMES // 2):
+            done.add(f"{folder}/picture-{number:08}.jpg")
+        return NUM_NAMES // 2 + sum(1 for _ in sources.names(done))
+
+    assert bytes_per_name(run, NUM_NAMES) <= 200
+
+
+def test_a_folder_is_read_without_keeping_its_names(tmp_path: Path) -> None:
+    num_names = 1000
+    for number in range(num_names):
+        (tmp_path / f"a-picture-with-a-rather-long-name-{number}.jpg").touch()
+    sources = Sources([str(tmp_path)], tmp_path)
+    assert bytes_per_name(lambda: sum(1 for _ in sources.names(NameSet())), num_names) <= 200
