@@ -55,6 +55,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the tasks, with examples. */
+        get: operations["tasks_v1_tasks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Answer a chat about a picture, in the form of OpenAI's clients. */
+        post: operations["complete_v1_chat_completions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the model. */
+        get: operations["list_models_v1_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Return the model with a name. */
+        get: operations["get_model_v1_models__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/yolo_world/infer": {
         parameters: {
             query?: never;
@@ -89,15 +157,100 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/tasks": {
+    "/moondream/caption": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** List the tasks, with examples. */
-        get: operations["tasks_v1_tasks_get"];
+        get?: never;
+        put?: never;
+        /** Describe a picture, in the form of Moondream's clients. */
+        post: operations["caption_moondream_caption_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/moondream/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Answer a question, in the form of Moondream's clients. */
+        post: operations["query_moondream_query_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/moondream/detect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Return the boxes of an object, in the form of Moondream's clients. */
+        post: operations["detect_moondream_detect_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/moondream/point": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Return the centres of an object, in the form of Moondream's clients. */
+        post: operations["point_moondream_point_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/invocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Answer a request of a platform for containers. */
+        post: operations["invoke_invocations_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Report whether a request would be served now. */
+        get: operations["readiness_readyz_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -115,23 +268,6 @@ export interface paths {
         };
         /** Report that this process is alive. */
         get: operations["livez_livez_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/readyz": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Report whether a request would be served now. */
-        get: operations["readyz_readyz_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -166,6 +302,23 @@ export interface paths {
         };
         /** Return version, model, defaults and limits. */
         get: operations["get_version_version_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Report whether a request would be served now. */
+        get: operations["readiness_ping_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -356,6 +509,134 @@ export interface components {
             confidence: number | null;
         };
         /**
+         * CaptionAnswer
+         * @description A caption.
+         */
+        CaptionAnswer: {
+            /**
+             * Request Id
+             * @description Equal to the `X-Request-ID` header.
+             */
+            request_id: string;
+            /** @description The boxes of the text. */
+            grounding: components["schemas"]["ChatGrounding"];
+            /** Caption */
+            caption: string;
+        };
+        /**
+         * ChatChoice
+         * @description The only answer.
+         */
+        ChatChoice: {
+            /**
+             * Index
+             * @default 0
+             */
+            index: number;
+            message: components["schemas"]["ChatMessage"];
+            logprobs: components["schemas"]["Logprobs"] | null;
+            /**
+             * Finish Reason
+             * @enum {string}
+             */
+            finish_reason: "stop" | "length";
+        };
+        /**
+         * ChatCompletion
+         * @description A whole answer.
+         */
+        ChatCompletion: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default chat.completion
+             * @constant
+             */
+            object: "chat.completion";
+            /**
+             * Created
+             * @description Unix time, in seconds.
+             */
+            created: number;
+            /** Model */
+            model: string;
+            /** Choices */
+            choices: components["schemas"]["ChatChoice"][];
+            usage: components["schemas"]["ChatUsage"];
+        };
+        /**
+         * ChatEntity
+         * @description A located phrase of the content.
+         */
+        ChatEntity: {
+            /**
+             * Phrase
+             * @description Null for a box without a phrase.
+             */
+            phrase: string | null;
+            /**
+             * Span
+             * @description Start and end in `content`, in code points.
+             */
+            span: number[];
+            /** Boxes */
+            boxes: components["schemas"]["BoxBody"][];
+        };
+        /**
+         * ChatGrounding
+         * @description The boxes of an answer; a member that OpenAI's own answers do not have.
+         */
+        ChatGrounding: {
+            /** Task */
+            task: string;
+            /** Entities */
+            entities: components["schemas"]["ChatEntity"][];
+            image: components["schemas"]["ImageBody"];
+            /**
+             * Calibrated
+             * @description Whether the checkpoint's confidence was measured.
+             */
+            calibrated: boolean;
+        };
+        /**
+         * ChatMessage
+         * @description The message of the assistant.
+         */
+        ChatMessage: {
+            /**
+             * Role
+             * @default assistant
+             * @constant
+             */
+            role: "assistant";
+            /**
+             * Content
+             * @description The answer, or the located phrase, or JSON.
+             */
+            content: string;
+            /** Refusal */
+            refusal?: null;
+            /** @description The boxes; null if the content is JSON, which contains them. */
+            grounding: components["schemas"]["ChatGrounding"] | null;
+        };
+        /**
+         * ChatUsage
+         * @description Numbers of tokens.
+         */
+        ChatUsage: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Total Tokens */
+            total_tokens: number;
+            /** Prompt Tokens Details */
+            prompt_tokens_details: {
+                [key: string]: number;
+            };
+        };
+        /**
          * ClassBody
          * @description What the model states about one class of the request.
          */
@@ -471,6 +752,11 @@ export interface components {
             /** Message */
             message: string;
         };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
+        };
         /**
          * ImageBody
          * @description The picture that the boxes refer to: upright, at full size.
@@ -485,6 +771,171 @@ export interface components {
              * @description Orientation tag of the file, 1…8; already applied.
              */
             exif_orientation: number;
+        };
+        /**
+         * Logprobs
+         * @description The log-probabilities of the generated tokens.
+         */
+        Logprobs: {
+            /** Content */
+            content: components["schemas"]["TokenLogprob"][];
+        };
+        /**
+         * ModelBody
+         * @description A model.
+         */
+        ModelBody: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default model
+             * @constant
+             */
+            object: "model";
+            /**
+             * Created
+             * @description When the service started, as Unix time in seconds.
+             */
+            created: number;
+            /**
+             * Owned By
+             * @default kosmos2-server
+             */
+            owned_by: string;
+        };
+        /**
+         * ModelsBody
+         * @description All models: the one that is served.
+         */
+        ModelsBody: {
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object: "list";
+            /** Data */
+            data: components["schemas"]["ModelBody"][];
+        };
+        /**
+         * MoondreamError
+         * @description An error of which Moondream's clients show `detail`.
+         */
+        MoondreamError: {
+            /** Detail */
+            detail: string;
+            /**
+             * Code
+             * @description Stable name of the kind of error.
+             */
+            code: string;
+            /** Request Id */
+            request_id: string;
+        };
+        /**
+         * ObjectBox
+         * @description A box, with scores that Moondream's own answers do not have.
+         */
+        ObjectBox: {
+            /**
+             * Label
+             * @description The object as the request names it.
+             */
+            label: string;
+            /**
+             * Confidence
+             * @description `presence` x `expected_iou`, 0…1.
+             */
+            confidence: number;
+            /**
+             * Presence
+             * @description Probability that the object is in the picture, 0…1.
+             */
+            presence: number;
+            /**
+             * Expected Iou
+             * @description Expected overlap with the true box, 0…1.
+             */
+            expected_iou: number;
+            /** X Min */
+            x_min: number;
+            /** Y Min */
+            y_min: number;
+            /** X Max */
+            x_max: number;
+            /** Y Max */
+            y_max: number;
+        };
+        /**
+         * ObjectPoint
+         * @description The centre of a box, with scores that Moondream's own answers do not have.
+         */
+        ObjectPoint: {
+            /**
+             * Label
+             * @description The object as the request names it.
+             */
+            label: string;
+            /**
+             * Confidence
+             * @description `presence` x `expected_iou`, 0…1.
+             */
+            confidence: number;
+            /**
+             * Presence
+             * @description Probability that the object is in the picture, 0…1.
+             */
+            presence: number;
+            /**
+             * Expected Iou
+             * @description Expected overlap with the true box, 0…1.
+             */
+            expected_iou: number;
+            /** X */
+            x: number;
+            /** Y */
+            y: number;
+        };
+        /**
+         * ObjectsAnswer
+         * @description The boxes of an object, the most confident first.
+         */
+        ObjectsAnswer: {
+            /** Request Id */
+            request_id: string;
+            /** Objects */
+            objects: components["schemas"]["ObjectBox"][];
+        };
+        /**
+         * OpenAIError
+         * @description An error as OpenAI's clients read it.
+         */
+        OpenAIError: {
+            error: components["schemas"]["OpenAIErrorDetail"];
+        };
+        /**
+         * OpenAIErrorDetail
+         * @description The error itself.
+         */
+        OpenAIErrorDetail: {
+            /** Message */
+            message: string;
+            /**
+             * Type
+             * @description The class of the error in OpenAI's clients.
+             */
+            type: string;
+            /**
+             * Param
+             * @description The first wrong field.
+             */
+            param: string | null;
+            /**
+             * Code
+             * @description Stable name of the kind of error.
+             */
+            code: string;
         };
         /**
          * PictureProcessesBody
@@ -514,6 +965,16 @@ export interface components {
              * @enum {string}
              */
             programs: "denied" | "not denied";
+        };
+        /**
+         * PointsAnswer
+         * @description The centres of an object's boxes, the most confident first.
+         */
+        PointsAnswer: {
+            /** Request Id */
+            request_id: string;
+            /** Points */
+            points: components["schemas"]["ObjectPoint"][];
         };
         /**
          * PredictionBody
@@ -611,6 +1072,21 @@ export interface components {
             errors?: components["schemas"]["FieldProblem"][] | null;
         };
         /**
+         * QueryAnswer
+         * @description The answer to a question.
+         */
+        QueryAnswer: {
+            /**
+             * Request Id
+             * @description Equal to the `X-Request-ID` header.
+             */
+            request_id: string;
+            /** @description The boxes of the text. */
+            grounding: components["schemas"]["ChatGrounding"];
+            /** Answer */
+            answer: string;
+        };
+        /**
          * RoboflowError
          * @description An error of which Roboflow's clients show `message`.
          */
@@ -686,6 +1162,26 @@ export interface components {
             total_s: number;
         };
         /**
+         * TokenLogprob
+         * @description The log-probability of one token.
+         */
+        TokenLogprob: {
+            /**
+             * Token
+             * @description What the token adds to the markup, tags included.
+             */
+            token: string;
+            /** Logprob */
+            logprob: number;
+            /** Bytes */
+            bytes: number[];
+            /**
+             * Top Logprobs
+             * @default []
+             */
+            top_logprobs: unknown[];
+        };
+        /**
          * UsageBody
          * @description Numbers of tokens.
          */
@@ -712,6 +1208,19 @@ export interface components {
          * @enum {string}
          */
         Use: "refused" | "allowed" | "required";
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
+        };
         /**
          * VersionBody
          * @description Version, model, defaults and limits of the running service.
@@ -936,6 +1445,7 @@ export interface operations {
                      */
                     stream?: boolean;
                 };
+                "image/*": string;
             };
         };
         responses: {
@@ -1296,6 +1806,7 @@ export interface operations {
                      */
                     boxes?: "refined" | "coarse";
                 };
+                "image/*": string;
             };
         };
         responses: {
@@ -1564,6 +2075,7 @@ export interface operations {
                      */
                     stream?: boolean;
                 };
+                "image/*": string;
             };
         };
         responses: {
@@ -1683,6 +2195,407 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tasks_v1_tasks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskBody"][];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    complete_v1_chat_completions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Messages
+                     * @description The last user message has the text, and it or one before it the picture, as a part of type `image_url` with a data URI. Other messages are ignored.
+                     */
+                    messages: {
+                        [key: string]: unknown;
+                    }[];
+                    /**
+                     * Max Completion Tokens
+                     * @description Longest answer, in tokens; shortened to what fits.
+                     */
+                    max_completion_tokens?: number | null;
+                    /**
+                     * Max Tokens
+                     * @description The older name of the same.
+                     */
+                    max_tokens?: number | null;
+                    /**
+                     * Stop
+                     * @description The answer ends before the first of these texts.
+                     */
+                    stop?: string | string[] | null;
+                    /**
+                     * N
+                     * @description Only 1 is supported.
+                     */
+                    n?: number | null;
+                    /**
+                     * Logprobs
+                     * @description Whether the answer has the log-probabilities of its tokens.
+                     */
+                    logprobs?: boolean | null;
+                    /**
+                     * Top Logprobs
+                     * @description Only 0 is supported.
+                     */
+                    top_logprobs?: number | null;
+                    /**
+                     * Stream
+                     * @description `true` returns the answer as a stream.
+                     */
+                    stream?: boolean | null;
+                    /** @description Options of a stream. */
+                    stream_options?: {
+                        /**
+                         * Include Usage
+                         * @description Whether the stream ends with the numbers of tokens.
+                         */
+                        include_usage?: boolean | null;
+                    } | null;
+                    /**
+                     * Response Format
+                     * @description `json_object`, or `json_schema` with the schema `ChatDetections`: the content is JSON with the located boxes.
+                     */
+                    response_format?: {
+                        [key: string]: unknown;
+                    } | null;
+                    /**
+                     * Task
+                     * @description `brief_caption`: One sentence about the picture, with boxes for the objects it mentions.; `detailed_caption`: Several sentences about the picture, with boxes for the objects they mention.; `phrase_grounding`: The boxes of the objects that a phrase names.; `referring_expression_comprehension`: The box of the one object that an expression describes.; `referring_expression_generation`: A description of the object in a region that distinguishes it from others.; `grounded_vqa`: The answer to a question about the picture, with boxes for the objects it mentions.; `raw`: The model's continuation of your own prompt, which may contain tags. Default: `raw` for a text with tags, `grounded_vqa` for any other text, `brief_caption` without text.
+                     * @enum {string}
+                     */
+                    task?: "brief_caption" | "detailed_caption" | "phrase_grounding" | "referring_expression_comprehension" | "referring_expression_generation" | "grounded_vqa" | "raw";
+                    /**
+                     * Regions
+                     * @description Regions of the picture that the prompt refers to. `referring_expression_generation` requires exactly one. `grounded_vqa` allows several: each is attached to the first occurrence of its phrase in `text` (whole words, same case, in the order of the list).
+                     */
+                    regions?: {
+                        /**
+                         * Phrase
+                         * @description The phrase for the region. Default: `It`.
+                         */
+                        phrase?: string | null;
+                        /**
+                         * Boxes
+                         * @description Boxes as x0, y0, x1, y1, in the unit of `box_format`.
+                         */
+                        boxes: number[][];
+                    }[];
+                    /**
+                     * Box Format
+                     * @description Unit of the boxes in the request. `pixel` counts pixels of the upright picture.
+                     * @default pixel
+                     * @enum {string}
+                     */
+                    box_format?: "pixel" | "normalized";
+                    /**
+                     * Grounding
+                     * @description `false` returns plain text without boxes; for captions and VQA only.
+                     * @default true
+                     */
+                    grounding?: boolean;
+                    /**
+                     * Temperature
+                     * @description Sampling temperature. 0: always the most probable token.
+                     * @default 0
+                     */
+                    temperature?: number;
+                    /**
+                     * Top P
+                     * @description Samples from the most probable tokens whose probabilities add up to p. 1: from all.
+                     * @default 1
+                     */
+                    top_p?: number;
+                    /**
+                     * Top K
+                     * @description Samples from the k most probable tokens. 0: from all.
+                     * @default 0
+                     */
+                    top_k?: number;
+                    /**
+                     * Seed
+                     * @description Seed of the sampling. Default: the service chooses one and returns it.
+                     */
+                    seed?: number | null;
+                    /**
+                     * No Repeat Ngram Size
+                     * @description Forbids repeating an n-gram of this size, prompt included. 0: off. Default: the checkpoint's value.
+                     */
+                    no_repeat_ngram_size?: number | null;
+                    /**
+                     * Jpeg Round Trip
+                     * @description Encode and decode the picture as JPEG first, as the model's original demo does.
+                     * @default false
+                     */
+                    jpeg_round_trip?: boolean;
+                    /**
+                     * Priority
+                     * @description A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an API key that is confined to it.
+                     */
+                    priority?: ("interactive" | "batch") | null;
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatCompletion"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    list_models_v1_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelsBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    get_model_v1_models__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
                 };
             };
         };
@@ -2007,14 +2920,57 @@ export interface operations {
             };
         };
     };
-    tasks_v1_tasks_get: {
+    caption_moondream_caption_post: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Image Url
+                     * @description The picture as a data URI.
+                     */
+                    image_url: string;
+                    /**
+                     * MoondreamSettings
+                     * @description Options of sampling and detection.
+                     */
+                    settings?: {
+                        /** Temperature */
+                        temperature?: number | null;
+                        /** Top P */
+                        top_p?: number | null;
+                        /**
+                         * Max Tokens
+                         * @description Longest answer, in tokens.
+                         */
+                        max_tokens?: number | null;
+                        /**
+                         * Max Objects
+                         * @description Largest number of objects.
+                         */
+                        max_objects?: number | null;
+                    };
+                    /**
+                     * Stream
+                     * @description `true` returns the text as a stream.
+                     * @default false
+                     */
+                    stream?: boolean;
+                    /**
+                     * Length
+                     * @description `short`: one sentence; otherwise several.
+                     * @default normal
+                     * @enum {string}
+                     */
+                    length?: "short" | "normal" | "long";
+                };
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -2022,11 +2978,701 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TaskBody"][];
+                    "application/json": components["schemas"]["CaptionAnswer"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
                 };
             };
             /** @description Unauthorized */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+        };
+    };
+    query_moondream_query_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Image Url
+                     * @description The picture as a data URI.
+                     */
+                    image_url: string;
+                    /**
+                     * MoondreamSettings
+                     * @description Options of sampling and detection.
+                     */
+                    settings?: {
+                        /** Temperature */
+                        temperature?: number | null;
+                        /** Top P */
+                        top_p?: number | null;
+                        /**
+                         * Max Tokens
+                         * @description Longest answer, in tokens.
+                         */
+                        max_tokens?: number | null;
+                        /**
+                         * Max Objects
+                         * @description Largest number of objects.
+                         */
+                        max_objects?: number | null;
+                    };
+                    /**
+                     * Stream
+                     * @description `true` returns the text as a stream.
+                     * @default false
+                     */
+                    stream?: boolean;
+                    /**
+                     * Question
+                     * @description The question about the picture.
+                     */
+                    question: string;
+                    /**
+                     * Spatial Refs
+                     * @description Not supported: must be empty.
+                     */
+                    spatial_refs?: unknown[] | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryAnswer"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+        };
+    };
+    detect_moondream_detect_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Image Url
+                     * @description The picture as a data URI.
+                     */
+                    image_url: string;
+                    /**
+                     * MoondreamSettings
+                     * @description Options of sampling and detection.
+                     */
+                    settings?: {
+                        /** Temperature */
+                        temperature?: number | null;
+                        /** Top P */
+                        top_p?: number | null;
+                        /**
+                         * Max Tokens
+                         * @description Longest answer, in tokens.
+                         */
+                        max_tokens?: number | null;
+                        /**
+                         * Max Objects
+                         * @description Largest number of objects.
+                         */
+                        max_objects?: number | null;
+                    };
+                    /**
+                     * Object
+                     * @description What to find.
+                     */
+                    object: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObjectsAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+        };
+    };
+    point_moondream_point_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Image Url
+                     * @description The picture as a data URI.
+                     */
+                    image_url: string;
+                    /**
+                     * MoondreamSettings
+                     * @description Options of sampling and detection.
+                     */
+                    settings?: {
+                        /** Temperature */
+                        temperature?: number | null;
+                        /** Top P */
+                        top_p?: number | null;
+                        /**
+                         * Max Tokens
+                         * @description Longest answer, in tokens.
+                         */
+                        max_tokens?: number | null;
+                        /**
+                         * Max Objects
+                         * @description Largest number of objects.
+                         */
+                        max_objects?: number | null;
+                    };
+                    /**
+                     * Object
+                     * @description What to find.
+                     */
+                    object: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PointsAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoondreamError"];
+                };
+            };
+        };
+    };
+    invoke_invocations_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": Record<string, never>;
+                "application/json": Record<string, never>;
+                "image/*": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnswerBody"] | components["schemas"]["DetectionsBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2043,31 +3689,45 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    livez_livez_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
+            /** @description Request Header Fields Too Large */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    readyz_readyz_get: {
+    readiness_readyz_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2093,6 +3753,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    livez_livez_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
             };
         };
     };
@@ -2133,6 +3815,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["VersionBody"];
                 };
+            };
+        };
+    };
+    readiness_ping_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description The service is starting, draining, restarting or stuck. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
