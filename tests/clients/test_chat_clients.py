@@ -13,6 +13,7 @@ import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
 from harness.answers import are_same
+from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from tests.clients.chat_clients import (
@@ -231,6 +232,26 @@ def test_a_client_tries_again_when_the_service_is_full(
         assert eventually(lambda: num_rejected(one_slot) > before, timeout_s=120)
     assert result_of(process)["has_answer"]
     matrix.add(client.name, client.version, "chat with a full service", "retry after 503")
+
+
+@pytest.fixture(scope="module")
+def failing(endless_checkpoint: Path) -> Iterator[RunningService]:
+    """A service whose engine fails at the sixth token of requests with a certain seed."""
+    with running_service(
+        "harness.serve_with_engine", FAULTY_ENGINE, model=endless_checkpoint
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("client", [OPENAI, OPENAI_NODE], ids=lambda client: client.name)
+def test_an_error_in_the_middle_of_a_stream_raises(
+    failing: RunningService, matrix: Matrix, client: ForeignClient
+) -> None:
+    raised = client.run("broken", failing.url)
+    assert raised["num_chunks"] > 0
+    assert raised["code"] == "engine_failure"
+    assert "engine" in raised["message"]
+    matrix.add(client.name, client.version, "broken chat", "error of 500", streamed=True)
 
 
 @pytest.mark.parametrize(

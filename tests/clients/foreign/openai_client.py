@@ -125,4 +125,19 @@ def cancel() -> Any:
     return {"role": first.choices[0].delta.role}
 
 
-json.dump({"answers": answers, "retry": retry, "cancel": cancel}[mode](), sys.stdout)
+def broken() -> Any:
+    """Read a stream whose engine fails after a few tokens, because of the seed."""
+    chunks = connect().chat.completions.create(
+        model="m", messages=messages(), max_tokens=50, stream=True, seed=1_000_003
+    )
+    num_chunks = 0
+    try:
+        for _ in chunks:
+            num_chunks += 1
+    except openai.APIError as error:
+        return {"num_chunks": num_chunks, "code": error.code, "message": error.message}
+    raise AssertionError("the stream did not fail")
+
+
+modes = {"answers": answers, "retry": retry, "cancel": cancel, "broken": broken}
+json.dump(modes[mode](), sys.stdout)

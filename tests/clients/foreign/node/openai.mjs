@@ -111,5 +111,18 @@ async function cancel() {
     return { role: chunk.choices[0].delta.role }; // leaving the loop closes the connection
 }
 
-console.log(JSON.stringify(await { answers, retry, cancel }[mode]()));
+// The engine fails after a few tokens, because of the seed.
+async function broken() {
+  const options = { messages: messages(), max_tokens: 50, stream: true, seed: 1_000_003 };
+  let numChunks = 0;
+  try {
+    for await (const _ of await ask(connect(), options)) numChunks += 1;
+  } catch (error) {
+    if (!(error instanceof OpenAI.APIError)) throw error;
+    return { num_chunks: numChunks, code: error.code, message: error.message };
+  }
+  throw new Error("the stream did not fail");
+}
+
+console.log(JSON.stringify(await { answers, retry, cancel, broken }[mode]()));
 process.exit(0);
