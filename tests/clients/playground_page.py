@@ -48,6 +48,12 @@ class Playground:
         self("#run").click()
         self.wait_until_answered()
 
+    def wait_for_value(self, selector: str, value: str) -> None:
+        """Wait until a field has a value."""
+        from playwright.sync_api import expect  # optional, as the fixture `browser` checks
+
+        expect(self(selector)).to_have_value(value)
+
     def choose_task(self, name: str) -> None:
         """Choose a task or the class list (`detect`)."""
         self(f"#tasks label:has(input[value={name}])").click()

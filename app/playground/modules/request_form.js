@@ -64,11 +64,12 @@ function firstText(task, region, model) {
   return task.samples?.[model?.embedded === false ? 1 : 0] ?? "";
 }
 
-// Words that the user marks in the question become those of the region.
+// Words that the user marks in the question become those of the region; the whole question is marked to replace it.
 function markWords(store) {
   const { selectionStart, selectionEnd, value } = byId("text");
   const words = value.slice(selectionStart, selectionEnd).trim();
-  if (words !== "" && store.get().task === "grounded_vqa" && store.get().region !== null) byId("phrase").value = words;
+  if (words === "" || words === value.trim()) return;
+  if (store.get().task === "grounded_vqa" && store.get().region !== null) byId("phrase").value = words;
 }
 
 function chip(task, store) {
