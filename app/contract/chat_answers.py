@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.contract.detections_schema import ChatDetections
 from app.contract.fields import Score
-from app.contract.response_models import BoxBody, ImageBody
+from app.contract.response_models import NOTICE, BoxBody, ImageBody
 from app.grounding.answers import Answer, AnswerToken, Entity, Usage
 
 FinishReasonName = Literal["stop", "length"]
@@ -35,6 +35,7 @@ class ChatGrounding(BaseModel):
     entities: list[ChatEntity]
     image: ImageBody
     calibrated: bool = Field(description="Whether the checkpoint's confidence was measured.")
+    notice: str | None = Field(description=NOTICE)
 
     @classmethod
     def from_answer(cls, answer: Answer) -> Self:
@@ -44,6 +45,7 @@ class ChatGrounding(BaseModel):
             entities=[ChatEntity.from_entity(e) for e in answer.grounded.content_entities],
             image=ImageBody.model_validate(answer.image),
             calibrated=answer.is_calibrated,
+            notice=answer.notice,
         )
 
 

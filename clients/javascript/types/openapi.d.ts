@@ -598,6 +598,11 @@ export interface components {
              * @description Whether the checkpoint's confidence was measured.
              */
             calibrated: boolean;
+            /**
+             * Notice
+             * @description What a person who reads the answer has to know about the model: the embedded checkpoint only knows drawn shapes. Null for any other checkpoint.
+             */
+            notice: string | null;
         };
         /**
          * ChatMessage

@@ -30,9 +30,18 @@ def answer(
     )
     tokens = (AnswerToken(" a", -0.25), AnswerToken("", -0.5), AnswerToken(" é", -1.0))
     return Answer(
-        "1", "m", task, grounded, ImageFacts(64, 48, 1), True, None, Usage(70, 3, 60),
-        Timings(0, 0, 0, 0), tokens,
-    )  # fmt: skip
+        id="1",
+        model="m",
+        task=task,
+        grounded=grounded,
+        image=ImageFacts(64, 48, 1),
+        is_calibrated=True,
+        notice="a stand-in",
+        seed=None,
+        usage=Usage(70, 3, 60),
+        timings=Timings(0, 0, 0, 0),
+        tokens=tokens,
+    )
 
 
 PROMPT_BOX = Entity("it", (0, 2), True, (BOX,))

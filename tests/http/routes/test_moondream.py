@@ -19,9 +19,16 @@ BOX = AnswerBox((6, 4, 32, 24), (0.1, 0.1, 0.5, 0.5), (0, 495), 0.7, None, None,
 ANSWER = sample_answer(BOX)
 FOUND = Prediction(0, "dog", (10, 20, 30, 40), (0.1, 0.2, 0.3, 0.6), 0.9, 0.8, 0.72, "id")
 DETECTIONS = Detections(
-    "7", "m", (ClassResult(0, "dog", 0.9, (FOUND,)),), ImageFacts(100, 100, 1), 0.2, 0, True,
-    Usage(70, 3, 0),
-)  # fmt: skip
+    id="7",
+    model="m",
+    classes=(ClassResult(0, "dog", 0.9, (FOUND,)),),
+    image=ImageFacts(100, 100, 1),
+    threshold=0.2,
+    num_tiles=0,
+    is_calibrated=True,
+    notice=None,
+    usage=Usage(70, 3, 0),
+)
 SCORES = {"label": "dog", "confidence": 0.72, "presence": 0.9, "expected_iou": 0.8}
 
 

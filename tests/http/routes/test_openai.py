@@ -76,6 +76,7 @@ def test_the_content_is_the_answer_and_spans_index_it(send_chat: Any) -> None:
     [entity] = message["grounding"]["entities"]
     assert (entity["phrase"], entity["span"]) == ("a dog", [0, 5])
     assert entity["boxes"][0]["score"] == 0.7
+    assert message["grounding"]["notice"] == "a stand-in"
     assert choice["logprobs"] is None
     assert content["usage"] == {
         "prompt_tokens": 70, "completion_tokens": 3, "total_tokens": 73,
