@@ -149,7 +149,8 @@ def read(body: bytes, kind: str) -> Any:
         return {"type": "http.request", "body": part, "more_body": more}
 
     headers = [(b"content-type", kind.encode())]
-    request = Request({"type": "http", "headers": headers}, receive)
+    scope = {"type": "http", "path": "/v1/ground", "query_string": b"", "headers": headers}
+    request = Request(scope, receive)
     return asyncio.run(read_request(request, GroundBody))
 
 
