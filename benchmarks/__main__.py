@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import (
+    batch,
     closed_loop,
     detection_cost,
     detection_quality,
@@ -31,6 +32,7 @@ CASES = (
     quantised.CASE,
     detection_cost.CASE,
     detection_quality.CASE,
+    batch.CASE,
     growth.CASE,
     full_size.CASE,
 )

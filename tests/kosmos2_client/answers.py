@@ -41,6 +41,7 @@ def detections(*names: str, presence: float = 0.9, **others: Any) -> dict[str, A
         "confidence": 0.3,
         "tiles": 0,
         "calibrated": True,
+        "notice": None,
         "usage": {"prompt_tokens": 70, "completion_tokens": 5, "cached_tokens": 0},
         "time": 0.5,
         **others,

@@ -75,4 +75,5 @@ def test_the_recorded_answers_have_text_and_boxes_but_no_weights(client: httpx.C
 
 def test_a_setting_turns_the_page_off(short_timeouts: RunningService) -> None:
     for path in ("/", "/playground/style.css"):
-        assert httpx.get(f"{short_timeouts.url}{path}").status_code == 404
+        response = httpx.get(f"{short_timeouts.url}{path}", headers={"Authorization": "Bearer key"})
+        assert response.status_code == 404

@@ -1,0 +1,140 @@
+"""What `batch` costs: through the service, with an engine of its own, and on Ray.
+
+    python -m benchmarks.batch [--quick] [--out FOLDER]
+
+Each way runs a folder of pictures, then a part of it, and its rate is that of the difference, so
+that starts do not count. Every picture is new, and the task is a brief caption.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from matplotlib.figure import Figure as Plot
+
+from app.bench.loops import Bounds
+from app.bench.results import LoadResult
+from app.settings import EMBEDDED_CHECKPOINT
+from benchmarks.case import Case, Figure, Result, log_progress, main
+from benchmarks.contestants import running, service
+from benchmarks.loads import put_closed_load
+from benchmarks.plots import draw_bars, panels
+from benchmarks.workloads import captions, scenes
+
+CLIENTS = 32
+CLOSED_LOOP, CLIENT = "closed loop over HTTP", "kosmos2-client batch"
+OWN_ENGINE, ONE_ACTOR, TWO_ACTORS = "kosmos2 batch", "Ray, one actor", "Ray, two actors"
+OURS = service(picture_cache_bytes=0)
+
+
+def measure(is_quick: bool) -> Result:
+    """Measure each way in turn, so that a machine that slows down affects all."""
+    pictures = scenes(16 if is_quick else 900)
+    rates: dict[str, list[float]] = {}
+    with TemporaryDirectory() as folder:
+        whole, part = _write(Path(folder), pictures)
+        for repetition in range(1 if is_quick else 3):
+            for name, rate in _ways(pictures, whole, part).items():
+                log_progress(f"batch, repetition {repetition + 1}: {name}")
+                rates.setdefault(name, []).append(rate())
+    medians = {name: median(measured) for name, measured in rates.items()}
+    return Result(
+        "Batches of captions: through the service, in one process, on Ray",
+        [
+            {
+                "way": name,
+                "pictures/s": medians[name],
+                "range": f"{min(measured):.3g}…{max(measured):.3g}",
+            }
+            for name, measured in rates.items()
+        ],
+        list(_figures(medians)),
+        [f"{len(pictures)} pictures, at most {CLIENTS} at once; no pictures are cached."],
+    )
+
+
+def _figures(rates: Mapping[str, float]) -> Sequence[Figure]:
+    over_loop = rates[CLIENT] / rates[CLOSED_LOOP]
+    figures = [
+        Figure("x, kosmos2-client batch over the closed loop", over_loop, at_least=0.95),
+        Figure("x, kosmos2 batch over the service", rates[OWN_ENGINE] / rates[CLIENT]),
+    ]
+    if TWO_ACTORS in rates:
+        figures.append(Figure("x, two Ray actors over one", rates[TWO_ACTORS] / rates[ONE_ACTOR]))
+    return figures
+
+
+def _write(folder: Path, pictures: Sequence[bytes]) -> tuple[Path, Path]:
+    """Write all pictures to one folder and a quarter of them to another."""
+    folders = {"whole": pictures, "part": pictures[: len(pictures) // 4]}
+    for name, some in folders.items():
+        (folder / name).mkdir()
+        for number, picture in enumerate(some):
+            (folder / name / f"{number}.jpg").write_bytes(picture)
+    return folder / "whole", folder / "part"
+
+
+def _ways(pictures: Sequence[bytes], whole: Path, part: Path) -> dict[str, Callable[[], float]]:
+    own = [sys.executable, "-m", "app.commands.cli", "batch"]
+    ways: dict[str, Callable[[], float]] = {
+        CLOSED_LOOP: partial(_rate_of_loop, pictures),
+        CLIENT: partial(_rate_through_service, whole, part),
+        OWN_ENGINE: partial(_rate, own, whole, part),
+    }
+    if find_spec("ray") is not None:
+        for name, actors in ((ONE_ACTOR, 1), (TWO_ACTORS, 2)):
+            on_ray = ["--ray", "local", "--ray-cores", "1", "--ray-engines", str(actors)]
+            ways[name] = partial(_rate, [*own, *on_ray], whole, part)
+    return ways
+
+
+def _rate_of_loop(pictures: Sequence[bytes]) -> float:
+    with running(OURS, EMBEDDED_CHECKPOINT) as server:
+        bounds = Bounds(num_requests=len(pictures))
+        samples = put_closed_load(server.url, captions(pictures), CLIENTS, bounds)
+    return LoadResult.of(samples).goodput_per_s
+
+
+def _rate_through_service(whole: Path, part: Path) -> float:
+    with running(OURS, EMBEDDED_CHECKPOINT) as server:
+        command = [sys.executable, "-m", "kosmos2_client.cli", "batch", "--url", server.url]
+        return _rate(command, whole, part)
+
+
+def _rate(command: Sequence[str], whole: Path, part: Path) -> float:
+    """Return pictures per second, without the time of the start."""
+    seconds = [_seconds_of(command, folder) for folder in (whole, part)]
+    numbers = [len(list(folder.iterdir())) for folder in (whole, part)]
+    return (numbers[0] - numbers[1]) / (seconds[0] - seconds[1])
+
+
+def _seconds_of(command: Sequence[str], folder: Path) -> float:
+    with TemporaryDirectory() as output:
+        options = ["--task", "brief_caption", "--concurrency", str(CLIENTS)]
+        began = time.perf_counter()
+        subprocess.run(
+            [*command, str(folder), *options, "--out", f"{output}/run.jsonl"],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+        return time.perf_counter() - began
+
+
+def plot(result: Result) -> Plot:
+    """Plot one bar for each way."""
+    figure, (axes,) = panels(1)
+    series = {str(row["way"]): [float(row["pictures/s"] or 0)] for row in result.rows}
+    draw_bars(axes, [f"{CLIENTS} at once"], series, "pictures/s")
+    return figure
+
+
+CASE = Case("batch", measure, plot)
+
+if __name__ == "__main__":
+    main(CASE)
