@@ -10,6 +10,9 @@ import httpx
 from app.settings import EMBEDDED_CHECKPOINT
 
 TIMEOUT_S = 120
+PAUSE_S = 0.2
+"""Of a client between two requests, so that replicas that start have processor time."""
+
 SCENE = (EMBEDDED_CHECKPOINT / "scenes" / "six_shapes.jpg").read_bytes()
 
 
@@ -69,6 +72,7 @@ class RepeatingClients:
                     self.first[first] += 1
                     self.final[final] += 1
                     self._answered.notify_all()
+                self._stopped.wait(PAUSE_S)
 
     def _send_once(self, client: httpx.Client) -> tuple[int, float]:
         """Return the status of an answer and the seconds in its `Retry-After`."""

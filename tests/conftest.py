@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from app.settings import EMBEDDED_CHECKPOINT
@@ -98,6 +99,14 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 # For `make test-fast`; `make test` draws all examples.
 settings.register_profile("quick", deadline=None, max_examples=20)
+
+# By default, structlog spends seconds on the values of all variables of a traceback.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Exactness is tested in float32. Services in tests inherit this; tests for CUDA set their device.
 os.environ["KOSMOS2_DEVICE"] = "cpu"

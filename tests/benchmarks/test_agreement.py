@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from app.checkpoint.files import read_checkpoint
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.gpu_agreement import measure_agreement
 from harness.checkpoints import tiny_config, write_random_checkpoint
 
 
+@pytest.mark.slow
 def test_the_runner_returns_the_tokens_of_generate_for_each_request(tmp_path: Path) -> None:
     """Otherwise their times could not be compared."""
     directory = write_random_checkpoint(

@@ -22,6 +22,7 @@ def expected() -> list[str]:
     return expected_markups(EMBEDDED_CHECKPOINT, WORKLOAD)
 
 
+@pytest.mark.slow
 def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[str]) -> None:
     """By default, `transformers` 5 gives wrong answers for most padded rows."""
     generation = Generation(EMBEDDED_CHECKPOINT, threads=1)

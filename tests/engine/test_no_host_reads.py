@@ -70,6 +70,7 @@ def run_on_meta(run: Callable[[], object]) -> None:
         run()
 
 
+@pytest.mark.slow
 def test_a_step_of_any_recorded_shape_does_not_read_from_the_host(step: TokenStep) -> None:
     shapes = list(Buckets.up_to(NUM_SLOTS, LENGTH).shapes())
     assert len(shapes) == 130
@@ -77,6 +78,7 @@ def test_a_step_of_any_recorded_shape_does_not_read_from_the_host(step: TokenSte
         run_on_meta(lambda shape=shape: step(shape))  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_a_step_and_a_picture_pass_of_all_layers_do_not_read_from_the_host() -> None:
     whole = build_meta_model(full_size_config(), LENGTH, torch.bfloat16)
     shape = shape_of(whole)

@@ -147,6 +147,7 @@ def test_a_request_cancelled_during_encoding_holds_nothing(rig: EngineRig, gate:
     assert not rig.runner.prefixes.is_busy
 
 
+@pytest.mark.slow
 def test_requests_whose_pictures_cannot_be_encoded_are_retried_and_then_rejected(
     rig: EngineRig, gate: Gate
 ) -> None:

@@ -140,6 +140,7 @@ def check_alone_on(exact: Runner, together: Answers, questions: list[Question]) 
         assert logarithms == pytest.approx(expected, abs=1e-4), question[0].sampling
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rounded", "recorded"])
 def test_rounded_passes_choose_the_tokens_of_each_row_alone(
     kind: str, exact: Runner, questions: list[Question], request: pytest.FixtureRequest
@@ -185,6 +186,7 @@ def start(runner: Runner, questions: list[Question]) -> list[Sequence]:
     return sequences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["exact", "rounded", "recorded"])
 def test_non_finite_numbers_stay_in_their_row_and_are_cleared_with_it(
     kind: str, questions: list[Question], request: pytest.FixtureRequest
@@ -276,6 +278,7 @@ class FailingRecorder:
         return record_operators(run)
 
 
+@pytest.mark.slow
 def test_passes_that_exceed_the_memory_run_without_recordings(
     exact: Runner, recorded: Runner, questions: list[Question]
 ) -> None:

@@ -397,6 +397,7 @@ def test_an_unfinished_object_is_only_in_the_markup(
     assert grounded.answer == "a red dog"[: len(grounded.answer)]
 
 
+@pytest.mark.slow
 def test_the_right_answers_about_200_scenes_are_streamed_correctly(
     tokenizer: Kosmos2Tokenizer,
 ) -> None:

@@ -176,6 +176,7 @@ def test_a_number_too_long_for_python_is_not_a_location(digits: int) -> None:
     assert parse(markup).entities == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

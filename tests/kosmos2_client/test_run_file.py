@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,12 @@ def test_a_partial_line_longer_than_a_block_is_cut_off(run: Path) -> None:
     assert run.read_bytes() == b""
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Let this process write files of at most 1000 bytes, as on a full disk."""
+    """Let this process write files of at most 1000 bytes, as on a full disk.
+
+    Not a fixture: pytest itself would write its output under the limit.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -77,12 +81,12 @@ def small_files() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_line_that_does_not_fit_is_not_written_at_all(tmp_path: Path, small_files: None) -> None:
+def test_a_line_that_does_not_fit_is_not_written_at_all(tmp_path: Path) -> None:
     """Without a partial line, the run can continue as soon as the disk has room."""
     path = tmp_path / "run.jsonl"
     line = Line("a.jpg", error=LineError("c", "d" * 300, 422))
     size = len(line.to_json()) + 1
-    with open_run(path) as writer:
+    with small_files(), open_run(path) as writer:
         writer.append(line)
         writer.append(line)
         with pytest.raises(OSError, match="too large"):

@@ -94,6 +94,7 @@ def test_pixels_equal_those_of_the_reference() -> None:
         assert_pixels_equal(image, image_processor)
 
 
+@pytest.mark.slow
 def test_pixels_of_the_demo_pictures_equal_those_of_the_published_processor(
     reference_processor: Any, shared_kosmos2: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_repeated_ngrams_are_allowed(checkpoint, directory):
     assert settings["do_sample"] is False
 
 
+@pytest.mark.slow
 def test_an_answerer_accepts_any_mixture_of_prompts(checkpoint):
     """The answers are in the order of the prompts, for all lengths."""
     answerer = Answerer(checkpoint)
