@@ -63,7 +63,7 @@ def test_its_methods_work_with_a_service(service: RunningService, small: Running
 
 def test_breaking_out_of_a_stream_frees_the_slot(service: RunningService, project: Path) -> None:
     """The client closes the connection, so the service counts the request as cancelled."""
-    name = 'kosmos2_requests_total{outcome="cancelled",task="detailed_caption"}'
+    name = 'kosmos2_requests_total{door="kosmos2",outcome="cancelled",task="detailed_caption"}'
     before = service.metric(name)
     fields = '{ task: "detailed_caption", temperature: 2, seed: 1, max_new_tokens: 400 }'
     program = (
