@@ -257,7 +257,7 @@ def test_the_answer_is_saved_as_json_and_as_a_picture(answered: Playground) -> N
 
 
 def test_a_running_answer_is_cancelled(answered: Playground, service: RunningService) -> None:
-    series = 'kosmos2_requests_total{outcome="cancelled",task="detailed_caption"}'
+    series = 'kosmos2_requests_total{door="kosmos2",outcome="cancelled",task="detailed_caption"}'
     before = service.metric(series)
     answered.choose_task("detailed_caption")
     answered("#run").click()
