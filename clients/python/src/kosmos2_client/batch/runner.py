@@ -94,7 +94,7 @@ class Runner:
             RunStopped: the service rejects the key, or has not answered for too long.
             OSError: an outcome cannot be written, for example because the disk is full.
         """
-        jobs, running = Jobs(names), set[asyncio.Task[Try]]()
+        jobs, running = Jobs(names), list[asyncio.Task[Try]]()
         self._answered_at = self._clock()
         try:
             while True:
@@ -112,14 +112,14 @@ class Runner:
         for name, error in self._given_up:
             self._write(Line(name, error=error))
 
-    def _start(self, jobs: Jobs, running: set[asyncio.Task[Try]]) -> None:
+    def _start(self, jobs: Jobs, running: list[asyncio.Task[Try]]) -> None:
         while len(running) < self._pacing.limit and self._pacing.pause_s <= 0:
             job = jobs.take(self._clock())
             if job is None:
                 return
-            running.add(asyncio.create_task(self._try(job)))
+            running.append(asyncio.create_task(self._try(job)))
 
-    async def _wait(self, jobs: Jobs, running: set[asyncio.Task[Try]]) -> list[Try]:
+    async def _wait(self, jobs: Jobs, running: list[asyncio.Task[Try]]) -> list[Try]:
         """Return the tries that ended; none if it is time to start others."""
         waits = [] if self._pacing.pause_s <= 0 else [self._pacing.pause_s]
         if (due := jobs.next_due()) is not None and len(running) < self._pacing.limit:
@@ -131,8 +131,10 @@ class Runner:
         done, _ = await asyncio.wait(
             running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
-        running -= done
-        return [task.result() for task in done]
+        # In the order of their starts: that of a set differs from run to run.
+        ended = [task for task in running if task in done]
+        running[:] = [task for task in running if task not in done]
+        return [task.result() for task in ended]
 
     async def _try(self, job: Job) -> Try:
         sent_at = self._clock()
