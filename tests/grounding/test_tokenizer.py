@@ -281,6 +281,7 @@ def test_an_accepted_text_adds_no_control_token_to_a_prompt(
     assert control_tokens(processor, ids) == tags
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.filter_too_much], max_examples=40)
 @given(start=texts, phrase=texts, end=texts)
 def test_placing_an_accepted_phrase_in_an_accepted_text_adds_no_control_token(

@@ -20,6 +20,7 @@ def assert_as_the_oracle(files: Iterable[PictureFile], least_equal: float) -> No
     assert ends[EQUAL] >= least_equal * len(verdicts)
 
 
+@pytest.mark.slow
 def test_a_tiff_of_any_layout_is_read_as_by_the_oracle() -> None:
     """The test uses one layout of thirteen; `make pictures` uses all."""
     assert_as_the_oracle(tiff_pictures(step=13), 0.7)
@@ -31,6 +32,7 @@ def test_every_tiff_is_read_as_by_the_oracle() -> None:
     assert_as_the_oracle(tiff_pictures(), 0.7)
 
 
+@pytest.mark.slow
 def test_every_other_kind_is_read_as_by_the_oracle() -> None:
     """PNG, JPEG, GIF, BMP, WebP and AVIF."""
     assert_as_the_oracle(other_pictures(), 0.9)

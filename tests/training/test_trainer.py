@@ -40,6 +40,7 @@ def whole_run(tokenizer, tmp_path_factory):
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2, 4])
 def test_a_resumed_run_ends_with_the_same_weights(whole_run, tokenizer, tmp_path, stop):
     """The run stops in stage 1, between the stages, or in stage 2."""
@@ -51,6 +52,7 @@ def test_a_resumed_run_ends_with_the_same_weights(whole_run, tokenizer, tmp_path
         torch.testing.assert_close(resumed.lesson.state_dict()[name], weight, msg=name)
 
 
+@pytest.mark.slow
 def test_stage_1_does_not_change_the_decoder(tokenizer, tmp_path):
     trainer = make(tokenizer, tmp_path / "state.pt")
     before = trainer.lesson.model.text_model.model.layers[0].ffn.fc1.weight.clone()
