@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -27,6 +28,14 @@ async def next_child(known: set[int]) -> psutil.Process:
     return found[0]
 
 
+def end(child: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal to a suspended process, and let it act on it."""
+    child.send_signal(number)
+    # SIGKILL acts at once, so the process may be gone.
+    with suppress(psutil.NoSuchProcess):
+        child.send_signal(signal.SIGCONT)
+
+
 async def decode_while_killed(signals: list[signal.Signals]) -> None:
     """Decode a picture, and send a signal to each process in turn that decodes it."""
     before = {child.pid for child in psutil.Process().children()}
@@ -36,12 +45,10 @@ async def decode_while_killed(signals: list[signal.Signals]) -> None:
         decoding = asyncio.create_task(pool.decode(PICTURE))
         known = before | {child.pid}
         for number in signals[:-1]:
-            child.send_signal(number)
-            child.send_signal(signal.SIGCONT)
+            end(child, number)
             child = await next_child(known)
             known.add(child.pid)
-        child.send_signal(signals[-1])
-        child.send_signal(signal.SIGCONT)
+        end(child, signals[-1])
         try:
             assert (await decoding).width == 320
         finally:
