@@ -31,7 +31,7 @@ async def next_child(known: set[int]) -> psutil.Process:
 def end(child: psutil.Process, number: signal.Signals) -> None:
     """Send a signal to a suspended process, and let it act on it."""
     child.send_signal(number)
-    # SIGKILL acts at once, so the process may be gone.
+    # SIGKILL acts at once, so the process may have ended already.
     with suppress(psutil.NoSuchProcess):
         child.send_signal(signal.SIGCONT)
 
