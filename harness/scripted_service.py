@@ -24,7 +24,7 @@ class FakeTime:
         """Return the time, in seconds."""
         return self._now
 
-    def sleep(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.waits.append(seconds)
         self._now += seconds

@@ -1,5 +1,6 @@
 """The fields of requests and answers in the form of Moondream's clients."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,7 +96,7 @@ class ObjectBody(_PictureBody):
         return validate(DetectBody, {"classes": [self.object], **largest}, strict=False)
 
 
-class _Scored(BaseModel):
+class _Scored(BaseModel, ABC):
     label: str = Field(description="The object as the request names it.")
     confidence: Score = Field(description="`presence` x `expected_iou`, 0…1.")
     presence: Score = Field(description="Probability that the object is in the picture, 0…1.")
@@ -113,9 +114,9 @@ class _Scored(BaseModel):
         )
 
     @classmethod
+    @abstractmethod
     def _place(cls, prediction: Prediction) -> dict[str, Any]:
         """Return the members that state where the object is, as shares of the picture's sides."""
-        raise NotImplementedError
 
 
 class ObjectBox(_Scored):

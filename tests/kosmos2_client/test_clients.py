@@ -40,7 +40,7 @@ def use_sync(script: Script, time: FakeTime, method: str, *args: Any, **options:
     retries = options.pop("retries", None)
     transport = httpx.MockTransport(script)
     with Kosmos2(
-        URL, "key", retries, transport=transport, clock=time.clock, sleep=time.sleep
+        URL, "key", retries, transport=transport, clock=time.clock, sleep=time.advance
     ) as client:
         result = getattr(client, method)(*args, **options)
         return list(result) if method in {"ground_stream", "map_folder"} else result
@@ -50,7 +50,7 @@ def use_async(script: Script, time: FakeTime, method: str, *args: Any, **options
     retries = options.pop("retries", None)
 
     async def sleep(seconds: float) -> None:
-        time.sleep(seconds)
+        time.advance(seconds)
 
     async def run() -> Any:
         transport = httpx.MockTransport(script)
@@ -197,7 +197,7 @@ def test_an_answer_that_takes_too_long_is_an_error(use: Use) -> None:
     time = FakeTime()
 
     def answer_late(_: bytes) -> Exception:
-        time.sleep(50)
+        time.advance(50)
         return httpx.ReadTimeout("")
 
     script = Script(by_image=answer_late)

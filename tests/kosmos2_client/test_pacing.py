@@ -28,7 +28,7 @@ def test_a_burst_of_rejections_reduces_the_limit_once() -> None:
     pacing = Pacing(40, time.clock)
     answer(pacing, 32)
     sent_at = time.clock()
-    time.sleep(1)
+    time.advance(1)
     for _ in range(10):
         pacing.rejected(sent_at, None)
     assert pacing.limit == 30
@@ -42,7 +42,7 @@ def test_nothing_is_sent_before_retry_after() -> None:
     pacing.rejected(time.clock(), 5.0)
     pacing.rejected(time.clock(), 2.0)
     assert pacing.pause_s == 5.0
-    time.sleep(5)
+    time.advance(5)
     assert pacing.pause_s == 0
 
 
@@ -53,7 +53,7 @@ def test_a_service_that_does_not_answer_is_probed_less_and_less() -> None:
     for _ in range(7):
         pacing.lost(time.clock())
         pauses.append(pacing.pause_s)
-        time.sleep(pauses[-1])
+        time.advance(pauses[-1])
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10]
     assert pacing.limit == 1
     pacing.answered()
