@@ -1,11 +1,8 @@
 """Released clients of OpenAI's protocol work with this service, unmodified."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import httpx
@@ -13,6 +10,7 @@ import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
 from harness.answers import are_same
+from harness.full_service import full
 from harness.processes import FAULTY_ENGINE
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
@@ -31,7 +29,6 @@ from tests.clients.chat_clients import (
 from tests.clients.matrix import Matrix
 
 CALL = "chat"
-LONG = {"task": "brief_caption", "max_new_tokens": "400"}
 
 
 @cache
@@ -199,35 +196,12 @@ def num_rejected(service: RunningService) -> float:
     return service.metric(f"kosmos2_requests_total{labels}")
 
 
-@contextmanager
-def occupied(service: RunningService) -> Iterator[None]:
-    """Keep the only slot busy during the block, by requests to another door."""
-    is_over = Event()
-
-    def occupy() -> None:
-        files = {"image": EXAMPLE_SCENE.read_bytes()}
-        with httpx.Client(base_url=service.url, timeout=60) as client:
-            while not is_over.is_set():
-                response = client.post("/v1/ground", files=files, data=LONG)
-                if response.status_code == 503:  # the other thread has the slot
-                    is_over.wait(0.05)
-
-    with ThreadPoolExecutor(2) as threads:
-        occupants = [threads.submit(occupy) for _ in range(2)]
-        try:
-            yield
-        finally:
-            is_over.set()
-    for occupant in occupants:
-        occupant.result()
-
-
 @pytest.mark.parametrize("client", [OPENAI, OPENAI_NODE, AI_SDK], ids=lambda client: client.name)
 def test_a_client_tries_again_when_the_service_is_full(
     one_slot: RunningService, matrix: Matrix, client: ForeignClient
 ) -> None:
     before = num_rejected(one_slot)
-    with occupied(one_slot):
+    with full(one_slot):
         process = client.start("retry", one_slot.url)
         assert eventually(lambda: num_rejected(one_slot) > before, timeout_s=120)
     assert result_of(process)["has_answer"]

@@ -256,18 +256,6 @@ def test_the_answer_is_saved_as_json_and_as_a_picture(answered: Playground) -> N
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_running_answer_is_cancelled(answered: Playground, service: RunningService) -> None:
-    series = 'kosmos2_requests_total{door="kosmos2",outcome="cancelled",task="detailed_caption"}'
-    before = service.metric(series)
-    answered.choose_task("detailed_caption")
-    answered("#run").click()
-    answered("#answer .phrase").first.wait_for()
-    answered("#cancel").click()
-    answered("#run:not(:disabled)").wait_for()
-    assert answered("#progress").text_content() == "Cancelled."
-    assert service.metric(series) == before + 1
-
-
 def test_the_notice_of_the_stand_in_is_above_the_answer(playground: Playground) -> None:
     assert playground("#notice").text_content() == DEMO_NOTICE.replace("`", "")
     assert playground("#notice code").text_content().startswith("make run MODEL=")

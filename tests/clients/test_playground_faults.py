@@ -4,16 +4,16 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from app.contract.examples import EXAMPLE_SCENE
+from harness.full_service import full, halted, is_full
 from harness.service import RunningService, running_service
+from harness.waiting import eventually
 from tests.clients.playground_page import Playground, opened
 
 KEY = "the-key"
-LONG = {"task": "detailed_caption", "temperature": "2", "seed": "1", "max_new_tokens": "400"}
 PIXELS = (5472, 3648)
 """Of an upright photograph with 20 megapixels."""
 EXIF_ORIENTATION, TURNED_RIGHT = 0x0112, 6
@@ -69,34 +69,34 @@ def test_a_missing_key_is_explained_and_the_typed_one_is_kept_in_memory_only(
         forget_expected(playground, 401)
 
 
-def occupy(service: RunningService) -> Iterator[None]:
-    """Use the only slot until the generator is closed."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    picture = {"image": EXAMPLE_SCENE.read_bytes()}
-    with httpx.stream(
-        "POST",
-        f"{service.url}/v1/ground",
-        files=picture,
-        data=LONG | {"stream": "true"},
-        headers=headers,
-        timeout=60,
-    ) as response:
-        assert response.status_code == 200
-        yield
-
-
 def test_a_full_service_is_explained_and_tried_again(browser: Any, small: RunningService) -> None:
     with opened(browser, small.url) as playground:
         type_key(playground)
-        occupied = occupy(small)
-        next(occupied)
-        playground("#examples button").first.click()
-        playground("#progress:has-text('The service is full. Trying again in')").wait_for()
-        assert "full" in playground("[role=status]").text_content()
-        occupied.close()
+        with full(small, KEY):
+            playground("#examples button").first.click()
+            playground("#progress:has-text('The service is full. Trying again in')").wait_for()
+            assert "full" in playground("[role=status]").text_content()
         playground.wait_until_answered()
         assert len(playground.phrases) == 3
         forget_expected(playground, 503)
+
+
+def test_a_running_answer_is_cancelled(browser: Any, small: RunningService) -> None:
+    """The engine is stopped, so the answer cannot end before the button is pressed."""
+    series = 'kosmos2_requests_total{door="kosmos2",outcome="cancelled",task="brief_caption"}'
+    with opened(browser, small.url) as playground:
+        type_key(playground)
+        playground.use_example()
+        before = small.metric(series)
+        with halted(small):
+            playground("#run").click()
+            assert eventually(lambda: is_full(small, KEY))
+            playground("#cancel").click()
+            playground("#run:not(:disabled)").wait_for()
+            assert playground("#progress").text_content() == "Cancelled."
+            assert eventually(lambda: small.metric(series) == before + 1)
+        playground.run()
+        assert len(playground.phrases) == 3
 
 
 def test_a_service_that_stays_full_is_a_message_with_advice(playground: Playground) -> None:

@@ -4,18 +4,15 @@ The answer has to reach the client. A proxy that is reset by the service while i
 reports 502 instead.
 """
 
-import threading
 from collections.abc import Iterator, Mapping
 
-import httpx
 import pytest
 
+from harness.full_service import full
 from harness.proxies import HAPROXY, NGINX, PROXIES, running_proxies
 from harness.requirements import require_programs
 from harness.service import RunningService, running_service
-from harness.waiting import eventually
 from harness.wire import Reply, open_connection, receive, request, send_slowly
-from tests.clients.conftest import FIELDS, PICTURES
 
 KEY = "Authorization: Bearer key"
 FORM = "Content-Type: multipart/form-data; boundary=B"
@@ -107,35 +104,15 @@ def test_the_limit_of_a_proxy_is_reported_as_that_of_the_service(
 
 
 @pytest.fixture
-def full(strict: RunningService) -> Iterator[RunningService]:
-    """The service while its only place is occupied: its engine stands still."""
-    files = {"image": PICTURES[0].read_bytes()}
-    headers = dict([KEY.split(": ")])
-
-    def occupy() -> None:
-        httpx.post(f"{strict.url}/v1/ground", files=files, data=FIELDS, headers=headers, timeout=60)
-
-    occupant = threading.Thread(target=occupy)
-    strict.engine.suspend()
-    occupant.start()
-    try:
-        assert eventually(lambda: is_full(strict))
+def full_service(strict: RunningService) -> Iterator[RunningService]:
+    with full(strict, "key"):
         yield strict
-    finally:
-        strict.engine.resume()
-        occupant.join()
-
-
-def is_full(strict: RunningService) -> bool:
-    """Return whether a request without a body is rejected for the lack of a place."""
-    headers = dict([KEY.split(": ")])
-    return httpx.post(f"{strict.url}/v1/ground", headers=headers).status_code == 503
 
 
 @pytest.mark.parametrize("reads_at_end", [False, True])
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_full_service_reports_it_while_the_client_uploads(
-    full: RunningService, urls: Mapping[str, str], is_chunked: bool, reads_at_end: bool
+    full_service: RunningService, urls: Mapping[str, str], is_chunked: bool, reads_at_end: bool
 ) -> None:
     for name, url in urls.items():
         size = MAX_BODY_BYTES // 2
