@@ -88,6 +88,7 @@ def test_it_keeps_the_boxes_of_the_obvious_algorithm(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_agnostic", [True, False])
 @pytest.mark.parametrize("iou", [0.0, 0.1, 0.5, 0.75])
 def test_it_keeps_the_boxes_of_the_obvious_algorithm_among_many(

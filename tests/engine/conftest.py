@@ -57,7 +57,10 @@ def recorded(exact: Runner) -> Runner:
     return runner
 
 
-@pytest.fixture(scope="module", params=["as on a CPU", "as on CUDA"])
+@pytest.fixture(
+    scope="module",
+    params=["as on a CPU", pytest.param("as on CUDA", marks=pytest.mark.slow)],
+)
 def runner(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> UnreliableRunner:

@@ -85,6 +85,7 @@ def check(runner: Runner, reference: Reference, answers: Answers, prompts: list[
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["exact", "recorded"])
 def test_distributions_equal_the_reference_alone_and_in_a_batch(
     kind: str, directory: Path, prompts: list[Prompt], request: pytest.FixtureRequest

@@ -172,6 +172,7 @@ def test_decoding_token_by_token_equals_decoding_at_once(
     assert markup + decoder.finish() == at_once.partition(END_OF_IMAGE)[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", PROMPTS)
 @given(data=st.data())
 def test_the_events_add_up_to_the_answer(

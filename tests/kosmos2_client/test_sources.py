@@ -119,6 +119,7 @@ def bytes_per_name(count: Callable[[], int], num_names: int) -> float:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_run_needs_at_most_200_bytes_per_name(tmp_path: Path) -> None:
     """Half of the names are done, as when a run is continued."""
     folder = "a/folder/with/a/name/of/some/length"

@@ -47,6 +47,7 @@ BASELINE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BASELINE, ids=str)
 @pytest.mark.parametrize("is_big_endian", [False, True])
 @pytest.mark.parametrize("is_planar", [False, True])

@@ -8,6 +8,8 @@ from training.gaze import FIRST_PLACE, NOWHERE, Answer, Gazes, gaze_loss
 from training.tokenizer import encode, train_tokenizer
 from training.world import SceneObject
 
+pytestmark = pytest.mark.slow  # trains a tokenizer
+
 RED_CIRCLE = SceneObject("red", "circle", "medium", (0.0, 0.0, 0.25, 0.25))
 BLUE_CIRCLE = SceneObject("blue", "circle", "medium", (0.5, 0.5, 0.75, 0.75))
 RED_STAR = SceneObject("red", "star", "medium", (0.75, 0.0, 1.0, 0.25))

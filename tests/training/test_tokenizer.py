@@ -13,13 +13,14 @@ from training.tokenizer import (
 )
 from training.world import COLOURS, PLURALS, SHAPES
 
+pytestmark = pytest.mark.slow  # trains a tokenizer
+
 
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(seed=0)
 
 
-@pytest.mark.slow
 def test_the_processor_finds_every_token_that_it_would_add(tokenizer):
     """It adds tags and cells to tokenizers that lack them; ours must have all of them."""
     size = len(tokenizer)
@@ -84,7 +85,6 @@ def test_training_encodes_prompts_as_the_service_does(tokenizer):
     assert encode(tokenizer, prompt) == served[67:]
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_tokenizer(tokenizer):
     """A resumed run trains its tokenizer again and needs the same ids."""
     again = train_tokenizer(seed=0)
