@@ -2,6 +2,7 @@
 
 import random
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -49,10 +50,18 @@ class Series:
 
 
 def mixed(client: httpx.Client) -> httpx.Response:
-    """Send a request of a random kind; some of them fail."""
-    files = {"image": random.choice(SCENES)}  # noqa: S311 (it is no secret)
-    form = random.choice(FORMS)  # noqa: S311
-    return client.post("/v1/ground", files=files, data=form)
+    """Send a request of a random kind, through a random door; some of them fail."""
+    scene = random.choice(SCENES)  # noqa: S311 (it is no secret)
+    door = random.choice(("kosmos2", "kosmos2", "openai", "moondream"))  # noqa: S311
+    if door == "kosmos2":
+        form = random.choice(FORMS)  # noqa: S311
+        return client.post("/v1/ground", files={"image": scene}, data=form)
+    url = f"data:image/jpeg;base64,{b64encode(scene).decode()}"
+    if door == "moondream":
+        return client.post("/moondream/caption", json={"image_url": url, "length": "short"})
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    messages = [{"role": "user", "content": content}]
+    return client.post("/v1/chat/completions", json={"messages": messages})
 
 
 def collect() -> dict[int, list[Series]]:

@@ -113,6 +113,7 @@ ROWS: tuple[Row, ...] = (
     ("`Authorization: Bearer wrong`", "no or wrong key",
      post(headers={"Authorization": "Bearer wrong"})),
     ("`GET /nowhere`", "no such path", get("/nowhere")),
+    ("`GET /v1/models/another`", "no such model", get("/v1/models/another")),
     ("`GET /v1/ground`", "no such method", get("/v1/ground")),
     ("`Accept: text/html`", "no such representation", post(headers={"Accept": "text/html"})),
     ("headers that stop in the middle", "headers not complete in time",
@@ -157,7 +158,8 @@ def rows() -> Iterator[str]:
             for request, what, send in ROWS:
                 response = send(service)
                 # The id differs in every run, and the page would, too.
-                shown = response.json() | {"request_id": "…"}
+                shown = response.json()
+                shown |= {"request_id": "…"} if "request_id" in shown else {}
                 retry = response.headers.get("retry-after")
                 after = f"<br>`Retry-After: {retry}`" if retry else ""
                 # A vertical bar would end the cell.

@@ -18,7 +18,7 @@ from app.verify.jobs import describe
 from app.verify.prompts import Material
 from app.verify.recording import Recording, find_recording, sha256_of
 from app.verify.report import Report, checksums_of, describe_machine
-from app.verify.runs import Target, check_reference, run_target, with_tokens
+from app.verify.runs import Target, check_reference, check_service, run_on_engine, with_tokens
 from app.verify.service_side import ask, serving
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -95,9 +95,12 @@ def _checks(
     targets = _targets(options, [device["device"] for device in described["devices"]])
     for target in targets:
         _show_progress(f"answers, {target}")
-        run = run_target(material, target, picture)
+        run = run_on_engine(material, target)
         yield from run.checks
-        report.runs += [run.figures] if run.figures else []
+        if run.outputs:
+            _show_progress(f"HTTP, {target}")
+            yield from check_service(material, run, picture)
+        report.runs += [run.figures] if run.outputs else []
         material = with_tokens(material, run.outputs)
         if run.outputs and target.dtype == "float32":
             _show_progress(f"generate of transformers, {target}")

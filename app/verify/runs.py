@@ -1,7 +1,7 @@
 """Compares the answers of one device and dtype: engine alone, batch, HTTP, stream, `generate`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,29 @@ class TargetRun:
     """What one device and dtype answered.
 
     Attributes:
+        checks: of the engine's answers.
         outputs: of the engine, each prompt alone; empty if the engine cannot run.
-        figures: counts, the largest logit difference and the time of a caption, for the report.
+        given: the engine's answers, alone and in a batch.
+        tallies: by way (alone, batch, HTTP, streamed); those over HTTP are added later.
+        caption_s: seconds that a caption took over HTTP.
     """
 
     target: Target
     checks: list[Check]
     outputs: Sequence[Output] = ()
-    figures: dict[str, Any] | None = None
+    given: Sequence[GivenAnswer] = ()
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    caption_s: float | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Counts, the largest logit difference and the time of a caption, for the report."""
+        target = {"device": self.target.device, "dtype": self.target.dtype}
+        return target | _counts(self.tallies) | {"caption_s": self.caption_s}
 
 
-def run_target(material: Material, target: Target, picture: Path) -> TargetRun:
-    """Compare all answers of one device and dtype with the recorded ones."""
+def run_on_engine(material: Material, target: Target) -> TargetRun:
+    """Compare the engine's answers on one device and dtype with the recorded ones."""
     try:
         outputs = run_engine(material.job(target.device, target.dtype))
     except Kosmos2Error as error:
@@ -49,20 +60,24 @@ def run_target(material: Material, target: Target, picture: Path) -> TargetRun:
     alone = [material.given(key, output) for key, output in enumerate(outputs.alone)]
     batch = [material.given(k % len(alone), output) for k, output in enumerate(outputs.batch)]
     tallies = {"alone": _tally(material, alone, target), "batch": _tally(material, batch, target)}
-    run = TargetRun(target, _checks(tallies, target), outputs.alone)
-    run.figures = {"device": target.device, "dtype": target.dtype} | _counts(tallies)
+    return TargetRun(target, _checks(tallies, target), outputs.alone, [*alone, *batch], tallies)
+
+
+def check_service(material: Material, run: TargetRun, picture: Path) -> Iterator[Check]:
+    """Compare the answers over HTTP and streamed, and add their tallies to those of the run."""
+    target = run.target
     try:
         with serving(material.checkpoint.directory, target.device, target.dtype) as client:
             service = ask_all(client, material.answers, picture.read_bytes())
     except (Kosmos2Error, httpx.HTTPError) as error:
-        run.checks.append(Check(f"HTTP, {target}", "not checked", str(error)))
-        return run
-    over_http = _service_tallies(material, service, [*alone, *batch], target)
-    run.figures |= _counts(tallies | over_http) | {"caption_s": service.caption_s}
-    run.checks += _checks(over_http, target)
-    run.checks += [Check(f"streamed, {target}", "differs", line) for line in service.stream_errors]
-    run.checks.append(Check(f"time of a caption, {target}", "ok", f"{service.caption_s:.3f} s"))
-    return run
+        yield Check(f"HTTP, {target}", "not checked", str(error))
+        return
+    tallies = _service_tallies(material, service, run.given, target)
+    run.tallies |= tallies
+    run.caption_s = service.caption_s
+    yield from _checks(tallies, target)
+    yield from (Check(f"streamed, {target}", "differs", line) for line in service.stream_errors)
+    yield Check(f"time of a caption, {target}", "ok", f"{service.caption_s:.3f} s")
 
 
 def _tally(material: Material, given: Sequence[GivenAnswer], target: Target) -> Tally:

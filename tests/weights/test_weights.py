@@ -12,7 +12,7 @@ from app.verify.files import check_files
 from app.verify.jobs import run_engine
 from app.verify.prompts import Material
 from app.verify.recording import find_recording
-from app.verify.runs import Target, check_reference, run_target
+from app.verify.runs import Target, check_reference, check_service, run_on_engine
 
 pytestmark = pytest.mark.weights
 
@@ -40,8 +40,8 @@ def test_every_interface_gives_the_recorded_answers(weights: Path) -> None:
     recording = find_recording(checkpoint)
     picture = find_picture(None, checkpoint, recording)
     material = Material.of(checkpoint, recording.answers, picture)
-    run = run_target(material, Target("cpu", "float32"), picture)
-    assert differing(run.checks) == []
+    run = run_on_engine(material, Target("cpu", "float32"))
+    assert differing([*run.checks, *check_service(material, run, picture)]) == []
     assert differing(list(check_reference(material, run))) == []
 
 
