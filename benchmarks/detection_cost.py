@@ -27,13 +27,19 @@ from training.world import COLOURS, SHAPES
 
 CLASSES = [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
 CAPTION_CLIENTS = 4
-DETECTION_CLIENTS = 2
 BATCH_CLIENTS = 64
 """Twice the slots, so that the batch alone saturates the engine."""
+ALONE = "alone"
+NEXT_TO_DETECTIONS = {
+    "next to one client with endless detections of 64 classes": 1,
+    "next to two of them": 2,
+}
+NEXT_TO_A_BATCH = f"next to {BATCH_CLIENTS} clients with captions of priority `batch`"
+ROUNDS = 3
 
 
 def measure(is_quick: bool) -> Result:
-    """Measure the cost of classes, then captions in three situations."""
+    """Measure the cost of classes, then captions alone and next to other loads."""
     pictures = scenes(12 if is_quick else 240)
     with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as server:
         return asyncio.run(_measure(server.url, pictures, is_quick))
@@ -45,40 +51,45 @@ async def _measure(url: str, pictures: Sequence[bytes], is_quick: bool) -> Resul
         latencies = await _costs(
             client, [held_out_query(number) for number in range(6 if is_quick else 60)]
         )
-        bounds = Bounds(seconds=1.0 if is_quick else 30.0)
-        loads = {
-            "alone": None,
-            f"next to {DETECTION_CLIENTS} clients with detections of 64 classes": (
-                detections(pictures, CLASSES[:64]),
-                DETECTION_CLIENTS,
-            ),
-            f"next to {BATCH_CLIENTS} clients with captions of priority `batch`": (
-                captions(pictures, priority="batch"),
-                BATCH_CLIENTS,
-            ),
-        }
-        samples = {}
-        for name, load in loads.items():
-            log_progress(f"detection_cost: captions {name}")
-            wanted = closed_loop(client.send, captions(pictures), CAPTION_CLIENTS, bounds)
-            samples[name] = await (wanted if load is None else _next_to(client, load, wanted))
-    alone, detecting, batch = (_percentiles(some) for some in samples.values())
+        samples = await _captions(client, pictures, 1 if is_quick else ROUNDS, is_quick)
+    percentiles = {name: _percentiles(some) for name, some in samples.items()}
+    alone, batch = percentiles[ALONE], percentiles[NEXT_TO_A_BATCH]
     refused = sum(not sample.is_good for some in samples.values() for sample in some)
     phrase, ten = (median(latencies[name]) for name in ("one phrase", "ten classes"))
     return Result(
         "Detections: their cost, and captions next to them",
         [
             *(_row(name, _percentiles_of(some), len(some)) for name, some in latencies.items()),
-            *(_row(f"captions {n}", _percentiles(some), len(some)) for n, some in samples.items()),
+            *(_row(f"captions {n}", percentiles[n], len(some)) for n, some in samples.items()),
         ],
         [
             Figure("x, ten classes over one phrase, p50", ten / phrase, at_most=3),
-            Figure("x, captions next to detections, p95", detecting.p95 / alone.p95, at_most=2),
+            *(
+                Figure(f"x, captions {name}, p95", percentiles[name].p95 / alone.p95, at_most=2)
+                for name in NEXT_TO_DETECTIONS
+            ),
             Figure("x, captions next to a batch, p99", batch.p99 / alone.p99, at_most=3),
             Figure("refused captions", float(refused), at_most=0),
         ],
         [f"{CAPTION_CLIENTS} waiting clients request captions. No pictures are cached."],
     )
+
+
+async def _captions(
+    client: LoadClient, pictures: Sequence[bytes], rounds: int, is_quick: bool
+) -> dict[str, list[Sample]]:
+    """Return the samples of captions in each situation, from several rounds of all situations."""
+    bounds = Bounds(seconds=1.0 if is_quick else 20.0)
+    classes = detections(pictures, CLASSES[:64])
+    loads = {ALONE: None} | {name: (classes, number) for name, number in NEXT_TO_DETECTIONS.items()}
+    loads[NEXT_TO_A_BATCH] = (captions(pictures, priority="batch"), BATCH_CLIENTS)
+    samples: dict[str, list[Sample]] = {name: [] for name in loads}
+    for number in range(rounds):
+        for name, load in loads.items():
+            log_progress(f"detection_cost, round {number + 1}: captions {name}")
+            wanted = closed_loop(client.send, captions(pictures), CAPTION_CLIENTS, bounds)
+            samples[name] += await (wanted if load is None else _next_to(client, load, wanted))
+    return samples
 
 
 async def _costs(client: LoadClient, queries: Sequence[Query]) -> dict[str, list[float]]:
