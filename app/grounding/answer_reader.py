@@ -65,7 +65,7 @@ class AnswerReader:
         self._phrase_start = find_last_phrase(prompt)
         self._decoder, self._stream = TokenDecoder(tokenizer), MarkupStream()
         self._answer_text = AnswerText(self._prompt_text, self._phrase_start)
-        self._eos_id, self._tokens = tokenizer.eos_id, list[AnswerToken]()
+        self._eos_id, self._log_probabilities = tokenizer.eos_id, list[float]()
         self._location_tokens: dict[int, NewToken] = {}
         self._boxes: dict[int, AnswerBox] = {}
         self._num_entities = 0
@@ -84,7 +84,7 @@ class AnswerReader:
         markup = self._keep(self._decoder.push([new_token.token_id]))
         found = self._stream.push(markup)
         if new_token.token_id != self._eos_id:
-            self._tokens.append(AnswerToken(restore_brackets(markup), new_token.log_probability))
+            self._log_probabilities.append(new_token.log_probability)
         if new_token.token_id in self._patch_ids:  # the decoder never holds back a location tag
             offset = self._markup_length - _LENGTH_OF_PATCH_TAG
             self._location_tokens[offset] = new_token
@@ -98,7 +98,9 @@ class AnswerReader:
     @property
     def tokens(self) -> tuple[AnswerToken, ...]:
         """The tokens read so far, without the end token."""
-        return tuple(self._tokens)
+        _prompt, *pieces = self._markup
+        pairs = zip(pieces, self._log_probabilities, strict=False)  # the end token has only a piece
+        return tuple(AnswerToken(restore_brackets(piece), number) for piece, number in pairs)
 
     def grounded(self) -> GroundedText:
         """Return the whole answer. Call it after the last token has been read."""
