@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from kosmos2_client.conversions.convertible import Convertible
 from kosmos2_client.entities import Edges, Entity, read_edges
@@ -99,8 +99,27 @@ class ClassPresence:
     presence: float
 
 
+class _Answer(Convertible):
+    """Base of both answers: a sequence of predictions."""
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self.predictions)
+
+    def draw(self, client: Annotator[T_co], picture: Any) -> T_co:
+        """Return the file of the picture with the predictions drawn on it, as PNG.
+
+        Args:
+            client: draws with `POST /v1/annotate`; an `AsyncKosmos2` returns an awaitable.
+            picture: the picture of this answer.
+        """
+        return client.annotate(picture, cast("Result", self))
+
+
 @dataclass(frozen=True)
-class Detections(Convertible):
+class Detections(_Answer):
     """The answer of `POST /v1/detect`; its length is the number of predictions.
 
     Attributes:
@@ -144,24 +163,9 @@ class Detections(Convertible):
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidAnswer(f"not an answer of /v1/detect: {error!r}") from None
 
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return iter(self.predictions)
-
-    def draw(self, client: Annotator[T_co], picture: Any) -> T_co:
-        """Return the file of the picture with the predictions drawn on it, as PNG.
-
-        Args:
-            client: draws with `POST /v1/annotate`; an `AsyncKosmos2` returns an awaitable.
-            picture: the picture of this answer.
-        """
-        return client.annotate(picture, self)
-
 
 @dataclass(frozen=True)
-class Grounding(Convertible):
+class Grounding(_Answer):
     """The answer of `POST /v1/ground`; its length is the number of predictions.
 
     Attributes:
@@ -226,21 +230,6 @@ class Grounding(Convertible):
             and box.xyxy_refined_normalized is not None
             and box.confidence is not None
         )
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return iter(self.predictions)
-
-    def draw(self, client: Annotator[T_co], picture: Any) -> T_co:
-        """Return the file of the picture with the predictions drawn on it, as PNG.
-
-        Args:
-            client: draws with `POST /v1/annotate`; an `AsyncKosmos2` returns an awaitable.
-            picture: the picture of this answer.
-        """
-        return client.annotate(picture, self)
 
 
 Result = Detections | Grounding
