@@ -98,7 +98,8 @@ def measure(is_quick: bool) -> Result:
             f"Medians of {len(runs[OURS_BFLOAT16.name])} repetitions. A prompt of 71 tokens, rows "
             "about different pictures. `token` is the time of one more token for every row; "
             "`first` the time from the pictures to the first tokens of all rows; `later tasks` the "
-            "time to the first token of the 2nd to 7th task on a picture, relative to the first. "
+            "time to the first token of the 2nd to 7th task on a picture, relative to the first; "
+            "`10 classes` the presence of ten classes and the boxes of three, without HTTP. "
             f"Loading the stored float32 from a cold disk took {loading['load_s']} s; reading the "
             f"file once before took {loading['read_s']} s (the pair with the median ratio)."
         ],
@@ -119,10 +120,16 @@ def _row(name: str, runs: Sequence[FullSizeTimes]) -> Row:
         "what": name,
         **tokens,
         **first,
+        "caption of 32 tokens, s": _caption_of(runs),
+        "10 classes, s": median(run.ten_classes_s for run in runs) or None,
         "later tasks": median(run.later_task_share for run in runs),
         "ready s": median(run.load_s for run in runs),
         "peak GB": max(run.peak_bytes for run in runs) / 1e9,
     }
+
+
+def _caption_of(runs: Sequence[FullSizeTimes]) -> float:
+    return _median_of(runs, "first_token_s", 1) + 31 * _median_of(runs, "step_s", 1)
 
 
 def _median_of(runs: Sequence[FullSizeTimes], name: str, batch: int) -> float:
@@ -137,12 +144,18 @@ def _figures(runs: Runs, loading: Mapping[str, float]) -> list[Figure]:
     first_ratio = _median_of(ours, "first_token_s", 1) / _median_of(theirs, "first_token_s", 1)
     later = median(run.later_task_share for run in ours)
     peak = max(run.peak_bytes / run.held_bytes for run in ours)
+    int8 = runs[OURS_INT8.name]
+    classes = median(run.ten_classes_s for run in int8)
+    classes_ratio = classes / median(run.phrase_s for run in int8)
+    classes_share = classes / _caption_of(int8)
     load_ratio = loading["load_over_read"]
     return [
         Figure("time per token, int8, over generate's in bfloat16", int8_ratio, at_most=0.3),
         Figure("the same, the rest of it in bfloat16 too", both_ratio, at_most=0.3),
         Figure("time per token, bfloat16, over generate's", token_ratio, at_most=0.85),
         Figure("vision and prefill, bfloat16, over generate's", first_ratio, at_most=0.8),
+        Figure("10 classes, of which 3 are present, over one phrase, int8", classes_ratio),
+        Figure("10 classes over a caption of 32 tokens, int8", classes_share, at_most=2.5),
         Figure("2nd to 7th task on a picture over the 1st", later, at_most=0.25),
         Figure("peak memory, bfloat16, over weights, KV and pictures", peak, at_most=1.15),
         Figure("load over reading the file once, float32, cold", load_ratio, at_most=1.5),

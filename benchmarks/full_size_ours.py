@@ -16,14 +16,21 @@ from typing import Any
 
 import psutil
 
+from app.checkpoint.calibration import UNCALIBRATED
 from app.checkpoint.files import Checkpoint, read_checkpoint
 from app.engine.process import build_runner
 from app.engine.runner import Runner
+from app.grounding.class_prompts import phrase_prompt, presence_prompt
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings
 from benchmarks.full_size_times import BATCHES, TASKS, FullSizeTimes
 from benchmarks.memory import peak_resident_bytes
 from benchmarks.rows import RunnerClock, noise_pictures
+from training.world import COLOURS
+
+NUM_CLASSES, NUM_PRESENT = 10, 3
+TOKENS_OF_A_BOX = 5
+"""`<object>`, two cells, `</object>` and the end; random weights would write others, for longer."""
 
 
 def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
@@ -43,6 +50,7 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
         shown = [pictures.pop() for _ in range(batch)]
         times = clock.run([tasks[0]] * batch, shown, num_steps)
         step_s[str(batch)], first_token_s[str(batch)] = times.step, times.first_token
+    phrase_s, ten_classes_s = _detection_times(clock, tokenizer)
     return FullSizeTimes(
         load_s=load_s,
         step_s=step_s,
@@ -50,7 +58,24 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
         later_task_share=_later_task_share(clock, tasks),
         held_bytes=_held_bytes(runner),
         peak_bytes=peak_resident_bytes() - before,
+        phrase_s=phrase_s,
+        ten_classes_s=ten_classes_s,
     )
+
+
+def _detection_times(clock: RunnerClock, tokenizer: Kosmos2Tokenizer) -> tuple[float, float]:
+    """Return the times of one phrase, and of ten classes of which three are in the picture."""
+    one, many = noise_pictures(2, seed=2)
+    names = [f"{colour} circle" for colour in list(COLOURS)[:NUM_CLASSES]]
+    questions, phrases = (
+        [tokenizer.encode_prompt(write(UNCALIBRATED, name)) for name in names]
+        for write in (presence_prompt, phrase_prompt)
+    )
+    rows = max(BATCHES)
+    parts = [questions[:rows], questions[rows:]]
+    asked = sum(clock.run(part, [many] * len(part), 1).seconds for part in parts)
+    boxes = clock.run(phrases[:NUM_PRESENT], [many] * NUM_PRESENT, TOKENS_OF_A_BOX)
+    return clock.run(phrases[:1], [one], TOKENS_OF_A_BOX).seconds, asked + boxes.seconds
 
 
 def _later_task_share(clock: RunnerClock, tasks: list[list[int]]) -> float:

@@ -44,6 +44,9 @@ class FullSizeTimes:
         load_s: until it could answer, including the warm-up.
         step_s: one more token for every row, by number of rows.
         first_token_s: from the prompts of all rows to their first tokens, by number of rows.
+        phrase_s: the boxes of one phrase on a new picture; 0 if unknown.
+        ten_classes_s: presence of ten classes on a new picture and the boxes of three of them; 0 if
+            unknown.
         later_task_share: time to the first token of a picture's later tasks, relative to its first.
         held_bytes: weights, keys and values; 0 if unknown.
         peak_bytes: peak resident memory, minus the memory before loading.
@@ -55,3 +58,5 @@ class FullSizeTimes:
     later_task_share: float
     held_bytes: int
     peak_bytes: int
+    phrase_s: float = 0.0
+    ten_classes_s: float = 0.0

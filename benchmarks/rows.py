@@ -38,6 +38,11 @@ class Pass:
     num_invalid: int
 
     @property
+    def seconds(self) -> float:
+        """The time of the first tokens and of all steps."""
+        return self.first_token + sum(self.steps)
+
+    @property
     def step(self) -> float:
         """The median step."""
         return median(self.steps)
@@ -59,7 +64,7 @@ class RunnerClock:
         Args:
             prompts: token ids of each row, including the picture's tokens.
             pictures: 224×224×3 bytes of each row; equal ones are encoded once.
-            num_new_tokens: of each row, at least 2; rows continue after the end token.
+            num_new_tokens: of each row, at least 1; rows continue after the end token.
         """
         sequences = [
             self._start(prompt, picture, num_new_tokens)
