@@ -95,7 +95,13 @@ class Settings(BaseSettings):
         description="Fields of a picture that /invocations receives without any, as a query "
         "string, such as `classes=cat,dog`.",
     )
-    http_workers: int = Field(1, ge=1, le=MAX_HTTP_WORKERS, description="Number of HTTP processes.")
+    http_workers: int = Field(
+        1,
+        ge=1,
+        le=MAX_HTTP_WORKERS,
+        description="Number of HTTP processes. More than the processors that the service may use "
+        "are of no use; `kosmos2 info` prints their number.",
+    )
 
     slots: int | None = Field(
         None,
@@ -177,7 +183,8 @@ class Settings(BaseSettings):
         ge=1,
         le=64,
         description="Processes that decode pictures, over the whole service; at least one per HTTP "
-        "process. Default: one per processor, at most 8.",
+        "process. Default: one per processor that the service may use (affinity, and the quota of "
+        "its container), at most 8.",
     )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from app.checkpoint.files import Checkpoint
+from app.pictures.workers.pool import share_of_http_process
+from app.processors import Processors, count_processors
 from app.settings import Settings
 
 _LIMITS = (
@@ -32,7 +34,8 @@ def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if result.returncode == 0:
         engine = json.loads(result.stdout)
-        for name, value in _lines(settings, checkpoint, engine):
+        facts = [*_lines(settings, checkpoint, engine), *_processors(settings, count_processors())]
+        for name, value in facts:
             print(f"{name:<22}{value}")
     return result.returncode
 
@@ -50,3 +53,13 @@ def _lines(
         yield name, f"{int(value) / 1e6:,.1f} MB" if is_size else value
     for name in _LIMITS:
         yield name, getattr(settings, name)
+
+
+def _processors(settings: Settings, found: Processors) -> Iterator[tuple[str, object]]:
+    """Yield the processors, and the number of picture processes that is chosen from them."""
+    yield "machine_processors", found.machine
+    yield "affinity", found.affinity
+    yield "processor_quota", "none" if found.quota is None else round(found.quota, 3)
+    yield "usable_processors", found.usable
+    per_http_process = share_of_http_process(settings, found.usable)
+    yield "picture_processes", per_http_process * settings.http_workers

@@ -15,6 +15,7 @@ from app.checkpoint.files import read_checkpoint
 from app.engine.device import choose_device, name_dtype, probe_cuda
 from app.engine.sizing import choose_threads, measure_free_bytes, plan_memory
 from app.errors import StartupError
+from app.processors import count_processors
 from app.settings import Settings
 from app.telemetry.logs import configure_logs
 
@@ -33,7 +34,7 @@ def describe(directory: Path, settings: Settings) -> dict[str, str | int]:
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
-        "threads": choose_threads(plan, device),
+        "threads": choose_threads(plan, device, count_processors().usable),
         "dtype": name_dtype(settings, dtype),
         "weights_bytes": plan.weights_bytes,
         "num_slots": plan.num_slots,

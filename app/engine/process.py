@@ -42,6 +42,7 @@ from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
 from app.model.linear import LinearLayers
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
+from app.processors import count_processors
 from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
@@ -142,7 +143,7 @@ def build_runner(
     free_bytes = measure_free_bytes(device)
     plan = plan_memory(settings, checkpoint, device, dtype, free_bytes)
     check_memory(checkpoint, plan, free_bytes)
-    torch.set_num_threads(choose_threads(plan, device))
+    torch.set_num_threads(choose_threads(plan, device, count_processors().usable))
     with out_of_memory_reported(checkpoint, plan):
         model = load(settings, checkpoint, plan, device, dtype)
         runner = _build(settings, plan, model, phase, runner_class)

@@ -191,13 +191,22 @@ def _choose_linear(
     return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
 
 
-def choose_threads(plan: MemoryPlan, device: torch.device) -> int:
-    """Return the number of torch's threads on the CPU."""
+def choose_threads(plan: MemoryPlan, device: torch.device, num_processors: int) -> int:
+    """Return the number of torch's threads on the CPU.
+
+    Args:
+        num_processors: that this process may use; torch only knows its affinity and
+            `OMP_NUM_THREADS`.
+    """
     # The products of a small model are too small to divide: threads lose more time by waiting for
     # each other than they gain, several times as much on a machine with other work. With a CUDA
     # device, threads have nothing to do and would compete with the HTTP and picture processes.
     is_small = plan.weights_bytes < SMALL_MODEL_BYTES
-    return 1 if is_small or device.type == "cuda" else torch.get_num_threads()
+    if is_small or device.type == "cuda":
+        return 1
+    # The system stops all threads for the rest of a period once they have used up the quota
+    # together, and a thread that waits for the others uses it up, too.
+    return min(torch.get_num_threads(), num_processors)
 
 
 def check_memory(checkpoint: Checkpoint, plan: MemoryPlan, free_bytes: int) -> None:

@@ -13,6 +13,8 @@ from types import MappingProxyType
 from app.ipc.supervisor_messages import SupervisorMessage, encode_line
 
 READY = b"ready\n"
+SINGLE_THREADED = MappingProxyType({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+"""Environment in which numpy starts no threads; otherwise one per processor, when imported."""
 _READ_BYTES = 2**16
 
 

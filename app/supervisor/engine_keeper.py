@@ -9,6 +9,7 @@ from app.ipc.child_process import ChildProcess
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import SharedState
 from app.ipc.supervisor_messages import EngineReady, SupervisorMessage
+from app.processors import count_processors
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import ServiceMetrics, drop_gauges_of
 
@@ -130,4 +131,6 @@ def back_off_s(num_failures: int) -> float:
 
 async def start_engine(run_directory: RunDirectory, module: str = ENGINE_MODULE) -> ChildProcess:
     """Start an engine process for the current epoch."""
-    return await ChildProcess.start(module, (str(run_directory.path),))
+    # numpy starts its threads when it is imported, before the engine chooses a number for torch.
+    environment = {"OPENBLAS_NUM_THREADS": str(count_processors().usable)}
+    return await ChildProcess.start(module, (str(run_directory.path),), environment=environment)

@@ -5,12 +5,14 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 
 from app.checkpoint.files import Checkpoint
-from app.ipc.child_process import ChildProcess
+from app.ipc.child_process import SINGLE_THREADED, ChildProcess
 from app.ipc.run_directory import RunDirectory
 from app.ipc.supervisor_messages import Drain, SupervisorMessage
+from app.processors import count_processors
 from app.settings import Settings
 from app.supervisor.engine_keeper import (
     ENGINE_MODULE,
@@ -71,6 +73,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_delay_s)
         loop.add_signal_handler(signal.SIGINT, self._stop, 0.0)
+        processors = count_processors()
+        get_logger().info("processors counted", **asdict(processors), usable=processors.usable)
         self._keepers = [asyncio.create_task(self._keep_engine(on_ready))]
         for worker in range(self._settings.http_workers):
             self._keepers.append(asyncio.create_task(self._keep_worker(worker)))
@@ -98,7 +102,9 @@ class Supervisor:
         while not self._is_stopping:
             descriptors = [listener.fileno() for listener in self._listeners]
             arguments = (str(self._run_directory.path), str(worker), *map(str, descriptors))
-            child = await ChildProcess.start("app.http.process", arguments, descriptors)
+            child = await ChildProcess.start(
+                "app.http.process", arguments, descriptors, SINGLE_THREADED
+            )
             self._workers[worker] = child
             if await child.wait_until_ready():
                 num_failures, was_ready = 0, True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.processors import count_processors
 from harness.pictures import picture_file
 
 SITE_CUSTOMIZE = """
@@ -156,3 +157,7 @@ def test_info_shows_what_would_be_served(endless_checkpoint: Path) -> None:
     assert shown["num_slots"] == "7"
     assert shown["device"] == "cpu"
     assert shown["max_sequence_length"] == "512"
+    processors = count_processors()
+    assert int(shown["machine_processors"]) == processors.machine
+    assert int(shown["usable_processors"]) == processors.usable
+    assert int(shown["threads"]) <= processors.usable

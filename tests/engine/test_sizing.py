@@ -110,8 +110,17 @@ def test_on_the_cpu_the_model_alone_determines_the_slots(published: Checkpoint) 
     assert plan(published, 84.0, CPU).num_slots == plan(published, 8.0, CPU).num_slots == 4
 
 
+@pytest.mark.parametrize("num_processors", [1, 2, 10_000])
+def test_torch_uses_at_most_the_processors_that_the_container_may_use(
+    published: Checkpoint, num_processors: int
+) -> None:
+    """By itself, torch knows the affinity only, not the quota."""
+    threads = choose_threads(plan(published, 84.0, CPU), CPU, num_processors)
+    assert threads == min(num_processors, torch.get_num_threads())
+
+
 def test_with_cuda_torch_uses_one_thread(published: Checkpoint) -> None:
-    assert choose_threads(plan(published, 84.0), CUDA) == 1
+    assert choose_threads(plan(published, 84.0), CUDA, 64) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """The picture processes of one HTTP process. Each opens one picture at a time."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 from app.errors import InvalidImage, Unavailable
-from app.ipc.child_process import ChildProcess
+from app.ipc.child_process import SINGLE_THREADED, ChildProcess
 from app.pictures.marks import BoxFormat, Mark, MediaType
 from app.pictures.tiles import Tile, check_tiles
 from app.pictures.workers.messages import (
@@ -29,14 +28,13 @@ from app.pictures.workers.messages import (
     read_result,
     to_frame,
 )
+from app.processors import count_processors
 from app.settings import Settings
 from app.telemetry.logs import get_logger
 
 R = TypeVar("R", Abilities, DecodedPicture, DecodedTiles, DrawnPicture)
 
 _MODULE = "app.pictures.workers.process"
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""Keeps numpy from starting threads on import, which Landlock would not restrict."""
 _MOST_BY_DEFAULT = 8
 _ATTEMPTS = 2
 _FAILED_ON_THE_PICTURE = frozenset(
@@ -58,7 +56,8 @@ class PicturePool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._processes = [PictureProcess(settings) for _ in range(_share(settings))]
+        num_processes = share_of_http_process(settings, count_processors().usable)
+        self._processes = [PictureProcess(settings) for _ in range(num_processes)]
         self._idle: asyncio.LifoQueue[PictureProcess] = asyncio.LifoQueue()
         self._work = set[asyncio.Task[Result]]()
         self._abilities = Abilities()
@@ -161,7 +160,10 @@ class PictureProcess:
 
     async def start(self) -> ChildProcess:
         """Start the process. It initialises while its first job waits in the pipe."""
-        self._child = await ChildProcess.start(_MODULE, self._arguments, environment=_ENVIRONMENT)
+        # Landlock would not restrict threads that numpy has started before.
+        self._child = await ChildProcess.start(
+            _MODULE, self._arguments, environment=SINGLE_THREADED
+        )
         return self._child
 
     async def stop(self) -> None:
@@ -196,7 +198,11 @@ class PictureProcess:
         return Refusal(InvalidImage.__name__, "the picture cannot be decoded within the limits")
 
 
-def _share(settings: Settings) -> int:
-    """Return the number of picture processes for this HTTP process, at least one."""
-    by_default = min(os.cpu_count() or 1, _MOST_BY_DEFAULT)
+def share_of_http_process(settings: Settings, num_processors: int) -> int:
+    """Return the number of picture processes of each HTTP process, at least one.
+
+    Args:
+        num_processors: that the service may use.
+    """
+    by_default = min(num_processors, _MOST_BY_DEFAULT)
     return max(1, (settings.picture_processes or by_default) // settings.http_workers)
