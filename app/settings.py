@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     quantize: Literal["none", "int8"] = Field(
         "none", description="int8: run the decoder's linear layers in 8 bits; CPU only."
     )
+    quantized_cache: Path | None = Field(
+        None,
+        description="Directory in which the 8-bit weights of a large model are kept for the next "
+        "start; 1.3 GB for the published one. Default: `assets/kosmos2` in the hub's cache "
+        "(`HF_HOME`).",
+    )
 
     host: str = Field(
         "127.0.0.1",

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.checkpoint.files import Checkpoint
+from app.checkpoint.kept_weights import KeptWeights, name_kept_weights
 from app.engine.cuda_graphs import CudaRecorder
 from app.engine.device import choose_device, name_dtype, probe_cuda, use_exact_arithmetic
 from app.engine.loop import Engine
@@ -47,6 +48,7 @@ from app.settings import Settings
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
 
+_MIN_KEPT_BYTES = 2**28  # a smaller model is quantized within a second or two
 _SHORT_PROMPT_TOKENS = 4  # without those of the picture
 
 
@@ -73,7 +75,18 @@ def load(
             dtype,
             lambda num_bytes: progress.advance(task, num_bytes),
             plan.linear,
+            _kept_weights(settings, checkpoint, plan, dtype),
         )
+
+
+def _kept_weights(
+    settings: Settings, checkpoint: Checkpoint, plan: MemoryPlan, dtype: torch.dtype
+) -> KeptWeights | None:
+    """Return the file for 8-bit weights; `None` without them, and for a small model."""
+    if plan.linear is not LinearLayers.INT8 or plan.weights_bytes < _MIN_KEPT_BYTES:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    return name_kept_weights(settings.quantized_cache, checkpoint, name)
 
 
 def warm_up(runner: Runner, max_prefill_tokens: int) -> None:

@@ -87,11 +87,20 @@ def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:
     """Replace every linear layer within a module by `make(weight, bias)`."""
     # All old weights are released together, so that the next layer of the same size, which is
     # loaded afterwards, fits into their memory.
-    replaced = []
-    for parent in module.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
-                bias = None if child.bias is None else child.bias.data
-                replaced.append((parent, name, make(child.weight.data, bias)))
-    for parent, name, made in replaced:
-        setattr(parent, name, made)
+    made = {
+        name: make(layer.weight.data, bias_of(layer))
+        for name, layer in linear_layers(module).items()
+    }
+    for name, layer in made.items():
+        module.set_submodule(name, layer)
+
+
+def linear_layers(module: nn.Module) -> dict[str, nn.Linear]:
+    """Return the linear layers within a module, by their names in it."""
+    named = module.named_modules()
+    return {name: layer for name, layer in named if isinstance(layer, nn.Linear)}
+
+
+def bias_of(layer: nn.Linear) -> Tensor | None:
+    """Return the bias, (O,), or `None`."""
+    return None if layer.bias is None else layer.bias.data

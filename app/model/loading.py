@@ -1,14 +1,15 @@
 """Loads a checkpoint's weights into the dtype and onto the device that serve them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from app.checkpoint.files import Checkpoint, StoredTensor
+from app.checkpoint.kept_weights import KeptWeights
 from app.errors import CheckpointError
 from app.model.config import ModelConfig
 from app.model.decoder import TextDecoder
@@ -19,23 +20,23 @@ from app.model.linear import (
     can_pack,
     replace_linear_layers,
 )
+from app.model.parts import (
+    DECODER,
+    PartSource,
+    decoder_parts,
+    targets_of,
+    vision_parts,
+    without_weights,
+)
 from app.model.quantised import Int8Linear
+from app.model.quantised_loading import load_quantized
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
-from app.model.weights import Placement, read_tensors
-
-_DECODER = "text_model.model."
-_TOWER = "vision_model.model."
-_RESAMPLER = "image_to_text_projection."
 
 _MAKE = {
     LinearLayers.PREFETCHED: PrefetchedLinear,
     LinearLayers.PACKED: PackedLinear,
-    LinearLayers.INT8: Int8Linear,
 }
-
-# The fused projection holds the checkpoint's three projections, stacked along the outputs.
-_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def _bytes_per_element(
 ) -> int:
     if name.endswith("lm_head.weight"):  # a second copy of the embedding, which is not loaded
         return 0
-    if name == f"{_DECODER}embed_tokens.weight":  # needed for look-ups next to any head
+    if name == f"{DECODER}embed_tokens.weight":  # needed for look-ups next to any head
         return dtype.itemsize + _bytes_of_head_weight(dtype, linear)
-    is_in_layers = name.startswith(f"{_DECODER}layers.") and len(stored.shape) == 2
+    is_in_layers = name.startswith(f"{DECODER}layers.") and len(stored.shape) == 2
     return 1 if is_in_layers and linear is LinearLayers.INT8 else dtype.itemsize
 
 
@@ -136,6 +137,7 @@ def load_model(
     dtype: torch.dtype,
     on_progress: Callable[[int], None],
     linear: LinearLayers = LinearLayers.PLAIN,
+    kept: KeptWeights | None = None,
 ) -> Kosmos2Model:
     """Load the weights.
 
@@ -147,6 +149,7 @@ def load_model(
         on_progress: called with the number of bytes that were loaded since the last call.
         linear: implementation of linear layers. `INT8` applies to the decoder and its head; the
             layers of the vision tower are then packed if possible.
+        kept: file for the 8-bit weights, read if it exists and otherwise written; `None`: no file.
 
     Raises:
         CheckpointError: a tensor is missing or has a wrong shape, or the tokenizer has location
@@ -154,15 +157,15 @@ def load_model(
     """
     config = read_config(checkpoint)
     _check_location_tokens(checkpoint, location_token_ids, config.text_config.vocab_size)
-    decoder, vision = _without_weights(checkpoint, config, num_positions)
-    for prefix, part in _parts(decoder, vision):
-        _allocate(part, device, dtype)
-        read_tensors(_placements(checkpoint, prefix, part), on_progress)
-        of_part = linear if prefix.startswith(_DECODER) else _linear_of_vision(linear, dtype)
-        if of_part is not LinearLayers.PLAIN:
-            replace_linear_layers(part, _MAKE[of_part])
-    if linear is not LinearLayers.PLAIN:
-        decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
+    decoder, vision = without_weights(checkpoint, config, num_positions)
+    source = PartSource(checkpoint, device, dtype, on_progress)
+    if linear is LinearLayers.INT8:
+        load_quantized(decoder, source, kept)
+    else:
+        _load(decoder_parts(decoder), source, linear)
+        if linear is not LinearLayers.PLAIN:
+            decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
+    _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(
@@ -177,6 +180,13 @@ def load_model(
     )
 
 
+def _load(parts: Iterable[tuple[str, nn.Module]], source: PartSource, linear: LinearLayers) -> None:
+    for prefix, part in parts:
+        source.fill(prefix, part)
+        if linear is not LinearLayers.PLAIN:
+            replace_linear_layers(part, _MAKE[linear])
+
+
 def _check_location_tokens(checkpoint: Checkpoint, token_ids: range, num_tokens: int) -> None:
     if token_ids.stop > num_tokens:
         raise CheckpointError(
@@ -185,90 +195,16 @@ def _check_location_tokens(checkpoint: Checkpoint, token_ids: range, num_tokens:
         )
 
 
-def _allocate(part: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Give every parameter memory on the device, without values."""
-    # `Module.to_empty` would import sympy, which takes a tenth of the engine's start.
-    for module in part.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            empty = torch.empty(parameter.shape, device=device, dtype=dtype)
-            setattr(module, name, nn.Parameter(empty, requires_grad=False))
-
-
 def expected_tensors(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of all tensors that `load_model` reads, without reading any.
 
     Raises:
         CheckpointError: the configuration is not supported.
     """
-    parts = _parts(*_without_weights(checkpoint, read_config(checkpoint), num_positions=1))
+    decoder, vision = without_weights(checkpoint, read_config(checkpoint), num_positions=1)
+    parts = chain(decoder_parts(decoder), vision_parts(vision))
     return {
         name: tuple(target.shape)
         for prefix, part in parts
-        for name, target in _targets(prefix, part)
+        for name, target in targets_of(prefix, part)
     }
-
-
-def _without_weights(
-    checkpoint: Checkpoint, config: ModelConfig, num_positions: int
-) -> tuple[TextDecoder, VisionEncoder]:
-    with torch.device("meta"):
-        return (
-            TextDecoder(config.text_config, num_positions),
-            VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std),
-        )
-
-
-def _parts(decoder: TextDecoder, vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules to load one after the other, with the prefix of their parameter names.
-
-    Each is packed or quantized before the next is loaded. So at most one module is in memory in its
-    stored form, and the next module reuses its memory.
-    """
-    tower = vision.vision_model["model"]
-    for prefix, module in ((_DECODER, decoder), (_TOWER, tower)):
-        for name, part in module.named_children():
-            yield from _layers_of(f"{prefix}{name}.", part)
-    yield _RESAMPLER, vision.image_to_text_projection
-
-
-def _layers_of(prefix: str, part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of a container, or the module itself if it is not a container."""
-    containers = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
-    if not isinstance(part, containers):
-        yield prefix, part
-        return
-    for name, child in part.named_children():
-        yield from _layers_of(f"{prefix}{name}.", child)
-
-
-def _placements(checkpoint: Checkpoint, prefix: str, part: nn.Module) -> Iterator[Placement]:
-    """Yield the source of every parameter; a fused parameter has several."""
-    for name, target in _targets(prefix, part):
-        yield _placement(checkpoint, name, target)
-
-
-def _targets(prefix: str, part: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the checkpoint's name of every tensor of a part, and the memory for it."""
-    for name, parameter in part.named_parameters(prefix.removesuffix(".")):
-        names = _stored_names(name)
-        yield from zip(names, parameter.data.chunk(len(names)), strict=True)
-
-
-def _placement(checkpoint: Checkpoint, name: str, target: Tensor) -> Placement:
-    stored = checkpoint.tensors.get(name)
-    if stored is None:
-        raise CheckpointError(f"{checkpoint.directory}: tensor {name} is missing")
-    if stored.shape != target.shape:
-        raise CheckpointError(
-            f"{checkpoint.directory}: {name} has the shape {list(stored.shape)}, "
-            f"but config.json requires {list(target.shape)}"
-        )
-    return Placement(stored, target)
-
-
-def _stored_names(name: str) -> list[str]:
-    """Return the checkpoint's names of a parameter; a fused parameter has several."""
-    for fused, separate in _FUSED.items():
-        if f".{fused}." in name:
-            return [name.replace(fused, projection) for projection in separate]
-    return [name]

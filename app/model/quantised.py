@@ -10,6 +10,7 @@ Digits have 7 bits because kernels without VNNI add pairs of products in 16 bits
 """
 
 import warnings
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,27 +24,43 @@ _DIGIT_BASE = (
     126  # the remainder after the higher digit is at most 1/2, and the largest digit is 63
 )
 _SMALLEST = torch.finfo(torch.float32).tiny
+_ROWS_AT_ONCE = 256  # so that temporary values stay in the cache
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight in 8 bits, one scale per output.
+
+    Attributes:
+        levels: (O, I), int8.
+        scales: (O,), float32, above 0; a weight is its level times the scale of its row.
+    """
+
+    levels: Tensor
+    scales: Tensor
 
 
 class Int8Linear(nn.Module):
     """y = x·Wᵀ + b, with W in 8 bits.
 
     Args:
-        weight: (O, I), any float dtype; the layer keeps a quantized copy only.
-        bias: (O,).
+        weight: (O, I); the layer keeps a copy in the layout of the kernel.
+        bias: (O,), any float dtype.
     """
 
     bias: Tensor
     bounds: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
         super().__init__()
-        self.num_outputs, num_inputs = weight.shape
-        self._packed = _pack(weight.float())
+        self.num_outputs, num_inputs = weight.levels.shape
+        self._packed = _pack(weight)
         bounds = torch.zeros(1, num_inputs)
         bounds[0, :2] = torch.tensor([_LOWEST, _HIGHEST])
         self.register_buffer("bounds", bounds)
-        self.register_buffer("bias", torch.zeros(len(weight)) if bias is None else bias.float())
+        self.register_buffer(
+            "bias", torch.zeros(self.num_outputs) if bias is None else bias.float()
+        )
 
     @property
     def num_weight_bytes(self) -> int:
@@ -65,13 +82,29 @@ class Int8Linear(nn.Module):
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.num_outputs)
 
 
-def _pack(weight: Tensor) -> object:
-    """Return the weights, (O, I), quantized and in the layout of the kernel."""
-    scales = (weight.abs().amax(dim=1) / _WEIGHT_LEVELS).clamp(min=_SMALLEST)
-    zeros = torch.zeros(len(weight), dtype=torch.long)
+def quantize(weight: Tensor) -> QuantizedWeight:
+    """Quantize a weight, (O, I), of any float dtype."""
+    levels = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight))
+    for first in range(0, len(weight), _ROWS_AT_ONCE):
+        rows = weight[first : first + _ROWS_AT_ONCE].float()  # (R, I)
+        largest = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1))
+        of_rows = (largest / _WEIGHT_LEVELS).clamp(min=_SMALLEST)
+        scales[first : first + _ROWS_AT_ONCE] = of_rows
+        # Multiplied by the reciprocal, as `torch.quantize_per_channel` computes it.
+        scaled = torch.mul(rows, of_rows.reciprocal()[:, None])
+        levels[first : first + _ROWS_AT_ONCE] = scaled.round_().clamp_(-128, _WEIGHT_LEVELS)
+    return QuantizedWeight(levels, scales)
+
+
+def _pack(weight: QuantizedWeight) -> object:
+    """Return the weight in the layout of the kernel."""
+    zeros = torch.zeros(len(weight.scales), dtype=torch.long)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
-        levels = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+        levels = torch._make_per_channel_quantized_tensor(
+            weight.levels, weight.scales.double(), zeros, 0
+        )
     torch.backends.quantized.engine = ENGINE
     packed: object = torch.ops.quantized.linear_prepack(levels, None)
     return packed

@@ -93,11 +93,11 @@ class _Reader(threading.local):
         """Read one piece, without a buffer if no conversion is needed; return the bytes filled."""
         target = piece.target
         if target.dtype == piece.dtype and target.device.type == "cpu":
-            _read_bytes(piece, target)
+            read_bytes(piece.file, piece.offset, target)
         else:
             staged = self._staged(len(target) * piece.dtype.itemsize, target.is_cuda)
             staged = staged.view(piece.dtype)
-            _read_bytes(piece, staged)
+            read_bytes(piece.file, piece.offset, staged)
             target.copy_(staged.to(target.device))  # the device converts faster than this thread
         return int(target.nbytes)
 
@@ -109,16 +109,20 @@ class _Reader(threading.local):
         return self._buffer[:num_bytes]
 
 
-def _read_bytes(piece: _Piece, memory: Tensor) -> None:
-    """Fill the memory from the file."""
+def read_bytes(file: Path, offset: int, memory: Tensor) -> None:
+    """Fill the memory of a contiguous tensor from a file.
+
+    Raises:
+        CheckpointError: the file is too short.
+    """
     missing = memory.view(torch.uint8).numpy().data
     # Each open file has its own read-ahead, so the threads do not disturb each other.
-    with piece.file.open("rb", buffering=0) as stream:
-        stream.seek(piece.offset)
+    with file.open("rb", buffering=0) as stream:
+        stream.seek(offset)
         while missing:
             num_bytes = stream.readinto(missing)
             if not num_bytes:
                 raise CheckpointError(
-                    f"{piece.file}: became shorter while it was read; restart with a complete file"
+                    f"{file}: became shorter while it was read; restart with a complete file"
                 )
             missing = missing[num_bytes:]

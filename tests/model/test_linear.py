@@ -9,9 +9,15 @@ from app.checkpoint.files import open_checkpoint
 from app.engine.kv_slots import PrefixRows
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import PICTURE_SIDE
-from app.model.linear import LinearLayers, PackedLinear, can_pack, replace_linear_layers
+from app.model.linear import (
+    LinearLayers,
+    PackedLinear,
+    PrefetchedLinear,
+    can_pack,
+    replace_linear_layers,
+)
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
-from app.model.quantised import Int8Linear
+from app.model.quantised import Int8Linear, quantize
 from app.settings import EMBEDDED_CHECKPOINT
 
 pytestmark = pytest.mark.kernels
@@ -40,7 +46,7 @@ def test_int8_inputs_keep_14_bits_of_precision(num_rows: int, factor: float) -> 
     levels[:, 0] = 127
     weight = levels * 2.0**-7
     inputs = factor * torch.randn(num_rows, 192, generator=generator)
-    outputs = Int8Linear(weight, None)(inputs)
+    outputs = Int8Linear(quantize(weight), None)(inputs)
     expected = inputs.double() @ weight.double().T
     assert (outputs - expected).abs().max() < 2e-4 * expected.abs().max()
 
@@ -51,7 +57,7 @@ def test_an_int8_layer_replaces_a_linear_layer(dtype: torch.dtype, shape: tuple[
     """Shape and dtype are those of a linear layer; the error is below 2 % of the largest output."""
     weight, bias = random_layer()
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(dtype)
-    outputs = Int8Linear(weight.to(dtype), bias.to(dtype))(inputs)
+    outputs = Int8Linear(quantize(weight.to(dtype)), bias.to(dtype))(inputs)
     expected = functional.linear(inputs, weight.to(dtype), bias.to(dtype))
     assert outputs.dtype == dtype
     assert outputs.shape == expected.shape
@@ -65,7 +71,7 @@ def test_a_row_of_an_int8_layer_does_not_depend_on_larger_rows(
 ) -> None:
     """With one scale for all rows, the small row would keep only a few levels."""
     weight, bias = random_layer()
-    layer = Int8Linear(weight, bias)
+    layer = Int8Linear(quantize(weight), bias)
     small, large = torch.randn(2, 192, generator=torch.Generator().manual_seed(3))
     rows = torch.stack([factor * large] * 3)
     rows[position] = small
@@ -74,18 +80,29 @@ def test_a_row_of_an_int8_layer_does_not_depend_on_larger_rows(
 
 def test_an_int8_row_of_zeros_returns_the_bias() -> None:
     weight, bias = random_layer()
-    assert torch.equal(Int8Linear(weight, bias)(torch.zeros(1, 192))[0], bias)
+    assert torch.equal(Int8Linear(quantize(weight), bias)(torch.zeros(1, 192))[0], bias)
 
 
 def test_extreme_weights_and_inputs_do_not_overflow() -> None:
     """Older processors add pairs in 16 bits, which would saturate with larger digits."""
     weight, inputs = torch.ones(8, 4096), torch.ones(2, 4096)
     weight[:, ::2] = -1
-    outputs = Int8Linear(weight, None)(torch.cat([inputs, inputs * weight[:2]]))
+    outputs = Int8Linear(quantize(weight), None)(torch.cat([inputs, inputs * weight[:2]]))
     assert torch.equal(outputs[:, 0].round(), torch.tensor([0.0, 0.0, 4096.0, 4096.0]))
 
 
-@pytest.mark.parametrize("make", [Int8Linear, PackedLinear])
+def test_weights_are_quantized_as_torch_quantizes_them() -> None:
+    """So a row of any size gets the levels that PyTorch's own function computes."""
+    weight = torch.randn(700, 130) * torch.logspace(-44, 37, 700)[:, None]
+    weight[3] = 0
+    quantized = quantize(weight)
+    zeros = torch.zeros(700, dtype=torch.long)
+    expected = torch.quantize_per_channel(weight, quantized.scales.double(), zeros, 0, torch.qint8)
+    assert torch.equal(quantized.levels, expected.int_repr())
+    assert quantized.levels.abs().max() == 127
+
+
+@pytest.mark.parametrize("make", [PrefetchedLinear, PackedLinear])
 def test_every_linear_layer_within_a_module_is_replaced(make: type[nn.Module]) -> None:
     module = nn.Sequential(nn.Linear(4, 5), nn.ModuleDict({"a": nn.Linear(5, 6)}), nn.LayerNorm(6))
     replace_linear_layers(module, make)

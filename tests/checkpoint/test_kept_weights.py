@@ -1,0 +1,69 @@
+"""The file of a checkpoint's 8-bit weights, and the text that tells one source from another."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.checkpoint.files import Checkpoint, StoredTensor, open_checkpoint
+from app.checkpoint.kept_weights import name_kept_weights
+from app.settings import EMBEDDED_CHECKPOINT
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    """A checkpoint of one tensor, in a directory of its own."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    embedded = open_checkpoint(str(EMBEDDED_CHECKPOINT))
+    tensors = {"weight": StoredTensor(file, 0, "F32", (1,))}
+    return replace(embedded, directory=tmp_path, name="some model", tensors=tensors)
+
+
+def touch(file: Path) -> None:
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+
+
+def test_a_commit_of_the_hub_identifies_weights_wherever_they_are(checkpoint: Checkpoint) -> None:
+    first = replace(checkpoint, name="owner/model", revision="a" * 40)
+    moved = replace(first, directory=Path("/elsewhere"))
+    other = replace(first, revision="b" * 40)
+    names = [name_kept_weights(Path("/cache"), c, "float32") for c in (first, moved, other)]
+    assert names[0] == names[1]
+    assert names[0].source != names[2].source
+    assert names[0].path == names[2].path, "each commit would take space of its own"
+    assert names[0].path.parent == Path("/cache")
+
+
+def test_a_changed_file_of_weights_is_another_source(checkpoint: Checkpoint) -> None:
+    before = name_kept_weights(Path("/cache"), checkpoint, "float32")
+    assert name_kept_weights(Path("/cache"), checkpoint, "float32") == before
+    file = next(iter(checkpoint.tensors.values())).file
+    touch(file)
+    touched = name_kept_weights(Path("/cache"), checkpoint, "float32")
+    with file.open("ab") as stream:
+        stream.write(b" ")
+    longer = name_kept_weights(Path("/cache"), checkpoint, "float32")
+    assert len({before.source, touched.source, longer.source}) == 3
+    assert before.path == touched.path == longer.path
+
+
+def test_dtypes_and_directories_have_files_of_their_own(checkpoint: Checkpoint) -> None:
+    """Weights rounded to 16 bits have other 8-bit values."""
+    elsewhere = replace(checkpoint, directory=checkpoint.directory.parent)
+    names = [
+        name_kept_weights(Path("/cache"), checkpoint, "float32"),
+        name_kept_weights(Path("/cache"), checkpoint, "bfloat16"),
+        name_kept_weights(Path("/cache"), elsewhere, "float32"),
+    ]
+    assert len({name.path for name in names}) == 3
+    assert names[0].source != names[1].source
+
+
+def test_by_default_the_file_is_in_the_cache_of_the_hub(checkpoint: Checkpoint) -> None:
+    from huggingface_hub import constants
+
+    kept = name_kept_weights(None, checkpoint, "float32")
+    assert kept.path.parent == Path(constants.HF_ASSETS_CACHE) / "kosmos2"
