@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 import zmq
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from app.checkpoint.files import Checkpoint
 from app.checkpoint.kept_weights import KeptWeights, name_kept_weights
+from app.engine.alternatives import describe_alternatives
 from app.engine.cuda_graphs import CudaRecorder
 from app.engine.device import choose_device, name_dtype, probe_cuda, use_exact_arithmetic
 from app.engine.loop import Engine
 from app.engine.phases import MIN_ALLOWANCE_S, PhaseClock, PhaseTimer
+from app.engine.progress import showing_progress
 from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
@@ -59,13 +59,9 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Kosmos2Model:
-    """Load the model and show a progress bar meanwhile."""
+    """Load the model and show the progress meanwhile."""
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
-    columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(
-            "weights", total=weights_bytes(checkpoint, dtype, LinearLayers.PLAIN)
-        )
+    with showing_progress(weights_bytes(checkpoint, dtype, LinearLayers.PLAIN)) as advance:
         return load_model(
             checkpoint,
             list(tokenizer.prefix_ids),
@@ -73,7 +69,7 @@ def load(
             plan.slot_length,
             device,
             dtype,
-            lambda num_bytes: progress.advance(task, num_bytes),
+            advance,
             plan.linear,
             _kept_weights(settings, checkpoint, plan, dtype),
         )
@@ -156,12 +152,15 @@ def build_runner(
     free_bytes = measure_free_bytes(device)
     plan = plan_memory(settings, checkpoint, device, dtype, free_bytes)
     check_memory(checkpoint, plan, free_bytes)
+    if alternatives := describe_alternatives(checkpoint, plan, device, dtype):
+        get_logger().info("weights in float32", **alternatives)
     torch.set_num_threads(choose_threads(plan, device, count_processors().usable))
     with out_of_memory_reported(checkpoint, plan):
         model = load(settings, checkpoint, plan, device, dtype)
         runner = _build(settings, plan, model, phase, runner_class)
         if settings.recordings and device.type == "cuda":
             _record(runner)
+        get_logger().info("warming up", slots=runner.slots.num_slots)
         warm_up(runner, settings.max_prefill_tokens)
     return runner
 

@@ -31,7 +31,7 @@ from app.http.routes.invocations import INVOCATIONS, PING, invocations_router
 from app.http.routes.moondream import moondream_router
 from app.http.routes.openai.chat import chat_router
 from app.http.routes.openai.models import models_router
-from app.http.routes.ops import READINESS, TAG, ops_router, readiness_router
+from app.http.routes.ops import OPS_PATHS, READINESS, TAG, ops_router, readiness_router
 from app.http.routes.playground import playground_router
 from app.http.routes.roboflow import roboflow_router
 from app.http.routes.tasks import tasks_router
@@ -99,7 +99,8 @@ def create_app(
         app.add_middleware(OpsPort, port=ops_port)
     if tracer is not None:
         app.add_middleware(Tracing, table=table, tracer=tracer)
-    app.add_middleware(RequestContext, table=table, state=engine.state, clock=clock)
+    probes = {*OPS_PATHS, PING, settings.health_route}
+    app.add_middleware(RequestContext, table=table, state=engine.state, clock=clock, probes=probes)
     _allow_origins(app, settings)
     return app
 

@@ -110,11 +110,16 @@ def _pack(weight: QuantizedWeight) -> object:
     return packed
 
 
+def has_kernels() -> bool:
+    """Return whether this torch has the kernels for 8-bit weights."""
+    return ENGINE in torch.backends.quantized.supported_engines
+
+
 def check_kernels() -> None:
     """Check that this torch has the kernels for 8-bit weights.
 
     Raises:
         StartupError: the kernels are missing.
     """
-    if ENGINE not in torch.backends.quantized.supported_engines:
+    if not has_kernels():
         raise StartupError("quantize int8 needs an x86 processor; set KOSMOS2_QUANTIZE=none")

@@ -16,7 +16,7 @@ from app.telemetry.logs import get_logger
 
 
 class QuantizedCache:
-    """Reads weights from a file, or writes the file if there is none of this checkpoint.
+    """Reads weights from a file, or writes the file if it is missing or of another checkpoint.
 
     Use it as a context for one start. A file that cannot be read or written costs one line in the
     log, and the time to quantize. A file that is not complete never gets its name.
@@ -100,7 +100,7 @@ class QuantizedCache:
         get_logger().info("8-bit weights kept for next start", file=str(self._path), mb=size_mb)
 
     def _give_up(self, error: OSError) -> None:
-        """Log why the weights are not kept, and go on without."""
+        """Log why the weights are not kept, and write no more of them."""
         if self._partial is not None:
             self._partial.discard()
             self._partial = None
@@ -112,7 +112,7 @@ class QuantizedCache:
 class PartialFile:
     """A file under a temporary name next to its own, which it gets when it is complete.
 
-    One process writes at a time. What a killed process leaves is overwritten by the next one.
+    One process writes at a time. The next process overwrites the rest of one that was killed.
 
     Raises:
         OSError: the file cannot be written, or another process writes it.

@@ -1,4 +1,4 @@
-"""The file of a checkpoint's 8-bit weights, and the text that tells one source from another."""
+"""The file of a checkpoint's 8-bit weights, and the text that identifies their source."""
 
 import os
 from dataclasses import replace

@@ -149,7 +149,7 @@ def test_a_file_of_another_length_is_not_read(kept: KeptWeights, num_bytes: int)
         assert cache.read("first") is None
 
 
-def test_no_changed_byte_goes_unnoticed(kept: KeptWeights) -> None:
+def test_every_changed_byte_is_noticed(kept: KeptWeights) -> None:
     """Each byte of the file in turn, header and checksums included."""
     weights = random_weights()
     write(kept, weights)
@@ -179,7 +179,7 @@ def test_a_damaged_layer_is_quantized_again_and_the_next_start_writes_the_file_a
     assert all(are_equal(model, quantized) for model, _ in runs)
 
 
-def test_without_a_directory_the_start_logs_one_line_and_goes_on(
+def test_without_a_directory_the_start_logs_one_line_and_continues(
     tmp_path: Path, quantized: Kosmos2Model
 ) -> None:
     """As with a file system that is mounted read-only."""
@@ -201,7 +201,7 @@ def files_limited_to(num_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000_000, -1])
-def test_on_a_full_disk_the_start_logs_one_line_and_leaves_nothing(
+def test_on_a_full_disk_the_start_logs_one_line_and_removes_its_file(
     kept: KeptWeights, quantized: Kosmos2Model, num_bytes: int
 ) -> None:
     """Full at once, in the middle, and before the last byte."""
@@ -238,7 +238,7 @@ def test_what_a_killed_process_left_is_overwritten(
     assert kept.path.stat().st_size < 10**8
 
 
-def test_a_start_that_fails_leaves_no_file(kept: KeptWeights) -> None:
+def test_a_start_that_fails_removes_its_file(kept: KeptWeights) -> None:
     def fail_to_load() -> None:
         with QuantizedCache(kept, SHAPES) as cache:
             cache.write("first", random_weights()["first"])

@@ -1,8 +1,9 @@
 """Gives every request an id and a timeline, and writes its line in the log."""
 
+import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -36,12 +37,20 @@ class RequestContext:
         table: has the door of each path.
         state: has the flag of the drain.
         clock: monotonic, seconds.
+        probes: paths whose requests are logged at the level debug, because machines send them
+            every few seconds.
     """
 
     def __init__(
-        self, app: ASGIApp, table: RouteTable, state: SharedState, clock: Callable[[], float]
+        self,
+        app: ASGIApp,
+        table: RouteTable,
+        state: SharedState,
+        clock: Callable[[], float],
+        probes: Container[str] = (),
     ) -> None:
         self._app, self._table, self._state, self._clock = app, table, state, clock
+        self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass."""
@@ -63,7 +72,9 @@ class RequestContext:
             except Exception:  # the last handler: expected errors have become responses before
                 get_logger().exception("request failed")
                 await exchange.fail(scope)
-            get_logger().info(
+            is_probe = scope["path"] in self._probes
+            get_logger().log(
+                logging.DEBUG if is_probe else logging.INFO,
                 "request",
                 method=scope["method"],
                 route=self._table.name_of(scope["path"]),

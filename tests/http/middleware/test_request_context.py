@@ -125,6 +125,19 @@ def test_the_log_names_known_routes_and_no_other_path(tmp_path: Path) -> None:
     assert [line["route"] for line in logged] == ["/v1/ground", "Not Found"]
 
 
+def test_probes_are_logged_at_the_level_debug_only(tmp_path: Path) -> None:
+    """A load balancer sends one every few seconds, so the lines of users would be hard to find."""
+    table = RouteTable()
+    table.open_path("/readyz")
+    table.open_path("/v1/tasks")
+    state = SharedState(tmp_path / "state")
+    app = RequestContext(EchoingApp(), table, state, lambda: 0.0, {"/readyz"})
+    with structlog.testing.capture_logs() as logged:
+        call(app, path="/readyz")
+        call(app, path="/v1/tasks")
+    assert [line["log_level"] for line in logged] == ["debug", "info"]
+
+
 def test_responses_close_the_connection_while_the_service_drains(tmp_path: Path) -> None:
     app = context(EchoingApp(), tmp_path)
     SharedState(tmp_path / "state").mark_draining()
