@@ -1,4 +1,4 @@
-"""What a start on the CPU says about other forms of the weights."""
+"""The line of a start on the CPU about other forms of the weights."""
 
 import re
 
@@ -41,7 +41,7 @@ def test_the_published_model_in_float32_has_two_alternatives(published: Checkpoi
     assert ("several times as slow" in described[BFLOAT16]) == (not can_pack(torch.bfloat16))
 
 
-def test_nothing_is_said_where_nothing_would_change(published: Checkpoint) -> None:
+def test_there_is_no_line_where_nothing_would_change(published: Checkpoint) -> None:
     embedded = open_checkpoint(str(EMBEDDED_CHECKPOINT))
     assert describe(embedded) == {}
     assert describe(published, quantize="int8") == {}

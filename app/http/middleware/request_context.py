@@ -47,7 +47,7 @@ class RequestContext:
         table: RouteTable,
         state: SharedState,
         clock: Callable[[], float],
-        probes: Container[str] = (),
+        probes: Container[str | None] = (),
     ) -> None:
         self._app, self._table, self._state, self._clock = app, table, state, clock
         self._probes = probes
