@@ -14,7 +14,8 @@ import torch
 
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
-from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.ipc.engine_messages import Generate, SamplingParameters
+from app.ipc.picture_size import PICTURE_BYTES
 
 RunPass = Callable[[list[Sequence]], list[ChosenToken]]
 

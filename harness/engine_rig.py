@@ -21,7 +21,6 @@ from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import (
-    PICTURE_BYTES,
     Cancel,
     Failure,
     FromEngine,
@@ -32,6 +31,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.pending_request import Prompt
+from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.shared_state import SharedState
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.telemetry.metrics import EngineMetrics

@@ -7,8 +7,8 @@ import numpy as np
 
 from app.grounding.tasks import TASKS, Region, Use, write_prompt
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import PICTURE_SIDE
 from app.ipc.pending_request import Prompt
+from app.ipc.picture_size import PICTURE_SIDE
 from harness.exactness import Request
 
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange")

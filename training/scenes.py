@@ -7,7 +7,7 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from app.ipc.engine_messages import PICTURE_SIDE
+from app.ipc.picture_size import PICTURE_SIDE
 from training.world import COLOURS, Scene, SceneObject
 
 SUPERSAMPLING = 4

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import TypeVar
 from uuid import uuid4
@@ -41,10 +41,14 @@ async def running_service(
     Raises:
         StartupError: the engine did not start.
     """
-    async with (
-        running_engine(settings, checkpoint, engine_module) as engine,
-        PicturePool(settings) as pictures,
-    ):
+    async with AsyncExitStack() as stack:
+        # The engine takes seconds to start, and the picture processes start meanwhile.
+        starting = asyncio.create_task(stack.enter_async_context(PicturePool(settings)))
+        try:
+            running = running_engine(settings, checkpoint, engine_module)
+            engine = await stack.enter_async_context(running)
+        finally:
+            pictures = await starting
         tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
         admission = Admission(engine.state, worker=0)
         service = Service(

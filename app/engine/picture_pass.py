@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from app.engine.kv_slots import KeyValueShape, PrefixRows
-from app.ipc.engine_messages import PICTURE_SIDE
+from app.ipc.picture_size import PICTURE_SIDE
 from app.model.loading import Kosmos2Model
 
 

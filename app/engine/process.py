@@ -38,7 +38,8 @@ from app.engine.sizing import (
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.child_process import report_ready
-from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.ipc.engine_messages import Generate, SamplingParameters
+from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
 from app.model.linear import LinearLayers

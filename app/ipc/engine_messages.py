@@ -10,13 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from app.ipc.picture_size import PICTURE_BYTES as PICTURE_BYTES
 from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.settings import MAX_SLOTS
-
-PICTURE_SIDE = 224
-"""Width and height of the model's input picture, in pixels."""
-
-PICTURE_BYTES = PICTURE_SIDE * PICTURE_SIDE * 3
 
 MAX_NAMED_TOKENS = 8
 """Largest number of tokens whose probabilities one request receives."""

@@ -12,7 +12,7 @@ from PIL import AvifImagePlugin, Image, ImageChops, UnidentifiedImageError, WebP
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
-from app.ipc.engine_messages import PICTURE_SIDE
+from app.ipc.picture_size import PICTURE_SIDE
 from app.pictures import bmp, heic, jpeg, png, tiff
 from app.pictures.formats import (
     ACCEPTED_IN_WORDS,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from app.ipc.engine_messages import (
-    PICTURE_BYTES,
     Failure,
     Generate,
     HoldPicture,
@@ -14,6 +13,7 @@ from app.ipc.engine_messages import (
     SamplingParameters,
     encode,
 )
+from app.ipc.picture_size import PICTURE_BYTES
 from harness.engine_rig import EPOCH, EngineRig
 
 PICTURES = [bytes([grey]) * PICTURE_BYTES for grey in range(3)]

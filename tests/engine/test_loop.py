@@ -10,7 +10,6 @@ import torch
 
 from app.grounding.localization import CellDistribution
 from app.ipc.engine_messages import (
-    PICTURE_BYTES,
     Cancel,
     Failure,
     Generate,
@@ -19,6 +18,7 @@ from app.ipc.engine_messages import (
     SamplingParameters,
     encode,
 )
+from app.ipc.picture_size import PICTURE_BYTES
 from harness.engine_rig import (
     EPOCH,
     NUM_SLOTS,

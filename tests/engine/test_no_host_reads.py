@@ -20,7 +20,8 @@ from app.engine.picture_pass import PicturePass
 from app.engine.prefill import PromptBatch, PromptPass
 from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
-from app.ipc.engine_messages import PICTURE_BYTES, Generate, SamplingParameters
+from app.ipc.engine_messages import Generate, SamplingParameters
+from app.ipc.picture_size import PICTURE_BYTES
 from app.model.loading import Kosmos2Model
 from harness.checkpoints import full_size_config
 from harness.meta_model import META, build_meta_model

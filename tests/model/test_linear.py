@@ -8,7 +8,7 @@ from torch.nn import functional
 from app.checkpoint.files import open_checkpoint
 from app.engine.kv_slots import PrefixRows
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import PICTURE_SIDE
+from app.ipc.picture_size import PICTURE_SIDE
 from app.model.linear import (
     LinearLayers,
     PackedLinear,

@@ -14,7 +14,7 @@ from PIL.Image import Transpose
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from app.errors import ImageTooLarge, InvalidImage, UnsupportedImageFormat
-from app.ipc.engine_messages import PICTURE_BYTES, PICTURE_SIDE
+from app.ipc.picture_size import PICTURE_BYTES, PICTURE_SIDE
 from app.pictures.decode import Picture, decode_picture
 from harness.formats import FILES, exif, file_of, landscape
 

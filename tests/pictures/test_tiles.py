@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidImage
-from app.ipc.engine_messages import PICTURE_BYTES
+from app.ipc.picture_size import PICTURE_BYTES
 from app.pictures.cut import cut_tiles
 from app.pictures.decode import decode_picture
 from app.pictures.tiles import (

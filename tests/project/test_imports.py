@@ -118,6 +118,18 @@ def test_an_http_process_loads_no_model_and_no_picture_decoder() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_a_picture_process_loads_no_settings() -> None:
+    """Its settings are arguments: pydantic would take a quarter of its start, in each process."""
+    program = (
+        "import sys, app.pictures.workers.process\n"
+        "sys.exit(', '.join({'app.settings', 'pydantic'} & sys.modules.keys()) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_every_file_starts_with_a_docstring() -> None:
     """It is the line that readers see in search results."""
     tracked = subprocess.run(

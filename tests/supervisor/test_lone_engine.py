@@ -11,7 +11,8 @@ import pytest
 from app.checkpoint.files import open_checkpoint
 from app.errors import Unavailable
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.engine_messages import PICTURE_BYTES, SamplingParameters
+from app.ipc.engine_messages import SamplingParameters
+from app.ipc.picture_size import PICTURE_BYTES
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.supervisor.lone_engine import running_engine
 from harness.requests import prompt_of
