@@ -32,6 +32,7 @@ from app.model.quantised import Int8Linear
 from app.model.quantised_loading import load_quantized
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
+from app.model.weights import TensorReader
 
 _MAKE = {
     LinearLayers.PREFETCHED: PrefetchedLinear,
@@ -158,14 +159,15 @@ def load_model(
     config = read_config(checkpoint)
     _check_location_tokens(checkpoint, location_token_ids, config.text_config.vocab_size)
     decoder, vision = without_weights(checkpoint, config, num_positions)
-    source = PartSource(checkpoint, device, dtype, on_progress)
-    if linear is LinearLayers.INT8:
-        load_quantized(decoder, source, kept)
-    else:
-        _load(decoder_parts(decoder), source, linear)
-        if linear is not LinearLayers.PLAIN:
-            decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
-    _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
+    with TensorReader() as reader:
+        source = PartSource(checkpoint, device, dtype, on_progress, reader)
+        if linear is LinearLayers.INT8:
+            load_quantized(decoder, source, kept)
+        else:
+            _load(decoder_parts(decoder), source, linear)
+            if linear is not LinearLayers.PLAIN:
+                decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
+        _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(

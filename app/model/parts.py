@@ -11,7 +11,7 @@ from app.errors import CheckpointError
 from app.model.config import ModelConfig
 from app.model.decoder import TextDecoder
 from app.model.vision import VisionEncoder
-from app.model.weights import Placement, read_tensors
+from app.model.weights import Placement, TensorReader
 
 DECODER = "text_model.model."
 _TOWER = "vision_model.model."
@@ -33,6 +33,7 @@ class PartSource:
     device: torch.device
     dtype: torch.dtype
     on_progress: Callable[[int], None]
+    reader: TensorReader
 
     def fill(self, prefix: str, part: nn.Module) -> None:
         """Allocate and read every parameter of a part.
@@ -42,7 +43,7 @@ class PartSource:
         """
         _allocate(part, self.device, self.dtype)
         placements = (_placement(self.checkpoint, *named) for named in targets_of(prefix, part))
-        read_tensors(placements, self.on_progress)
+        self.reader.read(placements, self.on_progress)
 
     def skip_weight(self, layer: nn.Linear) -> None:
         """Remove the weight of a layer, which is known without reading it; count it as filled."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -51,22 +53,41 @@ class _Piece:
     target: Tensor
 
 
-def read_tensors(placements: Iterable[Placement], on_progress: Callable[[int], None]) -> None:
-    """Read every tensor into its target and convert it to the target's dtype.
+class TensorReader:
+    """Reads tensors with several threads, whose buffers it keeps until the end of its context.
 
-    Args:
-        on_progress: called in the calling thread, with the number of bytes that a piece filled.
-
-    Raises:
-        CheckpointError: a file became shorter, or a tensor has an unsupported dtype.
+    A new buffer costs more than a conversion: the system clears each of its pages.
     """
-    ordered = sorted(
-        placements, key=lambda placement: (placement.stored.file, placement.stored.offset)
-    )
-    pieces = [piece for placement in ordered for piece in _pieces(placement)]
-    reader = _Reader()
-    with ThreadPoolExecutor(NUM_READERS) as threads:
-        for num_bytes in threads.map(reader.read, pieces):
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NUM_READERS, "reader")
+        self._reader = _Reader()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def read(self, placements: Iterable[Placement], on_progress: Callable[[int], None]) -> None:
+        """Read every tensor into its target and convert it to the target's dtype.
+
+        Args:
+            on_progress: called in the calling thread, with the number of bytes that a piece filled.
+
+        Raises:
+            CheckpointError: a file became shorter, or a tensor has an unsupported dtype.
+        """
+        ordered = sorted(
+            placements, key=lambda placement: (placement.stored.file, placement.stored.offset)
+        )
+        pieces = [piece for placement in ordered for piece in _pieces(placement)]
+        for num_bytes in self._threads.map(self._reader.read, pieces):
             on_progress(num_bytes)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from app.checkpoint.files import StoredTensor
 from app.errors import CheckpointError
-from app.model.weights import PIECE_BYTES, Placement, read_tensors
+from app.model.weights import PIECE_BYTES, Placement, TensorReader
 
 NAMES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -23,7 +23,8 @@ def stored_in(file: Path, tensor: torch.Tensor, dtype: str) -> StoredTensor:
 
 def read(stored: StoredTensor, dtype: torch.dtype) -> torch.Tensor:
     target = torch.full(stored.shape, torch.nan, dtype=dtype)
-    read_tensors([Placement(stored, target)], lambda _: None)
+    with TensorReader() as reader:
+        reader.read([Placement(stored, target)], lambda _: None)
     return target
 
 
@@ -54,7 +55,8 @@ def test_tensors_of_several_files_are_read_into_their_targets(tmp_path: Path) ->
         for number, (tensor, part) in enumerate(zip(tensors, joined.chunk(9), strict=True))
     ]
     num_bytes: list[int] = []
-    read_tensors(placements, num_bytes.append)
+    with TensorReader() as reader:
+        reader.read(placements, num_bytes.append)
     assert torch.equal(joined, torch.cat(tensors))
     assert sum(num_bytes) == joined.nbytes
 
@@ -70,3 +72,15 @@ def test_an_unsupported_dtype_is_rejected(tmp_path: Path) -> None:
     stored = stored_in(tmp_path / "a.safetensors", torch.zeros(4, dtype=torch.int8), "I8")
     with pytest.raises(CheckpointError, match="I8"):
         read(stored, torch.float32)
+
+
+def test_one_reader_reads_one_set_of_tensors_after_another(tmp_path: Path) -> None:
+    """Its threads convert through the same buffers, of which a smaller piece fills a part."""
+    tensors = [torch.randn(size) for size in (PIECE_BYTES // 4 + 1, 5, 1000)]
+    targets = [torch.empty(len(tensor), dtype=torch.bfloat16) for tensor in tensors]
+    with TensorReader() as reader:
+        for number, (tensor, target) in enumerate(zip(tensors, targets, strict=True)):
+            stored = stored_in(tmp_path / f"{number}.safetensors", tensor, "F32")
+            reader.read([Placement(stored, target)], lambda _: None)
+    for tensor, target in zip(tensors, targets, strict=True):
+        assert torch.equal(target, tensor.bfloat16())
