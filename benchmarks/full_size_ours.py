@@ -35,7 +35,10 @@ TOKENS_OF_A_BOX = 5
 
 def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
     """Load the model, then time each batch size, then seven tasks about one picture."""
-    settings = Settings(model=str(checkpoint.directory), slots=max(BATCHES), **chosen)
+    kept = checkpoint.directory.parent / "quantized"  # deleted with the checkpoint
+    settings = Settings(
+        model=str(checkpoint.directory), slots=max(BATCHES), quantized_cache=kept, **chosen
+    )
     # What the imports occupy does not belong to the model.
     before, began = psutil.Process().memory_info().rss, time.perf_counter()
     runner = build_runner(settings, checkpoint, lambda _: nullcontext())
