@@ -10,9 +10,9 @@ import sys
 
 from app.checkpoint.files import open_checkpoint
 from app.ipc.run_directory import RunDirectory
-from app.ready_line import Ready
 from app.settings import Settings
 from app.supervisor.listener import listen
+from app.supervisor.ready_line import Ready
 from app.telemetry.logs import configure_logs
 
 

@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 import httpx
 import psutil
 
-from app.ready_line import read_ready
+from app.supervisor.ready_line import read_ready
 from harness.processes import ENGINE, find_process
 
 START_TIMEOUT_S = 180

@@ -28,8 +28,8 @@ from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
-from app.ready_line import Ready
 from app.settings import Settings
+from app.supervisor.ready_line import Ready
 from kosmos2_client import Kosmos2ClientError
 
 cli = typer.Typer(

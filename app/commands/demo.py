@@ -9,7 +9,7 @@ import httpx
 
 from app.commands.plain_text import describe
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
-from app.ready_line import read_ready
+from app.supervisor.ready_line import read_ready
 
 _ANSWER_TIMEOUT_S = 120
 

@@ -16,7 +16,7 @@ import httpx
 
 from app.bench.event_stream import EventAssembler
 from app.errors import StartupError
-from app.ready_line import read_ready
+from app.supervisor.ready_line import read_ready
 from app.verify.checks import GivenAnswer
 from app.verify.recording import RecordedAnswer, entities_of
 

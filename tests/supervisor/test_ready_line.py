@@ -3,7 +3,7 @@
 import json
 from io import StringIO
 
-from app.ready_line import Ready, read_ready
+from app.supervisor.ready_line import Ready, read_ready
 
 READY = Ready("http://127.0.0.1:8000", "http://127.0.0.1:9000", "curl http://127.0.0.1:8000")
 
