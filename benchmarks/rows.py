@@ -12,7 +12,8 @@ from time import perf_counter
 
 import torch
 
-from app.engine.runner import ChosenToken, Runner
+from app.engine.choices import ChosenToken
+from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import Generate, SamplingParameters
 from app.ipc.picture_size import PICTURE_BYTES

@@ -13,10 +13,11 @@ import zmq
 from prometheus_client import CollectorRegistry
 
 from app.checkpoint.files import open_checkpoint
+from app.engine.choices import ChosenToken
 from app.engine.loop import Engine
 from app.engine.phases import PhaseClock, PhaseTimer
 from app.engine.process import build_runner
-from app.engine.runner import ChosenToken, Runner
+from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.grounding.tokenizer import Kosmos2Tokenizer
@@ -198,6 +199,7 @@ def with_recorded_passes(runner: UnreliableRunner, phases: PhaseTimer) -> Unreli
         is_rounded=True,
         in_background=False,
         max_pictures=4,
+        draft_next=runner.draft_next,
     )
     recorded.record_passes(record_operators)
     return recorded

@@ -12,7 +12,8 @@ from types import MappingProxyType
 import torch
 
 from app.engine import process
-from app.engine.runner import ChosenToken, Runner
+from app.engine.choices import ChosenToken
+from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 
 # Seeds that no ordinary request in a test has.

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.engine import process
-from app.engine.runner import ChosenToken, Runner
+from app.engine.choices import ChosenToken
+from app.engine.runner import Runner
 from app.ipc.run_directory import RunDirectory
 
 MODULE = "harness.scripted_engine"
@@ -46,12 +47,12 @@ def write_script(directory: Path, lines: Iterable[Line]) -> None:
 
 
 class ScriptedRunner(Runner):
-    """A runner that computes every pass, and then replaces the chosen tokens."""
+    """A runner that computes every pass, and then replaces the first token of each sequence."""
 
     script: dict[tuple[tuple[int, ...], str], list[int]]
 
     def _locate(self, chosen: list[ChosenToken]) -> list[ChosenToken]:
-        return super()._locate([self._replaced(choice) for choice in chosen])
+        return super()._locate([self._replaced(c) for c in chosen if c.number == 0])
 
     def _replaced(self, choice: ChosenToken) -> ChosenToken:
         """Return the next token of the script; a prompt without a line keeps its own tokens."""

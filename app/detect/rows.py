@@ -15,6 +15,7 @@ from app.grounding.answers import Usage
 from app.grounding.boxes import sort_corners
 from app.grounding.class_prompts import presence_token_ids
 from app.grounding.localization import CellDistribution, Localization, localize
+from app.grounding.markup import END_OF_OBJECT
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
@@ -74,7 +75,7 @@ class RowRunner:
         self._locating = SamplingParameters(
             max_new_tokens=MAX_TOKENS,
             no_repeat_ngram_size=no_repeat_ngram_size,
-            stop_token_ids=[tokenizer.end_of_object_id],
+            stop_token_ids=[tokenizer.tag_ids[END_OF_OBJECT]],
         )
 
     async def run(

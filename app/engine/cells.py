@@ -16,7 +16,7 @@ NUM_BEST = 32
 
 
 class CellLogits:
-    """The logits of all cells for the last token of every slot.
+    """The logits of all cells for the tokens that the last pass chose, up to two per slot.
 
     Args:
         token_ids: ids of the location tokens, in the order of their cells.
@@ -24,11 +24,11 @@ class CellLogits:
 
     def __init__(self, token_ids: range, num_slots: int, device: torch.device) -> None:
         self._token_ids = token_ids
-        self._logits = torch.zeros(num_slots, len(token_ids), device=device)  # (S, C)
+        self._logits = torch.zeros(2, num_slots, len(token_ids), device=device)  # (2, S, C)
 
     @property
     def logits(self) -> Tensor:
-        """Logits of the last pass, (S, C) float32."""
+        """Logits of the last pass for each slot's first and second token, (2, S, C) float32."""
         return self._logits
 
     def store(self, slots: slice | Tensor, logits: Tensor) -> None:
@@ -36,19 +36,26 @@ class CellLogits:
 
         Args:
             slots: R slots.
-            logits: (R, V) float32, before the ban and any filter.
+            logits: (R, T, V) float32, before the ban and any filter.
         """
-        self._logits[slots] = logits[:, self._token_ids.start : self._token_ids.stop]
+        cells = logits[..., self._token_ids.start : self._token_ids.stop]  # (R, T, C)
+        self._logits[: logits.shape[1], slots] = cells.transpose(0, 1)
 
-    def read(self, slots: Sequence[int]) -> list[LocationDistribution]:
-        """Return the distribution of each slot; wait for one copy to the host.
+    def read(self, tokens: Sequence[tuple[int, int]]) -> list[LocationDistribution]:
+        """Return the distributions of some of the chosen tokens; wait for one copy to the host.
 
         Call it after the tokens of the same pass have been read and before the next pass starts.
+
+        Args:
+            tokens: number (0 or 1) and slot of each token.
         """
-        if not slots:
+        if not tokens:
             return []
-        indices = torch.tensor(slots, device=self._logits.device)  # (N,)
-        logits = self._logits.index_select(0, indices)  # (N, C)
+        num_slots = self._logits.shape[1]
+        indices = torch.tensor(
+            [number * num_slots + slot for number, slot in tokens], device=self._logits.device
+        )  # (N,)
+        logits = self._logits.flatten(0, 1).index_select(0, indices)  # (N, C)
         best = logits.topk(min(NUM_BEST, len(self._token_ids)), sorted=False)
         probabilities = (best.values - logits.logsumexp(-1, keepdim=True)).exp()  # (N, K)
         # Float32 represents the number of a cell exactly, so that one copy carries both.
@@ -56,5 +63,5 @@ class CellLogits:
         cells, weights = packed[0].astype("<u2"), packed[1].astype("<f4")
         return [
             LocationDistribution(cells[row].tobytes(), weights[row].tobytes())
-            for row in range(len(slots))
+            for row in range(len(tokens))
         ]

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from app.engine.decode import PassShape
+from app.engine.drafts import MAX_ROWS
 from app.errors import StartupError
 from app.ipc.sampling_limits import MAX_NGRAM_SIZE
 from app.settings import MAX_SLOTS
@@ -142,8 +143,9 @@ class Buckets:
     def round_up(self, shape: PassShape) -> PassShape:
         """Return the smallest bucket that covers `shape`.
 
-        >>> Buckets.up_to(24, 512).round_up(PassShape(2, 3, 130, 0, False))
-        PassShape(first_row=0, num_rows=8, length=192, max_ngram_size=8, is_sampled=False)
+        >>> rounded = Buckets.up_to(24, 512).round_up(PassShape(2, 3, 130, 0, False))
+        >>> rounded.first_row, rounded.num_rows, rounded.length, rounded.max_ngram_size
+        (0, 8, 192, 8)
         """
         return PassShape(
             first_row=0,
@@ -152,13 +154,15 @@ class Buckets:
             # A checkpoint may set a larger n-gram size than requests can; its pass is not recorded.
             max_ngram_size=max(shape.max_ngram_size, MAX_NGRAM_SIZE),
             is_sampled=shape.is_sampled,
+            has_drafts=shape.has_drafts,
         )
 
     def shapes(self) -> Iterator[PassShape]:
         """Yield all shapes that `round_up` returns for requests, the largest first."""
         for rows, length in product(reversed(self.rows), reversed(self.lengths)):
-            for is_sampled in (True, False):
-                yield PassShape(0, rows, length, MAX_NGRAM_SIZE, is_sampled)
+            for has_drafts, is_sampled in product((True, False), repeat=2):
+                if rows <= MAX_ROWS or not has_drafts:
+                    yield PassShape(0, rows, length, MAX_NGRAM_SIZE, is_sampled, has_drafts)
 
 
 @dataclass(frozen=True)

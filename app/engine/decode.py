@@ -1,4 +1,4 @@
-"""The decode pass: chooses one more token for every row; its inputs and outputs stay in place."""
+"""The decode pass: chooses one or two more tokens for every row, on tensors that stay in place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from app.engine.cells import CellLogits
+from app.engine.drafts import choose_verified, drafts_of, store_tokens
 from app.engine.kv_slots import KVSlots, SlotRows
-from app.engine.sampling import RowOptions, choose_next
+from app.engine.sampling import RowOptions
 from app.model.loading import Kosmos2Model
 
 
@@ -22,6 +23,7 @@ class PassShape:
         length: number of tokens, from the beginning of each slot, that rows may attend to.
         max_ngram_size: at least the largest n-gram size that a row bans; 0 if no row bans any.
         is_sampled: false if every row is greedy.
+        has_drafts: whether the pass reads the draft of every row after its last token.
     """
 
     first_row: int
@@ -29,25 +31,30 @@ class PassShape:
     length: int
     max_ngram_size: int
     is_sampled: bool
+    has_drafts: bool = False
 
     @classmethod
-    def of(cls, first_row: int, options: Sequence[RowOptions]) -> "PassShape":
+    def of(
+        cls, first_row: int, options: Sequence[RowOptions], has_drafts: bool = False
+    ) -> "PassShape":
         """Return the shape that rows from `first_row` on require.
 
-        >>> PassShape.of(2, [RowOptions(num_tokens=80), RowOptions()])
-        PassShape(first_row=2, num_rows=2, length=80, max_ngram_size=0, is_sampled=False)
+        >>> shape = PassShape.of(2, [RowOptions(num_tokens=80), RowOptions()], has_drafts=True)
+        >>> shape.first_row, shape.num_rows, shape.length
+        (2, 2, 81)
         """
         return cls(
             first_row=first_row,
             num_rows=len(options),
-            length=max(row.num_tokens for row in options),
+            length=max(row.num_tokens for row in options) + has_drafts,
             max_ngram_size=max(row.no_repeat_ngram_size for row in options),
             is_sampled=any(row.temperature for row in options),
+            has_drafts=has_drafts,
         )
 
 
 class TokenStep:
-    """Chooses the next token of adjacent rows and writes it into their slots.
+    """Chooses the next tokens of adjacent rows and writes them into their slots.
 
     All inputs and outputs keep their addresses and no step depends on the host, so that a CUDA
     graph can replay the pass.
@@ -59,13 +66,14 @@ class TokenStep:
     def __init__(self, model: Kosmos2Model, slots: KVSlots, cells: CellLogits) -> None:
         self._decoder, self._slots, self._cells = model.decoder, slots, cells
         device = model.device
-        self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (7,)
-        staged = self._idle.repeat(slots.num_slots, 1)  # (S, 7)
+        self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (10,)
+        staged = self._idle.repeat(slots.num_slots, 1)  # (S, 10)
         self._staged = staged.pin_memory() if device.type == "cuda" else staged
         self._options = staged if device.type == "cpu" else staged.to(device)
         self._numbers = torch.arange(slots.num_slots, device=device)
         self._indices = torch.arange(slots.max_length, device=device)
-        self._chosen = torch.zeros(2, slots.num_slots, dtype=torch.float64, device=device)
+        # Tokens and log-probabilities of each slot's first and second token.
+        self._chosen = torch.zeros(2, 2, slots.num_slots, dtype=torch.float64, device=device)
 
     def stage(self, first_row: int, options: Sequence[RowOptions]) -> None:
         """Write the options of each row of the next pass, with one copy to the device."""
@@ -78,30 +86,42 @@ class TokenStep:
     def __call__(self, shape: PassShape) -> None:
         """Compute the staged pass."""
         rows = slice(shape.first_row, shape.first_row + shape.num_rows)
-        options = self._options[rows]
-        lengths = options[:, :1].long()  # (R, 1)
+        numbers, options = self._numbers[rows], self._options[rows]
         token_ids = self._slots.token_ids[rows]  # (R, L)
-        logits = self._decoder.logits(self._run(rows, token_ids, lengths - 1, shape.length))
+        lengths = options[:, 0].long()  # (R,)
+        positions = lengths[:, None] - 1  # (R, T)
+        if shape.has_drafts:
+            positions = torch.cat([positions, lengths[:, None]], dim=1)
+            token_ids.scatter_(1, lengths[:, None], drafts_of(options)[:, None])
+        hidden = self._run(rows, token_ids, positions, shape.length)
+        logits = self._decoder.logits(hidden.flatten(0, 1)).view(*hidden.shape[:2], -1)
         self._cells.store(rows, logits)
-        held = token_ids[:, : shape.length]
-        tokens, logarithms = choose_next(
-            logits, held, options, shape.max_ngram_size, shape.is_sampled
+        tokens, logarithms = choose_verified(
+            logits, token_ids[:, : shape.length], options, shape.max_ngram_size, shape.is_sampled
         )
-        token_ids.scatter_(1, lengths, tokens[:, None])
-        self._chosen[0, rows], self._chosen[1, rows] = tokens, logarithms
+        store_tokens(self._slots, numbers, lengths, tokens)
+        chosen = self._chosen[:, : tokens.shape[1], rows]  # (2, T, R)
+        chosen[0], chosen[1] = tokens.t(), logarithms.t()
 
     def _run(self, rows: slice, token_ids: Tensor, positions: Tensor, length: int) -> Tensor:
-        """Return the hidden states (R, d) of the last tokens, which have `positions` (R, 1)."""
+        """Return the hidden states (R, T, d) of the tokens at `positions` (R, T)."""
         kept = SlotRows(self._slots, rows, self._numbers[rows], positions, length)
         embedded = self._decoder.embed(token_ids.gather(1, positions), positions)
         mask = causal_mask(self._indices[:length], positions, embedded.dtype)
         hidden: Tensor = self._decoder(embedded, kept, mask)
-        return hidden[:, 0]
+        return hidden
 
-    def read(self, first_row: int, num_rows: int) -> tuple[list[float], list[float]]:
-        """Return tokens and log-probabilities of the last pass; wait for one copy to the host."""
-        chosen = self._chosen[:, first_row : first_row + num_rows]
-        tokens, logarithms = chosen.tolist()
+    def read(self, shape: PassShape) -> tuple[list[list[float]], list[list[float]]]:
+        """Return tokens and log-probabilities of the last pass; wait for one copy to the host.
+
+        Args:
+            shape: the required shape of that pass.
+
+        Returns:
+            A list per row for the first token, and with drafts another for the second one.
+        """
+        rows = slice(shape.first_row, shape.first_row + shape.num_rows)
+        tokens, logarithms = self._chosen[:, : 1 + shape.has_drafts, rows].tolist()
         return tokens, logarithms
 
 

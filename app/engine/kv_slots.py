@@ -88,6 +88,19 @@ class KVSlots:
         """Set the keys and values of a slot to zero, before the next sequence gets it."""
         self._held[:, :, slot] = 0
 
+    def clear_tokens(self, slots: Tensor, positions: Tensor, is_cleared: Tensor) -> None:
+        """Set the keys and values of single tokens to zero. A CUDA graph can record this.
+
+        Args:
+            slots: indices of slots, (R,).
+            positions: position of one token in each, (R,).
+            is_cleared: which of them to clear, (R,).
+        """
+        held = self._held[:, :, slots, :, positions]  # (R, N, 2, H, D)
+        self._held[:, :, slots, :, positions] = held.masked_fill(
+            is_cleared[:, None, None, None, None], 0
+        )
+
     def write_prefix(self, slot: int, prefix: Tensor) -> None:
         """Copy a picture's keys and values (N, 2, H, P, D) to the beginning of a slot."""
         self._held[:, :, slot, :, : prefix.shape[3]] = prefix

@@ -10,9 +10,10 @@ from typing import TypeVar
 import msgspec
 import zmq
 
+from app.engine.choices import ChosenToken
 from app.engine.held_pictures import HeldPictures
 from app.engine.phases import Clock, PhaseClock
-from app.engine.runner import ChosenToken, Runner
+from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler
 from app.engine.sequence import Sequence
 from app.engine.service_rate import ServiceRate
@@ -66,7 +67,7 @@ class Engine:
         self._metrics, self._clock, self._epoch = metrics, clock, state.epoch
         self._rate = ServiceRate()
         self._held = HeldPictures(runner.pictures)
-        self._num_encoded = runner.prefixes.num_encoded  # those of the warm-up do not count
+        self._counts = runner.counts  # those of the warm-up do not count
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(parent_pipe, zmq.POLLIN)
@@ -79,7 +80,7 @@ class Engine:
                 self.step()
 
     def step(self) -> None:
-        """Read one more token per row, launch the next pass, and send the tokens while it runs."""
+        """Read each row's next tokens, launch the next pass, and send the tokens while it runs."""
         began = self._clock()
         self._fail(self._scheduler.expire(began), "deadline")
         self._held.expire(began)
@@ -91,7 +92,7 @@ class Engine:
         first_tokens = self._run(self._runner.prefill, starting)
         finished += self._scheduler.finish()
         self._send_tokens(first_tokens)
-        self._count_step(starting, len(new_tokens), finished, began)
+        self._count_step(starting, first_tokens, new_tokens, finished, began)
 
     def _start(self, now: float) -> list[Sequence]:
         """Admit sequences; return the running ones whose pictures are encoded, with slots."""
@@ -260,7 +261,8 @@ class Engine:
     def _count_step(
         self,
         starting: list[Sequence],
-        num_decoded: int,
+        first_tokens: list[tuple[bytes, NewToken]],
+        decoded: list[tuple[bytes, NewToken]],
         finished: list[Sequence],
         began: float,
     ) -> None:
@@ -276,15 +278,18 @@ class Engine:
             )
         for sequence in finished:
             metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
-        if num_decoded:
-            metrics.engine_batch_size.observe(num_decoded)
-        metrics.generation_tokens_total.inc(len(started) + num_decoded)
+        if decoded:
+            metrics.engine_batch_size.observe(len({(c, token.key) for c, token in decoded}))
+        metrics.generation_tokens_total.inc(len(first_tokens) + len(decoded))
         rate = self._rate.count(len(finished), now - began)
         if finished:
             self._state.publish_rate(rate)
         metrics.engine_busy_seconds_total.inc(now - began)
-        metrics.pictures_encoded_total.inc(self._runner.prefixes.num_encoded - self._num_encoded)
-        self._num_encoded = self._runner.prefixes.num_encoded
+        counts, before = self._runner.counts, self._counts
+        metrics.pictures_encoded_total.inc(counts.encoded - before.encoded)
+        metrics.drafts_total.inc(counts.drafted - before.drafted)
+        metrics.drafts_accepted_total.inc(counts.accepted - before.accepted)
+        self._counts = counts
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
         self._count_sequences()
 

@@ -1,4 +1,4 @@
-"""The prefill pass: reads prompts after their picture prefixes, chooses their first new tokens."""
+"""The prefill pass: reads prompts after their picture prefixes, and chooses their next tokens."""
 
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from app.engine.cells import CellLogits
 from app.engine.decode import PassShape, causal_mask
+from app.engine.drafts import choose_verified, count_drafts, store_tokens
 from app.engine.kv_slots import KVSlots, SlotRows
-from app.engine.sampling import RowOptions, choose_next, log_probabilities
+from app.engine.sampling import NO_TOKEN, RowOptions, log_probabilities
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import MAX_NAMED_TOKENS
 from app.model.loading import Kosmos2Model
@@ -25,9 +26,9 @@ class PromptBatch:
 
     Attributes:
         inputs: slot, index of the last token, options (the bits of float64), token ids and named
-            token ids of each row, (R, 2 + 7 + L + N).
+            token ids of each row, (R, 2 + 10 + L + N).
         in_place: the slots if they are adjacent and can be read without a copy, otherwise `None`.
-        shape: shape for the choice of tokens; its length is that of the longest prompt.
+        shape: shape for the choice of tokens; its length covers the longest prompt and its draft.
         num_named: N, the largest number of tokens that a row names.
     """
 
@@ -38,7 +39,7 @@ class PromptBatch:
 
     @property
     def token_ids(self) -> Tensor:
-        """Tokens of each prompt, (R, L); 0 beyond its length."""
+        """Tokens of each prompt and its draft, (R, L); 0 beyond them."""
         return self.inputs[:, _TOKENS : self.inputs.shape[1] - self.num_named]
 
     @property
@@ -48,7 +49,7 @@ class PromptBatch:
 
 
 class PromptPass:
-    """Prefills the slots of several prompts and chooses the first new token of each.
+    """Prefills the slots of several prompts and chooses one or two new tokens of each.
 
     Args:
         slots: slots that hold the picture prefixes of their prompts already.
@@ -69,16 +70,17 @@ class PromptPass:
         self._staged = staged.pin_memory() if device.type == "cuda" else staged
         self._inputs = staged if device.type == "cpu" else staged.to(device)
 
-    def stage(self, sequences: Rows[Sequence]) -> PromptBatch:
+    def stage(self, sequences: Rows[Sequence], options: Rows[RowOptions]) -> PromptBatch:
         """Upload prompts with one copy, for which the host does not wait.
 
         Call it before the step launches other work, so that the copy does not delay the pass.
 
         Args:
             sequences: sequences in ascending order of their slots.
+            options: of each sequence.
         """
-        options = [sequence.row_options for sequence in sequences]
-        shape = PassShape.of(0, options)
+        # A draft is one token more of one prompt, and a pass over prompts reads many anyway.
+        shape = PassShape.of(0, options, has_drafts=count_drafts(options) > 0)
         num_named = max(len(sequence.named_token_ids) for sequence in sequences)
         length = self._padded(shape.length)
         size = (len(sequences), _TOKENS + length + num_named)
@@ -92,37 +94,40 @@ class PromptPass:
         return PromptBatch(inputs, in_place, shape, num_named)
 
     def __call__(self, batch: PromptBatch) -> Tensor:
-        """Return the token of each prompt, its log-probability and those of the named tokens.
+        """Return the tokens of each prompt, their log-probabilities and those of named tokens.
 
         Returns:
-            (2 + N, R) float64.
+            (T + T + N, R) float64; T is 2 with drafts, otherwise 1.
         """
         slots, shape = batch.inputs[:, 0], batch.shape  # (R,)
         token_ids = batch.token_ids
-        options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 7)
-        logits = self._decoder.logits(self._run(batch, token_ids))
+        options = batch.inputs[:, _OPTIONS].view(torch.float64)  # (R, 10)
+        hidden = self._run(batch, token_ids)  # (R, T, d)
+        logits = self._decoder.logits(hidden.flatten(0, 1)).view(*hidden.shape[:2], -1)
         self._cells.store(slots, logits)
         held = token_ids[:, : shape.length]
-        tokens, logarithms = choose_next(
+        tokens, logarithms = choose_verified(
             logits, held, options, shape.max_ngram_size, shape.is_sampled
         )
-        self._slots.token_ids[slots, options[:, 0].long()] = tokens
-        rows = [tokens, logarithms, *log_probabilities(logits, batch.named_ids).unbind(1)]
-        return torch.stack([row.double() for row in rows])
+        store_tokens(self._slots, slots, options[:, 0].long(), tokens)
+        named = log_probabilities(logits[:, 0], batch.named_ids)  # (R, N)
+        return torch.cat([tokens.double(), logarithms.double(), named.double()], dim=1).t()
 
     def _run(self, batch: PromptBatch, token_ids: Tensor) -> Tensor:
-        """Return the last hidden state of each prompt, (R, d)."""
+        """Return the hidden states of each prompt's last token and its draft, (R, T, d)."""
         # Shorter rows are padded on the right. Keys and values of the padding lie beyond the row's
         # length, where the mask hides them until later tokens overwrite them.
         length, begin = token_ids.shape[1], self._begin
         slots, last = batch.inputs[:, :2].unbind(1)
         self._slots.token_ids[slots, :length] = token_ids
-        positions = self._indices[None, begin:length]  # (1, T)
+        positions = self._indices[None, begin:length]
         rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, length)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
         mask = causal_mask(self._indices[:length], positions, embedded.dtype)
-        hidden = self._decoder(embedded, rows, mask)  # (R, T, d)
-        last_hidden: Tensor = hidden[self._indices[: len(slots)], last]
+        hidden = self._decoder(embedded, rows, mask)
+        numbers = self._indices[: len(slots), None]  # (R, 1)
+        columns = last[:, None] + self._indices[: 1 + batch.shape.has_drafts]  # (R, T)
+        last_hidden: Tensor = hidden[numbers, columns]
         return last_hidden
 
     def _padded(self, length: int) -> int:
@@ -132,7 +137,7 @@ class PromptPass:
 def _fill(
     staged: Tensor,
     sequences: Rows[Sequence],
-    options: list[RowOptions],
+    options: Rows[RowOptions],
     begin: int,
     length: int,
 ) -> None:
@@ -142,9 +147,15 @@ def _fill(
     staged[:, _OPTIONS] = torch.tensor(options, dtype=torch.float64).view(torch.long)
     num_named = staged.shape[1] - _TOKENS - length
     filled = [
-        [*_padded(s.token_ids, length), *_padded(s.named_token_ids, num_named)] for s in sequences
+        [*_padded(_with_draft(s, row), length), *_padded(s.named_token_ids, num_named)]
+        for s, row in zip(sequences, options, strict=True)
     ]
     staged[:, _TOKENS:] = torch.tensor(filled)
+
+
+def _with_draft(sequence: Sequence, options: RowOptions) -> list[int]:
+    draft = [] if options.draft == NO_TOKEN else [options.draft]
+    return sequence.token_ids + draft
 
 
 def _padded(token_ids: list[int], length: int) -> list[int]:

@@ -20,6 +20,7 @@ from app.checkpoint.kept_weights import KeptWeights, name_kept_weights
 from app.engine.alternatives import describe_alternatives
 from app.engine.cuda_graphs import CudaRecorder
 from app.engine.device import choose_device, name_dtype, probe_cuda, use_exact_arithmetic
+from app.engine.grammar import Grammar
 from app.engine.loop import Engine
 from app.engine.phases import MIN_ALLOWANCE_S, PhaseClock, PhaseTimer
 from app.engine.progress import showing_progress
@@ -56,12 +57,12 @@ _SHORT_PROMPT_TOKENS = 4  # without those of the picture
 def load(
     settings: Settings,
     checkpoint: Checkpoint,
+    tokenizer: Kosmos2Tokenizer,
     plan: MemoryPlan,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Kosmos2Model:
     """Load the model and show the progress meanwhile."""
-    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     with showing_progress(weights_bytes(checkpoint, dtype, LinearLayers.PLAIN)) as advance:
         return load_model(
             checkpoint,
@@ -160,8 +161,10 @@ def build_runner(
         get_logger().info("weights in float32", **alternatives)
     torch.set_num_threads(choose_threads(plan, device, count_processors().usable))
     with out_of_memory_reported(checkpoint, plan):
-        model = load(settings, checkpoint, plan, device, dtype)
-        runner = _build(settings, plan, model, phase, runner_class)
+        tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+        model = load(settings, checkpoint, tokenizer, plan, device, dtype)
+        grammar = Grammar.of(tokenizer.tag_ids, tokenizer.location_token_ids)
+        runner = _build(settings, plan, model, grammar, phase, runner_class)
         if settings.recordings and device.type == "cuda":
             _record(runner)
         get_logger().info("warming up", slots=runner.slots.num_slots)
@@ -173,6 +176,7 @@ def _build(
     settings: Settings,
     plan: MemoryPlan,
     model: Kosmos2Model,
+    grammar: Grammar,
     phase: PhaseTimer,
     runner_class: type[Runner],
 ) -> Runner:
@@ -187,6 +191,7 @@ def _build(
         is_rounded=is_cuda,
         in_background=in_background,
         max_pictures=choose_max_pictures(settings, model.device, in_background),
+        draft_next=grammar.draft_next,
     )
 
 

@@ -1,18 +1,21 @@
 """Runs the model for the scheduler: encodes pictures, prefills prompts, decodes running rows.
 
 The runner is independent of queues and clients. Its passes accept sequences that hold a slot and
-return the next token of each with its log-probability.
+return the next tokens of each with their log-probabilities.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
 from app.engine.cells import CellLogits
+from app.engine.choices import ChosenToken, chosen_tokens, with_named
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Record, RoundedPass
 from app.engine.decode import PassShape, TokenStep
+from app.engine.drafts import are_worthwhile, count_drafts
+from app.engine.grammar import DraftNext
 from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
 from app.engine.phases import PhaseTimer
 from app.engine.picture_pass import PicturePass
@@ -20,41 +23,31 @@ from app.engine.prefill import PromptPass
 from app.engine.prefixes import Prefixes
 from app.engine.sampling import RowOptions
 from app.engine.sequence import Sequence
-from app.ipc.engine_messages import LocationDistribution
 from app.model.loading import Kosmos2Model
 
 ATTENTION_MULTIPLE = 16  # tokens; the memory-efficient kernel copies a mask of any other length
 
 
-@dataclass(frozen=True)
-class ChosenToken:
-    """The next token of a sequence.
+class RunnerCounts(NamedTuple):
+    """Work of a runner since its start.
 
     Attributes:
-        log_probability: its log-probability.
-        location: distribution over cells if it is a location token, otherwise `None`.
-        named_log_probabilities: of the tokens that the request names, with its first token.
+        encoded: pictures.
+        drafted: drafts that passes read.
+        accepted: those of them that were the next token.
     """
 
-    sequence: Sequence
-    token_id: int
-    log_probability: float
-    location: LocationDistribution | None = None
-    named_log_probabilities: tuple[float, ...] = ()
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether the logits were finite; otherwise the token is meaningless."""
-        return math.isfinite(self.log_probability)
+    encoded: int
+    drafted: int
+    accepted: int
 
 
 @dataclass(frozen=True)
 class _LaunchedPass:
-    """A pass that the device computes: its sequences, in rows from `first_row` on."""
+    """A pass that the device computes, with its sequences."""
 
     sequences: frozenset[Sequence]
-    first_row: int
-    num_rows: int
+    shape: PassShape
 
 
 class Runner:
@@ -68,6 +61,7 @@ class Runner:
             recorded, and decode passes are launched before their tokens are needed.
         in_background: whether to encode pictures in a thread in parallel with the passes.
         max_pictures: number of pictures that one pass can encode.
+        draft_next: returns the draft of a row.
     """
 
     def __init__(
@@ -79,6 +73,7 @@ class Runner:
         is_rounded: bool,
         in_background: bool,
         max_pictures: int,
+        draft_next: DraftNext,
     ) -> None:
         config = model.decoder.config
         heads, width = config.attention_heads, config.embed_dim
@@ -86,7 +81,8 @@ class Runner:
         self.model = model
         self.device, self.dtype = model.device, model.dtype
         self.slots = KVSlots(shape, num_slots, model.decoder.num_positions, self.dtype, self.device)
-        self._phase, self._is_rounded = phase, is_rounded
+        self.draft_next, self._phase, self._is_rounded = draft_next, phase, is_rounded
+        self._num_drafted = self._num_accepted = 0
         self._launched: _LaunchedPass | None = None
         self.max_pictures = max_pictures
         self._cells = CellLogits(model.location_token_ids, num_slots, self.device)
@@ -112,6 +108,11 @@ class Runner:
         return self.prefixes.cache
 
     @property
+    def counts(self) -> RunnerCounts:
+        """Work since the start."""
+        return RunnerCounts(self.prefixes.num_encoded, self._num_drafted, self._num_accepted)
+
+    @property
     def num_recordable(self) -> int:
         """Number of passes of fixed shapes, which a CUDA device can record."""
         return len(self._run_step.shapes) + len(self._run_pictures.shapes)
@@ -134,17 +135,20 @@ class Runner:
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """Prefill the slots of new or requeued sequences, and choose the next token of each."""
+        """Prefill the slots of new or requeued sequences; choose one or two tokens for each."""
         if not sequences:
             return []
         sequences = sorted(sequences, key=lambda sequence: sequence.held_slot)
-        prompts = self._prompts.stage(sequences)
+        options = [self._options_of(sequence) for sequence in sequences]
+        prompts = self._prompts.stage(sequences, options)
+        self._count_drafts(prompts.shape, options)
         self.prefixes.copy_into_slots(sequences)
         with self._phase("prefill"):
             # One copy, for which the host waits.
-            tokens, logarithms, *named = self._prompts(prompts).tolist()
-            chosen = _chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
-            return _with_named(self._locate(chosen), named)
+            results, num = self._prompts(prompts).tolist(), 1 + prompts.shape.has_drafts
+            tokens, logarithms, named = results[:num], results[num : 2 * num], results[2 * num :]
+            chosen = chosen_tokens(sequences, range(len(sequences)), tokens, logarithms)
+            return with_named(self._locate(chosen), sequences, named)
 
     @torch.inference_mode()
     def launch(self, sequences: list[Sequence]) -> None:
@@ -154,7 +158,7 @@ class Runner:
 
     @torch.inference_mode()
     def decode(self, sequences: list[Sequence]) -> list[ChosenToken]:
-        """Choose one more token for each running sequence of the launched pass.
+        """Choose one or two more tokens for each running sequence of the launched pass.
 
         If no pass was launched, run one over all sequences. The pass covers the adjacent slots from
         the lowest to the highest in use and reads them in place. It computes the free slots among
@@ -162,16 +166,19 @@ class Runner:
 
         Args:
             sequences: running sequences; those that joined after the launch get no token.
+
+        Returns:
+            The tokens of a sequence in their order.
         """
         if not (sequences or self._launched):
             return []
         with self._phase("decode"):
             launched = self._launched or self._launch(sequences)
             self._launched = None
-            choices = self._step.read(launched.first_row, launched.num_rows)
+            choices = self._step.read(launched.shape)
             running = [sequence for sequence in sequences if sequence in launched.sequences]
-            rows = [sequence.held_slot - launched.first_row for sequence in running]
-            return self._locate(_chosen_tokens(running, rows, *choices))
+            rows = [sequence.held_slot - launched.shape.first_row for sequence in running]
+            return self._locate(chosen_tokens(running, rows, *choices))
 
     @torch.inference_mode()
     def discard(self, sequences: Iterable[Sequence]) -> None:
@@ -194,48 +201,32 @@ class Runner:
 
     def _locate(self, chosen: list[ChosenToken]) -> list[ChosenToken]:
         """Add the distributions over cells to the location tokens of the last pass."""
-        token_ids = self.model.location_token_ids
-        located = [c.sequence for c in chosen if c.is_valid and c.token_id in token_ids]
-        if not located:
-            return chosen
-        read = self._cells.read([sequence.held_slot for sequence in located])
-        locations = dict(zip(located, read, strict=True))
+        self._num_accepted += sum(choice.number for choice in chosen)
+        located = [choice for choice in chosen if self._is_location(choice)]
+        read = self._cells.read([(c.number, c.sequence.held_slot) for c in located])
+        locations = iter(read)
         return [
-            replace(choice, location=locations[choice.sequence])
-            if choice.sequence in locations
-            else choice
+            replace(choice, location=next(locations)) if self._is_location(choice) else choice
             for choice in chosen
         ]
 
+    def _is_location(self, choice: ChosenToken) -> bool:
+        return choice.is_valid and choice.token_id in self.model.location_token_ids
+
+    def _options_of(self, sequence: Sequence) -> RowOptions:
+        return sequence.row_options(sequence.draft(self.draft_next, self.model.end_token_id))
+
     def _launch(self, sequences: list[Sequence]) -> _LaunchedPass:
         """Stage and start a pass; a CUDA device still computes it when this returns."""
-        by_slot = {sequence.held_slot: sequence.row_options for sequence in sequences}
+        by_slot = {sequence.held_slot: self._options_of(sequence) for sequence in sequences}
         first_row = 0 if self._is_rounded else min(by_slot)
         slots = range(first_row, max(by_slot) + 1)
         options = [by_slot.get(slot, RowOptions()) for slot in slots]
         self._step.stage(first_row, options)
-        self._run_step(PassShape.of(first_row, options))
-        return _LaunchedPass(frozenset(sequences), first_row, len(options))
+        shape = PassShape.of(first_row, options, has_drafts=are_worthwhile(options))
+        self._count_drafts(shape, options)
+        self._run_step(shape)
+        return _LaunchedPass(frozenset(sequences), shape)
 
-
-def _chosen_tokens(
-    sequences: list[Sequence], rows: Iterable[int], tokens: list[float], logarithms: list[float]
-) -> list[ChosenToken]:
-    return [
-        ChosenToken(sequence, int(tokens[row]), logarithms[row])
-        for sequence, row in zip(sequences, rows, strict=True)
-    ]
-
-
-def _with_named(chosen: list[ChosenToken], named: list[list[float]]) -> list[ChosenToken]:
-    """Add the log-probabilities of named tokens.
-
-    Args:
-        named: one list per named token, with one entry per choice.
-    """
-    if not named:
-        return chosen
-    return [
-        replace(choice, named_log_probabilities=values[: len(choice.sequence.named_token_ids)])
-        for choice, values in zip(chosen, zip(*named, strict=True), strict=True)
-    ]
+    def _count_drafts(self, shape: PassShape, options: list[RowOptions]) -> None:
+        self._num_drafted += count_drafts(options) if shape.has_drafts else 0

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_TOKEN = -1
+"""Stands for a token that does not exist."""
+
 _BANNED = -torch.inf
 _32_BITS = 0xFFFFFFFF
 # Odd, and below 2³¹, so that a product with a 32-bit word never overflows int64.
@@ -33,6 +36,9 @@ class RowOptions(NamedTuple):
         top_p: 1 disables the filter.
         high_key: upper 32 bits of the row's noise key; ignored for a greedy row.
         low_key: lower 32 bits of the row's noise key.
+        draft: token that probably comes next; `NO_TOKEN` if there is none.
+        later_high_key: as `high_key`, for the token after the draft.
+        later_low_key: as `low_key`, for the token after the draft.
     """
 
     num_tokens: int = 1
@@ -42,6 +48,9 @@ class RowOptions(NamedTuple):
     top_p: float = 1.0
     high_key: int = 0
     low_key: int = 0
+    draft: int = NO_TOKEN
+    later_high_key: int = 0
+    later_low_key: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ def choose_next(
     Args:
         logits: (R, V), float32.
         token_ids: all tokens of each row from its beginning, (R, L); arbitrary beyond its length.
-        options: `RowOptions` of each row, (R, 7) float64.
+        options: `RowOptions` of each row, (R, 10) float64.
         max_ngram_size: at least the largest n-gram size that a row bans; 0 if no row bans any.
         is_sampled: false if every row is greedy.
     """
@@ -156,7 +165,7 @@ def choose_next(
 
 def _sampling_rows(options: Tensor) -> SamplingRows:
     temperature, top_k, top_p = options[:, 2:5].unbind(1)
-    return SamplingRows(temperature.float(), top_k.long(), top_p.double(), options[:, 5:].long())
+    return SamplingRows(temperature.float(), top_k.long(), top_p.double(), options[:, 5:7].long())
 
 
 def choose_tokens(logits: Tensor, rows: SamplingRows) -> Tensor:

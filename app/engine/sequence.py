@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from app.engine.sampling import RowOptions, noise_keys
+from app.engine.grammar import DraftNext
+from app.engine.sampling import NO_TOKEN, RowOptions, noise_keys
 from app.ipc.engine_messages import FinishReason, Generate
 
 
@@ -111,12 +112,22 @@ class Sequence:
     def _noise_keys(self) -> np.ndarray:
         return noise_keys(self.request.sampling.seed, self.request.sampling.max_new_tokens)
 
-    @property
-    def row_options(self) -> RowOptions:
-        """Options for its next token, with the noise key of that token."""
+    def draft(self, draft_next: DraftNext, end_token_id: int) -> int:
+        """Return the token that probably comes next, or `NO_TOKEN` if none may follow it."""
         sampling = self.request.sampling
-        is_sampled = sampling.temperature > 0
-        keys = self._noise_keys[len(self.new_token_ids)].tolist() if is_sampled else (0, 0)
+        if len(self.new_token_ids) + 2 > sampling.max_new_tokens:
+            return NO_TOKEN
+        draft = draft_next(self.token_ids, (end_token_id, *sampling.stop_token_ids))
+        return NO_TOKEN if draft is None else draft
+
+    def row_options(self, draft: int = NO_TOKEN) -> RowOptions:
+        """Return the options for its next token and the one after it, with their noise keys."""
+        sampling = self.request.sampling
+        keys = later_keys = (0, 0)
+        if sampling.temperature > 0:
+            index = len(self.new_token_ids)
+            keys = self._noise_keys[index].tolist()
+            later_keys = later_keys if draft == NO_TOKEN else self._noise_keys[index + 1].tolist()
         return RowOptions(
             self.num_tokens,
             sampling.no_repeat_ngram_size,
@@ -124,6 +135,8 @@ class Sequence:
             sampling.top_k,
             sampling.top_p,
             *keys,
+            draft,
+            *later_keys,
         )
 
     def append(self, token_id: int, is_end: Callable[[int], bool]) -> None:

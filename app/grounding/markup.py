@@ -18,6 +18,8 @@ from app.grounding.boxes import CellPair, is_inside_grid, patch_indices_to_box, 
 from app.pictures.marks import Box
 
 END_OF_IMAGE = "</image>"
+END_OF_PHRASE = "</phrase>"
+START_OF_OBJECT = "<object>"
 END_OF_OBJECT = "</object>"
 DELIMITER = "</delimiter_of_multi_objects/>"
 LITERAL_BRACKET = "\udc3c"
@@ -27,7 +29,9 @@ It is a lone surrogate, which occurs neither in decoded tokens nor in accepted t
 point, as `<` is, so that offsets stay the same.
 """
 
-MARKUP_TAGS = ("<grounding>", "<phrase>", "</phrase>", "<object>", END_OF_OBJECT, DELIMITER)
+MARKUP_TAGS = (
+    "<grounding>", "<phrase>", END_OF_PHRASE, START_OF_OBJECT, END_OF_OBJECT, DELIMITER,
+)  # fmt: skip
 """The tags that a raw prompt may contain, without the location tags."""
 
 _PATCH_TAG = re.compile(r"<patch_index_(\d{1,300}+)>")

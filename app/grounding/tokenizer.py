@@ -20,7 +20,6 @@ from app.errors import CheckpointError, InvalidRequest
 from app.grounding.boxes import GRID
 from app.grounding.markup import (
     END_OF_IMAGE,
-    END_OF_OBJECT,
     LITERAL_BRACKET,
     MARKUP_TAGS,
     patch_tag,
@@ -61,7 +60,7 @@ class Kosmos2Tokenizer:
     Attributes:
         prefix_ids: the start of every prompt: `<s>`, `<image>`, the placeholders, `</image>`.
         eos_id: the token that ends an answer.
-        end_of_object_id: the token that ends a list of boxes.
+        tag_ids: maps each tag of `MARKUP_TAGS` to its id.
         pad_id: the token that no prompt may contain.
         patch_ids: maps the id of each location token to its cell.
 
@@ -80,14 +79,16 @@ class Kosmos2Tokenizer:
             {vocabulary[patch_tag(cell)]: cell for cell in range(GRID * GRID)}
         )
         self.eos_id: int = vocabulary[special_tokens.eos]
-        self.end_of_object_id: int = vocabulary[END_OF_OBJECT]
+        self.tag_ids: Mapping[str, int] = MappingProxyType(
+            {tag: vocabulary[tag] for tag in MARKUP_TAGS}
+        )
         self.pad_id: int = vocabulary[special_tokens.pad]
         self._unk_id: int = vocabulary[special_tokens.unk]
         self.cleans_up_spaces = cleans_up_spaces
         added_tokens = self._backend.get_added_tokens_decoder()
         self._control_tokens = {token_id: token.content for token_id, token in added_tokens.items()}
         self._skipped_ids = {token_id for token_id, token in added_tokens.items() if token.special}
-        self._markup_ids = {vocabulary[tag] for tag in MARKUP_TAGS} | self.patch_ids.keys()
+        self._markup_ids = {*self.tag_ids.values(), *self.patch_ids}
         self._tag = _tag_pattern(self._control_tokens.values())
         self._literal_bracket = re.compile(f"(?!{self._tag.pattern})<")
         # The ids after `<unk>` serve as placeholders, as in the reference processor.

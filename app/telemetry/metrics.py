@@ -128,6 +128,14 @@ class EngineMetrics:
         self.generation_tokens_total = _counter(
             registry, "generation_tokens_total", "Generated tokens, including end tokens."
         )
+        self.drafts_total = _counter(
+            registry, "drafts_total", "Probable next tokens that a pass read to verify them."
+        )
+        self.drafts_accepted_total = _counter(
+            registry,
+            "drafts_accepted_total",
+            "Drafts that were the next token, so that the pass gave two tokens.",
+        )
         self.image_cache_queries_total = _counter(
             registry, "image_cache_queries_total", "Pictures looked up in the picture cache."
         )

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 from app.checkpoint.files import read_checkpoint
+from app.engine.choices import ChosenToken
 from app.engine.process import build_runner
-from app.engine.runner import ChosenToken, Runner
+from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 from app.model.loading import Kosmos2Model
 from app.settings import Settings
@@ -27,16 +28,16 @@ SLOT_TOKENS = 320
 
 
 class ObservedRunner(Runner):
-    """A runner that keeps the logits of all tokens for the last token of every slot."""
+    """A runner that keeps the logits of all tokens for the tokens that it chose last."""
 
     def __init__(self, model: Kosmos2Model, *options: Any, **named: Any) -> None:
         # The engine keeps the logits of the location tokens. Here, every token is one.
         every_token = range(model.decoder.config.vocab_size)
         super().__init__(replace(model, location_token_ids=every_token), *options, **named)
 
-    def logits_of(self, sequence: Sequence) -> Tensor:
-        """Return the logits of the last pass, (V,) float32."""
-        return self._cells.logits[sequence.held_slot]
+    def logits_of(self, choice: ChosenToken) -> Tensor:
+        """Return the logits from which the last pass chose a token, (V,) float32."""
+        return self._cells.logits[choice.number, choice.sequence.held_slot]
 
     def _locate(self, chosen: list[ChosenToken]) -> list[ChosenToken]:
         return chosen
@@ -82,7 +83,7 @@ def generate(runner: ObservedRunner, job: Job, keys: Rows[int]) -> list[Output]:
     chosen = runner.prefill([one.sequence for one in observed])
     while chosen:
         for choice in chosen:
-            by_sequence[choice.sequence].read(choice.token_id, runner.logits_of(choice.sequence))
+            by_sequence[choice.sequence].read(choice.token_id, runner.logits_of(choice))
             choice.sequence.append(choice.token_id, lambda i: i == runner.model.end_token_id)
             if choice.sequence.is_finished:
                 runner.slots.free(choice.sequence.held_slot)

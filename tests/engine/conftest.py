@@ -52,6 +52,7 @@ def recorded(exact: Runner) -> Runner:
         is_rounded=True,
         in_background=False,
         max_pictures=4,
+        draft_next=exact.draft_next,
     )
     runner.record_passes(record_operators)
     return runner

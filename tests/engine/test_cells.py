@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from app.checkpoint.files import open_checkpoint
-from app.engine.runner import ChosenToken, Runner
+from app.engine.choices import ChosenToken
+from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 from app.errors import CheckpointError
 from app.grounding.localization import CellDistribution

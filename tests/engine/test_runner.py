@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.checkpoint.files import open_checkpoint
+from app.engine.choices import ChosenToken
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Recording, RoundedPass
 from app.engine.decode import PassShape
 from app.engine.process import build_runner
-from app.engine.runner import ChosenToken, Runner
+from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
 from app.engine.sequence import Sequence
 from app.errors import StartupError
@@ -76,6 +77,7 @@ def build_rounded(exact: Runner) -> Runner:
         is_rounded=True,
         in_background=False,
         max_pictures=4,
+        draft_next=exact.draft_next,
     )
 
 
