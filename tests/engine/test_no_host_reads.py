@@ -18,7 +18,7 @@ from app.engine.decode import PassShape, TokenStep
 from app.engine.kv_slots import KeyValueShape, KVSlots
 from app.engine.picture_pass import PicturePass
 from app.engine.prefill import PromptBatch, PromptPass
-from app.engine.sampling import RowOptions
+from app.engine.sampling import NO_TOKEN, RowOptions
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import Generate, SamplingParameters
 from app.ipc.picture_size import PICTURE_BYTES
@@ -74,7 +74,7 @@ def run_on_meta(run: Callable[[], object]) -> None:
 @pytest.mark.slow
 def test_a_step_of_any_recorded_shape_does_not_read_from_the_host(step: TokenStep) -> None:
     shapes = list(Buckets.up_to(NUM_SLOTS, LENGTH).shapes())
-    assert len(shapes) == 130
+    assert len(shapes) == 170
     for shape in shapes:
         run_on_meta(lambda shape=shape: step(shape))  # type: ignore[misc]
 
@@ -109,19 +109,21 @@ def prompt(model: Kosmos2Model, slot: int, num_tokens: int, temperature: float) 
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("draft", [NO_TOKEN, 7])
 @pytest.mark.parametrize("slot_numbers", [(0,), (3, 4, 5), (1, 7, 255)])
 def test_a_prompt_pass_uploads_once_and_does_not_read_from_the_host(
     model: Kosmos2Model,
     slots: KVSlots,
     cells: CellLogits,
     slot_numbers: tuple[int, ...],
+    draft: int,
     temperature: float,
 ) -> None:
     """Another upload would wait for all work that was launched before it."""
     sequences = [prompt(model, slot, 3 + slot, temperature) for slot in slot_numbers]
     prompts = PromptPass(model, slots, cells, length_multiple=16)
     with CountUploads() as uploads:
-        batch = prompts.stage(sequences)
+        batch = prompts.stage(sequences, [s.row_options(draft) for s in sequences])
     assert uploads.count == 1
     run_on_meta(lambda: prompts(batch))
     assert (batch.inputs.shape[1] - NUM_OTHER_COLUMNS) % 16 == 0
@@ -166,7 +168,9 @@ def test_prompts_are_padded_so_that_attention_does_not_copy_the_mask(
     """Never beyond the length of a slot."""
     prompts = PromptPass(model, slots, cells, length_multiple=16)
     lengths = {n: prompt(model, 0, n - 67, 0.0) for n in (68, 80, 81, 511)}
-    batches: dict[int, PromptBatch] = {n: prompts.stage([s]) for n, s in lengths.items()}
+    batches: dict[int, PromptBatch] = {
+        n: prompts.stage([s], [s.row_options()]) for n, s in lengths.items()
+    }
     padded = {
         number: batch.inputs.shape[1] - NUM_OTHER_COLUMNS for number, batch in batches.items()
     }
