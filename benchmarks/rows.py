@@ -3,7 +3,7 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from itertools import count
@@ -27,7 +27,7 @@ class Pass:
 
     Attributes:
         first_token: from the prompts to all first tokens, including pictures and prefixes.
-        steps: time of each further token of all rows together.
+        steps: time of each decode pass, which gives one or two tokens of every row.
         launches: the part of each step until the host could do other work; 0 on the CPU.
         token_ids: the new tokens of each row.
         num_invalid: tokens whose logits were not finite.
@@ -74,7 +74,7 @@ class RunnerClock:
         ]
         try:
             first = self._timed(sequences, self._runner.prefill)
-            steps = [self._step(sequences) for _ in range(num_new_tokens - 1)]
+            steps = list(self._steps(sequences))
         finally:
             for sequence in sequences:
                 self._runner.slots.free(sequence.slot or 0)
@@ -93,6 +93,11 @@ class RunnerClock:
         sequence = Sequence(b"benchmark", request, picture, arrived_at=0.0)
         sequence.slot = self._runner.slots.allocate()
         return sequence
+
+    def _steps(self, sequences: list[Sequence]) -> Iterator[tuple[float, "_Timed"]]:
+        """Run passes until every row has all its tokens; accepted drafts make some rows faster."""
+        while running := [sequence for sequence in sequences if not sequence.is_finished]:
+            yield self._step(running)
 
     def _step(self, sequences: list[Sequence]) -> tuple[float, "_Timed"]:
         """Return the time to launch one pass, and the results of the pass."""

@@ -7,6 +7,11 @@ def no_draft(token_ids: Sequence[int], stops: Collection[int]) -> None:
     """Draft nothing: every pass then gives one token per row."""
 
 
+def wrong_draft(token_ids: Sequence[int], stops: Collection[int]) -> int:
+    """Draft a token that almost no row chooses."""
+    return 600
+
+
 class AnswerDrafts:
     """Drafts the next token of known rows, in some places a wrong token, in others none.
 

@@ -97,6 +97,7 @@ class EngineRig:
     state: SharedState
     prompt: Prompt
     parent_pipe: int
+    registry: CollectorRegistry
 
     def submit(
         self,
@@ -211,7 +212,8 @@ def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
     clock, (parent_pipe, held) = ManualClock(), os.pipe()
     limits = SchedulerLimits(max_waiting=1, max_prefill_tokens=2048, max_pictures=4)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
-    metrics = EngineMetrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    metrics = EngineMetrics(registry)
     state = SharedState(directory / "state")
     while state.epoch < EPOCH:
         state.begin_epoch()
@@ -225,7 +227,9 @@ def open_rig(runner: UnreliableRunner, directory: Path) -> Iterator[EngineRig]:
         engine = Engine(runner, scheduler, router, parent_pipe, state, phases, metrics, clock)
         tokenizer = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
         prompt = prompt_of(tokenizer, "<grounding> An image of", bytes(PICTURE_BYTES))
-        rig = EngineRig(engine, scheduler, runner, router, dealer, clock, state, prompt, held)
+        rig = EngineRig(
+            engine, scheduler, runner, router, dealer, clock, state, prompt, held, registry
+        )
         # Blocks until both sockets are connected; the engine ignores a request of an older epoch.
         dealer.send_multipart([encode(Cancel(EPOCH - 1, 0))])
         engine.receive()

@@ -6,7 +6,7 @@ the CPU, where tests replay lists of operators instead of CUDA graphs.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Generic, Protocol, TypeVar
@@ -147,10 +147,12 @@ class Buckets:
         >>> rounded.first_row, rounded.num_rows, rounded.length, rounded.max_ngram_size
         (0, 8, 192, 8)
         """
+        # Few rows with drafts spend their time on launches, not on attention: one length suffices.
+        lengths = self.lengths[-1:] if shape.has_drafts else self.lengths
         return PassShape(
             first_row=0,
             num_rows=_round_up(self.rows, shape.first_row + shape.num_rows),
-            length=_round_up(self.lengths, shape.length),
+            length=_round_up(lengths, shape.length),
             # A checkpoint may set a larger n-gram size than requests can; its pass is not recorded.
             max_ngram_size=max(shape.max_ngram_size, MAX_NGRAM_SIZE),
             is_sampled=shape.is_sampled,
@@ -159,10 +161,12 @@ class Buckets:
 
     def shapes(self) -> Iterator[PassShape]:
         """Yield all shapes that `round_up` returns for requests, the largest first."""
-        for rows, length in product(reversed(self.rows), reversed(self.lengths)):
-            for has_drafts, is_sampled in product((True, False), repeat=2):
-                if rows <= MAX_ROWS or not has_drafts:
-                    yield PassShape(0, rows, length, MAX_NGRAM_SIZE, is_sampled, has_drafts)
+        sizes = product(reversed(self.rows), reversed(self.lengths), (True, False))
+        for rows, length, is_sampled in sizes:
+            shape = PassShape(0, rows, length, MAX_NGRAM_SIZE, is_sampled)
+            if length == self.lengths[-1] and rows <= MAX_ROWS:
+                yield replace(shape, has_drafts=True)
+            yield shape
 
 
 @dataclass(frozen=True)

@@ -58,17 +58,19 @@ class Grammar:
         >>> grammar.draft_next([1, 2, 10], stops=())
 
         Args:
-            token_ids: tokens of the prompt and of the answer so far.
+            token_ids: tokens of the prompt and of the answer so far, at least three.
             stops: tokens after which generation ends.
         """
-        followers: tuple[int, ...] = ()
-        if token_ids[-1] == self.end_of_phrase:
-            followers = (self.start_of_object,)
-        elif self._is_after_box(token_ids[-3:]):
+        last = token_ids[-1]
+        if last == self.end_of_phrase:
+            followers: tuple[int, ...] = (self.start_of_object,)
+        elif last in self.cells and self._ends_box(token_ids):
             followers = (self.end_of_object, self.delimiter)
+        else:
+            return None
         return next((token for token in followers if token not in stops), None)
 
-    def _is_after_box(self, last: Sequence[int]) -> bool:
-        before, *corners = last
-        is_pair = len(corners) == 2 and all(corner in self.cells for corner in corners)
-        return is_pair and before in (self.start_of_object, self.delimiter)
+    def _ends_box(self, token_ids: Sequence[int]) -> bool:
+        """Return whether the last token, a cell, is the second one of a box."""
+        is_pair = token_ids[-2] in self.cells
+        return is_pair and token_ids[-3] in (self.start_of_object, self.delimiter)

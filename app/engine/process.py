@@ -52,6 +52,7 @@ from app.telemetry.metrics import EngineMetrics
 
 _MIN_KEPT_BYTES = 2**28  # a smaller model is quantized within a second or two
 _SHORT_PROMPT_TOKENS = 4  # without those of the picture
+_NUM_NEW_TOKENS = 3  # up to two from the prefill, one from a decode pass
 
 
 def load(
@@ -87,16 +88,19 @@ def _kept_weights(
     return name_kept_weights(settings.quantized_cache, checkpoint, name)
 
 
-def warm_up(runner: Runner, max_prefill_tokens: int) -> None:
+def warm_up(runner: Runner, max_prefill_tokens: int, last_token_id: int) -> None:
     """Run each phase in the shapes of real steps, so that no request waits for kernels to load.
 
     The first prompt is as long as a slot; the next batches have as many short prompts as a step may
     prefill, half of them sampled.
+
+    Args:
+        last_token_id: last token of every prompt; one that has a draft.
     """
     num_short = max_prefill_tokens // (len(runner.model.prefix_token_ids) + _SHORT_PROMPT_TOKENS)
     most = max(1, min(runner.slots.num_slots, num_short))
     for size in _warm_up_sizes(runner, most):
-        sequences = [_blank(runner, key, size) for key in range(size)]
+        sequences = [_blank(runner, key, size, last_token_id) for key in range(size)]
         for sequence in sequences:
             sequence.slot = runner.slots.allocate()
         for choice in runner.prefill(sequences):
@@ -118,20 +122,22 @@ def _warm_up_sizes(runner: Runner, most: int) -> list[int]:
     return [1, 1, *(size for size in between if size < most), most, most]
 
 
-def _blank(runner: Runner, key: int, size: int) -> Sequence:
+def _blank(runner: Runner, key: int, size: int, last_token_id: int) -> Sequence:
     """Return one of `size` sequences for the warm-up."""
     prefix = runner.model.prefix_token_ids
     sampling = SamplingParameters(
-        max_new_tokens=2, no_repeat_ngram_size=3, temperature=float(key % 2)
+        max_new_tokens=_NUM_NEW_TOKENS, no_repeat_ngram_size=3, temperature=float(key % 2)
     )
     num_prompt_tokens = (
-        _SHORT_PROMPT_TOKENS if size > 1 else runner.slots.max_length - len(prefix) - 2
+        _SHORT_PROMPT_TOKENS
+        if size > 1
+        else runner.slots.max_length - len(prefix) - _NUM_NEW_TOKENS
     )
     # On CUDA each picture is new, so that the picture pass runs in all batch sizes.
     grey = size + key if runner.device.type == "cuda" else 0
     pixels = bytes([grey]) * PICTURE_BYTES
     digest = hashlib.sha256(pixels).digest()
-    prompt = [*prefix, *[prefix[0]] * num_prompt_tokens]
+    prompt = [*prefix, *[prefix[0]] * (num_prompt_tokens - 1), last_token_id]
     request = Generate(0, key, prompt, digest, sampling, deadline=float("inf"))
     return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
@@ -168,7 +174,7 @@ def build_runner(
         if settings.recordings and device.type == "cuda":
             _record(runner)
         get_logger().info("warming up", slots=runner.slots.num_slots)
-        warm_up(runner, settings.max_prefill_tokens)
+        warm_up(runner, settings.max_prefill_tokens, grammar.end_of_phrase)
     return runner
 
 

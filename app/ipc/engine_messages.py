@@ -153,7 +153,7 @@ class NewToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NewTokens(msgspec.Struct, frozen=True, array_like=True, tag="tokens"):
-    """The tokens of one step for one HTTP process."""
+    """The tokens of one step for one HTTP process; those of a request in their order."""
 
     epoch: int
     tokens: list[NewToken]

@@ -15,6 +15,7 @@ from app.ipc.shared_state import SharedState
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.telemetry.metrics import EngineMetrics
 from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.drafts import wrong_draft
 from harness.engine_rig import (
     NUM_SLOTS,
     EngineRig,
@@ -78,5 +79,7 @@ def runner(
 def rig(runner: UnreliableRunner, tmp_path: Path) -> Iterator[EngineRig]:
     runner.poisoned_keys, runner.max_batch_size = frozenset(), NUM_SLOTS
     runner.fails_at_launch = False
+    # Passes reject drafts in every test of the loop; a test with right drafts passes its own.
+    runner.draft_next = wrong_draft
     with open_rig(runner, tmp_path) as opened:
         yield opened

@@ -19,6 +19,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.picture_size import PICTURE_BYTES
+from harness.drafts import AnswerDrafts
 from harness.engine_rig import (
     EPOCH,
     NUM_SLOTS,
@@ -37,6 +38,39 @@ def test_a_request_gets_one_token_from_each_step(
         assert isinstance(message, NewTokens)
         assert [token.key for token in message.tokens] == [7]
         assert all(token.log_probability <= 0 for token in message.tokens)
+
+
+def test_the_tokens_of_one_pass_are_sent_in_order_in_one_message(rig: EngineRig) -> None:
+    """A right draft makes a pass give two tokens; the ninth token of nine has no draft."""
+    undisturbed = rig.tokens_of(1)
+    drafts = AnswerDrafts(undisturbed[0], [True])
+    drafts.learn([(rig.prompt.token_ids, undisturbed)])
+    rig.runner.draft_next = drafts
+    rig.submit(2, max_new_tokens=9)
+    names = ("drafts_total", "drafts_accepted_total", "generation_tokens_total")
+    before = [counted(rig, name) for name in names]
+    received = []
+    for _ in range(5):
+        rig.engine.step()
+        [message] = rig.next_messages(1)
+        assert isinstance(message, NewTokens)
+        received.append(message.tokens)
+    assert [len(tokens) for tokens in received] == [2, 2, 2, 2, 1]
+    tokens = [token for message in received for token in message]
+    assert [token.token_id for token in tokens] == undisturbed
+    assert [token.finish_reason for token in tokens] == [None] * 8 + ["length"]
+    assert rig.scheduler.is_idle
+    assert [counted(rig, name) for name in names] == [
+        number + more for number, more in zip(before, (4, 4, 9), strict=True)
+    ]
+    assert counted(rig, "engine_batch_size_sum") == counted(rig, "engine_batch_size_count")
+
+
+def counted(rig: EngineRig, name: str) -> float:
+    """Return the value of a series of the engine."""
+    value = rig.registry.get_sample_value(f"kosmos2_{name}")
+    assert value is not None
+    return value
 
 
 def test_on_cuda_the_next_pass_is_launched_before_a_token_is_sent(rig: EngineRig) -> None:

@@ -16,6 +16,7 @@ from app.checkpoint.files import open_checkpoint
 from app.engine.choices import ChosenToken
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Recording, RoundedPass
 from app.engine.decode import PassShape
+from app.engine.drafts import MAX_ROWS
 from app.engine.process import build_runner
 from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
@@ -245,7 +246,8 @@ shapes = st.builds(
     length=st.integers(1, 512),
     max_ngram_size=st.integers(0, MAX_NGRAM_SIZE),
     is_sampled=st.booleans(),
-)
+    has_drafts=st.booleans(),
+).filter(lambda shape: not shape.has_drafts or shape.first_row + shape.num_rows <= MAX_ROWS)
 
 
 @given(st.integers(1, 16))
@@ -265,6 +267,7 @@ def test_every_pass_that_requests_can_require_has_a_recorded_shape(shape: PassSh
     assert rounded.length >= shape.length
     assert rounded.max_ngram_size >= shape.max_ngram_size
     assert rounded.is_sampled == shape.is_sampled
+    assert rounded.has_drafts == shape.has_drafts
 
 
 class FailingRecorder:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 import zmq.asyncio
@@ -47,11 +48,12 @@ class ClientRig:
         self.identity, message, *_ = await self.router.recv_multipart()
         return decode_to_engine(message)
 
-    async def answer(self, request: ToEngine, token_id: int, *, is_last: bool = False) -> None:
-        """Send a token, as the engine of the request's epoch."""
+    async def answer(self, request: ToEngine, *token_ids: int, is_last: bool = False) -> None:
+        """Send the tokens of one pass, as the engine of the request's epoch."""
         reason = "length" if is_last else None
-        token = NewToken(request.key, token_id, -0.5, reason, 0.0, 0)
-        await self.router.send_multipart([self.identity, encode(NewTokens(request.epoch, [token]))])
+        tokens = [NewToken(request.key, token_id, -0.5, None, 0.0, 0) for token_id in token_ids]
+        tokens[-1] = msgspec.structs.replace(tokens[-1], finish_reason=reason)
+        await self.router.send_multipart([self.identity, encode(NewTokens(request.epoch, tokens))])
 
     async def fail(self, request: ToEngine) -> None:
         """Report that the engine failed on a request."""
@@ -118,6 +120,23 @@ def test_the_next_engine_continues_after_the_received_tokens(tmp_path: Path) -> 
         await rig.answer(second, 11)
         await rig.answer(second, 12, is_last=True)
         assert [new_token.token_id async for new_token in generated] == [11, 12]
+
+    run_with_rig(tmp_path, test)
+
+
+def test_two_tokens_of_one_message_are_delivered_in_order(tmp_path: Path) -> None:
+    """And are both part of a replay."""
+
+    async def test(rig: ClientRig) -> None:
+        generated, request = await begin(rig)
+        await rig.answer(request, 11, 12)
+        assert [(await anext(generated)).token_id for _ in range(2)] == [11, 12]
+        await rig.restart(request.key)
+        replayed = await rig.received()
+        assert isinstance(replayed, Generate)
+        assert replayed.new_token_ids == [10, 11, 12]
+        await rig.answer(replayed, 13, 14, is_last=True)
+        assert [new_token.token_id async for new_token in generated] == [13, 14]
 
     run_with_rig(tmp_path, test)
 
