@@ -36,7 +36,7 @@ class RowOptions(NamedTuple):
         top_p: 1 disables the filter.
         high_key: upper 32 bits of the row's noise key; ignored for a greedy row.
         low_key: lower 32 bits of the row's noise key.
-        draft: token that probably comes next; `NO_TOKEN` if there is none.
+        draft: token that probably follows; `NO_TOKEN` if the row has no draft.
         later_high_key: as `high_key`, for the token after the draft.
         later_low_key: as `low_key`, for the token after the draft.
     """

@@ -113,7 +113,7 @@ class Sequence:
         return noise_keys(self.request.sampling.seed, self.request.sampling.max_new_tokens)
 
     def draft(self, draft_next: DraftNext, end_token_id: int) -> int:
-        """Return the token that probably comes next, or `NO_TOKEN` if none may follow it."""
+        """Return the token that probably follows, or `NO_TOKEN` if no token may follow it."""
         sampling = self.request.sampling
         if len(self.new_token_ids) + 2 > sampling.max_new_tokens:
             return NO_TOKEN

@@ -1,6 +1,6 @@
 """Invariant 2: drafts never change an answer, whether they are right, wrong or missing.
 
-The checkpoint has random weights, and drafts come from answers that were computed without drafts.
+The checkpoint has random weights, and drafts are taken from answers that were computed without drafts.
 So passes of all kinds of rows accept drafts of any token, at the first token and at later ones.
 """
 
@@ -242,7 +242,7 @@ def test_right_drafts_halve_the_passes(exact: Runner, questions: list[Question])
     assert runner.counts.accepted == runner.counts.drafted == NUM_TOKENS // 2
 
 
-def test_a_rejected_draft_leaves_nothing_in_its_slot(
+def test_keys_and_values_of_a_rejected_draft_are_cleared(
     exact: Runner, questions: list[Question]
 ) -> None:
     """Its keys and values could be read by the next row of the slot, if they are not finite."""
