@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.grounding.markup import DELIMITER, END_OF_OBJECT, END_OF_PHRASE, START_OF_OBJECT
 
 DraftNext = Callable[[Sequence[int], Collection[int]], int | None]
-"""Returns the token that probably follows a row's tokens, and is none of the given ones."""
+"""Returns the token that probably follows a row, unless generation ends at that token."""
 
 
 @dataclass(frozen=True)

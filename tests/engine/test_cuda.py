@@ -16,6 +16,7 @@ from app.settings import EMBEDDED_CHECKPOINT, Settings
 from benchmarks.device_memory import and_free
 from benchmarks.rows import RunnerClock, noise_pictures
 from harness.checkpoints import tiny_config, write_random_checkpoint
+from harness.drafts import AnswerDrafts, no_draft
 
 pytestmark = pytest.mark.cuda
 
@@ -46,13 +47,13 @@ def build(settings: Settings, **changes: object) -> Runner:
     return build_runner(changed, open_checkpoint(changed.model), lambda _: nullcontext())
 
 
+def prompts_of(runner: Runner) -> list[list[int]]:
+    return [[*runner.model.prefix_token_ids, *range(9, 13 + number)] for number in range(NUM_ROWS)]
+
+
 def answers(runner: Runner) -> list[list[int]]:
-    prompts = [
-        [*runner.model.prefix_token_ids, *range(9, 13 + number)] for number in range(NUM_ROWS)
-    ]
-    return (
-        RunnerClock(runner, NGRAM_SIZE).run(prompts, noise_pictures(NUM_ROWS), NUM_TOKENS).token_ids
-    )
+    clock = RunnerClock(runner, NGRAM_SIZE)
+    return clock.run(prompts_of(runner), noise_pictures(NUM_ROWS), NUM_TOKENS).token_ids
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -61,6 +62,24 @@ def test_a_step_and_its_recording_return_identical_answers(settings: Settings, d
     recorded = build(settings, dtype=dtype)
     assert recorded.num_recorded == recorded.num_recordable > 0
     assert answers(recorded) == answers(build(settings, dtype=dtype, recordings=False))
+
+
+def test_answers_with_drafts_equal_those_without(settings: Settings) -> None:
+    """Recorded passes accept right drafts and reject wrong ones."""
+    runner = build(settings, dtype="float32")
+    prompts, pictures = prompts_of(runner), noise_pictures(NUM_ROWS)
+    runner.draft_next = no_draft
+    undrafted = answers(runner)
+    drafts = AnswerDrafts(wrong=5)
+    drafts.learn(zip(prompts, undrafted, strict=True))
+    runner.draft_next = drafts
+    before = runner.counts
+    assert answers(runner) == undrafted
+    for prompt, picture, expected in zip(prompts, pictures, undrafted, strict=True):
+        alone = RunnerClock(runner, NGRAM_SIZE).run([prompt], [picture], NUM_TOKENS)
+        assert alone.token_ids == [expected]
+    num_accepted = runner.counts.accepted - before.accepted
+    assert NUM_ROWS < num_accepted < runner.counts.drafted - before.drafted
 
 
 def test_answers_in_float32_equal_those_of_the_cpu(settings: Settings) -> None:

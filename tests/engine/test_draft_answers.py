@@ -1,7 +1,7 @@
 """Invariant 2: drafts never change an answer, whether they are right, wrong or missing.
 
-The checkpoint has random weights, and drafts are taken from answers that were computed without drafts.
-So passes of all kinds of rows accept drafts of any token, at the first token and at later ones.
+The checkpoint has random weights, and drafts are tokens of answers that were computed without
+drafts. So passes of all kinds of rows accept drafts of any token, at the first and at later ones.
 """
 
 import math
