@@ -147,7 +147,7 @@ class Buckets:
         >>> rounded.first_row, rounded.num_rows, rounded.length, rounded.max_ngram_size
         (0, 8, 192, 8)
         """
-        # Few rows with drafts spend their time on launches, not on attention: one length suffices.
+        # A row with a draft spends its time on launches, not on attention: one length suffices.
         lengths = self.lengths[-1:] if shape.has_drafts else self.lengths
         return PassShape(
             first_row=0,

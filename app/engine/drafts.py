@@ -13,8 +13,8 @@ from torch import Tensor
 from app.engine.kv_slots import KVSlots
 from app.engine.sampling import NO_TOKEN, RowOptions, choose_next
 
-MAX_ROWS = 8
-"""The most rows of a decode pass with drafts."""
+MAX_ROWS = 1
+"""The most rows of a decode pass with drafts (docs/adr/0041-drafts-from-the-grammar.md)."""
 
 _KEY = slice(RowOptions._fields.index("high_key"), RowOptions._fields.index("low_key") + 1)
 _LATER_KEY = slice(RowOptions._fields.index("later_high_key"), len(RowOptions._fields))
@@ -22,17 +22,14 @@ _DRAFT = RowOptions._fields.index("draft")
 
 
 def are_worthwhile(options: Sequence[RowOptions]) -> bool:
-    """Return whether a decode pass should read the drafts of its rows.
+    """Return whether a decode pass should read the drafts of its rows, two tokens per row.
 
-    The pass reads two tokens of every row then, which costs up to twice as much where arithmetic
-    limits it, and almost nothing where reading weights does.
-
-    >>> are_worthwhile([RowOptions(draft=7), RowOptions()])
+    >>> are_worthwhile([RowOptions(draft=7)])
     True
-    >>> are_worthwhile([RowOptions(draft=7), RowOptions(), RowOptions()])
+    >>> are_worthwhile([RowOptions(draft=7), RowOptions(draft=7)])
     False
     """
-    return len(options) <= MAX_ROWS and 2 * count_drafts(options) >= len(options)
+    return len(options) <= MAX_ROWS and count_drafts(options) > 0
 
 
 def count_drafts(options: Sequence[RowOptions]) -> int:

@@ -163,20 +163,20 @@ def probabilities(choice: ChosenToken) -> list[float]:
 def test_answers_with_drafts_equal_those_without_alone_and_in_a_batch(
     runner: Runner, questions: list[Question], expected: list[list[ChosenToken]]
 ) -> None:
-    """Tokens of all kinds of rows, their log-probabilities and their distributions over cells."""
+    """Tokens, log-probabilities and distributions; in a batch, only the prefill reads drafts."""
     before = runner.counts
     check([answer(runner, [question])[0] for question in questions], expected)
     check(answer(runner, questions), expected)
     check(answer(runner, questions[::-1]), expected[::-1])  # in slots that others left
     num_accepted = runner.counts.accepted - before.accepted
-    assert 10 < num_accepted < runner.counts.drafted - before.drafted - 10
+    assert 10 < num_accepted < runner.counts.drafted - before.drafted - 5
 
 
 def test_location_tokens_after_accepted_drafts_are_compared(
     runner: Runner, questions: list[Question]
 ) -> None:
     """Otherwise the test above would not compare their distributions."""
-    chosen = [choice for row in answer(runner, questions) for choice in row]
+    chosen = [c for question in questions for c in answer(runner, [question])[0]]
     assert any(choice.number and choice.location for choice in chosen)
     assert any(choice.number for choice in chosen if choice.sequence.request.key == 5)
 
@@ -217,11 +217,9 @@ def test_a_replay_continues_after_any_number_of_tokens(
 
 
 def test_a_row_fills_its_slot_to_the_last_token(exact: Runner, questions: list[Question]) -> None:
-    """Rows without a draft share its pass, and would write beyond the slot."""
-    long = [
-        question.changed(max_new_tokens=exact.slots.max_length - len(question.request.token_ids))
-        for question in questions[:2]
-    ]
+    """The last token of a slot is never a draft, wherever the drafts before it are."""
+    room = exact.slots.max_length - len(questions[0].request.token_ids)
+    long = [questions[0].changed(max_new_tokens=room)]
     undrafted = answer(build(exact, no_draft, is_rounded=False), long)
     for rights in ((True, None), (None, True), (True,)):
         drafts = AnswerDrafts(600, rights)
@@ -259,15 +257,15 @@ def test_keys_and_values_of_a_rejected_draft_are_cleared(
         assert not layer[:, 0, :, length:].any()
 
 
-def test_many_rows_or_few_drafts_make_a_pass_read_one_token_per_row(
+def test_a_decode_pass_of_several_rows_reads_no_drafts(
     exact: Runner, questions: list[Question]
 ) -> None:
-    """A second token per row costs time, which must pay off."""
+    """Otherwise the rounding of an answer would depend on its neighbours more than without."""
     drafts = AnswerDrafts(600, [True])
     undrafted = answer(build(exact, no_draft, is_rounded=False), questions)
-    learn(drafts, questions[:2], undrafted[:2])
+    learn(drafts, questions, undrafted)
     runner = build(exact, drafts, is_rounded=False)
     chosen = answer(runner, questions)
     check(chosen, undrafted)
-    later = [choice.number for row in chosen for choice in row[2:]]
-    assert not any(later)
+    assert [[choice.number for choice in row[:3]] for row in chosen] == [[0, 1, 0]] * len(chosen)
+    assert not any(choice.number for row in chosen for choice in row[2:])

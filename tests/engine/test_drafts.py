@@ -74,6 +74,6 @@ def staged(rows: list[RowOptions]) -> torch.Tensor:
 
 
 def test_a_pass_of_many_rows_reads_no_drafts() -> None:
-    """There, arithmetic limits the pass, and a second token per row costs more than it gives."""
+    """Whether it did would depend on neighbours, and so would the rounding of an answer."""
     assert are_worthwhile([RowOptions(draft=5)] * MAX_ROWS)
     assert not are_worthwhile([RowOptions(draft=5)] * (MAX_ROWS + 1))

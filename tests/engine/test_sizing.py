@@ -25,10 +25,10 @@ GB = 10**9
 # Free memory in GB of a card that a process uses, and the number of slots planned for it.
 CARDS = {
     "H100 80 GB": (84.0, 256),
-    "A10": (23.6, 151),
-    "T4": (15.6, 81),
-    "RTX 3060": (12.3, 53),
-    "MIG 1g.10gb": (10.0, 33),
+    "A10": (23.6, 152),
+    "T4": (15.6, 82),
+    "RTX 3060": (12.3, 54),
+    "MIG 1g.10gb": (10.0, 34),
 }
 
 
