@@ -52,7 +52,7 @@ _LOGITS = "alone, float32 on cpu, logits: "
 MUTATIONS = (
     Mutation(
         "query and key swapped in the loader",
-        "app/model/loading.py",
+        "app/model/parts.py",
         '("q_proj", "k_proj", "v_proj")',
         '("k_proj", "q_proj", "v_proj")',
         f"{_ANSWERS}0 of 10 answers equal",

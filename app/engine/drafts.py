@@ -2,7 +2,7 @@
 
 A draft never changes an answer. The pass chooses the next token as if there were no draft. Only if
 that token is the draft, the pass has computed the logits of the token after it, and chooses this
-one too, with its own history and noise (docs/adr/0041-drafts.md).
+one too, with its own history and noise (docs/adr/0041-drafts-from-the-grammar.md).
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,6 @@ from app.engine.sequence import Sequence
 from app.engine.service_rate import ServiceRate
 from app.ipc.engine_messages import (
     MAX_NAMED_TOKENS,
-    PICTURE_BYTES,
     Cancel,
     Failure,
     FailureReason,
@@ -32,6 +31,7 @@ from app.ipc.engine_messages import (
     decode_to_engine,
     encode,
 )
+from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import EngineMetrics

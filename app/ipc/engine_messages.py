@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-from app.ipc.picture_size import PICTURE_BYTES as PICTURE_BYTES
 from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.settings import MAX_SLOTS
 

@@ -33,7 +33,7 @@ def test_on_the_cpu_each_batch_size_is_warmed_up_once(slots: int, sizes: list[in
     assert isinstance(runner, RecordingRunner)
     assert [len(lengths) for lengths in runner.prompts] == sizes
     (longest,), *short = runner.prompts
-    assert longest == settings.max_sequence_length - 2
+    assert longest == settings.max_sequence_length - 3  # new tokens
     assert all(sum(lengths) <= settings.max_prefill_tokens for lengths in short)
     assert runner.num_sampled == sizes[-1] // 2
     assert runner.pictures.num_bytes == 0
