@@ -102,7 +102,7 @@ bench: $(INSTALLED) ## Compare this service with other servers, into results/ben
 chaos: $(INSTALLED) ## Inject faults into a loaded service for ten minutes; account for every request
 	@$(BIN)/python -m reliability.chaos --out results/reliability
 
-overload: $(INSTALLED) ## Send one, two and three times the capacity; takes four minutes
+overload: $(INSTALLED) ## Send one, two and three times the capacity, to one door and to all; takes eight minutes
 	@$(BIN)/python -m reliability.overload --out results/reliability
 
 soak: $(INSTALLED) ## Load a service for half an hour; measure memory and descriptors

@@ -1,14 +1,12 @@
 """`kosmos2 demo`: starts a service, sends the example scene with every task, and stops it."""
 
 import os
-import signal
-import subprocess
-import sys
 
 import httpx
 
 from app.commands.plain_text import describe
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
+from app.supervisor.child_service import child_service
 from app.supervisor.ready_line import read_ready
 
 _ANSWER_TIMEOUT_S = 120
@@ -20,20 +18,11 @@ def demonstrate() -> int:
     Returns:
         The service's exit code, or 1 if a request failed.
     """
-    command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", "0"]
-    quiet = {**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}
-    with subprocess.Popen(  # noqa: S603 - our own module, no user input
-        command, env=quiet, stdout=subprocess.PIPE, text=True
-    ) as service:
-        try:
-            url = read_ready(service.stdout or ())
-            # Without a URL, the service has already printed the reason.
-            shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
-        finally:
-            # Unlike SIGTERM, SIGINT skips the drain delay, which only load balancers need.
-            service.send_signal(signal.SIGINT)
-        exit_code = service.wait()
-    return exit_code if all(shown) else 1
+    with child_service({**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}) as service:
+        url = read_ready(service.stdout or ())
+        # Without a URL, the service has already printed the reason.
+        shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
+    return service.returncode if all(shown) else 1
 
 
 def _show(url: str, example: Example) -> bool:

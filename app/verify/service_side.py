@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ import httpx
 
 from app.bench.event_stream import EventAssembler
 from app.errors import StartupError
+from app.supervisor.child_service import child_service
 from app.supervisor.ready_line import read_ready
 from app.verify.checks import GivenAnswer
 from app.verify.recording import RecordedAnswer, entities_of
@@ -52,25 +50,17 @@ def serving(model: Path, device: str, dtype: str) -> Iterator[httpx.Client]:
         "MODEL": str(model),
         "DEVICE": device,
         "DTYPE": dtype,
-        "PORT": "0",
         "LOG_LEVEL": "error",
-        "DRAIN_DELAY_S": "0",
         "DEADLINE_S": str(_ANSWER_TIMEOUT_S),
     }
     named = {f"KOSMOS2_{name}": value for name, value in settings.items()}
     inherited = {n: v for n, v in os.environ.items() if not n.startswith("KOSMOS2_")}
-    command = [sys.executable, "-m", "app.commands.cli", "serve"]
-    with subprocess.Popen(  # noqa: S603 - our own module
-        command, env=inherited | named, stdout=subprocess.PIPE, text=True
-    ) as service:
-        try:
-            url = read_ready(service.stdout or ())
-            if url is None:
-                raise StartupError("the service did not start; see the error above")
-            with httpx.Client(base_url=url, timeout=_ANSWER_TIMEOUT_S, trust_env=False) as client:
-                yield client
-        finally:
-            service.send_signal(signal.SIGTERM)
+    with child_service(inherited | named) as service:
+        url = read_ready(service.stdout or ())
+        if url is None:
+            raise StartupError("the service did not start; see the error above")
+        with httpx.Client(base_url=url, timeout=_ANSWER_TIMEOUT_S, trust_env=False) as client:
+            yield client
 
 
 def ask_all(

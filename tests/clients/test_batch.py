@@ -11,6 +11,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,9 @@ def test_ctrl_c_stops_at_once_and_the_same_command_continues(
     client: Path, service: RunningService, pictures: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run.jsonl"
-    process = start(client, service, pictures, out)
+    # A shell lets its background jobs ignore Ctrl-C, and the tests may be one.
+    as_in_a_terminal = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = start(client, service, pictures, out, preexec_fn=as_in_a_terminal)
     assert eventually(lambda: num_lines(out) > 3)
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=30)
