@@ -23,6 +23,8 @@ from harness.drafts import AnswerDrafts, no_draft
 from harness.recordings import record_operators
 from harness.requests import random_requests
 
+pytestmark = pytest.mark.slow  # compares hundreds of answers
+
 NUM_TOKENS = 12
 NUM_SLOTS = 6
 END = -1  # no row ends by itself

@@ -23,6 +23,8 @@ from harness.drafts import no_draft
 from harness.requests import prompt_of
 from harness.scenes import scene_pixels
 
+pytestmark = pytest.mark.slow  # runs the embedded checkpoint
+
 TOKENIZER = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
 TAGS = TOKENIZER.tag_ids
 CALIBRATION = open_checkpoint(str(EMBEDDED_CHECKPOINT)).calibration

@@ -10,6 +10,8 @@ from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
 from app.settings import Settings
 
+pytestmark = pytest.mark.slow  # starts an engine several times
+
 
 class RecordingRunner(Runner):
     """Records the length of every prompt, per pass."""

@@ -20,6 +20,8 @@ from app.model.quantised import Int8Linear, QuantizedWeight, quantize
 from app.model.quantised_cache import PartialFile, QuantizedCache
 from app.settings import EMBEDDED_CHECKPOINT
 
+pytestmark = pytest.mark.slow  # loads a model for each damage
+
 KEPT, READ = "8-bit weights kept for next start", "8-bit weights read from disk"
 NOT_KEPT, DAMAGED = "8-bit weights not kept for next start", "8-bit weights on disk are damaged"
 SHAPES = {"first": (6, 8), "second": (4, 16)}

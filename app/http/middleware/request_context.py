@@ -37,8 +37,8 @@ class RequestContext:
         table: has the door of each path.
         state: has the flag of the drain.
         clock: monotonic, seconds.
-        probes: paths whose requests are logged at the level debug, because machines send them
-            every few seconds.
+        probes: paths whose GET requests are logged at the level debug, because machines send
+            them every few seconds.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class RequestContext:
             except Exception:  # the last handler: expected errors have become responses before
                 get_logger().exception("request failed")
                 await exchange.fail(scope)
-            is_probe = scope["path"] in self._probes
+            # A POST is no probe, even if an operator names its path as the route of the health.
+            is_probe = scope["method"] in ("GET", "HEAD") and scope["path"] in self._probes
             get_logger().log(
                 logging.DEBUG if is_probe else logging.INFO,
                 "request",

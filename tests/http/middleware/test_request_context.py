@@ -57,7 +57,11 @@ class EchoingApp:
 
 
 def call(
-    app: ASGIApp, body: Iterable[bytes] = (), path: str = "/", **headers: str
+    app: ASGIApp,
+    body: Iterable[bytes] = (),
+    path: str = "/",
+    method: str = "POST",
+    **headers: str,
 ) -> list[Message]:
     """Return the messages that an application sends in response to a request."""
     sent: list[Message] = []
@@ -72,7 +76,7 @@ def call(
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     state = {"request_id": "id", "door": "kosmos2"}
-    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": state}
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, "state": state}
     asyncio.run(app(scope, receive, send))
     return sent
 
@@ -133,9 +137,11 @@ def test_probes_are_logged_at_the_level_debug_only(tmp_path: Path) -> None:
     state = SharedState(tmp_path / "state")
     app = RequestContext(EchoingApp(), table, state, lambda: 0.0, {"/readyz"})
     with structlog.testing.capture_logs() as logged:
-        call(app, path="/readyz")
-        call(app, path="/v1/tasks")
-    assert [line["log_level"] for line in logged] == ["debug", "info"]
+        call(app, path="/readyz", method="GET")
+        call(app, path="/readyz", method="HEAD")
+        call(app, path="/readyz", method="POST")
+        call(app, path="/v1/tasks", method="GET")
+    assert [line["log_level"] for line in logged] == ["debug", "debug", "info", "info"]
 
 
 def test_responses_close_the_connection_while_the_service_drains(tmp_path: Path) -> None:
