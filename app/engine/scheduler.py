@@ -1,9 +1,8 @@
 """Schedules sequences: queues them, starts them in turn, and removes them.
 
-Interactive sequences start before batch ones. Within a priority, one row of each HTTP request
-starts in rotation, so a detection with hundreds of rows delays the start of a caption by one row.
-Rows of batches and detections occupy a part of the slots only, because each row makes a pass
-slower for all others.
+Interactive sequences start before batch ones. Within a priority, one row
+of each HTTP request starts in rotation. So a detection with hundreds of rows delays a caption by
+one row.
 
 waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
@@ -13,7 +12,7 @@ waiting ──admit──▶ running ──finish──▶ removed
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 
 from app.engine.kv_slots import KVSlots
 from app.engine.sequence import Sequence
@@ -72,11 +71,10 @@ class Scheduler:
         """Number of sequences that may start; running sequences without a slot will need one."""
         return self.slots.num_slots - len(self.running)
 
-    def _max_bulk(self) -> int:
-        """Return how many slots bulk rows may occupy: half if any other row is here, or more."""
-        is_mixed = any(not sequence.is_bulk for sequence in (*self.running, *self.waiting))
-        num_others = self.slots.num_slots // (2 if is_mixed else 4)
-        return max(1, self.slots.num_slots - num_others)
+    @property
+    def _max_batch(self) -> int:
+        """Number of slots that batch sequences may occupy; a quarter stays for interactive ones."""
+        return self.slots.num_slots - self.slots.num_slots // 4
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; check `can_add` first."""
@@ -96,8 +94,7 @@ class Scheduler:
                 sequences after it.
         """
         admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
-        started = set(admitted)
-        self.waiting = [sequence for sequence in self.waiting if sequence not in started]
+        del self.waiting[: len(admitted)]
         for sequence in admitted:
             sequence.started_at = now
             self._turn = max(self._turn, sequence.turn)
@@ -116,9 +113,11 @@ class Scheduler:
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, new_pictures = 0, set[bytes]()
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
+        num_batch = sum(s.is_batch for s in self.running)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
             max_running = min(max_running, sequence.max_running)
-            if num_others >= max_running:
+            num_batch += sequence.is_batch
+            if num_others >= max_running or (sequence.is_batch and num_batch > self._max_batch):
                 return
             is_first = num_tokens == 0  # the first sequence starts even if it is too long
             num_tokens += sequence.num_tokens
@@ -130,11 +129,7 @@ class Scheduler:
             yield sequence
 
     def _with_slot(self) -> Iterator[Sequence]:
-        """Return the first waiting sequences for which there are slots; others pass bulk rows."""
-        num_bulk = self._max_bulk() - sum(sequence.is_bulk for sequence in self.running)
-        bulk = count(1)
-        waiting = (s for s in self.waiting if not s.is_bulk or next(bulk) <= num_bulk)
-        return islice(waiting, self._num_free)
+        return islice(self.waiting, self._num_free)
 
     def requeue(self, sequences: list[Sequence]) -> None:
         """Requeue the sequences of a failed pass first, with half the batch limit.

@@ -99,11 +99,6 @@ class Sequence:
         return self.request.priority == "batch"
 
     @property
-    def is_bulk(self) -> bool:
-        """Whether it is one of many: of a batch, or of the rows of a detection."""
-        return self.is_batch or self.request.group is not None
-
-    @property
     def is_finished(self) -> bool:
         """Whether generation has ended."""
         return self.finish_reason is not None

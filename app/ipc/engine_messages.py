@@ -19,7 +19,7 @@ MAX_NAMED_TOKENS = 8
 FinishReason = Literal["stop", "length"]
 FailureReason = Literal["deadline", "overloaded", "engine_failure"]
 Priority = Literal["interactive", "batch"]
-"""Interactive requests run first, and a quarter of the permits is theirs alone."""
+"""Interactive requests run first, and a quarter of the slots and permits is theirs alone."""
 
 
 class SamplingParameters(msgspec.Struct, frozen=True, array_like=True):

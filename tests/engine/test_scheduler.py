@@ -1,6 +1,6 @@
 """The scheduler: the queue keeps its order and its limit, and loses no sequence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import pytest
@@ -136,33 +136,12 @@ def test_interactive_sequences_start_before_batch_ones() -> None:
     assert keys(scheduler.admit(now=0)) == [2, 3, 0, 1]
 
 
-BULK = [{"priority": "batch"}, {"group": 100}]
-
-
-@pytest.mark.parametrize("fields", BULK, ids=["a batch", "a detection"])
-def test_a_quarter_of_the_slots_is_never_for_bulk_rows(fields: Mapping[str, Any]) -> None:
+def test_a_quarter_of_the_slots_is_never_for_batch_sequences() -> None:
     scheduler = make_scheduler(num_slots=4)
-    add(scheduler, *(make_sequence(key, **fields) for key in range(4)))
+    add(scheduler, *(make_sequence(key, priority="batch") for key in range(4)))
     assert keys(scheduler.admit(now=0)) == [0, 1, 2]
     add(scheduler, make_sequence(4))
     assert keys(scheduler.admit(now=0)) == [4]
-
-
-@pytest.mark.parametrize("fields", BULK, ids=["a batch", "a detection"])
-def test_half_of_the_slots_is_not_for_bulk_rows_while_others_run(fields: Mapping[str, Any]) -> None:
-    """Each row makes a pass slower for all others. Those that wait for their turn are overtaken."""
-    scheduler = make_scheduler(num_slots=4)
-    add(scheduler, make_sequence(0), *(make_sequence(key, **fields) for key in range(1, 5)))
-    add(scheduler, make_sequence(5))
-    assert sorted(keys(scheduler.admit(now=0))) == [0, 1, 2, 5]
-    scheduler.cancel([(b"client", 0), (b"client", 5)])
-    assert keys(scheduler.admit(now=0)) == [3]
-
-
-def test_one_slot_is_used_by_bulk_rows_too() -> None:
-    scheduler = make_scheduler(num_slots=1)
-    add(scheduler, make_sequence(0, group=100), make_sequence(1))
-    assert start_one_by_one(scheduler) == [0, 1]
 
 
 def test_an_expired_sequence_releases_its_slot_at_once() -> None:
