@@ -40,10 +40,10 @@ PYTEST := $(BIN)/pytest --ignore=tests/clients
 # The order of the files is that of `tests/conftest.py`.
 IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: $(INSTALLED) ## Run all tests except the large ones; takes 15 minutes on two cores
+test: $(INSTALLED) ## Run all tests except the large ones; takes about 15 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
-test-fast: $(INSTALLED) ## Run the quick tests that start no process; takes a minute
+test-fast: $(INSTALLED) ## Run the quick tests that start no process; takes a minute and a half
 	@$(PYTEST) $(IN_PARALLEL) --hypothesis-profile=quick -m "not large and not weights and not processes and not slow"
 
 test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: browsers, other languages
