@@ -14,7 +14,7 @@ from app.engine.cells import CellLogits
 from app.engine.choices import ChosenToken, chosen_tokens, with_named
 from app.engine.cuda_graphs import Buckets, PictureBuckets, Record, RoundedPass
 from app.engine.decode import PassShape, TokenStep
-from app.engine.drafts import are_worthwhile, count_drafts
+from app.engine.drafts import MAX_ROWS, are_worthwhile, count_drafts
 from app.engine.grammar import DraftNext
 from app.engine.kv_slots import KeyValueShape, KVSlots, PictureCache
 from app.engine.phases import PhaseTimer
@@ -218,10 +218,12 @@ class Runner:
 
     def _launch(self, sequences: list[Sequence]) -> _LaunchedPass:
         """Stage and start a pass; a CUDA device still computes it when this returns."""
-        by_slot = {sequence.held_slot: self._options_of(sequence) for sequence in sequences}
+        by_slot = {sequence.held_slot: sequence for sequence in sequences}
         first_row = 0 if self._is_rounded else min(by_slot)
         slots = range(first_row, max(by_slot) + 1)
-        options = [by_slot.get(slot, RowOptions()) for slot in slots]
+        # A pass of many rows reads no drafts, so looking them up would be wasted.
+        options_of = self._options_of if len(slots) <= MAX_ROWS else Sequence.row_options
+        options = [options_of(by_slot[s]) if s in by_slot else RowOptions() for s in slots]
         self._step.stage(first_row, options)
         shape = PassShape.of(first_row, options, has_drafts=are_worthwhile(options))
         self._count_drafts(shape, options)
