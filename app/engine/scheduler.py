@@ -30,11 +30,14 @@ class SchedulerLimits:
         max_waiting: HTTP requests that may wait in the queue.
         max_prefill_tokens: prompt tokens that one step may prefill.
         max_pictures: new pictures that one step may encode.
+        steps_between_starts: steps without a start after a start, in which sequences gather for
+            one pass; see `Scheduler.admit`.
     """
 
     max_waiting: int
     max_prefill_tokens: int
     max_pictures: int
+    steps_between_starts: int = 0
 
 
 class Scheduler:
@@ -52,6 +55,7 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._is_cached = is_cached
+        self._steps_since_start = 0
         self._turn = 0  # the highest turn that has started
         self._last_turns: dict[Group, int] = {}
 
@@ -88,12 +92,20 @@ class Scheduler:
     def admit(self, now: float, can_encode: bool = True) -> list[Sequence]:
         """Start waiting sequences in order, as many as the slots and the limits of a step allow.
 
+        If many sequences run, the waiting ones gather for some steps, so that one pass starts
+        several of them: on a CUDA device, starting one takes half as long as starting sixteen.
+
         Args:
             now: seconds on the monotonic clock.
             can_encode: if false, a sequence with a new picture keeps waiting, and so do all
                 sequences after it.
         """
+        self._steps_since_start += 1
+        if self._is_gathering:
+            return []
         admitted = list(self._admissible(self.limits.max_pictures if can_encode else 0))
+        if admitted:
+            self._steps_since_start = 0
         del self.waiting[: len(admitted)]
         for sequence in admitted:
             sequence.started_at = now
@@ -102,6 +114,16 @@ class Scheduler:
         # The others have no effect any more.
         self._last_turns = {g: turn for g, turn in self._last_turns.items() if turn >= self._turn}
         return admitted
+
+    @property
+    def _is_gathering(self) -> bool:
+        """Whether waiting sequences should wait for others that start in the same pass."""
+        limits = self.limits
+        return (
+            self._steps_since_start <= limits.steps_between_starts
+            and len(self.running) >= limits.max_pictures
+            and len(self.waiting) < limits.max_pictures
+        )
 
     def assign_slots(self, sequences: Iterable[Sequence]) -> None:
         """Assign slots to running sequences that will be prefilled in this step."""

@@ -168,6 +168,8 @@ def load_model(
             if linear is not LinearLayers.PLAIN:
                 decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
         _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
+    if device.type == "cuda":
+        decoder.pad_head()
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(

@@ -55,6 +55,22 @@ def test_sequences_start_in_the_order_of_arrival() -> None:
     assert keys(scheduler.waiting) == [2]
 
 
+def test_sequences_gather_for_some_steps_while_many_run() -> None:
+    """One pass that starts several costs a CUDA device little more than one that starts one."""
+    limits = SchedulerLimits(
+        max_waiting=9, max_prefill_tokens=100, max_pictures=2, steps_between_starts=2
+    )
+    slots = KVSlots(SHAPE, 9, 8, torch.float32, torch.device("cpu"))
+    scheduler = Scheduler(slots, limits, frozenset[bytes]().__contains__)
+    for key in range(2):  # few sequences run, so both start at once
+        add(scheduler, make_sequence(key, picture=b"%d" % key))
+        assert keys(scheduler.admit(now=0)) == [key]
+    add(scheduler, make_sequence(2))
+    assert [keys(scheduler.admit(now=0)) for _ in range(3)] == [[], [], [2]]
+    add(scheduler, make_sequence(3), make_sequence(4))  # as many as one pass encodes
+    assert keys(scheduler.admit(now=0)) == [3, 4]
+
+
 def test_a_step_prefills_no_more_prompt_tokens_than_its_limit() -> None:
     """Running rows keep their pace even if many prompts arrive at once."""
     scheduler = make_scheduler()

@@ -55,6 +55,17 @@ def test_logits_are_the_float32_product_with_the_embedding(dtype: torch.dtype) -
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
+def test_a_padded_head_gives_the_logits_of_all_tokens_and_no_others(dtype: torch.dtype) -> None:
+    plain, padded = build(dtype, "cpu"), build(dtype, "cpu")
+    padded.pad_head()
+    hidden = torch.randn(3, SMALL.embed_dim).to(dtype)
+    logits = padded.logits(hidden)
+    assert logits.shape == (3, SMALL.vocab_size)
+    torch.testing.assert_close(logits, plain.logits(hidden), rtol=TOLERANCES[dtype], atol=1e-5)
+    assert torch.equal(padded.embed_tokens.weight, plain.embed_tokens.weight)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
 def test_logits_of_other_devices_have_the_same_shape_and_dtype(dtype: torch.dtype) -> None:
     """There the product itself is float32, without rounding to the dtype of the weights."""
     decoder = build(dtype, "meta")
