@@ -2,8 +2,8 @@
 
     python -m benchmarks.batch [--quick] [--out FOLDER]
 
-Each way runs a folder of pictures, then a part of it, and its rate is that of the difference, so
-that starts do not count. Every picture is new, and the task is a brief caption.
+Each way runs a folder of pictures. Its rate is that of the last three quarters, so that starts do
+not count. Every picture is new, and the task is a brief caption.
 """
 
 import subprocess
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,7 +20,6 @@ from tempfile import TemporaryDirectory
 from matplotlib.figure import Figure as Plot
 
 from app.bench.loops import Bounds
-from app.bench.results import LoadResult
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, log_progress, main
 from benchmarks.contestants import running, service
@@ -28,6 +28,7 @@ from benchmarks.plots import draw_bars, panels
 from benchmarks.workloads import captions, scenes
 
 CLIENTS = 32
+POLL_S = 0.05
 CLOSED_LOOP, CLIENT = "closed loop over HTTP", "kosmos2-client batch"
 OWN_ENGINE, ONE_ACTOR, TWO_ACTORS = "kosmos2 batch", "Ray, one actor", "Ray, two actors"
 OURS = service(picture_cache_bytes=0)
@@ -38,9 +39,9 @@ def measure(is_quick: bool) -> Result:
     pictures = scenes(16 if is_quick else 900)
     rates: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder:
-        whole, part = _write(Path(folder), pictures)
+        _write(Path(folder), pictures)
         for repetition in range(1 if is_quick else 3):
-            for name, rate in _ways(pictures, whole, part).items():
+            for name, rate in _ways(pictures, Path(folder)).items():
                 log_progress(f"batch, repetition {repetition + 1}: {name}")
                 rates.setdefault(name, []).append(rate())
     medians = {name: median(measured) for name, measured in rates.items()}
@@ -70,27 +71,22 @@ def _figures(rates: Mapping[str, float]) -> Sequence[Figure]:
     return figures
 
 
-def _write(folder: Path, pictures: Sequence[bytes]) -> tuple[Path, Path]:
-    """Write all pictures to one folder and a quarter of them to another."""
-    folders = {"whole": pictures, "part": pictures[: len(pictures) // 4]}
-    for name, some in folders.items():
-        (folder / name).mkdir()
-        for number, picture in enumerate(some):
-            (folder / name / f"{number}.jpg").write_bytes(picture)
-    return folder / "whole", folder / "part"
+def _write(folder: Path, pictures: Sequence[bytes]) -> None:
+    for number, picture in enumerate(pictures):
+        (folder / f"{number}.jpg").write_bytes(picture)
 
 
-def _ways(pictures: Sequence[bytes], whole: Path, part: Path) -> dict[str, Callable[[], float]]:
+def _ways(pictures: Sequence[bytes], folder: Path) -> dict[str, Callable[[], float]]:
     own = [sys.executable, "-m", "app.commands.cli", "batch"]
     ways: dict[str, Callable[[], float]] = {
         CLOSED_LOOP: partial(_rate_of_loop, pictures),
-        CLIENT: partial(_rate_through_service, whole, part),
-        OWN_ENGINE: partial(_rate, own, whole, part),
+        CLIENT: partial(_rate_through_service, folder),
+        OWN_ENGINE: partial(_rate, own, folder),
     }
     if find_spec("ray") is not None:
         for name, actors in ((ONE_ACTOR, 1), (TWO_ACTORS, 2)):
             on_ray = ["--ray", "local", "--ray-cores", "1", "--ray-engines", str(actors)]
-            ways[name] = partial(_rate, [*own, *on_ray], whole, part)
+            ways[name] = partial(_rate, [*own, *on_ray], folder)
     return ways
 
 
@@ -98,32 +94,52 @@ def _rate_of_loop(pictures: Sequence[bytes]) -> float:
     with running(OURS, EMBEDDED_CHECKPOINT) as server:
         bounds = Bounds(num_requests=len(pictures))
         samples = put_closed_load(server.url, captions(pictures), CLIENTS, bounds)
-    return LoadResult.of(samples).goodput_per_s
+    ended = sorted(sample.intended_s + sample.latency_s for sample in samples if sample.is_good)
+    return _steady_rate(ended)
 
 
-def _rate_through_service(whole: Path, part: Path) -> float:
+def _rate_through_service(folder: Path) -> float:
     with running(OURS, EMBEDDED_CHECKPOINT) as server:
         command = [sys.executable, "-m", "kosmos2_client.cli", "batch", "--url", server.url]
-        return _rate(command, whole, part)
+        return _rate(command, folder)
 
 
-def _rate(command: Sequence[str], whole: Path, part: Path) -> float:
-    """Return pictures per second, without the time of the start."""
-    seconds = [_seconds_of(command, folder) for folder in (whole, part)]
-    numbers = [len(list(folder.iterdir())) for folder in (whole, part)]
-    return (numbers[0] - numbers[1]) / (seconds[0] - seconds[1])
-
-
-def _seconds_of(command: Sequence[str], folder: Path) -> float:
+def _rate(command: Sequence[str], folder: Path) -> float:
+    """Return pictures per second of a command that writes a run file."""
+    options = ["--task", "brief_caption", "--concurrency", str(CLIENTS)]
     with TemporaryDirectory() as output:
-        options = ["--task", "brief_caption", "--concurrency", str(CLIENTS)]
-        began = time.perf_counter()
-        subprocess.run(
-            [*command, str(folder), *options, "--out", f"{output}/run.jsonl"],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
-        return time.perf_counter() - began
+        file = Path(output, "run.jsonl")
+        arguments = [*command, str(folder), *options, "--out", str(file)]
+        with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as process:
+            return _steady_rate(_times_of_lines(file, process))
+
+
+def _times_of_lines(file: Path, process: "subprocess.Popen[bytes]") -> list[float]:
+    """Return when each line of a growing file was seen, until the process ends.
+
+    Raises:
+        CalledProcessError: the process failed.
+    """
+    times: list[float] = []
+    read = 0
+    has_ended = False
+    while not has_ended:
+        has_ended = process.poll() is not None
+        time.sleep(POLL_S)
+        with file.open("rb") if file.exists() else BytesIO() as stream:
+            stream.seek(read)
+            new = stream.read()
+        read += len(new)
+        times += [time.perf_counter()] * new.count(b"\n")
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return times
+
+
+def _steady_rate(times: Sequence[float]) -> float:
+    """Return the rate after the first quarter; `times` are those at which pictures ended."""
+    steady = times[len(times) // 4 :]
+    return (len(steady) - 1) / (steady[-1] - steady[0])
 
 
 def plot(result: Result) -> Plot:

@@ -18,10 +18,10 @@ from kosmos2_client.events import Event, EventReader
 from kosmos2_client.folders import pictures_in
 from kosmos2_client.http_messages import (
     Endpoint,
+    build_request,
     failure_of,
     open_reply_of,
     reply_of,
-    request_arguments,
 )
 from kosmos2_client.parallel import in_tasks
 from kosmos2_client.pictures import Picture
@@ -188,7 +188,7 @@ class AsyncKosmos2:
         if isinstance(action, Wait):
             await self._sleep(action.seconds)
             return None
-        request = self._http.build_request(**request_arguments(call, action.timeout_s))
+        request = build_request(self._http, call, action.timeout_s)
         try:
             response = await self._http.send(request, stream=call.is_stream)
             if call.is_stream and response.is_success:

@@ -41,18 +41,20 @@ class Endpoint:
         return {"base_url": self.url.rstrip("/") + "/", "headers": headers, "limits": _LIMITS}
 
 
-def request_arguments(call: Call[Any], timeout_s: float) -> dict[str, Any]:
-    """Return the arguments of httpx's `build_request`."""
+def build_request(
+    http: httpx.Client | httpx.AsyncClient, call: Call[Any], timeout_s: float
+) -> httpx.Request:
+    """Return the request of a call, with its whole body in memory."""
     arguments: dict[str, Any] = {
-        "method": call.method,
-        "url": call.path.lstrip("/"),
         "headers": {"Accept": call.accept},
         "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
     }
     if call.image is not None:
         arguments["files"] = {"image": ("image", call.image, "application/octet-stream")}
         arguments["data"] = call.fields
-    return arguments
+    request = http.build_request(call.method, call.path.lstrip("/"), **arguments)
+    request.read()  # otherwise httpx sends each part of the form with calls of its own
+    return request
 
 
 def reply_of(response: httpx.Response) -> Reply:
