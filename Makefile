@@ -43,7 +43,7 @@ IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) ## Run all tests except the large ones; takes about 15 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
-test-fast: $(INSTALLED) ## Run the quick tests that start no process; takes a minute and a half
+test-fast: $(INSTALLED) ## Run the quick tests that start no process; takes a minute
 	@$(PYTEST) $(IN_PARALLEL) --hypothesis-profile=quick -m "not large and not weights and not processes and not slow"
 
 test-clients: $(INSTALLED) ## Run the tests with real clients and proxies: browsers, other languages

@@ -207,6 +207,7 @@ def test_non_finite_numbers_stay_in_their_row_and_are_cleared_with_it(
     assert answer(runner, questions) == before
 
 
+@pytest.mark.slow
 def test_exact_passes_choose_the_tokens_of_each_row_alone(
     exact: Runner, questions: list[Question]
 ) -> None:
@@ -214,6 +215,7 @@ def test_exact_passes_choose_the_tokens_of_each_row_alone(
     check_alone_on(exact, answer(exact, questions), questions)
 
 
+@pytest.mark.slow
 def test_a_reused_slot_does_not_change_answers(rounded: Runner, questions: list[Question]) -> None:
     """The order in which rows get slots does not change their tokens."""
     forwards, backwards = answer(rounded, questions), answer(rounded, questions[::-1])

@@ -117,6 +117,7 @@ TOGETHER = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("temperature", "top_p", "top_k"), [*ALONE, *WITH_TOP_K, *WITH_TOP_P, *TOGETHER]
 )

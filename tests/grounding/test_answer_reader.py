@@ -101,7 +101,9 @@ PROMPTS = (
 )
 
 
-@pytest.fixture(scope="module", params=["published", "embedded"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("published", marks=pytest.mark.slow), "embedded"]
+)
 def directory(request: pytest.FixtureRequest) -> Path:
     """The tokenizer of the published model and that of the embedded checkpoint."""
     if request.param == "published":

@@ -74,7 +74,9 @@ texts = st.lists(words | st.text(max_size=3), max_size=8).map("".join)
 EMBEDDED = Path(__file__).parents[2] / "app" / "demo"
 
 
-@pytest.fixture(scope="module", params=["published", "embedded"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("published", marks=pytest.mark.slow), "embedded"]
+)
 def directory(request: pytest.FixtureRequest) -> Path:
     """The tokenizer of the published model and that of the embedded checkpoint."""
     if request.param == "published":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,6 +44,7 @@ def spans(tiles: list[Tile], axis: int) -> list[tuple[int, int]]:
 def test_every_pixel_is_in_a_tile_and_every_tile_in_the_picture(
     width: int, height: int, options: TileOptions
 ) -> None:
+    assume(count_tiles(width, height, options) <= MAX_TILES)
     tiles = plan_tiles(width, height, options)
     covered = np.zeros((height, width), bool)
     for left, upper, right, lower in tiles:
@@ -58,6 +59,7 @@ def test_every_pixel_is_in_a_tile_and_every_tile_in_the_picture(
 def test_tiles_form_a_grid_row_by_row_as_many_as_counted(
     width: int, height: int, options: TileOptions
 ) -> None:
+    assume(count_tiles(width, height, options) <= MAX_TILES)
     tiles = plan_tiles(width, height, options)
     grid = [
         (left, upper, right, lower)

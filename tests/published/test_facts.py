@@ -18,6 +18,8 @@ from app.verify.recording import Recording, entities_of, sha256_of
 from harness.checkpoints import full_size_config
 from harness.meta_model import describe_checkpoint
 
+pytestmark = pytest.mark.slow  # builds the full model without weights, and loads its tokenizer
+
 TIED = "text_model.lm_head.weight"
 EXAMPLE = re.compile(r"print\(processed_text\)\n# `(.*?)`.*?# `(.*?)`.*?# `(.*?)`", re.DOTALL)
 ANSWER = re.compile(r"run_example\(prompt\)\n\n# (.*?)\n# (.*?)\n\n# (.*?)\n```", re.DOTALL)

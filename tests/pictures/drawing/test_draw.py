@@ -59,6 +59,7 @@ def changed(before: Image.Image, after: Image.Image) -> NDArray[np.bool_]:
 # Layout
 
 
+@pytest.mark.slow
 @given(marks_of(coordinates), sizes)
 def test_labels_lie_in_the_picture_and_do_not_overlap(
     marks: list[Mark], size: tuple[int, int]
@@ -75,6 +76,7 @@ def test_the_same_input_gives_the_same_layout(marks: list[Mark], size: tuple[int
     assert lay_out(marks, size, CARRIED) == lay_out(marks, size, CARRIED)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(marks_of(wild), sizes)
 def test_drawing_accepts_any_box(marks: list[Mark], size: tuple[int, int]) -> None:
