@@ -127,8 +127,10 @@ class Settings(BaseSettings):
         ge=0,
         description="Requests that may wait for a slot, in the whole service. Default: 4 x slots.",
     )
-    max_prefill_tokens: int = Field(
-        2048, ge=512, description="Prompt tokens per engine step, at most."
+    max_prefill_tokens: int | None = Field(
+        None,
+        ge=512,
+        description="Prompt tokens per engine step, at most. Default: 600 on the CPU, 2048 on CUDA.",
     )
     max_pictures_per_step: int | None = Field(
         None,

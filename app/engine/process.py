@@ -31,6 +31,7 @@ from app.engine.sizing import (
     MemoryPlan,
     check_memory,
     choose_max_pictures,
+    choose_prefill_tokens,
     choose_threads,
     measure_free_bytes,
     out_of_memory_reported,
@@ -175,7 +176,7 @@ def build_runner(
         if settings.recordings and device.type == "cuda":
             _record(runner)
         get_logger().info("warming up", slots=runner.slots.num_slots)
-        warm_up(runner, settings.max_prefill_tokens, grammar.end_of_phrase)
+        warm_up(runner, choose_prefill_tokens(settings, device), grammar.end_of_phrase)
     return runner
 
 
@@ -224,7 +225,7 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
     phases.is_warming_up = False
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
-        max_prefill_tokens=settings.max_prefill_tokens,
+        max_prefill_tokens=choose_prefill_tokens(settings, runner.device),
         max_pictures=runner.max_pictures,
         steps_between_starts=_STEPS_BETWEEN_STARTS if runner.device.type == "cuda" else 0,
     )

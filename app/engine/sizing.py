@@ -26,6 +26,9 @@ MIN_PICTURE_CACHE_BYTES = 2**28
 # Within a step, which delays all rows; in parallel with steps; and on CUDA, in one recorded pass.
 MAX_PICTURES_IN_STEP, MAX_PICTURES_IN_BACKGROUND, MAX_PICTURES_ON_CUDA = 4, 8, 16
 
+# Prompt tokens of a step. Rows that decode wait for them, on a CPU about 1 ms for each prompt.
+CPU_PREFILL_TOKENS, CUDA_PREFILL_TOKENS = 600, 2048
+
 # Estimates, not measurements; docs/adr/0026-memory-of-a-cuda-device.md lists their sources.
 MAX_CUDA_SLOTS = 256
 CUDA_SHARE = 0.95  # of free memory; the rest is a reserve for other programs
@@ -171,6 +174,13 @@ def choose_max_pictures(settings: Settings, device: torch.device, in_background:
     if device.type == "cuda":
         return MAX_PICTURES_ON_CUDA
     return MAX_PICTURES_IN_BACKGROUND if in_background else MAX_PICTURES_IN_STEP
+
+
+def choose_prefill_tokens(settings: Settings, device: torch.device) -> int:
+    """Return the number of prompt tokens that a step may prefill."""
+    if settings.max_prefill_tokens is not None:
+        return settings.max_prefill_tokens
+    return CUDA_PREFILL_TOKENS if device.type == "cuda" else CPU_PREFILL_TOKENS
 
 
 def _choose_linear(

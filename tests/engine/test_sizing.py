@@ -10,6 +10,7 @@ from app.engine.sizing import (
     MemoryPlan,
     check_memory,
     choose_max_pictures,
+    choose_prefill_tokens,
     choose_threads,
     out_of_memory_reported,
     plan_memory,
@@ -132,3 +133,11 @@ def test_the_device_determines_the_pictures_of_a_step(
     assert choose_max_pictures(Settings(), device, in_background) == expected
     three = Settings(max_pictures_per_step=3)
     assert choose_max_pictures(three, device, in_background) == 3
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 600), ("cuda", 2048)])
+def test_a_step_prefills_fewer_prompts_where_running_rows_wait_longer(
+    device: str, expected: int
+) -> None:
+    assert choose_prefill_tokens(Settings(), torch.device(device)) == expected
+    assert choose_prefill_tokens(Settings(max_prefill_tokens=700), torch.device(device)) == 700

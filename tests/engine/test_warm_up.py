@@ -8,6 +8,7 @@ from app.checkpoint.files import open_checkpoint
 from app.engine.process import build_runner
 from app.engine.runner import ChosenToken, Runner
 from app.engine.sequence import Sequence
+from app.engine.sizing import CPU_PREFILL_TOKENS
 from app.settings import Settings
 
 pytestmark = pytest.mark.slow  # starts an engine several times
@@ -26,7 +27,7 @@ class RecordingRunner(Runner):
         return super().prefill(sequences)
 
 
-@pytest.mark.parametrize(("slots", "sizes"), [(1, [1]), (3, [1, 3]), (40, [1, 28])])
+@pytest.mark.parametrize(("slots", "sizes"), [(1, [1]), (3, [1, 3]), (40, [1, 8])])
 def test_on_the_cpu_each_batch_size_is_warmed_up_once(slots: int, sizes: list[int]) -> None:
     """The first prompt fills a slot; then as many short ones as a step may prefill."""
     settings = Settings(device="cpu", slots=slots)
@@ -36,6 +37,6 @@ def test_on_the_cpu_each_batch_size_is_warmed_up_once(slots: int, sizes: list[in
     assert [len(lengths) for lengths in runner.prompts] == sizes
     (longest,), *short = runner.prompts
     assert longest == settings.max_sequence_length - 3  # new tokens
-    assert all(sum(lengths) <= settings.max_prefill_tokens for lengths in short)
+    assert all(sum(lengths) <= CPU_PREFILL_TOKENS for lengths in short)
     assert runner.num_sampled == sizes[-1] // 2
     assert runner.pictures.num_bytes == 0
