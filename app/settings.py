@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     max_prefill_tokens: int | None = Field(
         None,
         ge=512,
-        description="Prompt tokens per engine step, at most. Default: 600 on the CPU, 2048 on CUDA.",
+        description="Prompt tokens per engine step, at most. Default: 600 on the CPU, 2048 on "
+        "CUDA.",
     )
     max_pictures_per_step: int | None = Field(
         None,

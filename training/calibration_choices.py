@@ -17,9 +17,7 @@ from training.fitting import log_loss, logistic, monotone_curve
 from training.measured_scenes import CLEAN
 from training.metrics import calibration_error, iou, mean, roc_auc
 
-CELL_EXPONENTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-OBJECT_EXPONENTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
-RIGHT_IOUS = (0.5, 0.75)
+EXPONENTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 Report = dict[str, Any]
 Item = TypeVar("Item")
@@ -48,56 +46,25 @@ def calibrate(measurements: Measurements) -> tuple[Calibration, Report]:
     """Return the calibration, and how each part of it was chosen and checked."""
     calibration = Calibration(is_measured=True)
     report: Report = {}
-    grounded = measurements.grounded
-    calibration, report["cell_exponent"] = choose_cell_exponent(calibration, grounded)
-    calibration, report["object_exponent"] = choose_object_exponent(calibration, grounded)
-    calibration, report["confidence_curve"] = choose_curve(calibration, grounded)
+    calibration, report["cell_exponent"] = choose_exponent(calibration, measurements.grounded)
+    calibration, report["confidence_curve"] = choose_curve(calibration, measurements.grounded)
     calibration, report["presence"] = choose_presence(calibration, measurements)
     calibration, report["detection"] = choose_detection(calibration, measurements)
     return calibration, report
 
 
-def choose_cell_exponent(
+def choose_exponent(
     calibration: Calibration, grounded: Sequence[Grounded]
 ) -> tuple[Calibration, Report]:
     """Choose the exponent whose refined boxes have the best mean IoU on clean scenes."""
     clean = [one for one in grounded if one.kind == CLEAN]
     means = {
         exponent: round(mean_iou(clean, replace(calibration, cell_exponent=exponent)), 4)
-        for exponent in CELL_EXPONENTS
+        for exponent in EXPONENTS
     }
     best = max(means, key=lambda exponent: means[exponent])
     report = {"mean_iou": {f"{exponent:g}": value for exponent, value in means.items()}}
     return replace(calibration, cell_exponent=best), report
-
-
-def choose_object_exponent(
-    calibration: Calibration, grounded: Sequence[Grounded]
-) -> tuple[Calibration, Report]:
-    """Choose the exponent whose confidence separates right from wrong boxes best, clean scenes.
-
-    Boxes are right from each of `RIGHT_IOUS` on; the mean of the areas under the ROC curve counts.
-    """
-    clean = [one for one in grounded if one.kind == CLEAN]
-    areas = {
-        exponent: _areas(clean, replace(calibration, object_exponent=exponent))
-        for exponent in OBJECT_EXPONENTS
-    }
-    best = max(areas, key=lambda exponent: mean(areas[exponent]))
-    named = {
-        f"{exponent:g}": dict(zip(map(str, RIGHT_IOUS), values, strict=True))
-        for exponent, values in areas.items()
-    }
-    return replace(calibration, object_exponent=best), {"roc_auc": named}
-
-
-def _areas(grounded: Sequence[Grounded], calibration: Calibration) -> list[float]:
-    pairs = confidences(grounded, calibration)
-    scores = [confidence for confidence, _ in pairs]
-    return [
-        round(roc_auc(scores, [overlap >= least for _, overlap in pairs]), 4)
-        for least in RIGHT_IOUS
-    ]
 
 
 def choose_curve(

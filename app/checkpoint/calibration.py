@@ -18,7 +18,7 @@ CALIBRATION_FILE = "grounding_calibration.json"
 CLASS = "{class}"
 """The part of a template that stands for a class name."""
 
-MAX_EXPONENT = 10.0
+MAX_CELL_EXPONENT = 10.0
 """Beyond it, float64 rounds the probabilities of most cells to 0."""
 
 Curve = tuple[tuple[float, float], ...]
@@ -38,10 +38,7 @@ class Calibration:
         presence_scale: weight of the two answers' log odds, above 0.
         presence_bias: added to the weighted log odds.
         cell_exponent: power of the cells' probabilities in a refined box, above 0 and at most 10.
-        object_exponent: power of the probability that the first corner is near its chosen cell, 0
-            to 10. That corner decides which object a box is about; a model may be too sure of it.
-        confidence_curve: from the expected intersection over union, times that power, to the
-            confidence.
+        confidence_curve: from the expected intersection over union to the confidence.
     """
 
     is_measured: bool = False
@@ -52,7 +49,6 @@ class Calibration:
     presence_scale: float = 1.0
     presence_bias: float = 0.0
     cell_exponent: float = 1.0
-    object_exponent: float = 0.0
     confidence_curve: Curve = ((0.0, 0.0), (1.0, 1.0))
 
     def presence(self, log_yes: float, log_no: float) -> float:
@@ -174,12 +170,8 @@ _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "presence_scale": (_number_between(0, math.inf, allows_low=False), "a number above 0"),
     "presence_bias": (_number, "a finite number"),
     "cell_exponent": (
-        _number_between(0, MAX_EXPONENT, allows_low=False),
-        f"a number above 0 and at most {MAX_EXPONENT:g}",
-    ),
-    "object_exponent": (
-        _number_between(0, MAX_EXPONENT, allows_low=True),
-        f"a number from 0 to {MAX_EXPONENT:g}",
+        _number_between(0, MAX_CELL_EXPONENT, allows_low=False),
+        f"a number above 0 and at most {MAX_CELL_EXPONENT:g}",
     ),
     "confidence_curve": (
         _curve,

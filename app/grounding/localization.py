@@ -61,15 +61,14 @@ def localize(
 
     The box is the mean of the boxes that pairs of nearby cells stand for, weighted by their
     probability to the power `cell_exponent`. The confidence is the box's mean overlap with the
-    boxes of all given cells, weighted by their probability, times the probability of the first
-    corner's nearby cells to the power `object_exponent`, on the `confidence_curve`. Probability
+    boxes of all given cells, weighted by their probability, on the `confidence_curve`. Probability
     outside the given cells counts as an overlap of 0.
 
     Args:
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
-        calibration: has the exponents and the curve.
+        calibration: has the exponent and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
@@ -78,12 +77,10 @@ def localize(
     edges = _edges(upper_left.cells, lower_right.cells)
     is_ordered = (edges[0] < edges[2]) & (edges[1] < edges[3])  # (K, K)
     weights = np.outer(upper_left.probabilities, lower_right.probabilities) * is_ordered  # (K, K)
-    is_near = _is_near(upper_left.cells, pair[0])  # (K,)
-    near = np.outer(is_near, _is_near(lower_right.cells, pair[1]))
+    near = np.outer(_is_near(upper_left.cells, pair[0]), _is_near(lower_right.cells, pair[1]))
     box = _mean_box(edges, weights * near, calibration.cell_exponent, pair)
     expected_iou = float((weights * _overlaps(box, edges)).sum())
-    is_object = float(upper_left.probabilities[is_near].sum()) ** calibration.object_exponent
-    return Localization(box, calibration.corrected(min(expected_iou * is_object, 1.0)))
+    return Localization(box, calibration.corrected(min(expected_iou, 1.0)))
 
 
 def _mean_box(edges: np.ndarray, weights: np.ndarray, exponent: float, pair: CellPair) -> Box:

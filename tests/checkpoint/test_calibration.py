@@ -24,7 +24,6 @@ EVERY_MEMBER = {
     "presence_scale": 2,
     "presence_bias": -0.5,
     "cell_exponent": 0.8,
-    "object_exponent": 2,
     "confidence_curve": [[0, 0.1], [0.5, 0.1], [1, 0.9]],
     "measured": {"on": "1,000 scenes"},
 }
@@ -43,7 +42,6 @@ INVALID = [
     ("presence_scale", [0, -1, "1", None, True, 10**400]),
     ("presence_bias", ["0", None, False, [0]]),
     ("cell_exponent", [0, -0.8, 10.5, "1", None, True]),
-    ("object_exponent", [-0.1, 10.5, "1", None, False]),
     (
         "confidence_curve",
         [
@@ -111,7 +109,6 @@ def test_every_member_is_read(tmp_path: Path) -> None:
         presence_scale=2.0,
         presence_bias=-0.5,
         cell_exponent=0.8,
-        object_exponent=2.0,
         confidence_curve=((0.0, 0.1), (0.5, 0.1), (1.0, 0.9)),
     )
     default = Calibration()

@@ -51,7 +51,7 @@ def spread(cell: int, radius: int) -> CellDistribution:
 def test_certain_cells_give_their_own_box_and_full_confidence(
     pair: CellPair, exponent: float
 ) -> None:
-    calibration = Calibration(cell_exponent=exponent, object_exponent=exponent)
+    calibration = Calibration(cell_exponent=exponent)
     found = localize(pair, certain(pair[0]), certain(pair[1]), calibration)
     assert found.box == pytest.approx(patch_indices_to_box(*pair))
     assert found.confidence == pytest.approx(1.0)
@@ -61,8 +61,7 @@ def test_certain_cells_give_their_own_box_and_full_confidence(
 def test_every_box_lies_inside_the_picture_with_its_corners_in_order(
     pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
 ) -> None:
-    calibration = Calibration(cell_exponent=exponent, object_exponent=exponent)
-    found = localize(pair, upper_left, lower_right, calibration)
+    found = localize(pair, upper_left, lower_right, Calibration(cell_exponent=exponent))
     x0, y0, x1, y1 = found.box
     assert 0 <= x0 < x1 <= 1
     assert 0 <= y0 < y1 <= 1
@@ -135,25 +134,6 @@ def test_cells_far_from_the_chosen_one_lower_the_confidence_and_leave_the_box() 
     found = localize((upper_left, lower_right), elsewhere, certain(lower_right))
     assert found.box == pytest.approx(patch_indices_to_box(upper_left, lower_right))
     assert 0.7 < found.confidence < 0.75
-
-
-@pytest.mark.parametrize("exponent", [1.0, 2.0, 4.0])
-def test_a_rival_of_the_first_corner_lowers_the_confidence_further(exponent: float) -> None:
-    """The first corner decides the object, and a model is too sure of it."""
-    upper_left, lower_right = 5 * GRID + 5, 20 * GRID + 20
-    rival = CellDistribution(np.array([upper_left, 15 * GRID + 15]), np.array([0.7, 0.3]))
-    later = CellDistribution(np.array([lower_right, 28 * GRID + 28]), np.array([0.7, 0.3]))
-    calibration = Calibration(object_exponent=exponent)
-    pair = (upper_left, lower_right)
-
-    def confidence(first: CellDistribution, second: CellDistribution, chosen: Calibration) -> float:
-        return localize(pair, first, second, chosen).confidence
-
-    lowered = confidence(rival, certain(lower_right), calibration)
-    plain = confidence(rival, certain(lower_right), Calibration())
-    assert lowered == pytest.approx(plain * 0.7**exponent)
-    second = (certain(upper_left), later)
-    assert confidence(*second, calibration) == confidence(*second, Calibration())
 
 
 def test_confidence_falls_as_the_distributions_spread() -> None:

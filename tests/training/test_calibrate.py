@@ -17,7 +17,7 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT
 from training.answering import GeneratedBox
 from training.calibrate import NUM_CLASSES, write
-from training.calibration_choices import Measurements, calibrate, choose_object_exponent
+from training.calibration_choices import Measurements, calibrate
 from training.confidence_questions import ClassQuestion, Grounded, class_list, contrasting_classes
 from training.detections import Detection, best_threshold, detect, f1_at
 from training.fitting import logistic, monotone_curve
@@ -142,28 +142,6 @@ def test_the_better_question_and_wording_are_chosen_and_the_lean_is_removed(tmp_
     write(calibration, report, 60, tmp_path)
     assert read_calibration(tmp_path) == calibration
     assert "measured" in json.loads((tmp_path / "grounding_calibration.json").read_text())
-
-
-def rivalled(scene, first, second, target):
-    """Return a box whose corners have these probabilities, and whose true place is `target`."""
-    pair = box_to_patch_indices(LEFT)
-    corners = [
-        CellDistribution(np.array([cell]), np.array([p]))
-        for cell, p in zip(pair, (first, second), strict=True)
-    ]
-    box = GeneratedBox(pair, 1.0, *corners)
-    return Grounded(scene, CLEAN, "phrases", (box,), (target,))
-
-
-@pytest.mark.parametrize("tells", [True, False])
-def test_the_first_corner_counts_more_if_it_tells_wrong_boxes(tells):
-    """The wrong boxes have the higher expected overlap, and a less certain first corner."""
-    first, second = (0.6, 1.0) if tells else (1.0, 0.6)
-    grounded = [rivalled(scene, 0.9, 0.5, LEFT) for scene in range(9)]
-    grounded += [rivalled(scene, first, second, RIGHT) for scene in range(9, 12)]
-    calibration, report = choose_object_exponent(Calibration(), grounded)
-    assert (calibration.object_exponent > 0) == tells
-    assert list(report["roc_auc"]) == ["0", "0.5", "1", "2", "3", "4"]
 
 
 def test_the_embedded_checkpoint_has_a_calibration_that_its_tokenizer_fits():
