@@ -54,7 +54,7 @@ from app.telemetry.metrics import EngineMetrics
 _MIN_KEPT_BYTES = 2**28  # a smaller model is quantized within a second or two
 _SHORT_PROMPT_TOKENS = 4  # without those of the picture
 _NUM_NEW_TOKENS = 3  # up to two from the prefill, one from a decode pass
-_STEPS_BETWEEN_STARTS = 3  # on CUDA; at 128 rows, decoding takes as long as starting 16
+_STEPS_BETWEEN_STARTS = 3  # on CUDA; with 128 rows they take about as long as starting 16
 
 
 def load(

@@ -161,15 +161,8 @@ def load_model(
     decoder, vision = without_weights(checkpoint, config, num_positions)
     with TensorReader() as reader:
         source = PartSource(checkpoint, device, dtype, on_progress, reader)
-        if linear is LinearLayers.INT8:
-            load_quantized(decoder, source, kept)
-        else:
-            _load(decoder_parts(decoder), source, linear)
-            if linear is not LinearLayers.PLAIN:
-                decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
+        _load_decoder(decoder, source, linear, kept)
         _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
-    if device.type == "cuda":
-        decoder.pad_head()
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     return Kosmos2Model(
@@ -182,6 +175,19 @@ def load_model(
         device=device,
         dtype=dtype,
     )
+
+
+def _load_decoder(
+    decoder: TextDecoder, source: PartSource, linear: LinearLayers, kept: KeptWeights | None
+) -> None:
+    if linear is LinearLayers.INT8:
+        load_quantized(decoder, source, kept)
+        return
+    _load(decoder_parts(decoder), source, linear)
+    if linear is not LinearLayers.PLAIN:
+        decoder.head = _MAKE[linear](decoder.embed_tokens.weight.data, None)
+    elif source.device.type == "cuda":
+        decoder.pad_head()
 
 
 def _load(parts: Iterable[tuple[str, nn.Module]], source: PartSource, linear: LinearLayers) -> None:

@@ -55,7 +55,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the pictures and return the exit code; see `BatchRun.run`."""
-    _forget_missing_sniffio()
     batch = BatchOptions.from_mapping(vars(arguments)).to_run()
     key = read_api_key(arguments.api_key_file)
     return asyncio.run(run_with_service(batch, arguments.url, key, arguments.timeout))
@@ -67,6 +66,7 @@ async def run_with_service(batch: BatchRun, url: str, api_key: str | None, timeo
     Args:
         timeout_s: for one request.
     """
+    _forget_missing_sniffio()
     retries = RetryPolicy(timeout_s=timeout_s, max_retries=0)
     async with AsyncKosmos2(url, api_key, retries) as client:
         return await batch.run(ServiceAnswerer(client))
