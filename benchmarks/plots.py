@@ -28,7 +28,8 @@ def draw_bars(
     middle = _GROUP_WIDTH / 2 - width / 2
     axes.set_xticks([group + middle for group in range(len(groups))], groups)
     axes.set_ylabel(label)
-    axes.legend(fontsize=7)
+    # Below the axes, where it hides no bar.
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
 def draw_lines(
