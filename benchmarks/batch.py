@@ -41,7 +41,7 @@ def measure(is_quick: bool) -> Result:
     rates: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder:
         _write(Path(folder), pictures)
-        for repetition in range(1 if is_quick else 3):
+        for repetition in range(1 if is_quick else 5):
             for name, rate in _ways(pictures, Path(folder)).items():
                 log_progress(f"batch, repetition {repetition + 1}: {name}")
                 rates.setdefault(name, []).append(rate())

@@ -1,6 +1,6 @@
 """Runs one full-size measurement of this service's engine, in its own process.
 
-    python -m benchmarks.full_size_ours CHECKPOINT STEPS SETTINGS
+    python -m benchmarks.full_size_ours CHECKPOINT SETTINGS
 
 `SETTINGS` is JSON, as in `app.settings.Settings`. Prints one line of JSON (see `FullSizeTimes`).
 """
@@ -23,18 +23,24 @@ from app.engine.runner import Runner
 from app.grounding.class_prompts import phrase_prompt, presence_prompt
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import Settings
-from benchmarks.full_size_times import BATCHES, TASKS, FullSizeTimes
+from benchmarks.full_size_times import (
+    BATCHES,
+    CAPTION_TOKENS,
+    CLASSES,
+    TASKS,
+    TOKENS_OF_A_BOX,
+    FullSizeTimes,
+)
 from benchmarks.memory import peak_resident_bytes
 from benchmarks.rows import RunnerClock, noise_pictures
-from training.world import COLOURS
+from training.world import COLOURS, SHAPES
 
-NUM_CLASSES, NUM_PRESENT = 10, 3
-TOKENS_OF_A_BOX = 5
-"""`<object>`, two cells, `</object>` and the end; random weights would write others, for longer."""
+PRESENT_SHARE = 0.3
+"""Share of the classes whose boxes are computed; random weights would find all or none."""
 
 
-def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> FullSizeTimes:
-    """Load the model, then time each batch size, then seven tasks about one picture."""
+def measure(checkpoint: Checkpoint, chosen: dict[str, Any]) -> FullSizeTimes:
+    """Load the model, then time captions, detections, and seven tasks about one picture."""
     kept = checkpoint.directory.parent / "quantized"  # deleted with the checkpoint
     settings = Settings(
         model=str(checkpoint.directory), slots=max(BATCHES), quantized_cache=kept, **chosen
@@ -47,38 +53,52 @@ def measure(checkpoint: Checkpoint, num_steps: int, chosen: dict[str, Any]) -> F
     tasks = [tokenizer.encode_prompt(task.prompt) for task in TASKS]
     clock = RunnerClock(runner, checkpoint.no_repeat_ngram_size)
     pictures = noise_pictures(sum(BATCHES))
-    step_s, first_token_s = {}, {}
+    first_token_s, caption_s = {}, {}
     for batch in BATCHES:
         # A new picture for each row, because a cached one would skip the vision tower.
         shown = [pictures.pop() for _ in range(batch)]
-        times = clock.run([tasks[0]] * batch, shown, num_steps)
-        step_s[str(batch)], first_token_s[str(batch)] = times.step, times.first_token
-    phrase_s, ten_classes_s = _detection_times(clock, tokenizer)
+        times = clock.run([tasks[0]] * batch, shown, CAPTION_TOKENS)
+        first_token_s[str(batch)], caption_s[str(batch)] = times.first_token, times.seconds
     return FullSizeTimes(
         load_s=load_s,
-        step_s=step_s,
         first_token_s=first_token_s,
+        caption_s=caption_s,
+        phrase_s=_phrase_s(clock, tokenizer),
+        detection_s={str(number): _detection_s(clock, tokenizer, number) for number in CLASSES},
         later_task_share=_later_task_share(clock, tasks),
         held_bytes=_held_bytes(runner),
         peak_bytes=peak_resident_bytes() - before,
-        phrase_s=phrase_s,
-        ten_classes_s=ten_classes_s,
     )
 
 
-def _detection_times(clock: RunnerClock, tokenizer: Kosmos2Tokenizer) -> tuple[float, float]:
-    """Return the times of one phrase, and of ten classes of which three are in the picture."""
-    one, many = noise_pictures(2, seed=2)
-    names = [f"{colour} circle" for colour in list(COLOURS)[:NUM_CLASSES]]
+def _phrase_s(clock: RunnerClock, tokenizer: Kosmos2Tokenizer) -> float:
+    (picture,) = noise_pictures(1, seed=2)
+    prompt = tokenizer.encode_prompt(phrase_prompt(UNCALIBRATED, _class_names(1)[0]))
+    return clock.run([prompt], [picture], TOKENS_OF_A_BOX).seconds
+
+
+def _detection_s(clock: RunnerClock, tokenizer: Kosmos2Tokenizer, num_classes: int) -> float:
+    """Return the time of the presence of all classes and the boxes of some, in a new picture."""
+    (picture,) = noise_pictures(1, seed=2 + num_classes)
     questions, phrases = (
-        [tokenizer.encode_prompt(write(UNCALIBRATED, name)) for name in names]
+        [tokenizer.encode_prompt(write(UNCALIBRATED, name)) for name in _class_names(num_classes)]
         for write in (presence_prompt, phrase_prompt)
     )
-    rows = max(BATCHES)
-    parts = [questions[:rows], questions[rows:]]
-    asked = sum(clock.run(part, [many] * len(part), 1).seconds for part in parts)
-    boxes = clock.run(phrases[:NUM_PRESENT], [many] * NUM_PRESENT, TOKENS_OF_A_BOX)
-    return clock.run(phrases[:1], [one], TOKENS_OF_A_BOX).seconds, asked + boxes.seconds
+    num_present = round(PRESENT_SHARE * num_classes)
+    passes = [(questions, 1), (phrases[:num_present], TOKENS_OF_A_BOX)]
+    return sum(
+        clock.run(part, [picture] * len(part), num_tokens).seconds
+        for prompts, num_tokens in passes
+        for part in _parts(prompts, max(BATCHES))
+    )
+
+
+def _parts(prompts: list[list[int]], size: int) -> list[list[list[int]]]:
+    return [prompts[first : first + size] for first in range(0, len(prompts), size)]
+
+
+def _class_names(number: int) -> list[str]:
+    return [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS][:number]
 
 
 def _later_task_share(clock: RunnerClock, tasks: list[list[int]]) -> float:
@@ -97,7 +117,7 @@ def main() -> None:
     """Measure as the command line requests."""
     directory = Path(sys.argv[1])
     checkpoint = read_checkpoint(directory, directory.name, None)
-    times = measure(checkpoint, int(sys.argv[2]), json.loads(sys.argv[3]))
+    times = measure(checkpoint, json.loads(sys.argv[2]))
     print(json.dumps(asdict(times)))
 
 

@@ -31,8 +31,7 @@ class TimedGeneration:
     def __init__(self, directory: Path, kind: Kind, threads: int, device: str = "cpu") -> None:
         dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
         self._generation = Generation(directory, threads, dtype, device)
-        if kind == "int8":
-            _quantise(self._generation.model)
+        change_kind(self._generation.model, kind)
         # Without an end token, all rows generate the full number. The text model has its own
         # configuration.
         self._generation.model.text_model.generation_config.eos_token_id = None
@@ -55,14 +54,22 @@ class TimedGeneration:
         self._generation.generate(batch, num_new_tokens)  # ends with a copy to the host
         return time.perf_counter() - began
 
+    def seconds_of(self, rows: Sequence[tuple[bytes, PictureTask]], num_new_tokens: int) -> float:
+        """Return the time from the pictures to the last of so many tokens of all rows."""
+        began = time.perf_counter()
+        self._generation.generate([self.encode(*row) for row in rows], num_new_tokens)
+        return time.perf_counter() - began
+
     def seconds_per_token(self, batch: Sequence[Inputs], num_new_tokens: int) -> float:
         """Return the time of one more token for all rows, without the time to the first."""
         rest_s = self.seconds(batch, num_new_tokens) - self.seconds(batch, 1)
         return rest_s / (num_new_tokens - 1)
 
 
-def _quantise(model: nn.Module) -> None:
-    """Replace the weights of every linear layer by 8-bit weights."""
+def change_kind(model: nn.Module, kind: str) -> None:
+    """For `int8`, replace the weights of every linear layer by 8-bit weights."""
+    if kind != "int8":
+        return
     with warnings.catch_warnings():
         # torch.ao is deprecated in favour of a separate package.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -24,8 +24,10 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
         vision = VisionEncoder(ours, MEAN, STD).to(dtype)
     decoder.fill_positions(META, dtype)
     vision.fill_buffers(META)
+    decoder.eval().requires_grad_(False)
     return Kosmos2Model(
-        decoder=decoder.eval().requires_grad_(False),
+        decoder=decoder,
+        prefix_decoder=decoder,
         vision=vision.eval().requires_grad_(False),
         # Only their number matters, because nothing is computed.
         prefix_token_ids=[0] * ours.num_prefix_tokens,

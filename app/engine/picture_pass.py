@@ -40,7 +40,7 @@ class PicturePass:
 
     def __call__(self, num_pictures: int) -> None:
         """Encode the first `num_pictures` staged pictures."""
-        model, decoder = self._model, self._model.decoder
+        model, decoder = self._model, self._model.prefix_decoder
         embedded = model.vision(self._pixels[:num_pictures])  # (B, 64, d)
         token_ids = self._token_ids.expand(num_pictures, -1)  # (B, P)
         embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)

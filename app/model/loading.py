@@ -29,7 +29,7 @@ from app.model.parts import (
     without_weights,
 )
 from app.model.quantised import Int8Linear
-from app.model.quantised_loading import load_quantized
+from app.model.quantised_loading import load_quantized, with_one_digit
 from app.model.vision import VisionEncoder
 from app.model.vision_tower import ACTIVATION
 from app.model.weights import TensorReader
@@ -45,6 +45,8 @@ class Kosmos2Model:
     """A loaded model.
 
     Attributes:
+        prefix_decoder: computes the prefixes of pictures: the decoder itself, or with 8-bit weights
+            one that shares them and represents its inputs by one digit.
         vision: the vision tower with the resampler.
         prefix_token_ids: ids of the tokens that every prompt begins with.
         location_token_ids: ids of the location tokens, in the order of their cells.
@@ -54,6 +56,7 @@ class Kosmos2Model:
     """
 
     decoder: TextDecoder
+    prefix_decoder: TextDecoder
     vision: VisionEncoder
     prefix_token_ids: list[int]
     location_token_ids: range
@@ -69,7 +72,7 @@ class Kosmos2Model:
         if isinstance(self.decoder.head, PrefetchedLinear):
             modules.remove(self.decoder.head)  # it shares its weights with the embedding
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
-        packed = (m.num_weight_bytes for m in modules if isinstance(m, Int8Linear))
+        packed = (m.weight.num_bytes for m in modules if isinstance(m, Int8Linear))
         return sum(tensor.nbytes for tensor in tensors) + sum(packed)
 
 
@@ -165,8 +168,10 @@ def load_model(
         _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
+    decoder.eval().requires_grad_(False)
     return Kosmos2Model(
-        decoder=decoder.eval().requires_grad_(False),
+        decoder=decoder,
+        prefix_decoder=with_one_digit(decoder) if linear is LinearLayers.INT8 else decoder,
         vision=vision.eval().requires_grad_(False),
         prefix_token_ids=prefix_token_ids,
         location_token_ids=location_token_ids,

@@ -1,16 +1,18 @@
 """Linear layers with 8-bit weights for the CPU: one scale per output, and one per input row.
 
-FBGEMM's kernel uses one scale for all rows of its input. This module therefore scales each row by
-its own largest value first, and appends a row of bounds. The kernel then always finds the same
-range and uses the scale 1, so that a row never changes the result of another row.
+A sum of 8-bit products is an integer. So a row's result depends neither on other rows nor on their
+number, if each row has a scale of its own. FBGEMM's kernel has one scale for all rows; these layers
+scale the rows themselves, and use the kernel with the scale 1.
 
-Each input row becomes two rows, of a higher and a lower digit of 7 bits. Decoding is bound by
-reading weights, so the second row costs little, and inputs of 14 bits lose almost no precision.
-Digits have 7 bits because kernels without VNNI add pairs of products in 16 bits.
+`TwoDigitLinear` represents each input by two digits of 7 bits, a higher and a lower one, which lose
+almost no precision. Decoding is bound by reading weights, so the second digit costs little there.
+`OneDigitLinear` takes half of the time where many rows share the weights: in the prefix of a
+picture. The kind of work decides, never the number of rows.
 """
 
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +21,35 @@ from app.errors import StartupError
 
 ENGINE = "fbgemm"
 _WEIGHT_LEVELS = 127
-_LOWEST, _HIGHEST = -64.0, 63.0  # range of a digit, 7 bits wide, so that the kernel's scale is 1
-_DIGIT_BASE = (
-    126  # the remainder after the higher digit is at most 1/2, and the largest digit is 63
-)
 _SMALLEST = torch.finfo(torch.float32).tiny
+_SMALLEST_RANGE = 2.0**-20  # of a digit, relative to the values of its row
 _ROWS_AT_ONCE = 256  # so that temporary values stay in the cache
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A range of integers that the kernel multiplies without overflow.
+
+    Attributes:
+        num_bits: 7 or 8; the range has all integers of so many bits.
+    """
+
+    num_bits: int
+
+    @property
+    def lowest(self) -> int:
+        """The lowest digit."""
+        return -(1 << self.num_bits - 1)
+
+    @property
+    def highest(self) -> int:
+        """The highest digit."""
+        return (1 << self.num_bits - 1) - 1
+
+
+SEVEN_BITS, EIGHT_BITS = Digits(7), Digits(8)
+# The remainder after the higher digit is at most 1/2, and the lower digit at most 63.
+_DIGIT_BASE = 2 * SEVEN_BITS.highest
 
 
 @dataclass(frozen=True)
@@ -40,46 +65,99 @@ class QuantizedWeight:
     scales: Tensor
 
 
+class PackedWeight:
+    """A quantized weight in the layout of the kernel, which several layers can share.
+
+    Args:
+        weight: is copied.
+
+    Attributes:
+        sums: (O,), sum of the weights of each output.
+    """
+
+    def __init__(self, weight: QuantizedWeight) -> None:
+        self.num_outputs, self.num_inputs = weight.levels.shape
+        self.sums = weight.levels.sum(dim=1, dtype=torch.int32) * weight.scales
+        self._packed = _pack(weight)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights in bytes, without scales and sums."""
+        return self.num_outputs * self.num_inputs
+
+    def multiply(self, rows: Tensor, digits: Digits) -> Tensor:
+        """Multiply with the weights: (R, I) → (R, O) float32.
+
+        Args:
+            rows: values within the range of `digits`, which the kernel rounds.
+        """
+        sums: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            rows, 1.0, -digits.lowest, self._packed
+        )
+        return sums
+
+
 class Int8Linear(nn.Module):
     """y = x·Wᵀ + b, with W in 8 bits.
 
     Args:
-        weight: (O, I); the layer keeps a copy in the layout of the kernel.
         bias: (O,), any float dtype.
     """
 
     bias: Tensor
-    bounds: Tensor
 
-    def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
+    def __init__(self, weight: PackedWeight, bias: Tensor | None) -> None:
         super().__init__()
-        self.num_outputs, num_inputs = weight.levels.shape
-        self._packed = _pack(weight)
-        bounds = torch.zeros(1, num_inputs)
-        bounds[0, :2] = torch.tensor([_LOWEST, _HIGHEST])
-        self.register_buffer("bounds", bounds)
+        self.weight = weight
         self.register_buffer(
-            "bias", torch.zeros(self.num_outputs) if bias is None else bias.float()
+            "bias", torch.zeros(weight.num_outputs) if bias is None else bias.float()
         )
-
-    @property
-    def num_weight_bytes(self) -> int:
-        """Memory of the weights in bytes, without scales and bias."""
-        return self.num_outputs * self.bounds.shape[1]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, I) → (…, O), in the dtype of the inputs."""
-        rows = inputs.reshape(-1, inputs.shape[-1]).float()  # (R, I)
-        scales = rows.abs().amax(dim=1, keepdim=True).mul_(1 / _HIGHEST).clamp_(min=_SMALLEST)
-        scaled = rows / scales  # −63…63
+        rows = inputs.reshape(-1, self.weight.num_inputs).float()  # (R, I)
+        outputs = self._product(rows)
+        return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.weight.num_outputs)
+
+    def _product(self, rows: Tensor) -> Tensor:
+        """(R, I) → (R, O), float32."""
+        raise NotImplementedError
+
+
+class TwoDigitLinear(Int8Linear):
+    """A layer whose inputs have two digits of 7 bits."""
+
+    def _product(self, rows: Tensor) -> Tensor:
+        largest = rows.abs().amax(dim=1, keepdim=True)  # (R, 1)
+        scales = largest.mul_(1 / SEVEN_BITS.highest).clamp_(min=_SMALLEST)
+        scaled = rows * scales.reciprocal()  # −63…63
         higher = scaled.round()
-        lower = torch.sub(scaled, higher).mul_(_DIGIT_BASE)  # the kernel rounds it
-        digits = torch.cat([higher, lower, self.bounds])  # (2R + 1, I)
-        sums = torch.ops.quantized.linear_dynamic(digits, self._packed, reduce_range=True)
-        num_rows = len(rows)  # the last row of `sums` belongs to the bounds
-        of_scaled = torch.add(sums[:num_rows], sums[num_rows:-1], alpha=1 / _DIGIT_BASE)
-        outputs = torch.addcmul(self.bias, of_scaled, scales)  # (R, O)
-        return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.num_outputs)
+        lower = scaled.sub_(higher).mul_(_DIGIT_BASE)
+        sums = self.weight.multiply(torch.cat([higher, lower]), SEVEN_BITS)  # (2R, O)
+        of_higher, of_lower = sums.chunk(2)
+        of_scaled = torch.add(of_higher, of_lower, alpha=1 / _DIGIT_BASE)
+        return torch.addcmul(self.bias, of_scaled, scales)
+
+
+class OneDigitLinear(Int8Linear):
+    """A layer whose inputs have one digit, of 8 bits if the kernel can multiply it, otherwise 7.
+
+    The digits of a row cover its range from the lowest to the highest value.
+    """
+
+    def _product(self, rows: Tensor) -> Tensor:
+        digits = widest_digits()
+        lowest, highest = rows.aminmax(dim=1, keepdim=True)  # (R, 1)
+        scales = (highest - lowest).div_(digits.highest - digits.lowest)
+        # A range that is tiny, compared with the values, would be lost in rounding.
+        smallest = torch.maximum(highest, -lowest).mul_(_SMALLEST_RANGE).clamp_(min=_SMALLEST)
+        scales = torch.maximum(scales, smallest)
+        factors = scales.reciprocal()
+        sums = self.weight.multiply(
+            torch.addcmul(digits.lowest - lowest * factors, rows, factors), digits
+        )
+        offsets = lowest - digits.lowest * scales  # the value of the digit 0
+        return torch.addcmul(self.bias, sums, scales).addcmul_(offsets, self.weight.sums)
 
 
 def quantize(weight: Tensor) -> QuantizedWeight:
@@ -95,6 +173,22 @@ def quantize(weight: Tensor) -> QuantizedWeight:
         scaled = torch.mul(rows, of_rows.reciprocal()[:, None])
         levels[first : first + _ROWS_AT_ONCE] = scaled.round_().clamp_(-128, _WEIGHT_LEVELS)
     return QuantizedWeight(levels, scales)
+
+
+@lru_cache
+def widest_digits() -> Digits:
+    """Return the widest digits whose extreme values this processor multiplies without overflow.
+
+    Processors without VNNI add pairs of products in 16 bits, and limit the sum of two products of 8
+    bits to what fits.
+    """
+    highest = torch.full((16, 64), _WEIGHT_LEVELS, dtype=torch.int8)
+    weight = PackedWeight(QuantizedWeight(highest, torch.ones(16)))
+    for digit in (EIGHT_BITS.lowest, EIGHT_BITS.highest):
+        product = weight.multiply(torch.full((3, 64), float(digit)), EIGHT_BITS)
+        if not bool((product == 64 * _WEIGHT_LEVELS * digit).all()):
+            return SEVEN_BITS
+    return EIGHT_BITS
 
 
 def _pack(weight: QuantizedWeight) -> object:

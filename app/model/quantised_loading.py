@@ -1,8 +1,10 @@
 """Loads a decoder with its linear layers in 8 bits: from a file of an earlier start, or anew."""
 
+import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -11,10 +13,17 @@ from app.checkpoint.kept_weights import KeptWeights
 from app.model.decoder import TextDecoder
 from app.model.linear import bias_of, linear_layers
 from app.model.parts import PartSource, decoder_parts
-from app.model.quantised import Int8Linear, QuantizedWeight, quantize
+from app.model.quantised import (
+    OneDigitLinear,
+    PackedWeight,
+    QuantizedWeight,
+    TwoDigitLinear,
+    quantize,
+)
 from app.model.quantised_cache import QuantizedCache
 
 HEAD = "head"
+M = TypeVar("M", bound=nn.Module)
 
 
 def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights | None) -> None:
@@ -37,7 +46,19 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         head = known or quantize(decoder.embed_tokens.weight.data)
         if cache is not None:
             cache.write(HEAD, head)
-        decoder.head = Int8Linear(head, None)
+        decoder.head = TwoDigitLinear(PackedWeight(head), None)
+
+
+def with_one_digit(module: M) -> M:
+    """Return a module with the same weights, not copied, whose 8-bit layers have one digit."""
+    if isinstance(module, TwoDigitLinear):
+        return cast(M, OneDigitLinear(module.weight, module.bias))
+    twin = copy.copy(module)
+    twin._modules = {
+        name: None if child is None else with_one_digit(child)
+        for name, child in module._modules.items()
+    }
+    return twin
 
 
 def _shapes_of(decoder: TextDecoder) -> dict[str, tuple[int, int]]:
@@ -68,9 +89,9 @@ def _load_part(
             source.skip_weight(layer)
     source.fill(prefix, part)
 
-    def make(name: str) -> tuple[QuantizedWeight, Int8Linear]:
+    def make(name: str) -> tuple[QuantizedWeight, TwoDigitLinear]:
         weight = known[name] or quantize(layers[name].weight.data)
-        return weight, Int8Linear(weight, bias_of(layers[name]))
+        return weight, TwoDigitLinear(PackedWeight(weight), bias_of(layers[name]))
 
     made = dict(zip(layers, workers.map(make, layers), strict=True))
     for name, (weight, replacement) in made.items():

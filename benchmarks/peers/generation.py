@@ -34,7 +34,11 @@ Inputs = dict[str, Tensor]
 
 
 class Generation:
-    """The published model class and processor with one checkpoint."""
+    """The published model class and processor with one checkpoint.
+
+    Attributes:
+        end_id: id of the token that ends an answer.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Generation:
         loaded = Kosmos2ForConditionalGeneration.from_pretrained(directory, dtype=dtype)
         self.model = loaded.eval().to(device)
         self._padding_id = int(self.model.config.text_config.pad_token_id)
-        self._end_id = int(self.model.config.text_config.eos_token_id)
+        self.end_id = int(self.model.config.text_config.eos_token_id)
         self._ngram_size = _stored_ngram_size(directory)
         self.model.text_model.register_forward_pre_hook(self._give_positions, with_kwargs=True)
 
@@ -116,8 +120,8 @@ class Generation:
 
     def _until_end(self, token_ids: list[int]) -> list[int]:
         """Return a row without the padding that follows its end token."""
-        if self._end_id in token_ids:
-            return token_ids[: token_ids.index(self._end_id) + 1]
+        if self.end_id in token_ids:
+            return token_ids[: token_ids.index(self.end_id) + 1]
         return token_ids
 
 

@@ -17,10 +17,25 @@ from app.model.linear import (
     replace_linear_layers,
 )
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
-from app.model.quantised import Int8Linear, quantize
+from app.model.quantised import (
+    EIGHT_BITS,
+    SEVEN_BITS,
+    Digits,
+    Int8Linear,
+    OneDigitLinear,
+    PackedWeight,
+    QuantizedWeight,
+    TwoDigitLinear,
+    quantize,
+    widest_digits,
+)
+from app.model.quantised_loading import with_one_digit
 from app.settings import EMBEDDED_CHECKPOINT
 
 pytestmark = pytest.mark.kernels
+
+
+INT8_LAYERS = [OneDigitLinear, TwoDigitLinear]
 
 
 def random_layer(num_inputs: int = 192, num_outputs: int = 77) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,49 +61,116 @@ def test_int8_inputs_keep_14_bits_of_precision(num_rows: int, factor: float) -> 
     levels[:, 0] = 127
     weight = levels * 2.0**-7
     inputs = factor * torch.randn(num_rows, 192, generator=generator)
-    outputs = Int8Linear(quantize(weight), None)(inputs)
+    outputs = TwoDigitLinear(PackedWeight(quantize(weight)), None)(inputs)
     expected = inputs.double() @ weight.double().T
     assert (outputs - expected).abs().max() < 2e-4 * expected.abs().max()
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 20.0])
+def test_one_digit_keeps_half_a_step_of_the_range_of_its_row(factor: float, shift: float) -> None:
+    """The range may lie anywhere, as after an activation that has no negative values."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.eye(192)
+    inputs = factor * (torch.rand(5, 192, generator=generator) + shift)
+    outputs = OneDigitLinear(PackedWeight(quantize(weight)), None)(inputs)
+    num_steps = 2 ** widest_digits().num_bits - 1
+    step = (inputs.amax(dim=1) - inputs.amin(dim=1)) / num_steps
+    error = (outputs - inputs).abs().amax(dim=1)
+    assert (error <= 0.51 * step + 1e-5 * inputs.abs().amax()).all()
+    assert (error > 0.4 * step).any()  # otherwise the digits are finer than they should be
+
+
+@pytest.mark.parametrize("layer_class", INT8_LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(192,), (3, 192), (2, 5, 192)])
-def test_an_int8_layer_replaces_a_linear_layer(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Shape and dtype are those of a linear layer; the error is below 2 % of the largest output."""
+def test_an_int8_layer_replaces_a_linear_layer(
+    layer_class: type[Int8Linear], dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    """Shape and dtype are those of a linear layer; the error is below 3 % of the largest output."""
     weight, bias = random_layer()
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(dtype)
-    outputs = Int8Linear(quantize(weight.to(dtype)), bias.to(dtype))(inputs)
+    packed = PackedWeight(quantize(weight.to(dtype)))
+    outputs = layer_class(packed, bias.to(dtype))(inputs)
     expected = functional.linear(inputs, weight.to(dtype), bias.to(dtype))
     assert outputs.dtype == dtype
     assert outputs.shape == expected.shape
-    assert (outputs - expected).abs().max() < 0.02 * expected.abs().max()
+    assert (outputs - expected).abs().max() < 0.03 * expected.abs().max()
 
 
-@pytest.mark.parametrize("factor", [0.0, 50.0, 1e4])
+@pytest.mark.parametrize("layer_class", INT8_LAYERS)
+@pytest.mark.parametrize("factor", [0.0, 50.0, 1e4, float("nan"), float("inf")])
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_row_of_an_int8_layer_does_not_depend_on_larger_rows(
-    factor: float, position: int
+def test_a_row_of_an_int8_layer_does_not_depend_on_other_rows(
+    layer_class: type[Int8Linear], factor: float, position: int
 ) -> None:
     """With one scale for all rows, the small row would keep only a few levels."""
     weight, bias = random_layer()
-    layer = Int8Linear(quantize(weight), bias)
+    layer = layer_class(PackedWeight(quantize(weight)), bias)
     small, large = torch.randn(2, 192, generator=torch.Generator().manual_seed(3))
     rows = torch.stack([factor * large] * 3)
     rows[position] = small
-    assert torch.equal(layer(rows)[position], layer(small[None])[0])
+    outputs = layer(rows)
+    assert torch.equal(outputs[position], layer(small[None])[0])
+    assert torch.isfinite(outputs).all() == torch.isfinite(rows).all()
 
 
-def test_an_int8_row_of_zeros_returns_the_bias() -> None:
+@pytest.mark.parametrize("layer_class", INT8_LAYERS)
+def test_an_int8_row_of_zeros_returns_the_bias(layer_class: type[Int8Linear]) -> None:
     weight, bias = random_layer()
-    assert torch.equal(Int8Linear(quantize(weight), bias)(torch.zeros(1, 192))[0], bias)
+    layer = layer_class(PackedWeight(quantize(weight)), bias)
+    assert torch.equal(layer(torch.zeros(1, 192))[0], bias)
 
 
-def test_extreme_weights_and_inputs_do_not_overflow() -> None:
-    """Older processors add pairs in 16 bits, which would saturate with larger digits."""
-    weight, inputs = torch.ones(8, 4096), torch.ones(2, 4096)
-    weight[:, ::2] = -1
-    outputs = Int8Linear(quantize(weight), None)(torch.cat([inputs, inputs * weight[:2]]))
-    assert torch.equal(outputs[:, 0].round(), torch.tensor([0.0, 0.0, 4096.0, 4096.0]))
+@pytest.mark.parametrize("value", [5.0, -5.0, 1e30, 1e-30])
+def test_an_int8_row_of_equal_values_keeps_them(value: float) -> None:
+    """Its range is empty, so its scale cannot follow from the range."""
+    packed = PackedWeight(QuantizedWeight(torch.eye(64, dtype=torch.int8), torch.ones(64)))
+    for layer_class in INT8_LAYERS:
+        outputs = layer_class(packed, None)(torch.full((1, 64), value))
+        torch.testing.assert_close(outputs, torch.full((1, 64), value), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("digits", {SEVEN_BITS, widest_digits()}, ids=str)
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 33, 257])
+def test_extreme_digits_and_weights_do_not_overflow(digits: Digits, num_rows: int) -> None:
+    """Processors without VNNI add pairs of products in 16 bits, which too large digits exceed."""
+    generator = torch.Generator().manual_seed(num_rows)
+    levels = torch.tensor([-127, 127], dtype=torch.int8)[
+        torch.randint(2, (40, 8192), generator=generator)
+    ]
+    levels[0], levels[1] = 127, -127
+    rows = torch.tensor([float(digits.lowest), float(digits.highest)])[
+        torch.randint(2, (num_rows, 8192), generator=generator)
+    ]
+    rows[0], rows[-1] = digits.highest, digits.lowest
+    product = PackedWeight(QuantizedWeight(levels, torch.ones(40))).multiply(rows, digits)
+    assert torch.equal(product.double(), (rows.double() @ levels.double().T).float().double())
+
+
+def test_wider_digits_than_the_widest_overflow() -> None:
+    """So the choice of 7 bits on this processor is necessary."""
+    if widest_digits() == EIGHT_BITS:
+        pytest.skip("this processor multiplies digits of 8 bits")
+    levels = torch.full((16, 64), 127, dtype=torch.int8)
+    packed = PackedWeight(QuantizedWeight(levels, torch.ones(16)))
+    product = packed.multiply(torch.full((3, 64), 127.0), EIGHT_BITS)
+    assert (product != 64 * 127 * 127).all()
+
+
+def test_a_twin_with_one_digit_shares_all_weights() -> None:
+    decoder = embedded(LinearLayers.INT8).decoder
+    twin = with_one_digit(decoder)
+    for (name, one), (twin_name, other) in zip(
+        decoder.named_modules(), twin.named_modules(), strict=True
+    ):
+        assert name == twin_name
+        if isinstance(one, TwoDigitLinear):
+            assert isinstance(other, OneDigitLinear)
+            assert other.weight is one.weight
+    shared = zip(decoder.parameters(), twin.parameters(), strict=True)
+    assert all(one is other for one, other in shared)
+    assert not any(isinstance(layer, OneDigitLinear) for layer in decoder.modules())
 
 
 def test_weights_are_quantized_as_torch_quantizes_them() -> None:

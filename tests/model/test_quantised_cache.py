@@ -43,7 +43,7 @@ def load(kept: KeptWeights | None) -> tuple[Kosmos2Model, list[str]]:
 def outputs_of(model: Kosmos2Model) -> list[torch.Tensor]:
     """Return the output of every 8-bit layer for one input, and all other parameters."""
     layers = [m for m in model.decoder.modules() if isinstance(m, Int8Linear)]
-    inputs = [torch.linspace(-1, 1, layer.bounds.shape[1])[None] for layer in layers]
+    inputs = [torch.linspace(-1, 1, layer.weight.num_inputs)[None] for layer in layers]
     outputs = [layer(rows) for layer, rows in zip(layers, inputs, strict=True)]
     return [*outputs, *model.decoder.parameters(), *model.vision.parameters()]
 

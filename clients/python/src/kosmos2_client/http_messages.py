@@ -1,6 +1,7 @@
 """What both clients do with httpx: options, requests, and the meaning of its exceptions."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -52,9 +53,15 @@ def build_request(
     if call.image is not None:
         arguments["files"] = {"image": ("image", call.image, "application/octet-stream")}
         arguments["data"] = call.fields
-    request = http.build_request(call.method, call.path.lstrip("/"), **arguments)
+    request = http.build_request(call.method, _url_of(http.base_url, call.path), **arguments)
     request.read()  # otherwise httpx sends each part of the form with calls of its own
     return request
+
+
+@lru_cache
+def _url_of(base: httpx.URL, path: str) -> httpx.URL:
+    """Return the URL of a path; httpx would parse the same one for each request."""
+    return base.join(path.lstrip("/"))
 
 
 def reply_of(response: httpx.Response) -> Reply:
