@@ -10,6 +10,7 @@ from app.engine.cells import CellLogits
 from app.engine.drafts import choose_verified, drafts_of, store_tokens
 from app.engine.kv_slots import KVSlots, SlotRows
 from app.engine.sampling import RowOptions
+from app.model.decoder import KEYS_MULTIPLE
 from app.model.loading import Kosmos2Model
 
 
@@ -64,7 +65,8 @@ class TokenStep:
     """
 
     def __init__(self, model: Kosmos2Model, slots: KVSlots, cells: CellLogits) -> None:
-        self._decoder, self._slots, self._cells = model.decoder, slots, cells
+        self._model, self._decoder = model, model.decoder
+        self._slots, self._cells = slots, cells
         device = model.device
         self._idle = torch.tensor(RowOptions(), dtype=torch.float64)  # (10,)
         staged = self._idle.repeat(slots.num_slots, 1)  # (S, 10)
@@ -105,9 +107,10 @@ class TokenStep:
 
     def _run(self, rows: slice, token_ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """Return the hidden states (R, T, d) of the tokens at `positions` (R, T)."""
-        kept = SlotRows(self._slots, rows, self._numbers[rows], positions, length)
+        num_keys = round_up_keys(length, self._model)
+        kept = SlotRows(self._slots, rows, self._numbers[rows], positions, num_keys)
         embedded = self._decoder.embed(token_ids.gather(1, positions), positions)
-        mask = causal_mask(self._indices[:length], positions, embedded.dtype)
+        mask = causal_mask(self._indices[:num_keys], positions, embedded.dtype)
         hidden: Tensor = self._decoder(embedded, kept, mask)
         return hidden
 
@@ -123,6 +126,15 @@ class TokenStep:
         rows = slice(shape.first_row, shape.first_row + shape.num_rows)
         tokens, logarithms = self._chosen[:, : 1 + shape.has_drafts, rows].tolist()
         return tokens, logarithms
+
+
+def round_up_keys(length: int, model: Kosmos2Model) -> int:
+    """Return the number of keys to attend to, for rows of up to so many tokens.
+
+    With 8-bit weights it must be such that the longest row of a pass changes no other row.
+    """
+    multiple = KEYS_MULTIPLE if model.is_quantized else 1
+    return -(-length // multiple) * multiple
 
 
 def causal_mask(key_positions: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:

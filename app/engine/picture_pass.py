@@ -22,6 +22,9 @@ class PicturePass:
     def __init__(self, model: Kosmos2Model, shape: KeyValueShape, max_pictures: int) -> None:
         self.max_pictures = max_pictures
         self._model, device = model, model.device
+        # Products of batches differ in their last bits, and rounding to one digit would amplify
+        # that: a picture would depend a little on those that are encoded with it.
+        self._pictures_at_once = 1 if model.is_quantized else max_pictures
         self._token_ids = torch.tensor([model.prefix_token_ids], device=device)  # (1, P)
         self.num_tokens = self._token_ids.shape[1]
         self._positions = torch.arange(self.num_tokens, device=device)[None]  # (1, P)
@@ -40,12 +43,16 @@ class PicturePass:
 
     def __call__(self, num_pictures: int) -> None:
         """Encode the first `num_pictures` staged pictures."""
+        for first in range(0, num_pictures, self._pictures_at_once):
+            self._encode(slice(first, min(first + self._pictures_at_once, num_pictures)))
+
+    def _encode(self, pictures: slice) -> None:
         model, decoder = self._model, self._model.prefix_decoder
-        embedded = model.vision(self._pixels[:num_pictures])  # (B, 64, d)
-        token_ids = self._token_ids.expand(num_pictures, -1)  # (B, P)
+        embedded = model.vision(self._pixels[pictures])  # (B, 64, d)
+        token_ids = self._token_ids.expand(len(embedded), -1)  # (B, P)
         embeddings = decoder.embed_tokens(token_ids)  # (B, P, d)
         embeddings[:, model.picture_positions] = embedded.to(embeddings.dtype)
-        rows = PrefixRows(self._prefixes[:num_pictures])
+        rows = PrefixRows(self._prefixes[pictures])
         decoder.fill_cache(decoder.add_positions(embeddings, token_ids, self._positions), rows)
 
     def read(self, num_pictures: int) -> list[Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from app.engine.cells import CellLogits
-from app.engine.decode import PassShape, causal_mask
+from app.engine.decode import PassShape, causal_mask, round_up_keys
 from app.engine.drafts import choose_verified, count_drafts, store_tokens
 from app.engine.kv_slots import KVSlots, SlotRows
 from app.engine.sampling import NO_TOKEN, RowOptions, log_probabilities
@@ -61,7 +61,8 @@ class PromptPass:
     def __init__(
         self, model: Kosmos2Model, slots: KVSlots, cells: CellLogits, length_multiple: int
     ) -> None:
-        self._decoder, self._slots, self._cells = model.decoder, slots, cells
+        self._model, self._decoder = model, model.decoder
+        self._slots, self._cells = slots, cells
         device, self._multiple = model.device, length_multiple
         self._begin = len(model.prefix_token_ids)
         self._indices = torch.arange(slots.max_length, device=device)
@@ -121,9 +122,10 @@ class PromptPass:
         slots, last = batch.inputs[:, :2].unbind(1)
         self._slots.token_ids[slots, :length] = token_ids
         positions = self._indices[None, begin:length]
-        rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, length)
+        num_keys = round_up_keys(length, self._model)
+        rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, num_keys)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
-        mask = causal_mask(self._indices[:length], positions, embedded.dtype)
+        mask = causal_mask(self._indices[:num_keys], positions, embedded.dtype)
         hidden = self._decoder(embedded, rows, mask)
         numbers = self._indices[: len(slots), None]  # (R, 1)
         columns = last[:, None] + self._indices[: 1 + batch.shape.has_drafts]  # (R, T)

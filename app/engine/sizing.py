@@ -13,6 +13,7 @@ from app.checkpoint.files import Checkpoint
 from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory
+from app.model.decoder import KEYS_MULTIPLE
 from app.model.linear import LinearLayers, can_pack
 from app.model.loading import read_config, weights_bytes
 from app.model.quantised import check_kernels
@@ -117,11 +118,12 @@ class _Sizes:
         text = config.text_config
         heads = text.attention_heads
         shape = KeyValueShape(text.layers, heads, text.embed_dim // heads)
-        length = settings.max_sequence_length
-        if device.type == "cuda":
-            length = -(-length // CUDA_LENGTH_MULTIPLE) * CUDA_LENGTH_MULTIPLE
-        token_bytes = shape.bytes_per_token(dtype)
         linear = _choose_linear(settings, checkpoint, device, dtype)
+        multiple = CUDA_LENGTH_MULTIPLE if device.type == "cuda" else 1
+        if linear is LinearLayers.INT8:
+            multiple = KEYS_MULTIPLE
+        length = -(-settings.max_sequence_length // multiple) * multiple
+        token_bytes = shape.bytes_per_token(dtype)
         return cls(
             weights_bytes=weights_bytes(checkpoint, dtype, linear),
             slot_length=length,

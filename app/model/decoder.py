@@ -16,6 +16,9 @@ from torch.nn import functional
 from app.model.config import TextConfig
 from app.model.embedding import LoadedEmbedding
 
+KEYS_MULTIPLE = 16
+"""Number of keys, of whose multiples masked ones change no bit of `attend_separately`."""
+
 # CUDA's fast kernels need rows of whole 16 bytes; the published vocabulary has 65,037 tokens.
 _HEAD_MULTIPLE = 64
 
@@ -39,10 +42,16 @@ class KeyValueRows(Protocol):
 
 
 class Attention(nn.Module):
-    """Self-attention with one fused input projection and a layer norm before the output one."""
+    """Self-attention with one fused input projection and a layer norm before the output one.
+
+    Attributes:
+        attends_separately: whether a masked query has the same result, to the last bit, in every
+            pass; see `attend_separately`.
+    """
 
     def __init__(self, width: int, num_heads: int, epsilon: float, layer: int) -> None:
         super().__init__()
+        self.attends_separately = False
         self.layer = layer
         self.num_heads = num_heads
         self.qkv_proj = nn.Linear(width, 3 * width)
@@ -55,9 +64,12 @@ class Attention(nn.Module):
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
         queries = projected[:, :, 0].transpose(1, 2)  # (R, H, T, D)
         keys, values = rows.extend(self.layer, projected[:, :, 1:])  # (R, H, L, D)
-        attended = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, is_causal=mask is None
-        )
+        if self.attends_separately and mask is not None:
+            attended = attend_separately(queries, keys, values, mask)
+        else:
+            attended = functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, is_causal=mask is None
+            )
         merged = attended.transpose(1, 2).reshape(num_rows, length, width)
         output: Tensor = self.out_proj(self.inner_attn_ln(merged))
         return output
@@ -67,6 +79,29 @@ class Attention(nn.Module):
         num_rows, length, _ = hidden.shape
         projected = self.qkv_proj(hidden).view(num_rows, length, 3, self.num_heads, -1)
         rows.extend(self.layer, projected[:, :, 1:])
+
+
+def attend_separately(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Attend from each query by a product of its own, on the CPU.
+
+    The library's kernel adds in an order that depends on the number of queries, rows and keys. The
+    last bits of a result then differ, and rounding to 8-bit digits would amplify the difference.
+
+    Args:
+        queries: (R, H, T, D).
+        keys: (R, H, L, D), L a multiple of `KEYS_MULTIPLE`.
+        values: (R, H, L, D).
+        mask: (R, 1, T, L), or (1, 1, T, L) for all rows.
+
+    Returns:
+        (R, H, T, D).
+    """
+    scaled, turned = queries * queries.shape[-1] ** -0.5, keys.transpose(2, 3)
+    attended = []
+    for query, hidden in zip(torch.split(scaled, 1, 2), torch.split(mask, 1, 2), strict=True):
+        weights = (query @ turned + hidden).softmax(dim=-1)  # (R, H, 1, L)
+        attended.append(weights @ values)
+    return torch.cat(attended, dim=2)
 
 
 class FeedForward(nn.Module):

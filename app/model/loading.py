@@ -66,6 +66,11 @@ class Kosmos2Model:
     dtype: torch.dtype
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the decoder has 8-bit weights."""
+        return self.prefix_decoder is not self.decoder
+
+    @property
     def num_bytes(self) -> int:
         """Memory of the weights in bytes."""
         modules = {*self.decoder.modules(), *self.vision.modules()}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from app.checkpoint.kept_weights import KeptWeights
-from app.model.decoder import TextDecoder
+from app.model.decoder import Block, TextDecoder
 from app.model.linear import bias_of, linear_layers
 from app.model.parts import PartSource, decoder_parts
 from app.model.quantised import (
@@ -47,6 +47,8 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         if cache is not None:
             cache.write(HEAD, head)
         decoder.head = TwoDigitLinear(PackedWeight(head), None)
+    for layer in decoder.layers:
+        cast(Block, layer).self_attn.attends_separately = True
 
 
 def with_one_digit(module: M) -> M:

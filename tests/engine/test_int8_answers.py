@@ -1,7 +1,7 @@
 """With 8-bit weights, an answer depends neither on its batch, nor on the cache, nor on a replay.
 
 Prefixes of pictures are computed less finely than prompts and new tokens, so a token that one pass
-computes must never come from the other.
+computes must never be computed by the other.
 """
 
 import math
@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.kernels, pytest.mark.slow]
 
 NUM_TOKENS = 12
 Row = tuple[Generate, bytes]
+Answer = list[tuple[int, float]]
+"""Each token with its log-probability, which must be equal to the last bit."""
 
 
 @pytest.fixture(scope="module")
@@ -48,40 +50,42 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def alone(runner: Runner, rows: list[Row]) -> list[list[int]]:
+def alone(runner: Runner, rows: list[Row]) -> list[Answer]:
     """The answer to each request alone, with a new picture."""
     runner.pictures.clear()
     answers = []
     for row in rows:
         answers += answer(runner, [row])
         runner.pictures.clear()
-    assert len({tuple(tokens) for tokens in answers}) == len(answers)
+    assert len({tuple(one) for one in answers}) == len(answers)
     return answers
 
 
-def answer(runner: Runner, rows: list[Row]) -> list[list[int]]:
-    """Return the new tokens of requests that run together."""
+def answer(runner: Runner, rows: list[Row]) -> list[Answer]:
+    """Return the answers to requests that run together."""
     sequences = [Sequence(b"test", request, pixels, arrived_at=0.0) for request, pixels in rows]
     for sequence in sequences:
         sequence.slot = runner.slots.allocate()
+    answers: dict[Sequence, Answer] = {sequence: [] for sequence in sequences}
     chosen = runner.prefill(sequences)
     while chosen:
         for choice in chosen:
+            answers[choice.sequence].append((choice.token_id, choice.log_probability))
             choice.sequence.append(choice.token_id, lambda _: False)
             if choice.sequence.is_finished:
                 runner.slots.free(choice.sequence.held_slot)
         chosen = runner.decode([sequence for sequence in sequences if not sequence.is_finished])
-    return [sequence.new_token_ids for sequence in sequences]
+    return list(answers.values())
 
 
-def test_alone_equals_together(runner: Runner, rows: list[Row], alone: list[list[int]]) -> None:
+def test_alone_equals_together(runner: Runner, rows: list[Row], alone: list[Answer]) -> None:
     runner.pictures.clear()
     assert answer(runner, rows) == alone
     assert answer(runner, rows[::-1]) == alone[::-1]
 
 
 def test_a_cached_picture_gives_the_answer_of_a_new_one(
-    runner: Runner, rows: list[Row], alone: list[list[int]]
+    runner: Runner, rows: list[Row], alone: list[Answer]
 ) -> None:
     answer(runner, rows)
     before = runner.counts.encoded
@@ -91,12 +95,12 @@ def test_a_cached_picture_gives_the_answer_of_a_new_one(
 
 @pytest.mark.parametrize("number", [1, 2, 5, NUM_TOKENS - 1])
 def test_a_replay_continues_the_undisturbed_answer(
-    runner: Runner, rows: list[Row], alone: list[list[int]], number: int
+    runner: Runner, rows: list[Row], alone: list[Answer], number: int
 ) -> None:
     """Tokens that a decode pass had computed are now part of a prompt."""
     runner.pictures.clear()
     replayed = [
-        (msgspec.structs.replace(request, new_token_ids=tokens[:number]), pixels)
-        for (request, pixels), tokens in zip(rows, alone, strict=True)
+        (msgspec.structs.replace(request, new_token_ids=[t for t, _ in known[:number]]), pixels)
+        for (request, pixels), known in zip(rows, alone, strict=True)
     ]
-    assert answer(runner, replayed) == alone
+    assert answer(runner, replayed) == [known[number:] for known in alone]

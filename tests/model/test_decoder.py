@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from app.model.config import TextConfig
-from app.model.decoder import TextDecoder
+from app.model.decoder import KEYS_MULTIPLE, TextDecoder, attend_separately
 from harness.checkpoints import full_size_config
 from harness.meta_model import build_meta_model
 
@@ -71,3 +72,34 @@ def test_logits_of_other_devices_have_the_same_shape_and_dtype(dtype: torch.dtyp
     decoder = build(dtype, "meta")
     logits = decoder.logits(torch.empty(3, decoder.config.embed_dim, dtype=dtype, device="meta"))
     assert (logits.shape, logits.dtype) == ((3, decoder.config.vocab_size), torch.float32)
+
+
+def masked(num_rows: int, num_keys: int, first: int) -> Tensor:
+    """Return a causal mask of three queries, (R, 1, 3, L)."""
+    hidden = torch.arange(num_keys) > first + torch.arange(3)[:, None]
+    return torch.zeros(num_rows, 1, 3, num_keys).masked_fill(hidden, -torch.inf)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("num_heads", [3, 32])
+@pytest.mark.parametrize("num_keys", range(80, 257, 3 * KEYS_MULTIPLE))
+def test_a_separate_query_has_the_same_bits_in_every_pass(num_heads: int, num_keys: int) -> None:
+    """For any number of rows, queries and masked keys, and for any row of a pass."""
+    generator = torch.Generator().manual_seed(num_keys)
+    queries = torch.randn(9, num_heads, 3, 64, generator=generator)
+    held = torch.randn(2, 9, num_heads, 512, 64, generator=generator)
+    keys, values = held[:, :, :, :num_keys]
+    together = attend_separately(queries, keys, values, masked(9, num_keys, 70))
+    expected = functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=masked(9, num_keys, 70)
+    )
+    torch.testing.assert_close(together, expected, rtol=1e-4, atol=1e-5)
+    for row in (slice(0, 1), slice(4, 5), slice(8, 9)):
+        for length in (num_keys, num_keys + KEYS_MULTIPLE, 512):
+            mask = masked(1, length, 70)
+            keys, values = held[:, row, :, :length]
+            alone = attend_separately(queries[row], keys, values, mask)
+            first = attend_separately(queries[row, :, :1], keys, values, mask[:, :, :1])
+            copied = attend_separately(queries[row], keys.clone(), values.clone(), mask)
+            for same in (alone, copied, torch.cat([first, alone[:, :, 1:]], dim=2)):
+                assert torch.equal(same, together[row])
