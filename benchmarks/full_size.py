@@ -118,9 +118,9 @@ def measure(is_quick: bool) -> Result:
             "classes; this service first computes the presence of each, and then the boxes of "
             "three in ten. `equal` is the share of answers on the embedded checkpoint "
             "that equal float32's. `later tasks` is the time to the first token of the 2nd to 7th "
-            "task on a picture, relative to the first. Loading the stored float32 from a cold disk took "
-            f"{loading['load_s']} s; reading the file once before took {loading['read_s']} s (the "
-            "pair with the median ratio)."
+            "task on a picture, relative to the first. Loading the stored float32 from a cold disk "
+            f"took {loading['load_s']} s; reading the file once before took {loading['read_s']} s "
+            "(the pair with the median ratio)."
         ],
     )
 
