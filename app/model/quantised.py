@@ -11,6 +11,7 @@ picture. The kind of work decides, never the number of rows.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,7 +98,7 @@ class PackedWeight:
         return sums
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(nn.Module, ABC):
     """y = x·Wᵀ + b, with W in 8 bits.
 
     Args:
@@ -119,9 +120,9 @@ class Int8Linear(nn.Module):
         outputs = self._product(rows)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.weight.num_outputs)
 
+    @abstractmethod
     def _product(self, rows: Tensor) -> Tensor:
         """(R, I) → (R, O), float32."""
-        raise NotImplementedError
 
 
 class TwoDigitLinear(Int8Linear):
