@@ -4,6 +4,7 @@ Each set selects other kernels of torch (ATen), oneDNN and MKL, which add number
 A variable that requests more than the processor supports has no effect.
 """
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -26,6 +27,12 @@ INSTRUCTION_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The variables of each; on a processor without AVX-512, "AVX2" is the same as "native"."""
+
+
+def is_native() -> bool:
+    """Return whether this process may use all instructions of its processor."""
+    names = {name for variables in INSTRUCTION_SETS.values() for name in variables}
+    return names.isdisjoint(os.environ)
 
 
 def other_instruction_sets() -> tuple[str, str]:

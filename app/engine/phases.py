@@ -32,7 +32,7 @@ class PhaseClock:
         self._state, self._metrics, self._clock = state, metrics, clock
         self._min_allowance_s = min_allowance_s
         self._slowest_warm_up: dict[str, float] = defaultdict(float)
-        self.is_warming_up = True
+        self._is_warming_up = True
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -41,10 +41,19 @@ class PhaseClock:
         self._state.stamp(began, self._allowance(phase))
         yield
         took = self._clock() - began
-        if self.is_warming_up:
+        if self._is_warming_up:
             self._slowest_warm_up[phase] = max(self._slowest_warm_up[phase], took)
         else:
             self._metrics.engine_step_seconds.labels(phase).observe(took)
+
+    def end_warm_up(self, longest_prefill: float = 1.0) -> None:
+        """Measure for the metrics from now on, and no longer for allowances.
+
+        Args:
+            longest_prefill: tokens of the longest prompt, relative to those of the warm-up.
+        """
+        self._is_warming_up = False
+        self._slowest_warm_up["prefill"] *= longest_prefill
 
     @property
     def max_rest_ms(self) -> int:

@@ -5,8 +5,6 @@
 Standard input is the pipe from the parent: the process ends when it closes.
 """
 
-import gc
-import hashlib
 import os
 import sys
 import time
@@ -26,7 +24,6 @@ from app.engine.phases import MIN_ALLOWANCE_S, PhaseClock, PhaseTimer
 from app.engine.progress import showing_progress
 from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
-from app.engine.sequence import Sequence
 from app.engine.sizing import (
     MemoryPlan,
     check_memory,
@@ -37,11 +34,10 @@ from app.engine.sizing import (
     out_of_memory_reported,
     plan_memory,
 )
+from app.engine.warm_up import longest_over_warm_up, warm_up
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.child_process import report_ready
-from app.ipc.engine_messages import Generate, SamplingParameters
-from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
 from app.model.linear import LinearLayers
@@ -52,8 +48,6 @@ from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import EngineMetrics
 
 _MIN_KEPT_BYTES = 2**28  # a smaller model is quantized within a second or two
-_SHORT_PROMPT_TOKENS = 4  # without those of the picture
-_NUM_NEW_TOKENS = 3  # up to two from the prefill, one from a decode pass
 _STEPS_BETWEEN_STARTS = 3  # on CUDA; with 128 rows they take about as long as starting 16
 
 
@@ -88,60 +82,6 @@ def _kept_weights(
         return None
     name = str(dtype).removeprefix("torch.")
     return name_kept_weights(settings.quantized_cache, checkpoint, name)
-
-
-def warm_up(runner: Runner, max_prefill_tokens: int, last_token_id: int) -> None:
-    """Run each phase in the shapes of real steps, so that no request waits for kernels to load.
-
-    The first prompt is as long as a slot; the next batches have as many short prompts as a step may
-    prefill, half of them sampled.
-
-    Args:
-        last_token_id: last token of every prompt; one that has a draft.
-    """
-    num_short = max_prefill_tokens // (len(runner.model.prefix_token_ids) + _SHORT_PROMPT_TOKENS)
-    most = max(1, min(runner.slots.num_slots, num_short))
-    for size in _warm_up_sizes(runner, most):
-        sequences = [_blank(runner, key, size, last_token_id) for key in range(size)]
-        for sequence in sequences:
-            sequence.slot = runner.slots.allocate()
-        for choice in runner.prefill(sequences):
-            choice.sequence.append(choice.token_id, lambda _: False)
-        runner.decode(sequences)
-        for sequence in sequences:
-            runner.slots.free(sequence.held_slot)
-            sequence.slot = None
-    runner.pictures.clear()
-
-
-def _warm_up_sizes(runner: Runner, most: int) -> list[int]:
-    """Return the batch sizes to warm up."""
-    # Kernels of the CPU do not depend on the batch size, and are no faster the second time; at the
-    # published size, a repeated long prompt would take longer than loading.
-    if runner.device.type == "cpu":
-        return sorted({1, most})
-    between = (2, 4, 8, 16, 32, 64)
-    return [1, 1, *(size for size in between if size < most), most, most]
-
-
-def _blank(runner: Runner, key: int, size: int, last_token_id: int) -> Sequence:
-    """Return one of `size` sequences for the warm-up."""
-    prefix = runner.model.prefix_token_ids
-    sampling = SamplingParameters(
-        max_new_tokens=_NUM_NEW_TOKENS, no_repeat_ngram_size=3, temperature=float(key % 2)
-    )
-    num_prompt_tokens = (
-        _SHORT_PROMPT_TOKENS
-        if size > 1
-        else runner.slots.max_length - len(prefix) - _NUM_NEW_TOKENS
-    )
-    # On CUDA each picture is new, so that the picture pass runs in all batch sizes.
-    grey = size + key if runner.device.type == "cuda" else 0
-    pixels = bytes([grey]) * PICTURE_BYTES
-    digest = hashlib.sha256(pixels).digest()
-    prompt = [*prefix, *[prefix[0]] * (num_prompt_tokens - 1), last_token_id]
-    request = Generate(0, key, prompt, digest, sampling, deadline=float("inf"))
-    return Sequence(b"warm-up", request, pixels, arrived_at=0.0)
 
 
 def build_runner(
@@ -222,10 +162,11 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
     metrics = EngineMetrics()
     phases = PhaseClock(state, metrics, time.monotonic, min_allowance_s)
     runner = build_runner(settings, run_directory.read_checkpoint(), phases, runner_class)
-    phases.is_warming_up = False
+    max_prefill_tokens = choose_prefill_tokens(settings, runner.device)
+    phases.end_warm_up(longest_over_warm_up(runner, max_prefill_tokens))
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
-        max_prefill_tokens=choose_prefill_tokens(settings, runner.device),
+        max_prefill_tokens=max_prefill_tokens,
         max_pictures=runner.max_pictures,
         steps_between_starts=_STEPS_BETWEEN_STARTS if runner.device.type == "cuda" else 0,
     )
@@ -248,8 +189,6 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
             runner, scheduler, socket, parent_pipe, state, phases, metrics, time.monotonic
         )
         phases.rest()
-        gc.collect()
-        gc.freeze()  # later collections skip the objects that live as long as the process
         state.mark_engine_ready(_facts(settings, runner, limits))
         report_ready()
         get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from app.ipc.start_child import start_collecting
 from app.ipc.supervisor_messages import SupervisorMessage, encode_line
 
 READY = b"ready\n"
@@ -19,7 +20,7 @@ _READ_BYTES = 2**16
 
 
 class ChildProcess:
-    """A running `python -m MODULE ARGUMENTS…`; create it with `start`."""
+    """A process that runs a module, with arguments; create it with `start`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -41,6 +42,7 @@ class ChildProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
+            "app.ipc.start_child",
             module,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
@@ -116,5 +118,9 @@ class ChildProcess:
 
 
 def report_ready() -> None:
-    """Report to the parent that this process is ready; call it once."""
+    """Report to the parent that this process is ready; call it once.
+
+    The garbage collector runs from now on.
+    """
+    start_collecting()
     os.write(sys.stdout.fileno(), READY)

@@ -1,8 +1,8 @@
 """Loads a decoder with its linear layers in 8 bits: from a file of an earlier start, or anew."""
 
 import copy
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar, cast
 
@@ -40,13 +40,14 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         nullcontext() if kept is None else QuantizedCache(kept, shapes) as cache,
         _worker_threads() as workers,
     ):
-        for prefix, part in decoder_parts(decoder):
-            _load_part(prefix, part, source, cache, workers)
-        known = None if cache is None else cache.read(HEAD)
-        head = known or quantize(decoder.embed_tokens.weight.data)
+        loader = _QuantizedLoader(source, cache, workers)
+        known_head = loader.read(HEAD)
+        packed_head = workers.submit(_pack_known, known_head)
+        loader.load(list(decoder_parts(decoder)))
+        head = known_head.result() or quantize(decoder.embed_tokens.weight.data)
         if cache is not None:
             cache.write(HEAD, head)
-        decoder.head = TwoDigitLinear(PackedWeight(head), None)
+        decoder.head = TwoDigitLinear(packed_head.result() or PackedWeight(head), None)
     for layer in decoder.layers:
         cast(Block, layer).self_attn.attends_separately = True
 
@@ -74,32 +75,76 @@ def _shapes_of(decoder: TextDecoder) -> dict[str, tuple[int, int]]:
     return shapes | {HEAD: (num_tokens, width)}
 
 
-def _load_part(
-    prefix: str,
-    part: nn.Module,
-    source: PartSource,
-    cache: QuantizedCache | None,
-    workers: ThreadPoolExecutor,
-) -> None:
-    layers = linear_layers(part)
-    known: dict[str, QuantizedWeight | None] = dict.fromkeys(layers)
-    if cache is not None:
-        names = [prefix + name for name in layers]
-        known = dict(zip(layers, workers.map(cache.read, names), strict=True))
-    for name, layer in layers.items():
-        if known[name] is not None:
-            source.skip_weight(layer)
-    source.fill(prefix, part)
+class _QuantizedLoader:
+    """Loads parts: while workers pack the layers of one, they read the weights of the next."""
 
-    def make(name: str) -> tuple[QuantizedWeight, TwoDigitLinear]:
-        weight = known[name] or quantize(layers[name].weight.data)
-        return weight, TwoDigitLinear(PackedWeight(weight), bias_of(layers[name]))
+    def __init__(
+        self, source: PartSource, cache: QuantizedCache | None, workers: ThreadPoolExecutor
+    ) -> None:
+        self._source, self._cache, self._workers = source, cache, workers
 
-    made = dict(zip(layers, workers.map(make, layers), strict=True))
-    for name, (weight, replacement) in made.items():
-        if cache is not None:
-            cache.write(prefix + name, weight)
-        part.set_submodule(name, replacement)
+    def read(self, name: str) -> Future[QuantizedWeight | None]:
+        """Begin to read a weight from the file of an earlier start."""
+        read = _read_nothing if self._cache is None else self._cache.read
+        return self._workers.submit(read, name)
+
+    def load(self, parts: list[tuple[str, nn.Module]]) -> None:
+        """Load all parts, with their linear layers in 8 bits."""
+        reading = self._begin(*parts[0])
+        for (prefix, part), following in zip(parts, [*parts[1:], None], strict=True):
+            known = {name: future.result() for name, future in reading.items()}
+            packing = self._fill(prefix, part, known)
+            if following is not None:
+                reading = self._begin(*following)
+            self._replace(prefix, part, packing)
+
+    def _begin(self, prefix: str, part: nn.Module) -> dict[str, Future[QuantizedWeight | None]]:
+        # The largest first, so that all workers end at about the same time.
+        layers = sorted(linear_layers(part).items(), key=lambda item: -item[1].weight.numel())
+        return {name: self.read(prefix + name) for name, _ in layers}
+
+    def _fill(
+        self, prefix: str, part: nn.Module, known: Mapping[str, QuantizedWeight | None]
+    ) -> dict[str, Future[tuple[QuantizedWeight, TwoDigitLinear]]]:
+        """Read the rest of the part, and begin to pack its layers."""
+        layers = linear_layers(part)
+        for name, weight in known.items():
+            if weight is not None:
+                self._source.skip_weight(layers[name])
+        self._source.fill(prefix, part)
+        return {
+            name: self._workers.submit(_make, layers[name], weight)
+            for name, weight in known.items()
+        }
+
+    def _replace(
+        self,
+        prefix: str,
+        part: nn.Module,
+        packing: Mapping[str, Future[tuple[QuantizedWeight, TwoDigitLinear]]],
+    ) -> None:
+        made = {name: future.result() for name, future in packing.items()}
+        for name, (weight, replacement) in made.items():
+            if self._cache is not None:
+                self._cache.write(prefix + name, weight)
+            part.set_submodule(name, replacement)
+
+
+def _read_nothing(_name: str) -> None:
+    return None
+
+
+def _pack_known(reading: Future[QuantizedWeight | None]) -> PackedWeight | None:
+    """Pack a weight that is known; the task of reading it comes first in the same queue."""
+    known = reading.result()
+    return None if known is None else PackedWeight(known)
+
+
+def _make(
+    layer: nn.Linear, known: QuantizedWeight | None
+) -> tuple[QuantizedWeight, TwoDigitLinear]:
+    weight = known or quantize(layer.weight.data)
+    return weight, TwoDigitLinear(PackedWeight(weight), bias_of(layer))
 
 
 @contextmanager

@@ -131,6 +131,15 @@ def back_off_s(num_failures: int) -> float:
 
 async def start_engine(run_directory: RunDirectory, module: str = ENGINE_MODULE) -> ChildProcess:
     """Start an engine process for the current epoch."""
-    # numpy starts its threads when it is imported, before the engine chooses a number for torch.
-    environment = {"OPENBLAS_NUM_THREADS": str(count_processors().usable)}
+    environment = engine_environment()
     return await ChildProcess.start(module, (str(run_directory.path),), environment=environment)
+
+
+def engine_environment() -> dict[str, str]:
+    """Return the variables that libraries of an engine read when they are imported."""
+    return {
+        # numpy starts its threads at its import, before the engine chooses a number for torch.
+        "OPENBLAS_NUM_THREADS": str(count_processors().usable),
+        # Weights and temporary values of a large model then cause few page faults.
+        "THP_MEM_ALLOC_ENABLE": "1",
+    }

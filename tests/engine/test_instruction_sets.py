@@ -55,6 +55,6 @@ def test_the_instruction_sets_change_the_results_of_products() -> None:
             text=True,
             check=True,
         ).stdout
-        for variables in INSTRUCTION_SETS.values()
+        for variables in map(INSTRUCTION_SETS.__getitem__, ("native", *other_instruction_sets()))
     }
-    assert len(digests) >= 3
+    assert len(digests) == 3

@@ -11,6 +11,7 @@ import warnings
 from typing import cast
 
 from app.errors import InvalidImage, RequestError
+from app.ipc.start_child import start_collecting
 from app.pictures import heic
 from app.pictures.cut import cut_tiles
 from app.pictures.decode import decode_picture
@@ -77,6 +78,7 @@ def main() -> None:
     limit_memory(max_pixels)
     annotator = Annotator(max_pixels)
     preload(annotator)
+    start_collecting()
     confinement = confine()
     abilities = Abilities(heic.OBSTACLE is None, confinement.landlock, confinement.seccomp)
     while (job := read_job(sys.stdin.buffer)) is not None:
