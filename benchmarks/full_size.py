@@ -8,6 +8,7 @@ all variants alternate within each repetition.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,6 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from matplotlib.figure import Figure as Plot
 
 from app.model.linear import can_pack
 from app.settings import EMBEDDED_CHECKPOINT
+from app.supervisor.engine_keeper import engine_environment
 from benchmarks.case import QUICK_RESULTS, Case, Figure, Result, Row, log_progress, main
 from benchmarks.full_size_times import BATCHES, CLASSES, FullSizeTimes
 from benchmarks.plots import draw_bars, panels
@@ -53,8 +56,11 @@ class Variant:
     argument: str
 
     def run(self, checkpoint: Path) -> FullSizeTimes:
-        """Run one measurement."""
-        return FullSizeTimes(**_last_line(self.module, str(checkpoint), self.argument))
+        """Run one measurement, of this service with the environment of its engine."""
+        environment = engine_environment() if self.module == _OURS else {}
+        return FullSizeTimes(
+            **_last_line(self.module, str(checkpoint), self.argument, environment=environment)
+        )
 
 
 def _ours(name: str, **settings: Any) -> Variant:
@@ -125,10 +131,13 @@ def measure(is_quick: bool) -> Result:
     )
 
 
-def _last_line(module: str, *arguments: str) -> Any:
+def _last_line(
+    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     """Run a module; return the JSON in its last line. Libraries may print lines before it."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    variables = os.environ | environment
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=variables)
     return json.loads(done.stdout.splitlines()[-1])
 
 

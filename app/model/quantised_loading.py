@@ -135,7 +135,7 @@ def _read_nothing(_name: str) -> None:
 
 
 def _pack_known(reading: Future[QuantizedWeight | None]) -> PackedWeight | None:
-    """Pack a weight that is known; the task of reading it comes first in the same queue."""
+    """Pack a weight that is known; the task that reads it is earlier in the same queue."""
     known = reading.result()
     return None if known is None else PackedWeight(known)
 
