@@ -99,7 +99,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 settings.register_profile("project", deadline=None, derandomize=IN_CI)
 settings.load_profile("project")
 # For `make test-fast`; `make test` draws all examples.
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("quick", deadline=None, max_examples=8)
 
 # By default, structlog spends seconds on the values of all variables of a traceback.
 structlog.configure(
