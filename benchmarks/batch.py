@@ -140,7 +140,8 @@ def _times_of_lines(file: Path, process: "subprocess.Popen[bytes]") -> list[floa
 def _steady_rate(times: Sequence[float]) -> float:
     """Return the rate after the first quarter; `times` are those at which pictures ended."""
     steady = times[len(times) // 4 :]
-    return (len(steady) - 1) / (steady[-1] - steady[0])
+    # The lines of a quick run can appear between two looks.
+    return (len(steady) - 1) / max(steady[-1] - steady[0], POLL_S)
 
 
 def plot(result: Result) -> Plot:
