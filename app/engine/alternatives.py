@@ -4,7 +4,7 @@ import torch
 
 from app.checkpoint.files import Checkpoint
 from app.engine.sizing import SMALL_MODEL_BYTES, MemoryPlan
-from app.model.linear import LinearLayers, can_pack
+from app.model.linear import LinearLayers, choose_for_cpu
 from app.model.loading import weights_bytes
 from app.model.quantised import has_kernels
 
@@ -35,10 +35,9 @@ def describe_alternatives(
     if has_kernels():
         int8 = weights_bytes(checkpoint, dtype, LinearLayers.INT8)
         found["KOSMOS2_QUANTIZE=int8"] = f"{_saving(plan, int8)}; {_INT8}"
-    is_fast = can_pack(torch.bfloat16)
-    of_linear = LinearLayers.PACKED if is_fast else LinearLayers.PLAIN
-    bfloat16 = weights_bytes(checkpoint, torch.bfloat16, of_linear)
-    speed = _FAST_BFLOAT16 if is_fast else _SLOW_BFLOAT16
+    linear = choose_for_cpu(torch.bfloat16)
+    bfloat16 = weights_bytes(checkpoint, torch.bfloat16, linear)
+    speed = _FAST_BFLOAT16 if linear is LinearLayers.PACKED else _SLOW_BFLOAT16
     found["KOSMOS2_DTYPE=bfloat16"] = f"{_saving(plan, bfloat16)}; {speed}"
     return found
 

@@ -14,7 +14,7 @@ from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.kv_slots import KeyValueShape
 from app.errors import OutOfMemory
 from app.model.decoder import KEYS_MULTIPLE
-from app.model.linear import LinearLayers, can_pack
+from app.model.linear import LinearLayers, choose_for_cpu
 from app.model.loading import read_config, weights_bytes
 from app.model.quantised import check_kernels
 from app.settings import Settings
@@ -200,7 +200,7 @@ def _choose_linear(
         return LinearLayers.PLAIN
     if weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) < SMALL_MODEL_BYTES:
         return LinearLayers.PREFETCHED  # a layer of a small model fits into a core's cache
-    return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
+    return choose_for_cpu(dtype)
 
 
 def choose_threads(plan: MemoryPlan, device: torch.device, num_processors: int) -> int:

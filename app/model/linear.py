@@ -1,4 +1,4 @@
-"""Implementations of linear layers: PyTorch's own, two for the CPU, and 8-bit weights."""
+"""Implementations of linear layers: PyTorch's own, three for the CPU, and 8-bit weights."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -6,6 +6,9 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_OUTPUTS_AT_ONCE = 256
+_ROWS_AT_ONCE = 512
 
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
 
@@ -15,6 +18,7 @@ class LinearLayers(Enum):
 
     PLAIN = "plain"
     PREFETCHED = "prefetched"
+    SPLIT = "split"
     PACKED = "packed"
     INT8 = "int8"
 
@@ -45,8 +49,47 @@ class PrefetchedLinear(nn.Module):
         return functional.linear(inputs, self.weight, self.bias)
 
 
+class SplitLinear(nn.Module):
+    """y = x·Wᵀ + b, as a batch of products, one for each block of outputs: for large models.
+
+    Decoding is bound by reading W. In one product of few rows, the library's threads read it more
+    slowly than memory allows. In a batch each thread computes products of its own, and reads W in
+    order (docs/adr/0046-products-by-blocks-of-outputs.md).
+
+    Args:
+        weight: (O, I), float32 on the CPU; is not copied.
+        bias: (O,).
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self._num_split = len(weight) // _OUTPUTS_AT_ONCE * _OUTPUTS_AT_ONCE
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, I) → (…, O)."""
+        rows = inputs.reshape(-1, inputs.shape[-1])  # (R, I)
+        parts = rows.chunk(-(-len(rows) // _ROWS_AT_ONCE))
+        outputs = torch.cat([self._product(part) for part in parts])
+        return outputs.view(*inputs.shape[:-1], len(self.weight))
+
+    def _product(self, rows: Tensor) -> Tensor:
+        """(R, I) → (R, O)."""
+        split, rest = self.weight[: self._num_split], self.weight[self._num_split :]
+        blocks = split.view(-1, _OUTPUTS_AT_ONCE, rows.shape[1]).transpose(1, 2)  # (N, I, 256)
+        products = torch.bmm(rows.expand(len(blocks), -1, -1), blocks)  # (N, R, 256)
+        outputs = products.transpose(0, 1).reshape(len(rows), self._num_split)
+        if len(rest):
+            outputs = torch.cat([outputs, functional.linear(rows, rest)], dim=1)
+        return outputs if self.bias is None else outputs.add_(self.bias)
+
+
 class PackedLinear(nn.Module):
-    """y = x·Wᵀ + b, with W in the memory layout of oneDNN's kernels.
+    """y = x·Wᵀ + b, with W in the memory layout of oneDNN's kernels: for large models in 16 bits.
 
     The weights keep their dtype and their values. With row-major weights, every call would convert
     the layout again, or would use kernels without this processor's widest registers.
@@ -81,6 +124,13 @@ def can_pack(dtype: torch.dtype) -> bool:
     if dtype is torch.float16:
         return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
     return True
+
+
+def choose_for_cpu(dtype: torch.dtype) -> LinearLayers:
+    """Return the implementation for the layers of a large model on the CPU."""
+    if dtype is torch.float32 and torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return LinearLayers.SPLIT
+    return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
 
 
 def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:

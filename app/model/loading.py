@@ -17,7 +17,8 @@ from app.model.linear import (
     LinearLayers,
     PackedLinear,
     PrefetchedLinear,
-    can_pack,
+    SplitLinear,
+    choose_for_cpu,
     replace_linear_layers,
 )
 from app.model.parts import (
@@ -36,6 +37,7 @@ from app.model.weights import TensorReader
 
 _MAKE = {
     LinearLayers.PREFETCHED: PrefetchedLinear,
+    LinearLayers.SPLIT: SplitLinear,
     LinearLayers.PACKED: PackedLinear,
 }
 
@@ -74,7 +76,7 @@ class Kosmos2Model:
     def num_bytes(self) -> int:
         """Memory of the weights in bytes."""
         modules = {*self.decoder.modules(), *self.vision.modules()}
-        if isinstance(self.decoder.head, PrefetchedLinear):
+        if isinstance(self.decoder.head, PrefetchedLinear | SplitLinear):
             modules.remove(self.decoder.head)  # it shares its weights with the embedding
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
         packed = (m.weight.num_bytes for m in modules if isinstance(m, Int8Linear))
@@ -125,16 +127,13 @@ def _bytes_per_element(
 def _bytes_of_head_weight(dtype: torch.dtype, linear: LinearLayers) -> int:
     if linear is LinearLayers.INT8:
         return 1
-    return (
-        dtype.itemsize if linear is LinearLayers.PACKED else 0
-    )  # otherwise the embedding is the head
+    is_copied = linear is LinearLayers.PACKED  # otherwise the embedding is the head
+    return dtype.itemsize if is_copied else 0
 
 
 def _linear_of_vision(linear: LinearLayers, dtype: torch.dtype) -> LinearLayers:
     """Return the implementation of the vision tower's layers, which are never quantized."""
-    if linear is not LinearLayers.INT8:
-        return linear
-    return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN
+    return choose_for_cpu(dtype) if linear is LinearLayers.INT8 else linear
 
 
 def load_model(
@@ -157,7 +156,7 @@ def load_model(
         dtype: dtype of weights, activations, keys and values.
         on_progress: called with the number of bytes that were loaded since the last call.
         linear: implementation of linear layers. `INT8` applies to the decoder and its head; the
-            layers of the vision tower are then packed if possible.
+            vision tower then has the layers of a large model in `dtype`.
         kept: file for the 8-bit weights, read if it exists and otherwise written; `None`: no file.
 
     Raises:

@@ -11,9 +11,17 @@ from kosmos2_client.run_file import Line, LineError, open_run, read_lines
 BATCH = (sys.executable, "-m", "app.commands.cli", "batch")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+WITHOUT_RAY = (
+    sys.executable,
+    "-c",
+    "import sys; sys.modules['ray'] = None; from app.commands.cli import main; main()",
+    "batch",
+)
+
+
+def run(*arguments: str, command: tuple[str, ...] = BATCH) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*BATCH, *arguments], capture_output=True, text=True, timeout=180, check=False
+        [*command, *arguments], capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -48,6 +56,7 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
 
 
 def test_ray_names_its_extra_where_it_is_missing(tmp_path: Path) -> None:
-    result = run(str(tmp_path), "--classes", "a", "--out", str(tmp_path / "run.jsonl"), "--ray")
+    out = str(tmp_path / "run.jsonl")
+    result = run(str(tmp_path), "--classes", "a", "--out", out, "--ray", command=WITHOUT_RAY)
     assert result.returncode == 78
     assert "kosmos2-server[ray]" in result.stderr

@@ -1,4 +1,4 @@
-"""Packed linear layers compute the same; 8-bit layers are as close as 8 bits allow."""
+"""Split and packed linear layers compute the same; 8-bit layers are as close as 8 bits allow."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ from app.model.linear import (
     LinearLayers,
     PackedLinear,
     PrefetchedLinear,
+    SplitLinear,
     can_pack,
+    choose_for_cpu,
     replace_linear_layers,
 )
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
@@ -184,7 +186,7 @@ def test_weights_are_quantized_as_torch_quantizes_them() -> None:
     assert quantized.levels.abs().max() == 127
 
 
-@pytest.mark.parametrize("make", [PrefetchedLinear, PackedLinear])
+@pytest.mark.parametrize("make", [PrefetchedLinear, SplitLinear, PackedLinear])
 def test_every_linear_layer_within_a_module_is_replaced(make: type[nn.Module]) -> None:
     module = nn.Sequential(nn.Linear(4, 5), nn.ModuleDict({"a": nn.Linear(5, 6)}), nn.LayerNorm(6))
     replace_linear_layers(module, make)
@@ -210,6 +212,31 @@ def test_a_packed_layer_computes_the_same(
     assert (outputs - expected).abs().max() < 4 * torch.finfo(dtype).eps * expected.abs().max()
 
 
+@pytest.mark.parametrize("num_outputs", [77, 256, 768, 1037])
+@pytest.mark.parametrize("shape", [(192,), (1, 192), (3, 192), (2, 5, 192), (1300, 192)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_split_layer_computes_the_same(
+    num_outputs: int, shape: tuple[int, ...], with_bias: bool
+) -> None:
+    """Whether the outputs are whole blocks or not, and for more rows than one product takes."""
+    weight, bias = random_layer(num_outputs=num_outputs)
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    layer = SplitLinear(weight, bias if with_bias else None)
+    outputs = layer(inputs)
+    expected = functional.linear(inputs, weight, bias if with_bias else None)
+    assert outputs.shape == expected.shape
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
+    assert layer.weight.data_ptr() == weight.data_ptr()
+
+
+def test_a_large_model_in_float32_on_the_cpu_has_split_layers() -> None:
+    """Where torch has MKL, whose batches of products use all processors."""
+    has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    assert (choose_for_cpu(torch.float32) is LinearLayers.SPLIT) == has_mkl
+    packs_16_bits = choose_for_cpu(torch.bfloat16) is LinearLayers.PACKED
+    assert packs_16_bits == can_pack(torch.bfloat16)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("linear", LinearLayers)
 def test_loaded_weights_use_the_planned_memory(dtype: torch.dtype, linear: LinearLayers) -> None:
@@ -221,14 +248,15 @@ def test_loaded_weights_use_the_planned_memory(dtype: torch.dtype, linear: Linea
 
 
 @torch.no_grad()
-def test_a_model_of_packed_layers_computes_the_same() -> None:
-    """The layers of the vision tower are packed too."""
-    plain, packed = embedded(LinearLayers.PLAIN), embedded(LinearLayers.PACKED)
+@pytest.mark.parametrize("linear", [LinearLayers.SPLIT, LinearLayers.PACKED])
+def test_a_model_of_other_layers_computes_the_same(linear: LinearLayers) -> None:
+    """The layers of the vision tower are replaced too."""
+    plain, other = embedded(LinearLayers.PLAIN), embedded(linear)
     pixels = torch.randint(256, (2, PICTURE_SIDE, PICTURE_SIDE, 3), dtype=torch.uint8)
-    torch.testing.assert_close(packed.vision(pixels), plain.vision(pixels), rtol=0, atol=1e-5)
+    torch.testing.assert_close(other.vision(pixels), plain.vision(pixels), rtol=0, atol=1e-5)
     embedded_rows = torch.randn(2, 9, 192)
     rows = PrefixRows(torch.empty(2, 4, 2, 3, 9, 64))  # (B, N, 2, H, P, D)
-    hidden = [m.decoder(embedded_rows, rows, mask=None)[:, -1] for m in (plain, packed)]
+    hidden = [m.decoder(embedded_rows, rows, mask=None)[:, -1] for m in (plain, other)]
     torch.testing.assert_close(hidden[1], hidden[0], rtol=0, atol=1e-4)
-    logits = [m.decoder.logits(h) for m, h in zip((plain, packed), hidden, strict=True)]
+    logits = [m.decoder.logits(h) for m, h in zip((plain, other), hidden, strict=True)]
     torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=1e-3)
