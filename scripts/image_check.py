@@ -9,8 +9,10 @@ output of other programs is on standard error.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +30,7 @@ from scripts.image_build import ROOT, build_image, buildah
 SCENE = ROOT / "app" / "demo" / "scenes" / "red_circle.png"
 START_TIMEOUT_S = 300
 STANDARD_ERROR = 2
+PROGRAMS = ("buildah", "debootstrap")
 BUILD_TOOLS = ("cc", "gcc", "g++", "c++", "ld", "make", "pip", "pip3", "git", "curl", "wget")
 
 # $1: the image's root; $2: its user; $3: its volumes, one per line; then its command.
@@ -199,5 +202,13 @@ def _send_request(url: str) -> str:
     return text
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the report; say which program is missing."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)}; apt install {' '.join(PROGRAMS)}")
     print(json.dumps(asdict(check_image())))
+
+
+if __name__ == "__main__":
+    main()
