@@ -203,7 +203,7 @@ def _send_request(url: str) -> str:
 
 
 def main() -> None:
-    """Print the report; say which program is missing."""
+    """Print the report; name the programs that are missing."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         sys.exit(f"not installed: {', '.join(missing)}; apt install {' '.join(PROGRAMS)}")
