@@ -1,5 +1,6 @@
 """Implementations of linear layers: PyTorch's own, three for the CPU, and 8-bit weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 
@@ -23,15 +24,11 @@ class LinearLayers(Enum):
     INT8 = "int8"
 
 
-class PrefetchedLinear(nn.Module):
-    """y = x·Wᵀ + b, with W read into the cache before the product: for small models on the CPU.
-
-    Between two steps the other layers, and other programs on the same processor, evict the weights
-    of a layer from the caches. The product reads weights in an order that is slow for memory. A sum
-    reads them sequentially, several times as fast, and fills the cache of the core with them.
+class RowMajorLinear(nn.Module, ABC):
+    """y = x·Wᵀ + b, with W as it is stored, so that another module can share it.
 
     Args:
-        weight: (O, I), small enough for the cache of a core.
+        weight: (O, I), is not copied.
         bias: (O,).
     """
 
@@ -42,6 +39,20 @@ class PrefetchedLinear(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, I) → (…, O)."""
+
+
+class PrefetchedLinear(RowMajorLinear):
+    """y = x·Wᵀ + b, with W read into the cache before the product: for small models on the CPU.
+
+    Between two steps the other layers, and other programs on the same processor, evict the weights
+    of a layer from the caches. The product reads weights in an order that is slow for memory. A sum
+    reads them sequentially, several times as fast, and fills the cache of the core with them.
+    The weight must be small enough for the cache of a core.
+    """
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, I) → (…, O)."""
@@ -49,32 +60,26 @@ class PrefetchedLinear(nn.Module):
         return functional.linear(inputs, self.weight, self.bias)
 
 
-class SplitLinear(nn.Module):
+class SplitLinear(RowMajorLinear):
     """y = x·Wᵀ + b, as a batch of products, one for each block of outputs: for large models.
 
     Decoding is bound by reading W. In one product of few rows, the library's threads read it more
     slowly than memory allows. In a batch each thread computes products of its own, and reads W in
     order (docs/adr/0046-products-by-blocks-of-outputs.md).
-
-    Args:
-        weight: (O, I), float32 on the CPU; is not copied.
-        bias: (O,).
     """
 
-    weight: Tensor
-    bias: Tensor | None
-
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        super().__init__(weight, bias)
         self._num_split = len(weight) // _OUTPUTS_AT_ONCE * _OUTPUTS_AT_ONCE
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, I) → (…, O)."""
         rows = inputs.reshape(-1, inputs.shape[-1])  # (R, I)
-        parts = rows.chunk(-(-len(rows) // _ROWS_AT_ONCE))
-        outputs = torch.cat([self._product(part) for part in parts])
+        if len(rows) <= _ROWS_AT_ONCE:  # one part, which needs no copy
+            outputs = self._product(rows)
+        else:
+            parts = rows.chunk(-(-len(rows) // _ROWS_AT_ONCE))
+            outputs = torch.cat([self._product(part) for part in parts])
         return outputs.view(*inputs.shape[:-1], len(self.weight))
 
     def _product(self, rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from app.model.linear import (
     LinearLayers,
     PackedLinear,
     PrefetchedLinear,
+    RowMajorLinear,
     SplitLinear,
     choose_for_cpu,
     replace_linear_layers,
@@ -76,7 +77,7 @@ class Kosmos2Model:
     def num_bytes(self) -> int:
         """Memory of the weights in bytes."""
         modules = {*self.decoder.modules(), *self.vision.modules()}
-        if isinstance(self.decoder.head, PrefetchedLinear | SplitLinear):
+        if isinstance(self.decoder.head, RowMajorLinear):
             modules.remove(self.decoder.head)  # it shares its weights with the embedding
         tensors = (t for m in modules for t in chain(m.parameters(False), m.buffers(False)))
         packed = (m.weight.num_bytes for m in modules if isinstance(m, Int8Linear))
