@@ -4,7 +4,7 @@ Where a part is fitted, the choice between its variants is a twofold cross-valid
 scenes with even numbers and checked on the others, and vice versa. The result is fitted on all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,10 @@ from training.fitting import log_loss, logistic, monotone_curve
 from training.measured_scenes import CLEAN
 from training.metrics import calibration_error, iou, mean, roc_auc
 
-EXPONENTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+EXPONENTS = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+NEIGHBOUR_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+CORNER_ERRORS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+"""In cells."""
 
 Report = dict[str, Any]
 Item = TypeVar("Item")
@@ -46,25 +49,53 @@ def calibrate(measurements: Measurements) -> tuple[Calibration, Report]:
     """Return the calibration, and how each part of it was chosen and checked."""
     calibration = Calibration(is_measured=True)
     report: Report = {}
-    calibration, report["cell_exponent"] = choose_exponent(calibration, measurements.grounded)
-    calibration, report["confidence_curve"] = choose_curve(calibration, measurements.grounded)
+    grounded = measurements.grounded
+    exponents = {e: replace(calibration, cell_exponent=e) for e in EXPONENTS}
+    calibration, report["cell_exponent"] = choose_by_fit(exponents, grounded)
+    shares = {s: replace(calibration, neighbour_share=s) for s in NEIGHBOUR_SHARES}
+    calibration, report["neighbour_share"] = choose_by_fit(shares, grounded)
+    calibration, report["corner_error"] = choose_corner_error(calibration, grounded)
+    calibration, report["confidence_curve"] = choose_curve(calibration, grounded)
     calibration, report["presence"] = choose_presence(calibration, measurements)
     calibration, report["detection"] = choose_detection(calibration, measurements)
     return calibration, report
 
 
-def choose_exponent(
+def choose_by_fit(
+    candidates: Mapping[float, Calibration], grounded: Sequence[Grounded]
+) -> tuple[Calibration, Report]:
+    """Choose the value whose calibration gives the best mean IoU of refined boxes, clean scenes."""
+    clean = [one for one in grounded if one.kind == CLEAN]
+    means = {value: round(mean_iou(clean, one), 4) for value, one in candidates.items()}
+    best = max(means, key=lambda value: means[value])
+    report = {"mean_iou": {f"{value:g}": fit for value, fit in means.items()}}
+    return candidates[best], report
+
+
+def choose_corner_error(
     calibration: Calibration, grounded: Sequence[Grounded]
 ) -> tuple[Calibration, Report]:
-    """Choose the exponent whose refined boxes have the best mean IoU on clean scenes."""
-    clean = [one for one in grounded if one.kind == CLEAN]
-    means = {
-        exponent: round(mean_iou(clean, replace(calibration, cell_exponent=exponent)), 4)
-        for exponent in EXPONENTS
-    }
-    best = max(means, key=lambda exponent: means[exponent])
-    report = {"mean_iou": {f"{exponent:g}": value for exponent, value in means.items()}}
-    return replace(calibration, cell_exponent=best), report
+    """Choose the error with which the confidence predicts the overlap best on other scenes.
+
+    Each candidate is compared with a curve of its own, since the curve corrects its mean.
+    """
+    means = {}
+    for error in CORNER_ERRORS:
+        candidate = replace(calibration, corner_error=error)
+        losses = [
+            squared_error(checked, replace(candidate, confidence_curve=_curve(candidate, fitted)))
+            for fitted, checked in _folds(grounded, lambda one: one.scene)
+        ]
+        means[error] = round(mean(losses), 6)
+    best = min(means, key=lambda error: means[error])
+    report = {"mean_squared_error": {f"{error:g}": value for error, value in means.items()}}
+    return replace(calibration, corner_error=best), report
+
+
+def squared_error(grounded: Sequence[Grounded], calibration: Calibration) -> float:
+    """Return the mean squared difference of confidence and IoU, of clean and harder scenes."""
+    kinds = (confidences(some, calibration) for some in _by_difficulty(grounded))
+    return mean([mean([(c - overlap) ** 2 for c, overlap in pairs]) for pairs in kinds])
 
 
 def choose_curve(

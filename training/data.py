@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
+from training.degradations import degraded
 from training.dense_labels import dense_labels
 from training.examples import examples_of
 from training.gaze import NOWHERE, Answer, Gazes
@@ -118,8 +119,9 @@ class TrainingScenes(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         rng = random.Random(f"scene {self.seed} {index}")
         scene = plan_scene(rng)
+        picture = degraded(draw_scene(scene, rng), rng)
         return Batch(
-            picture_bytes(squash(draw_scene(scene, rng))),
+            picture_bytes(squash(picture)),
             torch.from_numpy(dense_labels(scene.objects, self.patches_per_side)),
             torch.from_numpy(dense_labels(scene.objects, LATENT_SIDE)),
             self.packer.pack(scene, rng),

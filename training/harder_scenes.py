@@ -1,14 +1,13 @@
-"""Scenes that are harder than those of training, each in one way."""
+"""Scenes that are harder than most or all of training, each in one way."""
 
-import io
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
+from training.degradations import blurred, noisy, through_jpeg
 from training.scenes import draw_scene
 from training.world import Box, Scene, SceneObject, overlap, plan_scene
 
@@ -22,13 +21,13 @@ ODD_ASPECT_RATIOS = (2.0, 2.5, 3.0, 1 / 2, 1 / 2.5, 1 / 3)
 """Training has 2:3 to 3:2."""
 
 JPEG_QUALITY = 30
-"""Training has 55 to 95."""
+"""Training mostly has none or 55 to 95."""
 
 BLUR_RADIUS = 0.01
-"""Standard deviation, relative to the picture's longer side."""
+"""Standard deviation, relative to the picture's longer side; most of training has none."""
 
 NOISE = 25.0
-"""Standard deviation of the noise of each channel, of 255."""
+"""Standard deviation of the noise of each channel, of 255; most of training has none."""
 
 
 def harder_scene(kind: str, rng: random.Random) -> tuple[Scene, Image.Image]:
@@ -97,22 +96,17 @@ def _covers_a_part(colour: str, box: Box, others: list[SceneObject]) -> bool:
 
 def _in_jpeg(rng: random.Random) -> tuple[Scene, Image.Image]:
     scene, picture = _plain(rng)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=JPEG_QUALITY)
-    return scene, Image.open(file).convert("RGB")
+    return scene, through_jpeg(picture, JPEG_QUALITY)
 
 
 def _blurred(rng: random.Random) -> tuple[Scene, Image.Image]:
     scene, picture = _plain(rng)
-    radius = BLUR_RADIUS * max(picture.size)
-    return scene, picture.filter(ImageFilter.GaussianBlur(radius))
+    return scene, blurred(picture, BLUR_RADIUS)
 
 
 def _noisy(rng: random.Random) -> tuple[Scene, Image.Image]:
     scene, picture = _plain(rng)
-    pixels = np.asarray(picture, dtype=np.float32)  # (H, W, 3)
-    noise = np.random.default_rng(rng.getrandbits(64)).normal(0.0, NOISE, pixels.shape)
-    return scene, Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8), "RGB")
+    return scene, noisy(picture, NOISE, rng)
 
 
 def _long(rng: random.Random) -> tuple[Scene, Image.Image]:

@@ -1,6 +1,5 @@
 """Draws a planned scene with Pillow, and squashes pictures as the service does."""
 
-import io
 import math
 import random
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from app.ipc.picture_size import PICTURE_SIDE
+from training.degradations import through_jpeg
 from training.world import COLOURS, Scene, SceneObject
 
 SUPERSAMPLING = 4
@@ -93,7 +93,7 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
     for thing in scene.objects:
         _paint(picture, thing, rng)
     if rng.random() < 0.4:
-        picture = _through_jpeg(picture, rng.randint(55, 95))
+        picture = through_jpeg(picture, rng.randint(55, 95))
     return picture
 
 
@@ -164,9 +164,3 @@ def _clouds(width: int, height: int, rng: random.Random) -> np.ndarray:
     coarse = Image.frombytes("L", (cells, cells), rng.randbytes(cells * cells))
     smooth = coarse.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(smooth, dtype=np.float32) / 127.5 - 1
-
-
-def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return Image.open(file).convert("RGB")

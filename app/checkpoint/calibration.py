@@ -21,6 +21,9 @@ CLASS = "{class}"
 MAX_CELL_EXPONENT = 10.0
 """Beyond it, float64 rounds the probabilities of most cells to 0."""
 
+MAX_CORNER_ERROR = 32.0
+"""The cells along a side of the picture."""
+
 Curve = tuple[tuple[float, float], ...]
 """Points (x, y) of a piecewise linear function; x rises from 0 to 1 and y never falls."""
 
@@ -38,6 +41,11 @@ class Calibration:
         presence_scale: weight of the two answers' log odds, above 0.
         presence_bias: added to the weighted log odds.
         cell_exponent: power of the cells' probabilities in a refined box, above 0 and at most 10.
+        neighbour_share: of each neighbour of a corner's cell relative to the cell itself, if the
+            corner is in the middle of the cell, 0 to 1. It replaces the neighbour that a cell at
+            the picture's border does not have; 0 omits this.
+        corner_error: how much too large or too small boxes of right cells are, in cells, 0 to 32.
+            The same error costs a small box more overlap than a large one.
         confidence_curve: from the expected intersection over union to the confidence.
     """
 
@@ -49,6 +57,8 @@ class Calibration:
     presence_scale: float = 1.0
     presence_bias: float = 0.0
     cell_exponent: float = 1.0
+    neighbour_share: float = 0.0
+    corner_error: float = 0.0
     confidence_curve: Curve = ((0.0, 0.0), (1.0, 1.0))
 
     def presence(self, log_yes: float, log_no: float) -> float:
@@ -172,6 +182,11 @@ _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "cell_exponent": (
         _number_between(0, MAX_CELL_EXPONENT, allows_low=False),
         f"a number above 0 and at most {MAX_CELL_EXPONENT:g}",
+    ),
+    "neighbour_share": (_number_between(0, 1, allows_low=True), "a number from 0 to 1"),
+    "corner_error": (
+        _number_between(0, MAX_CORNER_ERROR, allows_low=True),
+        f"a number from 0 to {MAX_CORNER_ERROR:g}",
     ),
     "confidence_curve": (
         _curve,

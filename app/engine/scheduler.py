@@ -1,8 +1,9 @@
 """Schedules sequences: queues them, starts them in turn, and removes them.
 
 Interactive sequences start before batch ones. Within a priority, one row
-of each HTTP request starts in rotation. So a detection with hundreds of rows delays a caption by
-one row.
+of each HTTP request starts in rotation, so a caption waits for one row of a detection. While other
+requests are there, the rows of detections take half of a step's prompt tokens at most, so that
+answers that are being written wait less.
 
 waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
@@ -133,7 +134,8 @@ class Scheduler:
             sequence.slot = self.slots.allocate()
 
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
-        num_tokens, new_pictures = 0, set[bytes]()
+        num_tokens, num_row_tokens, new_pictures = 0, 0, set[bytes]()
+        max_row_tokens = self._max_row_tokens
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
         num_batch = sum(s.is_batch for s in self.running)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
@@ -145,10 +147,20 @@ class Scheduler:
             num_tokens += sequence.num_tokens
             if not self._is_cached(sequence.request.picture_digest):
                 new_pictures.add(sequence.request.picture_digest)
-            is_too_long = num_tokens > self.limits.max_prefill_tokens and not is_first
-            if is_too_long or len(new_pictures) > max_pictures:
+            if sequence.is_row:
+                num_row_tokens += sequence.num_tokens
+            is_too_long = (
+                num_tokens > self.limits.max_prefill_tokens or num_row_tokens > max_row_tokens
+            )
+            if (is_too_long and not is_first) or len(new_pictures) > max_pictures:
                 return
             yield sequence
+
+    @property
+    def _max_row_tokens(self) -> int:
+        """Prompt tokens of a step that rows of detections may prefill."""
+        are_alone = all(sequence.is_row for sequence in (*self.running, *self.waiting))
+        return self.limits.max_prefill_tokens // (1 if are_alone else 2)
 
     def _with_slot(self) -> Iterator[Sequence]:
         return islice(self.waiting, self._num_free)

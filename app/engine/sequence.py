@@ -63,6 +63,11 @@ class Sequence:
         return self.client, self.request.key if group is None else group
 
     @property
+    def is_row(self) -> bool:
+        """Whether it is one of several rows of an HTTP request."""
+        return self.request.group is not None
+
+    @property
     def held_slot(self) -> int:
         """Index of its slot.
 

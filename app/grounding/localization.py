@@ -61,14 +61,15 @@ def localize(
 
     The box is the mean of the boxes that pairs of nearby cells stand for, weighted by their
     probability to the power `cell_exponent`. The confidence is the box's mean overlap with the
-    boxes of all given cells, weighted by their probability, on the `confidence_curve`. Probability
-    outside the given cells counts as an overlap of 0.
+    boxes of all given cells, weighted by their probability, less what the `corner_error` costs a
+    box of this size, on the `confidence_curve`. Probability outside the given cells counts as an
+    overlap of 0.
 
     Args:
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
-        calibration: has the exponent and the curve.
+        calibration: has the exponent, the error and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
@@ -78,18 +79,88 @@ def localize(
     is_ordered = (edges[0] < edges[2]) & (edges[1] < edges[3])  # (K, K)
     weights = np.outer(upper_left.probabilities, lower_right.probabilities) * is_ordered  # (K, K)
     near = np.outer(_is_near(upper_left.cells, pair[0]), _is_near(lower_right.cells, pair[1]))
-    box = _mean_box(edges, weights * near, calibration.cell_exponent, pair)
-    expected_iou = float((weights * _overlaps(box, edges)).sum())
-    return Localization(box, calibration.corrected(min(expected_iou, 1.0)))
+    shares = _shares(weights * near, calibration.cell_exponent)
+    box = _mean_box(edges, shares, pair)
+    box = _drawn_to_borders(box, shares, pair, upper_left, lower_right, calibration)
+    expected_iou = min(float((weights * _overlaps(box, edges)).sum()), 1.0)
+    expected_iou *= _overlap_at_error(box, calibration.corner_error)
+    return Localization(box, calibration.corrected(expected_iou))
 
 
-def _mean_box(edges: np.ndarray, weights: np.ndarray, exponent: float, pair: CellPair) -> Box:
+def _shares(weights: np.ndarray, exponent: float) -> np.ndarray:
+    """Return weights to a power, with a sum of 1; all 0 if all weights are."""
     largest = weights.max()
-    if largest <= 0.0:  # a sampled cell may be far from all probable ones
+    if largest <= 0.0:
+        return np.zeros_like(weights)
+    shares: np.ndarray = (weights / largest) ** exponent  # undivided, all could become 0
+    shares /= shares.sum()
+    return shares
+
+
+def _mean_box(edges: np.ndarray, shares: np.ndarray, pair: CellPair) -> Box:
+    if not shares.any():  # a sampled cell may be far from all probable ones
         return patch_indices_to_box(*sort_corners(pair))
-    shares = (weights / largest) ** exponent  # (K, K); without the division, all could become 0
-    x0, y0, x1, y1 = ((shares * edges).sum(axis=(1, 2)) / shares.sum()).tolist()
+    x0, y0, x1, y1 = (shares * edges).sum(axis=(1, 2)).tolist()
     return x0, y0, x1, y1
+
+
+def _drawn_to_borders(
+    box: Box,
+    shares: np.ndarray,
+    pair: CellPair,
+    upper_left: CellDistribution,
+    lower_right: CellDistribution,
+    calibration: Calibration,
+) -> Box:
+    """Return the box with the edges moved outward whose cells touch the picture's border.
+
+    There is no cell beyond the border, so the mean of the cells lies too far inside.
+    """
+    if calibration.neighbour_share == 0:
+        return box
+    of_first, of_second = shares.sum(axis=1), shares.sum(axis=0)  # (K,) each
+    last = GRID - 1
+
+    def drawn(edge: float, some: np.ndarray, distances: np.ndarray, chosen: int) -> float:
+        return _drawn_to_border(edge, some, distances, chosen, calibration.neighbour_share)
+
+    first, second = divmod(pair[0], GRID), divmod(pair[1], GRID)
+    top, left = np.divmod(upper_left.cells, GRID)
+    bottom, right = np.divmod(lower_right.cells, GRID)
+    return (
+        drawn(box[0], of_first, left, first[1]),
+        drawn(box[1], of_first, top, first[0]),
+        1 - drawn(1 - box[2], of_second, last - right, last - second[1]),
+        1 - drawn(1 - box[3], of_second, last - bottom, last - second[0]),
+    )
+
+
+def _drawn_to_border(
+    edge: float, shares: np.ndarray, distances: np.ndarray, chosen: int, neighbour_share: float
+) -> float:
+    """Return an edge's distance from the border, as if there were cells beyond.
+
+    If a corner moves within its cell, the share of one neighbour rises as that of the other falls,
+    so the share of the missing one follows from that of the present one.
+
+    Args:
+        edge: its distance from the border, as a fraction of the picture.
+        shares: of the cells, (K,).
+        distances: of the cells from the border, in cells, (K,).
+        chosen: the distance of the chosen cell.
+        neighbour_share: see `Calibration`.
+    """
+    if chosen > 0:
+        return edge
+    own, inner = shares[distances == 0].sum(), shares[distances == 1].sum()
+    missing = own * min(1.0, neighbour_share**2 * own / inner) if inner > 0 else own
+    return max(0.0, float((edge - 0.5 / GRID * missing) / (1 + missing)))
+
+
+def _overlap_at_error(box: Box, error: float) -> float:
+    """Return the overlap of a box with one that is `error` cells smaller in width and height."""
+    width, height = (box[2] - box[0]) * GRID, (box[3] - box[1]) * GRID
+    return max(0.0, 1 - error / width) * max(0.0, 1 - error / height)
 
 
 def _edges(upper_left: np.ndarray, lower_right: np.ndarray) -> np.ndarray:

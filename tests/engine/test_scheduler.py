@@ -79,6 +79,16 @@ def test_a_step_prefills_no_more_prompt_tokens_than_its_limit() -> None:
     assert keys(scheduler.admit(now=0)) == [1]
 
 
+def test_rows_of_a_detection_take_half_of_a_step_while_others_are_there() -> None:
+    """An answer that is being written waits for every prompt of a step."""
+    scheduler = make_scheduler(num_slots=9)
+    add(scheduler, *(make_sequence(key, 30, group=100) for key in range(4)))
+    assert keys(scheduler.admit(now=0)) == [0, 1, 2]
+    add(scheduler, make_sequence(9, 30), *(make_sequence(k, 30, group=200) for k in (10, 11)))
+    started = [keys(scheduler.admit(now=0)) for _ in range(3)]
+    assert started == [[9, 10], [3], [11]]
+
+
 def test_a_prompt_longer_than_the_limit_starts_alone() -> None:
     """Otherwise it would block the queue without end."""
     scheduler = make_scheduler()

@@ -57,11 +57,16 @@ def test_certain_cells_give_their_own_box_and_full_confidence(
     assert found.confidence == pytest.approx(1.0)
 
 
-@given(pairs, distributions(), distributions(), exponents)
+@given(pairs, distributions(), distributions(), exponents, st.floats(0.0, 1.0))
 def test_every_box_lies_inside_the_picture_with_its_corners_in_order(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
+    pair: CellPair,
+    upper_left: CellDistribution,
+    lower_right: CellDistribution,
+    exponent: float,
+    share: float,
 ) -> None:
-    found = localize(pair, upper_left, lower_right, Calibration(cell_exponent=exponent))
+    calibration = Calibration(cell_exponent=exponent, neighbour_share=share)
+    found = localize(pair, upper_left, lower_right, calibration)
     x0, y0, x1, y1 = found.box
     assert 0 <= x0 < x1 <= 1
     assert 0 <= y0 < y1 <= 1
@@ -89,6 +94,22 @@ def test_the_order_of_the_cells_has_no_effect(
     assert again.confidence == pytest.approx(found.confidence)
 
 
+@given(pairs, distributions(), distributions(), st.floats(0.0, 32.0))
+def test_an_error_of_the_corners_lowers_the_confidence_and_keeps_the_box(
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, error: float
+) -> None:
+    plain = localize(pair, upper_left, lower_right)
+    found = localize(pair, upper_left, lower_right, Calibration(corner_error=error))
+    assert found.box == plain.box
+    assert 0 <= found.confidence <= plain.confidence
+
+
+def test_an_error_of_half_a_cell_costs_a_box_its_share_of_width_and_height() -> None:
+    corners = 5 * GRID + 5, 9 * GRID + 15  # from centre to centre, 10 by 4 cells
+    found = localize(corners, *map(certain, corners), Calibration(corner_error=0.5))
+    assert found.confidence == pytest.approx((1 - 0.5 / 10) * (1 - 0.5 / 4))
+
+
 @given(pairs, distributions(), distributions())
 def test_the_curve_corrects_the_confidence_but_not_the_box(
     pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution
@@ -109,6 +130,31 @@ def test_the_exponent_changes_how_far_a_corner_moves(exponent: float, moved: flo
     calibration = Calibration(cell_exponent=exponent)
     box = localize((upper_left, lower_right), between, certain(lower_right), calibration).box
     assert box[0] == pytest.approx((5.5 + moved) / GRID)
+
+
+@pytest.mark.parametrize(
+    ("inner", "edge"),
+    [
+        (0.04, 0.5),  # as much as the cell beyond would have
+        (0.16, (0.5 + 0.16 * 1.5 - 0.01 * 0.5) / 1.17),
+        (0.0, 0.0),  # nothing inside: at the border
+    ],
+)
+def test_a_cell_at_the_border_gets_the_neighbour_that_it_lacks(inner: float, edge: float) -> None:
+    """Its share is 0.04² over that of the other neighbour, relative to the chosen cell's."""
+    upper_left, lower_right = 5 * GRID, 20 * GRID + 20
+    cells = np.array([upper_left, upper_left + 1])
+    first = CellDistribution(cells, np.array([1.0, inner]) / (1 + inner))
+    calibration = Calibration(neighbour_share=0.04)
+    box = localize((upper_left, lower_right), first, certain(lower_right), calibration).box
+    assert box[0] * GRID == pytest.approx(edge)
+    mirrored = localize(
+        (NUM_CELLS - 1 - lower_right, NUM_CELLS - 1 - upper_left),
+        certain(NUM_CELLS - 1 - lower_right),
+        CellDistribution(NUM_CELLS - 1 - cells, first.probabilities),
+        calibration,
+    ).box
+    assert mirrored == pytest.approx((1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]))
 
 
 def test_the_least_probable_cells_still_give_a_box_between_them() -> None:
