@@ -106,16 +106,16 @@ def test_the_first_example_prints_the_text_and_a_box_per_phrase(
     project: Path, service: RunningService
 ) -> None:
     text, *boxes = run_example(project, 0, service)
-    assert text == "An image of a red circle, a blue square and a red circle."
-    found = [re.fullmatch(r"(a \w+ \w+) \[( \d+\.\d+,?){4} \] 0\.\d+", line) for line in boxes]
+    assert text == "An image of two red circles and a blue square."
+    found = [re.fullmatch(r"(\w+ \w+ \w+) \[( \d+\.\d+,?){4} \] 0\.\d+", line) for line in boxes]
     assert [match and match[1] for match in found] == [
-        "a red circle", "a blue square", "a red circle",
+        "two red circles", "two red circles", "a blue square",
     ]  # fmt: skip
 
 
 def test_the_second_example_prints_the_stream(project: Path, service: RunningService) -> None:
     lines = run_example(project, 1, service)
-    assert lines[0].endswith("← a red circle: 1 box")
+    assert lines[0].endswith("← two red circles: 2 boxes")
     assert re.fullmatch(r"\d+ tokens", lines[-1])
 
 

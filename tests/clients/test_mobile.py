@@ -74,7 +74,7 @@ def test_the_kotlin_program_gets_an_answer_without_knowing_the_key(
     done = upload(program, backend, SESSION)
     assert done.returncode == 0, done.stderr
     phrases = [entity["phrase"] for entity in json.loads(done.stdout)["entities"]]
-    assert phrases == ["a red circle", "a blue square", "a red circle"]
+    assert phrases == ["two red circles", "a blue square"]
 
 
 def test_a_wrong_session_gets_no_answer(program: Path, backend: str) -> None:
