@@ -115,7 +115,7 @@ def test_the_first_example_prints_the_text_and_a_box_per_phrase(
 
 def test_the_second_example_prints_the_stream(project: Path, service: RunningService) -> None:
     lines = run_example(project, 1, service)
-    assert lines[0].endswith("← two red circles: 2 boxes")
+    assert lines[0].endswith("← two red circles, boxes: 2")
     assert re.fullmatch(r"\d+ tokens", lines[-1])
 
 
