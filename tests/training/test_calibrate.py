@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from app.checkpoint.calibration import UNCALIBRATED, Calibration
 from app.checkpoint.files import read_calibration
-from app.grounding.boxes import box_to_patch_indices, patch_indices_to_box
+from app.grounding.boxes import GRID, box_to_patch_indices, patch_indices_to_box
 from app.grounding.class_prompts import presence_token_ids
 from app.grounding.localization import CellDistribution
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT
 from training.answering import GeneratedBox
 from training.calibrate import NUM_CLASSES, write
-from training.calibration_choices import Measurements, calibrate
+from training.calibration_choices import Measurements, calibrate, choose_corner_error
 from training.confidence_questions import ClassQuestion, Grounded, class_list, contrasting_classes
 from training.detections import Detection, best_threshold, detect, f1_at
 from training.fitting import logistic, monotone_curve
@@ -130,6 +130,23 @@ def sample_measurements():
         {"Any {class}?": blind, "Is there a {class}?": odds},
         {"the {class}": [() for _ in boxes], "a {class}": boxes},
     )
+
+
+def test_an_error_of_the_corners_is_chosen_if_small_boxes_fit_worse():
+    """Each true box is half a cell smaller than its cells. The curve alone cannot express it."""
+    boxes = [exact((0.1, 0.1, 0.1 + side, 0.2 + side)) for side in (0.1, 0.2, 0.4, 0.8)]
+    half = 0.5 / GRID
+    grounded = [
+        Grounded(
+            scene, kind, "phrases", (box_at(box),), ((*box[:2], box[2] - half, box[3] - half),)
+        )
+        for scene, kind in enumerate((CLEAN, CLEAN, "small", "small"))
+        for box in boxes
+    ]
+    calibration, report = choose_corner_error(UNCALIBRATED, grounded)
+    assert calibration.corner_error > 0
+    losses = report["mean_squared_error"]
+    assert losses[f"{calibration.corner_error:g}"] < losses["0"] / 10
 
 
 def test_the_better_question_and_wording_are_chosen_and_the_lean_is_removed(tmp_path):
