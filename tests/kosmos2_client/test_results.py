@@ -22,7 +22,7 @@ def test_the_documented_answer_is_read_completely() -> None:
     assert (result.text, result.answer) == (answer["text"], answer["answer"])
     assert [one.phrase for one in result.entities] == [one["phrase"] for one in answer["entities"]]
     assert len(result) == 3
-    assert [one.class_id for one in result.predictions] == [0, 1, 0]
+    assert [one.class_id for one in result.predictions] == [0, 0, 1]
     assert list(result.predictions[0].xyxy) == answer["entities"][0]["boxes"][0]["xyxy_refined"]
 
 

@@ -140,7 +140,7 @@ def test_the_python_block_runs(service: RunningService) -> None:
     lines = done.stdout.splitlines()
     boxes = [BOX_LINE.fullmatch(line) for line in lines[:3]]
     assert [box and box["phrase"] for box in boxes] == [
-        "a red circle", "a blue square", "a red circle",
+        "two red circles", "two red circles", "a blue square",
     ]  # fmt: skip
     assert "event: token" in lines
     assert "event: done" in lines

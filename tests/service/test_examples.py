@@ -38,7 +38,7 @@ def test_the_python_example_prints_a_caption_and_a_found_object(service: Running
         f"{entity['phrase']} {[box['xyxy_refined'] for box in entity['boxes']]}"
         for entity in caption["entities"]
     ]
-    assert re.fullmatch(r"found a [a-z ]+ \[0\.\d+(, 0\.\d+)*\]", last)
+    assert re.fullmatch(r"found two red circles \[0\.\d+(, 0\.\d+)*\]", last)
 
 
 def test_the_python_example_raises_an_error_with_the_wrong_field(service: RunningService) -> None:

@@ -212,7 +212,9 @@ def test_the_python_example_prints_the_answer(service: RunningService, tmp_path:
     given = f"url, picture = {service.url!r}, open({str(EXAMPLE_SCENE)!r}, 'rb').read()\n"
     example.write_text(given + example_of("python"))
     assert re.match(
-        r"a .*\[\[[\d., ]+\]\]$", printed_by(sys.executable, str(example)), re.MULTILINE
+        r"two red circles\[\[[\d., ]+\], \[[\d., ]+\]\]$",
+        printed_by(sys.executable, str(example)),
+        re.MULTILINE,
     )
 
 
