@@ -81,7 +81,7 @@ def _embedded_requests() -> list[RecordedAnswer]:
         f"{number}_{example.task}": (example.json_fields, False)
         for number, example in enumerate(EMBEDDED_EXAMPLES)
     }
-    requests["n_gram_ban"] = {"task": "brief_caption", "no_repeat_ngram_size": 3}, False
+    requests["n_gram_ban"] = {"task": "detailed_caption", "no_repeat_ngram_size": 3}, False
     requests["jpeg_round_trip"] = {"task": "detailed_caption"}, True
     return [
         RecordedAnswer(name, _SOURCE, fields, round_trip, "", (), "")
