@@ -75,7 +75,7 @@ def test_vertex_ai_chooses_port_and_paths(vertex: RunningService, matrix: Matrix
     assert {one["class"] for one in found} == set(CLASSES)
     bare = {"Content-Type": "image/jpeg"}
     answer = httpx.post(f"{health}:predict", content=SCENE, headers=bare, timeout=60).json()
-    assert len(answer["entities"]) == 3
+    assert len(answer["entities"]) == 2
     refused = httpx.post(f"{health}:predict", json={"classes": ["a"]})
     assert (refused.status_code, "image: " in refused.json()["detail"]) == (422, True)
     asserted = "text, boxes, scores, message of 422"

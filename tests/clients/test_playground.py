@@ -129,7 +129,7 @@ def test_text_and_boxes_appear_while_the_answer_streams(answered: Playground) ->
     seen = answered.page.evaluate("() => window.seen")
     before = [(length, boxes) for length, boxes, is_unfinished in seen if is_unfinished]
     assert len({length for length, _ in before}) > 5
-    assert {boxes for _, boxes in before} >= {0, 1, 2, 3}
+    assert {boxes for _, boxes in before} >= {0, 2, 3}  # the first phrase has two boxes
 
 
 def test_phrase_box_and_list_light_up_together(answered: Playground) -> None:
@@ -140,7 +140,7 @@ def test_phrase_box_and_list_light_up_together(answered: Playground) -> None:
         answered(target).hover()
         assert [part.count() for part in parts] == [1, 1, 1]
     answered("h1").hover()
-    for before in ("#answer [data-item='0']", "#boxes li:first-child .use"):
+    for before in ("#answer [data-item='0']", "#boxes li:nth-child(2) .use"):
         answered(before).focus()
         answered.page.keyboard.press("Tab")
         assert [part.count() for part in parts] == [1, 1, 1]
@@ -169,18 +169,19 @@ def test_the_words_of_a_region_must_occur_in_the_question(answered: Playground) 
 
 
 def test_a_found_box_becomes_a_region(answered: Playground) -> None:
-    answered("#boxes .use").nth(1).click()
-    assert answered("#edge-0").input_value() == "38.8"
+    answered("#boxes .use").nth(2).click()
+    assert answered("#edge-0").input_value() == "39.1"
     answered("#text").fill(f"What color is {IT}?")
     answered.run()
     assert "blue" in answered.answer["answer"]
 
 
 def test_the_slider_hides_boxes_without_a_request(answered: Playground) -> None:
-    answered.set_slider(90)
-    assert answered.boxes.count() == 2
-    assert answered("#boxes .item").count() == 2
-    assert answered("#answer .unboxed").count() == 1
+    for percent, num_boxes, num_unboxed in ((94, 2, 0), (95, 0, 2)):
+        answered.set_slider(percent)
+        assert answered.boxes.count() == num_boxes
+        assert answered("#boxes .item").count() == num_boxes
+        assert answered("#answer .unboxed").count() == num_unboxed
     assert len(answered.posts) == 1
 
 

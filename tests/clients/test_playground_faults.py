@@ -77,7 +77,7 @@ def test_a_full_service_is_explained_and_tried_again(browser: Any, small: Runnin
             playground("#progress:has-text('The service is full. Trying again in')").wait_for()
             assert "full" in playground("[role=status]").text_content()
         playground.wait_until_answered()
-        assert len(playground.phrases) == 3
+        assert len(playground.phrases) == 2
         forget_expected(playground, 503)
 
 
@@ -96,7 +96,7 @@ def test_a_running_answer_is_cancelled(browser: Any, small: RunningService) -> N
             assert playground("#progress").text_content() == "Cancelled."
             assert eventually(lambda: small.metric(series) == before + 1)
         playground.run()
-        assert len(playground.phrases) == 3
+        assert len(playground.phrases) == 2
 
 
 def test_a_service_that_stays_full_is_a_message_with_advice(playground: Playground) -> None:
@@ -181,7 +181,7 @@ def test_a_slow_network_shows_that_the_picture_is_being_sent(playground: Playgro
     playground("#progress:has-text('Sending the picture')").wait_for()
     assert playground("#cancel").is_visible()
     playground.wait_until_answered()
-    assert len(playground.phrases) == 3
+    assert len(playground.phrases) == 2
 
 
 def test_a_lost_connection_is_explained(playground: Playground) -> None:

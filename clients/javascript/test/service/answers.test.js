@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { client, SCENE } from "./support.js";
 
 const bytes = await readFile(SCENE);
-const PHRASES = ["a red circle", "a blue square", "a red circle"];
+const PHRASES = ["two red circles", "a blue square"];
 const PICTURES = {
   path: SCENE,
   "file URL": pathToFileURL(SCENE),
