@@ -162,7 +162,7 @@ def test_everything_works_with_the_keyboard_alone(playground: Playground) -> Non
     press_until(playground, "Tab", "[value=brief_caption]")
     press_until(playground, "ArrowRight", "[value=grounded_vqa]")
     press_until(playground, "Tab", ".phrase")
-    assert playground("#stage .box.active").count() == 1
+    assert playground("#stage .box.active").count() == 2  # of two red circles
     press_until(playground, "Tab", ".use")
     keyboard.press("Enter")  # the region of the question
     assert playground.page.evaluate(FOCUS, "#text")
@@ -202,5 +202,5 @@ def test_nothing_moves_while_an_answer_streams(
         playground.choose_task("detailed_caption")
         playground.page.evaluate(SUM_OF_SHIFTS)
         playground.run()
-        assert len(playground.phrases) == 5
+        assert len(playground.phrases) == 6
         assert playground.page.evaluate("() => window.shifts") == 0

@@ -161,12 +161,12 @@ def test_a_photograph_is_turned_and_sent_small_and_boxes_fit_the_original(
     assert (answer["image"]["width"], answer["image"]["height"]) == PIXELS
     for entity, small in zip(answer["entities"], scene, strict=True):
         assert entity["phrase"] == small["phrase"]
-        [box], [expected] = entity["boxes"], small["boxes"]
-        assert box["xyxy_refined_normalized"] == pytest.approx(
-            expected["xyxy_refined_normalized"], abs=0.03
-        )
-        fractions = [edge / PIXELS[side % 2] for side, edge in enumerate(box["xyxy"])]
-        assert box["xyxy_normalized"] == pytest.approx(fractions, abs=1e-3)
+        for box, expected in zip(entity["boxes"], small["boxes"], strict=True):
+            assert box["xyxy_refined_normalized"] == pytest.approx(
+                expected["xyxy_refined_normalized"], abs=0.03
+            )
+            fractions = [edge / PIXELS[side % 2] for side, edge in enumerate(box["xyxy"])]
+            assert box["xyxy_normalized"] == pytest.approx(fractions, abs=1e-3)
     ratio = playground("#stage .sheet").evaluate("sheet => sheet.clientWidth / sheet.clientHeight")
     assert ratio == pytest.approx(PIXELS[0] / PIXELS[1], rel=0.01)
     assert playground.posts[-1] < len(content) / 3
