@@ -13,7 +13,7 @@ waiting ──admit──▶ running ──finish──▶ removed
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from app.engine.kv_slots import KVSlots
 from app.engine.sequence import Sequence
@@ -135,7 +135,7 @@ class Scheduler:
 
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, num_row_tokens, new_pictures = 0, 0, set[bytes]()
-        max_row_tokens = self._max_row_tokens
+        max_row_tokens = self._max_row_tokens if self.waiting else 0
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
         num_batch = sum(s.is_batch for s in self.running)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
@@ -159,7 +159,7 @@ class Scheduler:
     @property
     def _max_row_tokens(self) -> int:
         """Prompt tokens of a step that rows of detections may prefill."""
-        are_alone = all(sequence.is_row for sequence in (*self.running, *self.waiting))
+        are_alone = all(sequence.is_row for sequence in chain(self.running, self.waiting))
         return self.limits.max_prefill_tokens // (1 if are_alone else 2)
 
     def _with_slot(self) -> Iterator[Sequence]:

@@ -69,7 +69,7 @@ def localize(
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
-        calibration: has the exponent, the error and the curve.
+        calibration: has the exponent, the neighbour's share, the error and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
