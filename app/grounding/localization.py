@@ -141,7 +141,8 @@ def _drawn_to_border(
     """Return an edge's distance from the border, as if there were cells beyond.
 
     If a corner moves within its cell, the share of one neighbour rises as that of the other falls,
-    so the share of the missing one follows from that of the present one.
+    so the share of the missing one follows from that of the present one. Without a present one,
+    nothing follows, and the edge stays.
 
     Args:
         edge: its distance from the border, as a fraction of the picture.
@@ -150,10 +151,10 @@ def _drawn_to_border(
         chosen: the distance of the chosen cell.
         neighbour_share: see `Calibration`.
     """
-    if chosen > 0:
-        return edge
     own, inner = shares[distances == 0].sum(), shares[distances == 1].sum()
-    missing = own * min(1.0, neighbour_share**2 * own / inner) if inner > 0 else own
+    if chosen > 0 or inner == 0:
+        return edge
+    missing = own * min(1.0, neighbour_share**2 * own / inner)
     return max(0.0, float((edge - 0.5 / GRID * missing) / (1 + missing)))
 
 

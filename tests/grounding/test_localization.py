@@ -47,11 +47,11 @@ def spread(cell: int, radius: int) -> CellDistribution:
     return CellDistribution(np.array(around), np.full(len(around), 1 / len(around)))
 
 
-@given(pairs.map(sort_corners), exponents)
+@given(pairs.map(sort_corners), exponents, st.floats(0.0, 1.0))
 def test_certain_cells_give_their_own_box_and_full_confidence(
-    pair: CellPair, exponent: float
+    pair: CellPair, exponent: float, share: float
 ) -> None:
-    calibration = Calibration(cell_exponent=exponent)
+    calibration = Calibration(cell_exponent=exponent, neighbour_share=share)
     found = localize(pair, certain(pair[0]), certain(pair[1]), calibration)
     assert found.box == pytest.approx(patch_indices_to_box(*pair))
     assert found.confidence == pytest.approx(1.0)
@@ -137,7 +137,8 @@ def test_the_exponent_changes_how_far_a_corner_moves(exponent: float, moved: flo
     [
         (0.04, 0.5),  # as much as the cell beyond would have
         (0.16, (0.5 + 0.16 * 1.5 - 0.01 * 0.5) / 1.17),
-        (0.0, 0.0),  # nothing inside: at the border
+        (1e-9, 1e-9 * 0.75),  # almost nothing inside: at the border
+        (0.0, 0.5),  # certain: nothing follows
     ],
 )
 def test_a_cell_at_the_border_gets_the_neighbour_that_it_lacks(inner: float, edge: float) -> None:
