@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from harness import loopback
 from harness.waiting import eventually
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -39,7 +40,7 @@ class Balancer:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a name that have these labels."""
-        text = httpx.get(f"http://{self.metrics_address}/metrics").text
+        text = loopback.get(f"http://{self.metrics_address}/metrics").text
         # A name may be the beginning of another name, so the character after it counts.
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
@@ -54,7 +55,7 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of a request to its API."""
-        response = httpx.get(f"{self.url}/api/v1/{path}", params=parameters)
+        response = loopback.get(f"{self.url}/api/v1/{path}", params=parameters)
         assert response.status_code == 200, response.text
         return response.json()["data"]
 
@@ -156,6 +157,6 @@ def replace_each(text: str, changes: Mapping[str, str]) -> str:
 def is_answered(url: str) -> bool:
     """Return whether a GET request is answered with 200."""
     try:
-        return httpx.get(url).status_code == 200
+        return loopback.get(url).status_code == 200
     except httpx.TransportError:
         return False

@@ -4,9 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-
 from app.contract.examples import EXAMPLE_SCENE
+from harness import loopback
 from harness.service import RunningService
 from harness.waiting import eventually
 
@@ -30,7 +29,7 @@ def full(service: RunningService, key: str = "") -> Iterator[None]:
 
     def occupy() -> None:
         url = f"{service.url}/v1/ground"
-        httpx.post(url, files=picture, data=fields, headers=_headers(key), timeout=60)
+        loopback.post(url, files=picture, data=fields, headers=_headers(key), timeout=60)
 
     occupant = threading.Thread(target=occupy)
     with halted(service):
@@ -42,7 +41,7 @@ def full(service: RunningService, key: str = "") -> Iterator[None]:
 
 def is_full(service: RunningService, key: str = "") -> bool:
     """Return whether a request without a body is rejected because no slot is free."""
-    return httpx.post(f"{service.url}/v1/ground", headers=_headers(key)).status_code == 503
+    return loopback.post(f"{service.url}/v1/ground", headers=_headers(key)).status_code == 503
 
 
 def _headers(key: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-import httpx
 import psutil
 
 from app.supervisor.ready_line import read_ready
+from harness import loopback
 from harness.processes import ENGINE, find_process
 
 START_TIMEOUT_S = 180
@@ -58,7 +58,7 @@ class RunningService:
 
     def metric(self, name: str) -> float:
         """Return the value of one series, named with its labels as Prometheus prints it."""
-        text = httpx.get(f"{self.url}/metrics").text
+        text = loopback.get(f"{self.url}/metrics").text
         values = [line.split()[-1] for line in text.splitlines() if line.split()[0] == name]
         return float(values[0]) if values else 0.0
 

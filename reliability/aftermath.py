@@ -7,6 +7,7 @@ from collections import Counter
 import httpx
 
 from app.ipc.shared_state import SharedState
+from harness import loopback
 from harness.service import RunningService
 from reliability.faults import wait_until
 
@@ -40,7 +41,7 @@ def times_logged(service: RunningService) -> Counter[str]:
 
 
 def _held(service: RunningService, state: SharedState) -> dict[str, float]:
-    ready = httpx.get(f"{service.url}/readyz", timeout=SETTLES_IN_S)
+    ready = loopback.get(f"{service.url}/readyz", timeout=SETTLES_IN_S)
     values = {name: _metric(service, name) for name in _GAUGES} | {
         "permits": state.num_permits_taken,
         "http_processes_missing": NUM_HTTP_PROCESSES - _metric(service, "http_workers"),

@@ -23,14 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
-
 from app.bench.client import load_client
 from app.bench.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
 from benchmarks.workloads import different_pictures
+from harness import loopback
 from harness.service import RunningService, running_service
 from reliability.door_load import door_client
 from reliability.goals import LEAST_GOODPUT
@@ -128,7 +127,7 @@ async def measure_overload(
         seconds: for the capacity, and for each factor.
         through_all_doors: whether the requests are sent to all doors in turn.
     """
-    limits = httpx.get(f"{service.url}/version").json()["limits"]
+    limits = loopback.get(f"{service.url}/version").json()["limits"]
     workload = different_pictures(_NUM_PICTURES)
     opened = door_client(service.url) if through_all_doors else load_client(service.url)
     async with opened as client:

@@ -7,10 +7,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.settings import EMBEDDED_CHECKPOINT
+from harness import loopback
 from harness.requirements import require_programs, skip_locally
 from harness.service import RunningService, running_service
 from harness.standard_servers import running_server
@@ -96,6 +96,6 @@ def expected(service: RunningService) -> Mapping[Path, Any]:
 
 def ask_directly(url: str, picture: Path) -> Any:
     files = {"image": picture.read_bytes()}
-    response = httpx.post(f"{url}/v1/ground", files=files, data=FIELDS, timeout=60)
+    response = loopback.post(f"{url}/v1/ground", files=files, data=FIELDS, timeout=60)
     assert response.status_code == 200, response.text
     return response.json()

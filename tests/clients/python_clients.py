@@ -5,10 +5,10 @@ import base64
 from typing import Any
 
 import aiohttp
-import httpx
 import requests
 import urllib3
 
+from harness import loopback
 from tests.clients.upload import Answer, Client, Upload
 
 TIMEOUT_S = 120
@@ -42,7 +42,7 @@ def upload_with_requests(url: str, sent: Upload, body: str) -> Answer:
 def upload_with_httpx(url: str, sent: Upload, body: str) -> Answer:
     arguments = arguments_of(sent, body)
     target = f"{url}/v1/ground"
-    with httpx.stream("POST", target, timeout=TIMEOUT_S, **arguments) as response:
+    with loopback.stream("POST", target, timeout=TIMEOUT_S, **arguments) as response:
         return Answer(response.status_code, "".join(f"{line}\n" for line in response.iter_lines()))
 
 

@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
+from harness import loopback
 from harness.answers import are_same
 from harness.full_service import full
 from harness.processes import FAULTY_ENGINE
@@ -38,7 +38,7 @@ def answers_of(client: ForeignClient, url: str) -> Any:
 
 
 def ask_directly(url: str, **fields: str) -> Any:
-    response = httpx.post(
+    response = loopback.post(
         f"{url}/v1/ground",
         files={"image": EXAMPLE_SCENE.read_bytes()},
         data=fields,
@@ -130,7 +130,7 @@ def test_a_task_is_chosen_in_the_body(
 def test_the_model_is_listed(
     guarded: RunningService, matrix: Matrix, client: ForeignClient
 ) -> None:
-    version = httpx.get(f"{guarded.url}/version").json()
+    version = loopback.get(f"{guarded.url}/version").json()
     assert answers_of(client, guarded.url)["models"] == [version["model"]["name"]]
     matrix.add(client.name, client.version, "models", "name")
 

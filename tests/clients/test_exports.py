@@ -12,11 +12,11 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from app.contract.examples import EXAMPLE_SCENE
+from harness import loopback
 from harness.run_files import answer_line, detect_answer, write_run
 from harness.service import RunningService
 from harness.standard_servers import running_server
@@ -221,7 +221,7 @@ def test_supervision_reads_the_conversions_of_answers(
 ) -> None:
     answer = next(line.answer for line in read_lines(run_file) if line.path == "6.png")
     empty = next(line.answer for line in read_lines(run_file) if line.path == "empty.png")
-    response = httpx.post(
+    response = loopback.post(
         f"{service.url}/v1/ground",
         files={"image": EXAMPLE_SCENE.read_bytes()},
         data={"task": "brief_caption"},
@@ -322,7 +322,7 @@ def test_the_backend_predicts_what_label_studio_accepts(
         backend = Backend(BackendOptions(service.url, Addresses(f"http://{label_studio}")))
         server = BackendServer(("127.0.0.1", 0), backend, None, log=lambda _: None)
         with running_server(server) as address:
-            response = httpx.post(f"http://{address}/predict", json=body, timeout=60)
+            response = loopback.post(f"http://{address}/predict", json=body, timeout=60)
     [prediction] = response.json()["results"]
     labels = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
     assert sorted(labels) == ["blue square", "disc", "disc"]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import httpx
 import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
+from harness import loopback
 from harness.service import RunningService
 from tests.clients.chat_clients import KEY, MOONDREAM
 from tests.clients.matrix import Matrix
@@ -31,7 +31,7 @@ def add(matrix: Matrix) -> Any:
 @pytest.fixture(scope="module")
 def found(guarded: RunningService) -> list[dict[str, Any]]:
     """The predictions of a direct detection."""
-    response = httpx.post(
+    response = loopback.post(
         f"{guarded.url}/v1/detect",
         files={"image": EXAMPLE_SCENE.read_bytes()},
         data={"classes": "red circle"},

@@ -10,6 +10,7 @@ import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
 from app.http.routes.invocations import ATTRIBUTES
+from harness import loopback
 from harness.answers import are_same
 from harness.service import RunningService, running_service
 from tests.clients.matrix import Matrix
@@ -36,7 +37,7 @@ def invoke(url: str, content: bytes, **headers: str) -> httpx.Response:
     """Send a request as SageMaker does: it keeps only these headers of the client."""
     sent = {"Content-Type": "image/jpeg", "Accept": "application/json"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(f"{url}/invocations", content=content, headers=sent, timeout=60)
+    return loopback.post(f"{url}/invocations", content=content, headers=sent, timeout=60)
 
 
 def test_sagemaker_invokes_with_a_bare_picture(
@@ -63,20 +64,20 @@ def test_sagemaker_streams(service: RunningService, expected: Any, matrix: Matri
 
 
 def test_sagemaker_checks_health(service: RunningService, matrix: Matrix) -> None:
-    assert httpx.get(f"{service.url}/ping").status_code == 200
+    assert loopback.get(f"{service.url}/ping").status_code == 200
     matrix.add("SageMaker (imitated)", "", "/ping", "status")
 
 
 def test_vertex_ai_chooses_port_and_paths(vertex: RunningService, matrix: Matrix) -> None:
     health = f"{vertex.url}/v1/endpoints/7/deployedModels/8"
-    assert httpx.get(health).json() == {"status": "ready"}
+    assert loopback.get(health).json() == {"status": "ready"}
     body = {"image": {"base64": base64.b64encode(SCENE).decode()}, "classes": CLASSES}
-    found = httpx.post(f"{health}:predict", json=body, timeout=60).json()["predictions"]
+    found = loopback.post(f"{health}:predict", json=body, timeout=60).json()["predictions"]
     assert {one["class"] for one in found} == set(CLASSES)
     bare = {"Content-Type": "image/jpeg"}
-    answer = httpx.post(f"{health}:predict", content=SCENE, headers=bare, timeout=60).json()
+    answer = loopback.post(f"{health}:predict", content=SCENE, headers=bare, timeout=60).json()
     assert len(answer["entities"]) == 2
-    refused = httpx.post(f"{health}:predict", json={"classes": ["a"]})
+    refused = loopback.post(f"{health}:predict", json={"classes": ["a"]})
     assert (refused.status_code, "image: " in refused.json()["detail"]) == (422, True)
     asserted = "text, boxes, scores, message of 422"
     matrix.add("Vertex AI (imitated)", "", "rawPredict", asserted)

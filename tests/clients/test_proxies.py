@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import loopback
 from harness.answers import are_same
 from harness.events import events_of
 from harness.proxies import PROXIES, running_proxies
@@ -88,7 +89,7 @@ def test_events_arrive_as_they_are_made(proxy: str) -> None:
     files = {"image": PICTURES[1].read_bytes()}
     data = {"task": "detailed_caption", "stream": "true"}
     url = f"{proxy}/v1/ground"
-    with httpx.stream("POST", url, files=files, data=data, timeout=120) as response:
+    with loopback.stream("POST", url, files=files, data=data, timeout=120) as response:
         arrivals = [(monotonic(), event) for event in events_of(response)]
     (first_at, _), (last_at, done) = arrivals[0], arrivals[-1]
     timings = done.data["timings"]
@@ -113,7 +114,7 @@ def test_a_slow_upload_is_answered(
 
     headers = dict([FORM.split(": "), ("Content-Length", str(len(body)))])
     url = f"{proxy}/v1/ground"
-    response = httpx.post(url, content=pieces(), headers=headers, timeout=120)
+    response = loopback.post(url, content=pieces(), headers=headers, timeout=120)
     assert response.status_code == 200, response.text
     assert are_same(response.json(), expected[picture])
 
@@ -154,7 +155,7 @@ def test_a_request_inside_a_body_is_never_answered(
             response.begin()
             assert response.status == 400
         files = {"image": picture.read_bytes()}
-        response = httpx.post(f"{proxy}/v1/ground", files=files, data=FIELDS, timeout=60)
+        response = loopback.post(f"{proxy}/v1/ground", files=files, data=FIELDS, timeout=60)
         assert response.status_code == 200
         assert are_same(response.json(), expected[picture])
 

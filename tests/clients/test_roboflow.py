@@ -6,12 +6,12 @@ Each runs in an environment of its own, because `inference-sdk` needs an older `
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from app.contract.examples import EXAMPLE_SCENE
 from app.settings import EMBEDDED_CHECKPOINT
+from harness import loopback
 from harness.service import RunningService
 from tests.clients.chat_clients import INFERENCE_SDK, KEY
 from tests.clients.environments import install
@@ -31,7 +31,7 @@ def answers(guarded: RunningService) -> Any:
 
 
 def detect_directly(service: RunningService, picture: Path, classes: str) -> list[dict[str, Any]]:
-    response = httpx.post(
+    response = loopback.post(
         f"{service.url}/v1/detect",
         files={"image": picture.read_bytes()},
         data={"classes": classes, "confidence": "0.3"},

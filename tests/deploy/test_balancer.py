@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
+from harness import loopback
 from harness.deployment import Balancer, free_address, running_balancer
 from harness.dying_replica import dying_replica
 from harness.events import events_of
@@ -119,7 +120,7 @@ def test_events_are_forwarded_without_delay(deployment: Deployment) -> None:
     """They are spread over the time of the answer instead of arriving together at its end."""
     data = {"task": "detailed_caption", "stream": "true"}
     url = f"{deployment.balancer.url}/v1/ground"
-    with httpx.stream("POST", url, files={"image": SCENE}, data=data, timeout=120) as response:
+    with loopback.stream("POST", url, files={"image": SCENE}, data=data, timeout=120) as response:
         arrivals = [(monotonic(), event) for event in events_of(response)]
     (first_at, _), (last_at, done) = arrivals[0], arrivals[-1]
     timings = done.data["timings"]
@@ -142,7 +143,7 @@ def test_the_request_id_is_the_same_on_both_sides(deployment: Deployment) -> Non
 
 def test_the_log_contains_no_user_data(lonely_balancer: Balancer) -> None:
     """Not even the path, which can contain anything."""
-    response = httpx.get(f"{lonely_balancer.url}/my-secret?and=another-one")
+    response = loopback.get(f"{lonely_balancer.url}/my-secret?and=another-one")
     request_id = response.headers["X-Request-ID"]
     assert eventually(lambda: request_id in lonely_balancer.log_file.read_text())
     log = lonely_balancer.log_file.read_text()
@@ -153,7 +154,7 @@ def test_the_log_contains_no_user_data(lonely_balancer: Balancer) -> None:
 
 def test_metrics_are_not_public(deployment: Deployment) -> None:
     """The metrics of a random replica would also be useless."""
-    response = httpx.get(f"{deployment.balancer.url}/metrics")
+    response = loopback.get(f"{deployment.balancer.url}/metrics")
     assert is_problem(response, 404, "not_found")
 
 
@@ -173,7 +174,7 @@ def test_incomplete_headers_time_out(lonely_balancer: Balancer) -> None:
 
 
 def test_without_a_replica_clients_get_503_with_retry_after(lonely_balancer: Balancer) -> None:
-    response = httpx.get(f"{lonely_balancer.url}/v1/tasks")
+    response = loopback.get(f"{lonely_balancer.url}/v1/tasks")
     assert is_problem(response, 503, "unavailable")
     assert int(response.headers["Retry-After"]) >= 1
     assert response.headers["X-Request-ID"] == response.json()["request_id"]

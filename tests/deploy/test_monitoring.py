@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from harness import loopback
 from harness.queries import all_queries
 from harness.repeating_clients import SCENE, RepeatingClients
 from harness.waiting import eventually
@@ -26,7 +26,7 @@ def busy(deployment: Deployment) -> Iterator[Deployment]:
     url = deployment.balancer.url
 
     def send(data: dict[str, str], **headers: str) -> int:
-        return httpx.post(
+        return loopback.post(
             f"{url}/v1/ground", files={"image": SCENE}, data=data, headers=headers, timeout=60
         ).status_code
 

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from harness import loopback
 from harness.fault_requests import PICTURE, request_caption
 from harness.processes import HTTP
 from harness.service import RunningService, running_service
@@ -132,7 +133,7 @@ def test_running_requests_are_finished_after_sigterm(endless_checkpoint: Path) -
         waiting = pool.submit(request_caption, service.url, **LONG)
         assert eventually(lambda: is_running_one(service))
         service.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503)
+        assert eventually(lambda: loopback.get(f"{service.url}/readyz").status_code == 503)
         # During the drain delay the service is not ready, but still answers.
         late = request_caption(service.url)
         assert late.status_code == 200

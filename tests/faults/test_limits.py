@@ -8,6 +8,7 @@ import httpx
 import psutil
 import pytest
 
+from harness import loopback
 from harness.answers import are_same
 from harness.fault_requests import request_caption
 from harness.faulty_engine import LARGE, TOO_LARGE
@@ -79,7 +80,7 @@ def test_silent_connections_do_not_block_other_clients(limit: int) -> None:
         for _ in range(2 * limit):
             address = url.host, url.port or 80
             connections.enter_context(socket.create_connection(address))
-        assert httpx.get(f"{service.url}/readyz", timeout=10).status_code == 200
+        assert loopback.get(f"{service.url}/readyz", timeout=10).status_code == 200
         assert is_served(service.url)
         assert len(service.log) < 30
 

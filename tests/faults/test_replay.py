@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.bench.event_stream import Event
+from harness import loopback
 from harness.answers import are_same
 from harness.events import events_of, text_of
 from harness.fault_requests import request_caption, stream_caption
@@ -71,7 +71,7 @@ def test_a_detection_is_complete_although_the_engine_is_killed(service: RunningS
     }
 
     def detect() -> Iterator[Event]:
-        with httpx.stream(
+        with loopback.stream(
             "POST",
             f"{service.url}/v1/detect",
             files={"image": picture_file()},

@@ -2,8 +2,7 @@
 
 import signal
 
-import httpx
-
+from harness import loopback
 from harness.answers import are_same
 from harness.fault_requests import request_caption, stream_caption
 from harness.processes import FAULTY_ENGINE
@@ -32,5 +31,5 @@ def test_an_engine_that_hangs_while_idle_is_killed(faulty_service: RunningServic
     engine = faulty_service.child(FAULTY_ENGINE)
     engine.send_signal(signal.SIGSTOP)
     engine.wait(timeout=60)
-    assert eventually(lambda: httpx.get(f"{faulty_service.url}/readyz").status_code == 200)
+    assert eventually(lambda: loopback.get(f"{faulty_service.url}/readyz").status_code == 200)
     assert request_caption(faulty_service.url).status_code == 200

@@ -73,13 +73,31 @@ def test_every_box_lies_inside_the_picture_with_its_corners_in_order(
     assert 0 <= found.confidence <= 1
 
 
-@given(pairs, distributions(), distributions())
+@given(pairs, distributions(), distributions(), exponents)
 def test_confidence_never_exceeds_the_probability_of_the_given_cells(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
 ) -> None:
     """What the distributions leave out counts as no overlap."""
     kept = upper_left.probabilities.sum() * lower_right.probabilities.sum()
-    assert localize(pair, upper_left, lower_right).confidence <= kept + 1e-9
+    found = localize(pair, upper_left, lower_right, Calibration(confidence_exponent=exponent))
+    assert found.confidence <= kept + 1e-9
+
+
+@given(pairs, distributions(), distributions(), exponents)
+def test_the_exponent_of_the_confidence_does_not_move_the_box(
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
+) -> None:
+    plain = localize(pair, upper_left, lower_right)
+    found = localize(pair, upper_left, lower_right, Calibration(confidence_exponent=exponent))
+    assert found.box == plain.box
+
+
+def test_the_exponent_of_the_confidence_weights_the_overlaps() -> None:
+    """With 0.5, a probability of 0.64 counts twice as much as one of 0.16, and not four times."""
+    corners = 5 * GRID + 5, 9 * GRID + 15  # from centre to centre, 10 by 4 cells
+    first = CellDistribution(np.array([corners[0], corners[0] + 5]), np.array([0.64, 0.16]))
+    found = localize(corners, first, certain(corners[1]), Calibration(confidence_exponent=0.5))
+    assert found.confidence == pytest.approx(0.8 * (2 / 3 + 1 / 3 * 5 / 10))
 
 
 @given(pairs.map(sort_corners), distributions(), distributions())
@@ -92,22 +110,6 @@ def test_the_order_of_the_cells_has_no_effect(
     found, again = localize(pair, upper_left, lower_right), localize(pair, *turned)
     assert again.box == pytest.approx(found.box)
     assert again.confidence == pytest.approx(found.confidence)
-
-
-@given(pairs, distributions(), distributions(), st.floats(0.0, 32.0))
-def test_an_error_of_the_corners_lowers_the_confidence_and_keeps_the_box(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, error: float
-) -> None:
-    plain = localize(pair, upper_left, lower_right)
-    found = localize(pair, upper_left, lower_right, Calibration(corner_error=error))
-    assert found.box == plain.box
-    assert 0 <= found.confidence <= plain.confidence
-
-
-def test_an_error_of_half_a_cell_costs_a_box_its_share_of_width_and_height() -> None:
-    corners = 5 * GRID + 5, 9 * GRID + 15  # from centre to centre, 10 by 4 cells
-    found = localize(corners, *map(certain, corners), Calibration(corner_error=0.5))
-    assert found.confidence == pytest.approx((1 - 0.5 / 10) * (1 - 0.5 / 4))
 
 
 @given(pairs, distributions(), distributions())

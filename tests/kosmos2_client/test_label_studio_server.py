@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import loopback
 from harness.scripted_service import Script
 from harness.standard_servers import running_server
 from kosmos2_client.cli import main
@@ -189,9 +190,9 @@ def test_a_password_protects_all_but_health(
     headers = {} if authorization is None else {"Authorization": authorization}
     named = headers | {"Host": "any.example"}
     with running_server(serve(network, Credentials("user", "päss"))) as address:
-        response = httpx.post(f"http://{address}/setup", json={"schema": CONFIG}, headers=named)
+        response = loopback.post(f"http://{address}/setup", json={"schema": CONFIG}, headers=named)
         assert response.status_code == status
-        assert httpx.get(f"http://{address}/health").status_code == 200
+        assert loopback.get(f"http://{address}/health").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from harness import loopback
 from harness.requirements import require_programs
 from harness.service import RunningService
 
@@ -115,7 +115,7 @@ def test_the_answer_is_part_of_a_real_answer(service: RunningService) -> None:
 
 def test_the_annotated_picture_is_the_services_own(service: RunningService) -> None:
     """Another checkpoint or another way of drawing needs another picture in docs/images."""
-    response = httpx.post(
+    response = loopback.post(
         f"{service.url}/v1/annotate",
         files={"image": SCENE.read_bytes()},
         data={"task": "brief_caption"},

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.checkpoint.files import open_checkpoint
 from app.model.loading import expected_tensors
 from app.verify.prompts import Material
 from app.verify.recording import PUBLISHED_RECORDING, read_recording
+from harness import loopback
 from harness.published_layout import PUBLISHED_FILES
 from harness.reference import Reference
 from harness.scripted_engine import NAME as SCRIPT
@@ -45,7 +45,7 @@ def test_the_older_layout_is_served_with_the_answers_of_transformers(
     new = Reference(older_layout).generate(token_ids, pixels, 32, ngram_size=3)
     expected = material.tokenizer.decode(token_ids + new).rpartition("</image>")[2].strip()
     with running_service(model=older_layout) as service:
-        answer = httpx.post(
+        answer = loopback.post(
             f"{service.url}/v1/ground",
             files={"image": snowman.read_bytes()},
             data={"task": "brief_caption", "max_new_tokens": "32"},

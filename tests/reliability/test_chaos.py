@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from harness import loopback
 from harness.pictures import picture_file
 from harness.processes import HTTP
 from harness.service import RunningService, running_service
@@ -71,6 +72,6 @@ def test_a_broken_connection_is_excused_only_if_its_own_process_was_killed(
 def is_ready(service: RunningService) -> bool:
     """Return whether an HTTP process answers; the supervisor replaces a killed one."""
     try:
-        return httpx.get(f"{service.url}/readyz").status_code == 200
+        return loopback.get(f"{service.url}/readyz").status_code == 200
     except httpx.TransportError:
         return False

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.http.routes.playground import PLAYGROUND_PATHS
+from harness import loopback
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
@@ -27,7 +28,7 @@ def guarded() -> Iterator[RunningService]:
 def ask(service: RunningService, authorization: str | None) -> httpx.Response:
     headers = {} if authorization is None else {"Authorization": authorization}
     files, data = {"image": PICTURE}, {"task": "brief_caption", "max_new_tokens": "1"}
-    return httpx.post(
+    return loopback.post(
         f"{service.url}/v1/ground", files=files, data=data, headers=headers, timeout=60
     )
 
@@ -35,7 +36,7 @@ def ask(service: RunningService, authorization: str | None) -> httpx.Response:
 def ask_tasks(service: RunningService, key: str) -> int:
     """Return the status of a request that needs no permit."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{service.url}/v1/tasks", headers=headers).status_code
+    return loopback.get(f"{service.url}/v1/tasks", headers=headers).status_code
 
 
 def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> None:
@@ -50,9 +51,9 @@ def test_every_request_without_a_key_is_rejected(guarded: RunningService) -> Non
 
 def test_moondreams_header_is_a_key_at_its_door(guarded: RunningService) -> None:
     headers = {"X-Moondream-Auth": KEY}
-    response = httpx.post(f"{guarded.url}/moondream/caption", headers=headers, json={})
+    response = loopback.post(f"{guarded.url}/moondream/caption", headers=headers, json={})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
-    elsewhere = httpx.get(f"{guarded.url}/v1/tasks", headers=headers)
+    elsewhere = loopback.get(f"{guarded.url}/v1/tasks", headers=headers)
     assert elsewhere.status_code == 401
 
 
@@ -62,14 +63,14 @@ def test_every_door_accepts_a_key(guarded: RunningService) -> None:
     paths = guarded_paths()
     assert {"/v1/chat/completions", "/v1/detect", "/invocations", "/vertex/predict"} <= set(paths)
     for path in paths:
-        assert httpx.post(guarded.url + path, headers=headers).status_code != 401
+        assert loopback.post(guarded.url + path, headers=headers).status_code != 401
 
 
 def test_the_playground_needs_no_key_but_its_requests_do(guarded: RunningService) -> None:
     """Visitors type the key into the page."""
     for path in PLAYGROUND_PATHS:
-        assert httpx.get(f"{guarded.url}{path}").status_code == 200
-    assert httpx.get(f"{guarded.url}/playground/nowhere.js").status_code == 401
+        assert loopback.get(f"{guarded.url}{path}").status_code == 200
+    assert loopback.get(f"{guarded.url}/playground/nowhere.js").status_code == 401
     assert ask(guarded, authorization=None).status_code == 401
 
 
@@ -110,7 +111,7 @@ def test_a_rejected_request_learns_the_authentication_scheme(guarded: RunningSer
 
 @pytest.mark.parametrize("path", [*OPEN, "/openapi.json", "/docs", "/docs/assets/swagger-ui.css"])
 def test_health_metrics_and_descriptions_need_no_key(guarded: RunningService, path: str) -> None:
-    assert httpx.get(guarded.url + path).status_code == 200
+    assert loopback.get(guarded.url + path).status_code == 200
 
 
 def test_a_key_over_its_rate_gets_429_with_retry_after() -> None:

@@ -3,10 +3,10 @@
 import socket
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from app.http.routes.ops import OPS_PATHS
+from harness import loopback
 from harness.service import RunningService, running_service
 
 KEY = {"Authorization": "Bearer key"}
@@ -26,8 +26,8 @@ def test_only_the_ops_port_serves_health_and_metrics(
     ports: tuple[RunningService, str], path: str
 ) -> None:
     service, ops = ports
-    assert httpx.get(ops + path).status_code == 200
-    hidden = httpx.get(service.url + path, headers=KEY)
+    assert loopback.get(ops + path).status_code == 200
+    hidden = loopback.get(service.url + path, headers=KEY)
     assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
 
 
@@ -37,7 +37,7 @@ def test_only_the_ops_port_serves_health_and_metrics(
 def test_the_ops_port_serves_nothing_else(ports: tuple[RunningService, str], path: str) -> None:
     """An operator may open this port to other networks."""
     _, ops = ports
-    hidden = httpx.get(ops + path, headers=KEY)
+    hidden = loopback.get(ops + path, headers=KEY)
     assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
 
 
@@ -47,10 +47,10 @@ def test_headers_cannot_select_the_ops_port(
     """Any client can write a `Host` header."""
     service, ops = ports
     host = {"Host": ops.removeprefix("http://"), "X-Forwarded-Port": ops.rpartition(":")[2]}
-    assert httpx.get(f"{service.url}/metrics", headers=KEY | host).status_code == 404
+    assert loopback.get(f"{service.url}/metrics", headers=KEY | host).status_code == 404
 
 
 def test_the_main_port_serves_everything_else(ports: tuple[RunningService, str]) -> None:
     service, _ = ports
-    assert httpx.get(f"{service.url}/v1/tasks", headers=KEY).status_code == 200
-    assert httpx.get(f"{service.url}/v1/tasks").status_code == 401
+    assert loopback.get(f"{service.url}/v1/tasks", headers=KEY).status_code == 200
+    assert loopback.get(f"{service.url}/v1/tasks").status_code == 401

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from harness import loopback
 from harness.formats import file_of, landscape
 from harness.service import RunningService, running_service
 from reliability.keys import OPEN
@@ -91,7 +91,7 @@ def test_no_address_of_a_picture_is_called(
     watched: RunningService, calls: Path, image: object
 ) -> None:
     body = {"image": image, "task": "brief_caption"}
-    assert httpx.post(f"{watched.url}/v1/ground", json=body).status_code == 422
+    assert loopback.post(f"{watched.url}/v1/ground", json=body).status_code == 422
     assert recorded(calls) == []
 
 
@@ -109,7 +109,7 @@ def test_no_address_in_a_picture_is_called(
 ) -> None:
     data = {"task": "phrase_grounding", "text": ADDRESS, "max_new_tokens": "2"}
     headers = {"Referer": ADDRESS, "Host": "127.0.0.1:9", "Forwarded": f"for={ADDRESS}"}
-    response = httpx.post(
+    response = loopback.post(
         f"{watched.url}/v1/ground", files={"image": picture}, data=data, headers=headers, timeout=60
     )
     assert response.status_code == status
@@ -118,5 +118,5 @@ def test_no_address_in_a_picture_is_called(
 
 @pytest.mark.parametrize("path", [*OPEN, "/docs", "/openapi.json", "/v1/tasks"])
 def test_no_page_causes_an_outgoing_call(watched: RunningService, calls: Path, path: str) -> None:
-    assert httpx.get(watched.url + path).status_code == 200
+    assert loopback.get(watched.url + path).status_code == 200
     assert recorded(calls) == []

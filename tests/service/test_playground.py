@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from app.http.routes.playground import PLAYGROUND_PATHS
+from harness import loopback
 from harness.service import RunningService
 
 ADDRESS = re.compile(
@@ -75,5 +76,7 @@ def test_the_recorded_answers_have_text_and_boxes_but_no_weights(client: httpx.C
 
 def test_a_setting_turns_the_page_off(short_timeouts: RunningService) -> None:
     for path in ("/", "/playground/style.css"):
-        response = httpx.get(f"{short_timeouts.url}{path}", headers={"Authorization": "Bearer key"})
+        response = loopback.get(
+            f"{short_timeouts.url}{path}", headers={"Authorization": "Bearer key"}
+        )
         assert response.status_code == 404

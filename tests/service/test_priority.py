@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from harness import loopback
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
 from tests.service.test_problems import problem
@@ -20,7 +21,7 @@ def guarded() -> Iterator[RunningService]:
 
 def send(service: RunningService, key: str, **fields: str) -> httpx.Response:
     data = {"task": "brief_caption", "max_new_tokens": "1"} | fields
-    return httpx.post(
+    return loopback.post(
         f"{service.url}/v1/ground",
         files={"image": PICTURE},
         data=data,

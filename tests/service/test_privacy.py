@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image, PngImagePlugin
 
+from harness import loopback
 from harness.faulty_engine import DIE, RAISE
 from harness.formats import file_of
 from harness.processes import FAULTY_ENGINE
@@ -262,4 +263,4 @@ def assert_unmarked(text: str) -> None:
 
 def assert_nothing_is_kept(service: RunningService) -> None:
     assert_unmarked("\n".join(service.log))
-    assert_unmarked(httpx.get(f"{service.url}/metrics").text)
+    assert_unmarked(loopback.get(f"{service.url}/metrics").text)

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from harness import loopback
 from harness.events import Event, events_of
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
@@ -21,7 +20,7 @@ PICTURE = picture_file()
 def streamed(url: str, max_new_tokens: int = 400) -> Iterator[Iterator[Event]]:
     """Yield the events of a long answer after its first event."""
     fields = {"task": "brief_caption", "stream": "true", "max_new_tokens": str(max_new_tokens)}
-    with httpx.stream(
+    with loopback.stream(
         "POST", f"{url}/v1/ground", files={"image": PICTURE}, data=fields, timeout=120
     ) as response:
         assert response.status_code == 200
@@ -32,7 +31,7 @@ def streamed(url: str, max_new_tokens: int = 400) -> Iterator[Iterator[Event]]:
 
 def is_served(url: str) -> bool:
     short = {"task": "brief_caption", "max_new_tokens": "2"}
-    response = httpx.post(f"{url}/v1/ground", files={"image": PICTURE}, data=short, timeout=120)
+    response = loopback.post(f"{url}/v1/ground", files={"image": PICTURE}, data=short, timeout=120)
     return response.status_code == 200
 
 

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from app.settings import EMBEDDED_CHECKPOINT
+from harness import loopback
 from harness.collector import Collector, running_collector
 from harness.pictures import picture_file
 from harness.service import RunningService, running_service
@@ -42,7 +43,7 @@ def ask(
     fields = {"task": "brief_caption"} | data
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-{flags}"}
     url, files = service.url + path, {"image": picture_file()}
-    return httpx.post(url, files=files, data=fields, headers=headers, timeout=60)
+    return loopback.post(url, files=files, data=fields, headers=headers, timeout=60)
 
 
 def spans_of(collector: Collector, response: httpx.Response) -> tuple[Span, list[Span]]:
@@ -139,7 +140,7 @@ def test_the_trace_of_an_invalid_request_ends_at_the_failed_phase(
 def test_a_request_that_times_out_is_an_error(collector: Collector, traced: RunningService) -> None:
     headers = {"X-Request-Timeout": "0.000001"}
     url, files = f"{traced.url}/v1/ground", {"image": picture_file()}
-    response = httpx.post(url, files=files, data={"task": "brief_caption"}, headers=headers)
+    response = loopback.post(url, files=files, data={"task": "brief_caption"}, headers=headers)
     root, _ = spans_of(collector, response)
     assert response.status_code == 504
     assert root.status.code == Status.STATUS_CODE_ERROR
@@ -160,7 +161,7 @@ def test_only_requests_to_the_model_are_traced(
     collector: Collector, traced: RunningService
 ) -> None:
     """Health checks arrive every second."""
-    assert "traceresponse" not in httpx.get(f"{traced.url}/readyz").headers
+    assert "traceresponse" not in loopback.get(f"{traced.url}/readyz").headers
     spans_of(collector, ask(traced))
     assert {span.name for span in collector.spans} <= {
         "POST /v1/ground", "POST /v1/annotate", *PHASES, "draw",

@@ -17,7 +17,7 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT
 from training.answering import GeneratedBox
 from training.calibrate import NUM_CLASSES, write
-from training.calibration_choices import Measurements, calibrate, choose_corner_error
+from training.calibration_choices import Measurements, calibrate, choose_confidence_exponent
 from training.confidence_questions import ClassQuestion, Grounded, class_list, contrasting_classes
 from training.detections import Detection, best_threshold, detect, f1_at
 from training.fitting import logistic, monotone_curve
@@ -132,21 +132,25 @@ def sample_measurements():
     )
 
 
-def test_an_error_of_the_corners_is_chosen_if_small_boxes_fit_worse():
-    """Each true box is half a cell smaller than its cells. The curve alone cannot express it."""
-    boxes = [exact((0.1, 0.1, 0.1 + side, 0.2 + side)) for side in (0.1, 0.2, 0.4, 0.8)]
-    half = 0.5 / GRID
-    grounded = [
-        Grounded(
-            scene, kind, "phrases", (box_at(box),), ((*box[:2], box[2] - half, box[3] - half),)
+def test_the_exponent_of_the_confidence_is_the_one_that_predicts_the_overlap():
+    """Each true box overlaps as much as with an exponent of 0.5, so the model is too sure."""
+    rng, pair = random.Random(0), (5 * GRID + 5, 20 * GRID + 25)
+    cells = np.array([pair[0], pair[0] + 8, 25 * GRID + 31])  # right, shifted and far away
+    certain = CellDistribution(np.array([pair[1]]), np.array([1.0]))
+    grounded = []
+    for scene in range(40):
+        weights = np.array([1.0, rng.random() ** 2, rng.random() ** 2])
+        box = GeneratedBox(pair, 1.0, CellDistribution(cells, weights / weights.sum()), certain)
+        found = box.localize(Calibration(confidence_exponent=0.5))
+        x0, y0, x1, y1 = found.box
+        target = (x0, y0, x0 + (x1 - x0) * found.confidence, y1)
+        grounded.append(
+            Grounded(scene, (CLEAN, "small")[scene // 20], "phrases", (box,), (target,))
         )
-        for scene, kind in enumerate((CLEAN, CLEAN, "small", "small"))
-        for box in boxes
-    ]
-    calibration, report = choose_corner_error(UNCALIBRATED, grounded)
-    assert calibration.corner_error > 0
+    calibration, report = choose_confidence_exponent(UNCALIBRATED, grounded)
     losses = report["mean_squared_error"]
-    assert losses[f"{calibration.corner_error:g}"] < losses["0"] / 10
+    assert calibration.confidence_exponent == 0.5
+    assert losses["0.5"] < losses["1"] / 4
 
 
 def test_the_better_question_and_wording_are_chosen_and_the_lean_is_removed(tmp_path):
