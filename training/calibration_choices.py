@@ -17,10 +17,8 @@ from training.fitting import log_loss, logistic, monotone_curve
 from training.measured_scenes import CLEAN
 from training.metrics import calibration_error, iou, mean, roc_auc
 
-EXPONENTS = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+EXPONENTS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 NEIGHBOUR_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-CORNER_ERRORS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-"""In cells."""
 
 Report = dict[str, Any]
 Item = TypeVar("Item")
@@ -54,7 +52,7 @@ def calibrate(measurements: Measurements) -> tuple[Calibration, Report]:
     calibration, report["cell_exponent"] = choose_by_fit(exponents, grounded)
     shares = {s: replace(calibration, neighbour_share=s) for s in NEIGHBOUR_SHARES}
     calibration, report["neighbour_share"] = choose_by_fit(shares, grounded)
-    calibration, report["corner_error"] = choose_corner_error(calibration, grounded)
+    calibration, report["confidence_exponent"] = choose_confidence_exponent(calibration, grounded)
     calibration, report["confidence_curve"] = choose_curve(calibration, grounded)
     calibration, report["presence"] = choose_presence(calibration, measurements)
     calibration, report["detection"] = choose_detection(calibration, measurements)
@@ -72,24 +70,24 @@ def choose_by_fit(
     return candidates[best], report
 
 
-def choose_corner_error(
+def choose_confidence_exponent(
     calibration: Calibration, grounded: Sequence[Grounded]
 ) -> tuple[Calibration, Report]:
-    """Choose the error with which the confidence predicts the overlap best on other scenes.
+    """Choose the power with which the confidence predicts the overlap best on other scenes.
 
     Each candidate is compared with a curve of its own, since the curve corrects its mean.
     """
     means = {}
-    for error in CORNER_ERRORS:
-        candidate = replace(calibration, corner_error=error)
+    for exponent in EXPONENTS:
+        candidate = replace(calibration, confidence_exponent=exponent)
         losses = [
             squared_error(checked, replace(candidate, confidence_curve=_curve(candidate, fitted)))
             for fitted, checked in _folds(grounded, lambda one: one.scene)
         ]
-        means[error] = round(mean(losses), 6)
-    best = min(means, key=lambda error: means[error])
-    report = {"mean_squared_error": {f"{error:g}": value for error, value in means.items()}}
-    return replace(calibration, corner_error=best), report
+        means[exponent] = round(mean(losses), 6)
+    best = min(means, key=lambda exponent: means[exponent])
+    report = {"mean_squared_error": {f"{value:g}": loss for value, loss in means.items()}}
+    return replace(calibration, confidence_exponent=best), report
 
 
 def squared_error(grounded: Sequence[Grounded], calibration: Calibration) -> float:

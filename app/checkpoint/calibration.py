@@ -18,11 +18,8 @@ CALIBRATION_FILE = "grounding_calibration.json"
 CLASS = "{class}"
 """The part of a template that stands for a class name."""
 
-MAX_CELL_EXPONENT = 10.0
+MAX_EXPONENT = 10.0
 """Beyond it, float64 rounds the probabilities of most cells to 0."""
-
-MAX_CORNER_ERROR = 32.0
-"""The cells along a side of the picture."""
 
 Curve = tuple[tuple[float, float], ...]
 """Points (x, y) of a piecewise linear function; x rises from 0 to 1 and y never falls."""
@@ -44,8 +41,8 @@ class Calibration:
         neighbour_share: of each neighbour of a corner's cell relative to the cell itself, if the
             corner is in the middle of the cell, 0 to 1. It replaces the neighbour that a cell at
             the picture's border does not have; 0 omits this.
-        corner_error: how much too large or too small boxes of right cells are, in cells, 0 to 32.
-            The same error costs a small box more overlap than a large one.
+        confidence_exponent: power of the cells' probabilities in the confidence of a box, above 0
+            and at most 10.
         confidence_curve: from the expected intersection over union to the confidence.
     """
 
@@ -58,7 +55,7 @@ class Calibration:
     presence_bias: float = 0.0
     cell_exponent: float = 1.0
     neighbour_share: float = 0.0
-    corner_error: float = 0.0
+    confidence_exponent: float = 1.0
     confidence_curve: Curve = ((0.0, 0.0), (1.0, 1.0))
 
     def presence(self, log_yes: float, log_no: float) -> float:
@@ -172,6 +169,10 @@ def _curve(value: Any) -> Curve:
     return curve
 
 
+_EXPONENT = (
+    _number_between(0, MAX_EXPONENT, allows_low=False),
+    f"a number above 0 and at most {MAX_EXPONENT:g}",
+)
 _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "default_threshold": (_number_between(0, 1, allows_low=True), "a number from 0 to 1"),
     "class_phrase": (_template, "a text with exactly one {class}"),
@@ -179,15 +180,9 @@ _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "presence_answers": (_answers, "two different words"),
     "presence_scale": (_number_between(0, math.inf, allows_low=False), "a number above 0"),
     "presence_bias": (_number, "a finite number"),
-    "cell_exponent": (
-        _number_between(0, MAX_CELL_EXPONENT, allows_low=False),
-        f"a number above 0 and at most {MAX_CELL_EXPONENT:g}",
-    ),
+    "cell_exponent": _EXPONENT,
     "neighbour_share": (_number_between(0, 1, allows_low=True), "a number from 0 to 1"),
-    "corner_error": (
-        _number_between(0, MAX_CORNER_ERROR, allows_low=True),
-        f"a number from 0 to {MAX_CORNER_ERROR:g}",
-    ),
+    "confidence_exponent": _EXPONENT,
     "confidence_curve": (
         _curve,
         "pairs [x, y] of numbers; x rises from 0 to 1, y never falls and stays between 0 and 1",

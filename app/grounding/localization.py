@@ -61,15 +61,14 @@ def localize(
 
     The box is the mean of the boxes that pairs of nearby cells stand for, weighted by their
     probability to the power `cell_exponent`. The confidence is the box's mean overlap with the
-    boxes of all given cells, weighted by their probability, less what the `corner_error` costs a
-    box of this size, on the `confidence_curve`. Probability outside the given cells counts as an
-    overlap of 0.
+    boxes of all given cells, weighted by their probability to the power `confidence_exponent`, on
+    the `confidence_curve`. Probability outside the given cells counts as an overlap of 0.
 
     Args:
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
-        calibration: has the exponent, the neighbour's share, the error and the curve.
+        calibration: has the exponents, the neighbour's share and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
@@ -82,8 +81,8 @@ def localize(
     shares = _shares(weights * near, calibration.cell_exponent)
     box = _mean_box(edges, shares, pair)
     box = _drawn_to_borders(box, shares, pair, upper_left, lower_right, calibration)
-    expected_iou = min(float((weights * _overlaps(box, edges)).sum()), 1.0)
-    expected_iou *= _overlap_at_error(box, calibration.corner_error)
+    given = weights.sum() * _shares(weights, calibration.confidence_exponent)
+    expected_iou = min(float((given * _overlaps(box, edges)).sum()), 1.0)
     return Localization(box, calibration.corrected(expected_iou))
 
 
@@ -156,12 +155,6 @@ def _drawn_to_border(
         return edge
     missing = own * min(1.0, neighbour_share**2 * own / inner)
     return max(0.0, float((edge - 0.5 / GRID * missing) / (1 + missing)))
-
-
-def _overlap_at_error(box: Box, error: float) -> float:
-    """Return the overlap of a box with one that is `error` cells smaller in width and height."""
-    width, height = (box[2] - box[0]) * GRID, (box[3] - box[1]) * GRID
-    return max(0.0, 1 - error / width) * max(0.0, 1 - error / height)
 
 
 def _edges(upper_left: np.ndarray, lower_right: np.ndarray) -> np.ndarray:
