@@ -1,8 +1,9 @@
 """The phases of a step: a stamp before each one reveals a hang, and a metric records its time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 
 from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
@@ -46,14 +47,16 @@ class PhaseClock:
         else:
             self._metrics.engine_step_seconds.labels(phase).observe(took)
 
-    def end_warm_up(self, longest_prefill: float = 1.0) -> None:
+    def end_warm_up(self, longest: Mapping[str, float] = MappingProxyType({})) -> None:
         """Measure for the metrics from now on, and no longer for allowances.
 
         Args:
-            longest_prefill: tokens of the longest prompt, relative to those of the warm-up.
+            longest: work of a phase's longest pass, relative to the passes of the warm-up; 1 for
+                phases that are not named.
         """
         self._is_warming_up = False
-        self._slowest_warm_up["prefill"] *= longest_prefill
+        for phase, factor in longest.items():
+            self._slowest_warm_up[phase] *= factor
 
     @property
     def max_rest_ms(self) -> int:

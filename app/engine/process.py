@@ -34,12 +34,13 @@ from app.engine.sizing import (
     out_of_memory_reported,
     plan_memory,
 )
-from app.engine.warm_up import longest_over_warm_up, warm_up
+from app.engine.warm_up import CPU_LAYERS, longest_over_warm_up, warm_up
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.child_process import report_ready
 from app.ipc.run_directory import RunDirectory
 from app.ipc.shared_state import EngineFacts
+from app.model.first_layers import first_layers
 from app.model.linear import LinearLayers
 from app.model.loading import Kosmos2Model, load_model, weights_bytes
 from app.processors import count_processors
@@ -116,7 +117,11 @@ def build_runner(
         if settings.recordings and device.type == "cuda":
             _record(runner)
         get_logger().info("warming up", slots=runner.slots.num_slots)
-        warm_up(runner, choose_prefill_tokens(settings, device), grammar.end_of_phrase)
+        warmed = runner
+        if device.type == "cpu":
+            few_layers = first_layers(model, CPU_LAYERS)
+            warmed = _build(settings, plan, few_layers, grammar, phase, Runner)
+        warm_up(warmed, choose_prefill_tokens(settings, device), grammar.end_of_phrase)
     return runner
 
 

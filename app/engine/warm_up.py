@@ -1,4 +1,8 @@
-"""The passes that run before an engine is ready, so that no request waits for kernels to load."""
+"""The passes that run before an engine is ready, so that no request waits for kernels to load.
+
+On CUDA they run all layers. On the CPU they run the first two of each kind: the others use the same
+kernels, and at the published size a picture takes as long as a quarter of loading.
+"""
 
 import hashlib
 
@@ -10,6 +14,12 @@ from app.ipc.picture_size import PICTURE_BYTES
 _SHORT_PROMPT_TOKENS = 4  # without those of the picture
 _CPU_PREFILL_ROWS = 32  # tokens that the warm-up prefills at once on a CPU, after prefixes
 _NUM_NEW_TOKENS = 3  # up to two from the prefill, one from a decode pass
+
+CPU_LAYERS = 2
+"""Layers of the vision tower and of the decoder that the warm-up runs on a CPU.
+
+Of the decoder's last layer, a prefix needs no more than the keys and values.
+"""
 
 
 def warm_up(runner: Runner, max_prefill_tokens: int, last_token_id: int) -> None:
@@ -57,11 +67,26 @@ def _longest_prompt_tokens(runner: Runner) -> int:
     return runner.slots.max_length - len(runner.model.prefix_token_ids) - _NUM_NEW_TOKENS
 
 
-def longest_over_warm_up(runner: Runner, max_prefill_tokens: int) -> float:
-    """Return the tokens of the longest prompt, relative to those of a prefill in the warm-up."""
+def longest_over_warm_up(runner: Runner, max_prefill_tokens: int) -> dict[str, float]:
+    """Return the work of each phase's longest pass, relative to the passes of the warm-up.
+
+    The longest prefill is that of one prompt which fills a slot.
+    """
     batches = _warm_up_batches(runner, max_prefill_tokens)
     most_tokens = max(size * num_tokens for size, num_tokens in batches)
-    return max(1.0, _longest_prompt_tokens(runner) / most_tokens)
+    prefill = max(1.0, _longest_prompt_tokens(runner) / most_tokens)
+    if runner.device.type == "cuda":
+        return {"prefill": prefill}
+    of_decoder = _over_warm_up(len(runner.model.decoder.layers))
+    return {
+        "vision": _over_warm_up(len(runner.model.vision.tower.layers)),
+        "prefill": of_decoder * prefill,
+        "decode": of_decoder,
+    }
+
+
+def _over_warm_up(num_layers: int) -> float:
+    return max(1.0, num_layers / CPU_LAYERS)
 
 
 def _blank(

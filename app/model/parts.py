@@ -73,7 +73,7 @@ def decoder_parts(decoder: TextDecoder) -> Iterator[tuple[str, nn.Module]]:
 
 def vision_parts(vision: VisionEncoder) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules to load one after the other, as `decoder_parts` does."""
-    yield from _children_of(_TOWER, vision.vision_model["model"])
+    yield from _children_of(_TOWER, vision.tower)
     yield _RESAMPLER, vision.image_to_text_projection
 
 

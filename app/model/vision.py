@@ -1,6 +1,7 @@
 """Encodes a picture's pixels as the 64 embeddings that represent it in a prompt."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,11 @@ class VisionEncoder(nn.Module):
         self.register_buffer("mean", torch.empty(0), persistent=False)
         self.register_buffer("std", torch.empty(0), persistent=False)
 
+    @property
+    def tower(self) -> VisionTower:
+        """The vision tower."""
+        return cast(VisionTower, self.vision_model["model"])
+
     def fill_buffers(self, device: torch.device) -> None:
         """Create the buffers of mean and deviation, which checkpoints do not store as tensors."""
         self.mean = torch.tensor(self._mean, device=device).view(3, 1, 1)
@@ -58,6 +64,6 @@ class VisionEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 224, 224, 3) uint8 → (P, 64, d): embeddings of the picture, not yet scaled."""
-        features = functional.normalize(self.vision_model["model"](self.normalise(pixels)), dim=-1)
+        features = functional.normalize(self.tower(self.normalise(pixels)), dim=-1)
         embeddings: Tensor = self.image_to_text_projection(features)
         return embeddings

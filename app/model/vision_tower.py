@@ -1,5 +1,7 @@
 """CLIP's vision transformer (Radford et al., 2021, arXiv:2103.00020) in the form of Kosmos-2."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -102,8 +104,13 @@ class VisionTower(nn.Module):
         self.encoder = nn.ModuleDict({"layers": layers})
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
+    @property
+    def layers(self) -> nn.Sequential:
+        """All layers, the first one first."""
+        return cast(nn.Sequential, self.encoder["layers"])
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(P, 3, 224, 224) normalised pixels → (P, 257, d) features."""
-        states = self.encoder["layers"](self.pre_layrnorm(self.embeddings(pixels)))
+        states = self.layers(self.pre_layrnorm(self.embeddings(pixels)))
         features: Tensor = self.post_layernorm(states)
         return features
