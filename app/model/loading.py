@@ -49,7 +49,7 @@ class Kosmos2Model:
 
     Attributes:
         prefix_decoder: computes the prefixes of pictures: the decoder itself, or with 8-bit weights
-            one that shares them and rounds the inputs of feed-forward layers to one digit.
+            one that shares them and rounds the inputs of most layers to one digit.
         vision: the vision tower with the resampler.
         prefix_token_ids: ids of the tokens that every prompt begins with.
         location_token_ids: ids of the location tokens, in the order of their cells.

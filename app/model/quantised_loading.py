@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from app.checkpoint.kept_weights import KeptWeights
-from app.model.decoder import Block, FeedForward, TextDecoder
+from app.model.decoder import Block, TextDecoder
 from app.model.linear import bias_of, linear_layers
 from app.model.parts import PartSource, decoder_parts
 from app.model.quantised import (
@@ -23,6 +23,7 @@ from app.model.quantised import (
 from app.model.quantised_cache import QuantizedCache
 
 HEAD = "head"
+QKV = "qkv_proj"
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -52,21 +53,17 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         cast(Block, layer).self_attn.attends_separately = True
 
 
-def with_one_digit(module: M, in_feed_forward: bool = False) -> M:
-    """Return a module with the same weights, not copied, whose feed-forward layers have one digit.
+def with_one_digit(module: M) -> M:
+    """Return a module with the same weights, not copied, whose layers have one digit.
 
-    Attention keeps two, because every later token reads its keys and values.
-
-    Args:
-        in_feed_forward: whether the module is a part of a feed-forward layer.
+    The projection to queries, keys and values keeps two, because every later token reads these keys
+    and values.
     """
     if isinstance(module, TwoDigitLinear):
-        one_digit = OneDigitLinear(module.weight, module.bias) if in_feed_forward else module
-        return cast(M, one_digit)
-    in_feed_forward |= isinstance(module, FeedForward)
+        return cast(M, OneDigitLinear(module.weight, module.bias))
     twin = copy.copy(module)
     twin._modules = {
-        name: None if child is None else with_one_digit(child, in_feed_forward)
+        name: child if child is None or name == QKV else with_one_digit(child)
         for name, child in module._modules.items()
     }
     return twin

@@ -169,11 +169,11 @@ def test_a_twin_with_one_digit_shares_all_weights() -> None:
     ):
         assert name == twin_name
         if isinstance(one, TwoDigitLinear):
-            is_coarse = name.endswith(("ffn.fc1", "ffn.fc2"))
+            is_coarse = not name.endswith("qkv_proj")
             assert isinstance(other, OneDigitLinear if is_coarse else TwoDigitLinear)
             assert other.weight is one.weight
             num_one_digit += is_coarse
-    assert num_one_digit == 2 * len(decoder.layers)
+    assert num_one_digit == 3 * len(decoder.layers) + 1  # and the head
     shared = zip(decoder.parameters(), twin.parameters(), strict=True)
     assert all(one is other for one, other in shared)
     assert not any(isinstance(layer, OneDigitLinear) for layer in decoder.modules())
