@@ -1,9 +1,8 @@
 """The phases of a step: a stamp before each one reveals a hang, and a metric records its time."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import MappingProxyType
 
 from app.ipc.shared_state import SharedState
 from app.telemetry.metrics import EngineMetrics
@@ -47,7 +46,7 @@ class PhaseClock:
         else:
             self._metrics.engine_step_seconds.labels(phase).observe(took)
 
-    def end_warm_up(self, longest: Mapping[str, float] = MappingProxyType({})) -> None:
+    def end_warm_up(self, **longest: float) -> None:
         """Measure for the metrics from now on, and no longer for allowances.
 
         Args:

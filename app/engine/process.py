@@ -168,7 +168,7 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
     phases = PhaseClock(state, metrics, time.monotonic, min_allowance_s)
     runner = build_runner(settings, run_directory.read_checkpoint(), phases, runner_class)
     max_prefill_tokens = choose_prefill_tokens(settings, runner.device)
-    phases.end_warm_up(longest_over_warm_up(runner, max_prefill_tokens))
+    phases.end_warm_up(**longest_over_warm_up(runner, max_prefill_tokens))
     limits = SchedulerLimits(
         max_waiting=_max_waiting(settings, runner),
         max_prefill_tokens=max_prefill_tokens,

@@ -1,16 +1,13 @@
 """The first layers of a model as a model of its own, which shares their weights."""
 
-import copy
 from dataclasses import replace
-from typing import TypeVar
 
 from torch import nn
 
 from app.model.decoder import TextDecoder
 from app.model.loading import Kosmos2Model
+from app.model.parts import with_children
 from app.model.vision import VisionEncoder
-
-M = TypeVar("M", bound=nn.Module)
 
 
 def first_layers(model: Kosmos2Model, num_layers: int) -> Kosmos2Model:
@@ -23,19 +20,12 @@ def first_layers(model: Kosmos2Model, num_layers: int) -> Kosmos2Model:
 
 def _decoder(decoder: TextDecoder, num_layers: int) -> TextDecoder:
     layers = decoder.layers[:num_layers]
-    shallow = _with(decoder, layers=layers)
+    shallow = with_children(decoder, {"layers": layers})
     shallow.config = replace(decoder.config, layers=len(layers))
     return shallow
 
 
 def _vision(vision: VisionEncoder, num_layers: int) -> VisionEncoder:
     layers = vision.tower.layers[:num_layers]
-    tower = _with(vision.tower, encoder=nn.ModuleDict({"layers": layers}))
-    return _with(vision, vision_model=nn.ModuleDict({"model": tower}))
-
-
-def _with(module: M, **children: nn.Module) -> M:
-    """Return a copy of a module, with the same parameters, in which some children are replaced."""
-    copied = copy.copy(module)
-    copied._modules = {**module._modules, **children}
-    return copied
+    tower = with_children(vision.tower, {"encoder": nn.ModuleDict({"layers": layers})})
+    return with_children(vision, {"vision_model": nn.ModuleDict({"model": tower})})

@@ -1,7 +1,9 @@
 """The parts of a model in the order of loading, and the stored tensors of each parameter."""
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ _RESAMPLER = "image_to_text_projection."
 
 # The fused projection holds the checkpoint's three projections, stacked along the outputs.
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
+
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,13 @@ def without_weights(
             TextDecoder(config.text_config, num_positions),
             VisionEncoder(config, checkpoint.image_mean, checkpoint.image_std),
         )
+
+
+def with_children(module: M, children: Mapping[str, nn.Module | None]) -> M:
+    """Return a copy of a module, with the same parameters, in which some children are replaced."""
+    copied = copy.copy(module)
+    copied._modules = {**module._modules, **children}
+    return copied
 
 
 def decoder_parts(decoder: TextDecoder) -> Iterator[tuple[str, nn.Module]]:

@@ -1,6 +1,5 @@
 """Loads a decoder with its linear layers in 8 bits: from a file of an earlier start, or anew."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -12,7 +11,7 @@ from torch import nn
 from app.checkpoint.kept_weights import KeptWeights
 from app.model.decoder import Block, TextDecoder
 from app.model.linear import bias_of, linear_layers
-from app.model.parts import PartSource, decoder_parts
+from app.model.parts import PartSource, decoder_parts, with_children
 from app.model.quantised import (
     OneDigitLinear,
     PackedWeight,
@@ -61,12 +60,8 @@ def with_one_digit(module: M) -> M:
     """
     if isinstance(module, TwoDigitLinear):
         return cast(M, OneDigitLinear(module.weight, module.bias))
-    twin = copy.copy(module)
-    twin._modules = {
-        name: child if child is None or name == QKV else with_one_digit(child)
-        for name, child in module._modules.items()
-    }
-    return twin
+    coarse = {name: with_one_digit(child) for name, child in module.named_children() if name != QKV}
+    return with_children(module, coarse)
 
 
 def _shapes_of(decoder: TextDecoder) -> dict[str, tuple[int, int]]:

@@ -27,7 +27,7 @@ def test_only_a_phase_with_longer_passes_than_in_the_warm_up_may_take_longer(
     phases = PhaseClock(state, EngineMetrics(CollectorRegistry()), clock)
     with phases(phase):
         clock.now += warm_up_s
-    phases.end_warm_up({"prefill": 10})
+    phases.end_warm_up(prefill=10)
     with phases(phase):
         began = clock.now
         assert not state.is_stuck(began + allowance_s - 0.1)
