@@ -146,6 +146,7 @@ def test_a_box_of_a_tile_is_at_the_same_pixels_of_the_picture(
     box: tuple[float, float, float, float],
     data: st.DataObject,
 ) -> None:
+    assume(count_tiles(width, height, options) <= MAX_TILES)
     tile = data.draw(st.sampled_from(plan_tiles(width, height, options)))
     left, upper, right, lower = tile
     found = to_picture(box, tile, width, height)
