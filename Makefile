@@ -33,7 +33,7 @@ run: $(INSTALLED) ## Serve on 127.0.0.1:8000 (PORT=, MODEL=, REVISION=)
 demo: $(INSTALLED) ## Start the service, send a picture to every task, print the answers, stop
 	@$(BIN)/kosmos2 demo
 
-# tests/clients has its own target, because its tests need browsers and other languages.
+# tests/clients has its own target, because its tests need browsers, proxies and other languages.
 PYTEST := $(BIN)/pytest --ignore=tests/clients
 # Tests spend half of their time waiting for services, so two processes halve the run. More would
 # compete for the processor, and each process starts its own services.
@@ -42,6 +42,9 @@ IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # Both processes compute with as many threads as there are processors. A thread that waits for the
 # others must sleep, not spin: spinning made `generate` ten times as slow on two busy processors.
 test test-fast test-clients test-large: export OMP_WAIT_POLICY := passive
+# Tests start hundreds of processes. Some images set this variable, and each process would compile
+# all modules again.
+test test-fast test-clients test-large: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(INSTALLED) ## Run all tests except the large ones; takes about 15 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"

@@ -1,5 +1,6 @@
 """Fixtures shared by several test folders."""
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -10,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from app.ipc.start_child import start_collecting
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.requirements import IN_CI, skip_locally
 from harness.service import RunningService, running_service
@@ -40,6 +42,14 @@ class ProcessGuard:
 
 guard = ProcessGuard()
 sys.addaudithook(guard)
+
+# Searching the objects of imports for garbage takes seconds, and again when the process ends.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, except the objects that exist already."""
+    start_collecting()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

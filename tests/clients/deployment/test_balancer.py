@@ -20,7 +20,7 @@ from harness.repeating_clients import SCENE, RepeatingClients
 from harness.requirements import require_programs
 from harness.waiting import eventually
 from harness.wire import open_connection, receive, request
-from tests.deploy.conftest import Deployment
+from tests.clients.deployment.conftest import Deployment
 
 NUM_CLIENTS = 4
 # The size of the balancer's buffer: it reads this much of a body before it chooses a replica.

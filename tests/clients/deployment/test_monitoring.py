@@ -9,7 +9,7 @@ from harness import loopback
 from harness.queries import all_queries
 from harness.repeating_clients import SCENE, RepeatingClients
 from harness.waiting import eventually
-from tests.deploy.conftest import Deployment
+from tests.clients.deployment.conftest import Deployment
 
 REFUSED = 'kosmos2_admission_rejections_total{reason="overloaded"}'
 # More clients than the two replicas have permits.
