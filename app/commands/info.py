@@ -29,9 +29,11 @@ def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
         The exit code of the process that reports the engine's facts.
     """
     # A process of its own, since this one must not import torch.
-    command = [sys.executable, "-m", "app.engine.describe", str(checkpoint.directory)]
+    program = ["-m", "app.ipc.start_child", "app.engine.describe", str(checkpoint.directory)]
     # Our own module and a directory that the operator chose: no user input.
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, *program], stdout=subprocess.PIPE, text=True, check=False
+    )
     if result.returncode == 0:
         engine = json.loads(result.stdout)
         facts = [*_lines(settings, checkpoint, engine), *_processors(settings, count_processors())]

@@ -5,9 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from app.telemetry.logs import get_logger
 
 LOG_PERIOD_S = 5.0
@@ -30,6 +27,10 @@ def showing_progress(total_bytes: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _progress_bar(total_bytes: int) -> Iterator[Callable[[int], None]]:
+    # Without a terminal, the engine starts without it.
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("weights", total=total_bytes)
