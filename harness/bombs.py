@@ -6,6 +6,7 @@ import zlib
 from PIL import Image
 
 from harness.formats import file_of
+from harness.png_chunks import chunk
 
 
 def jpeg_of_many_scans(side: int, num_scans: int) -> bytes:
@@ -38,10 +39,10 @@ def png_of_many_chunks(num_chunks: int) -> bytes:
     """Return a PNG with many empty chunks before its pixels."""
     plain = file_of(Image.new("RGB", (4, 4)), "PNG")
     # The small first letter marks a chunk that decoders must skip if they do not know it.
-    chunk = bytes(4) + b"abCd" + struct.pack(">I", zlib.crc32(b"abCd"))
+    skipped = chunk(b"abCd", b"")
     # A chunk starts with four bytes of length.
     data = plain.index(b"IDAT") - 4
-    return plain[:data] + chunk * num_chunks + plain[data:]
+    return plain[:data] + skipped * num_chunks + plain[data:]
 
 
 def gif_of_a_long_comment(num_bytes: int) -> bytes:

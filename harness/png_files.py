@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.png_chunks import chunk, png
 from harness.scenery import ALPHA, HEIGHT, LANDSCAPE, PALETTE_COLOURS, WIDTH
 
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -18,24 +19,22 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 def png_files() -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of a file of every kind."""
     for colour, depths in _DEPTHS.items():
-        for depth, interlaced in itertools.product(depths, (False, True)):
+        for depth, is_interlaced in itertools.product(depths, (False, True)):
             samples = _samples(colour, depth)
             for name, chunks in _extras(colour, depth, samples):
-                data = _png(depth, colour, samples, *chunks, interlaced=interlaced)
-                laced = "interlaced" if interlaced else "plain"
+                data = _png(depth, colour, samples, *chunks, is_interlaced=is_interlaced)
+                laced = "interlaced" if is_interlaced else "plain"
                 yield f"PNG colour={colour} bits={depth} {laced} {name}", data
 
 
 def _png(
-    depth: int, colour: int, samples: NDArray[Any], *chunks: bytes, interlaced: bool = False
+    depth: int, colour: int, samples: NDArray[Any], *chunks: bytes, is_interlaced: bool = False
 ) -> bytes:
-    """Return a PNG built by hand; samples are (H, W, bands)."""
+    """Return a PNG; samples are (H, W, bands)."""
     height, width, _ = samples.shape
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
-    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    passes = _ADAM7 if is_interlaced else ((0, 0, 1, 1),)
     rows = b"".join(_rows(samples[y::dy, x::dx], depth) for x, y, dx, dy in passes)
-    parts = [_chunk(b"IHDR", header), *chunks, _chunk(b"IDAT", zlib.compress(rows))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, _chunk(b"IEND", b"")])
+    return png(width, height, depth, colour, rows, *chunks, is_interlaced=is_interlaced)
 
 
 _ADAM7 = (
@@ -64,10 +63,6 @@ def _rows(samples: NDArray[Any], depth: int) -> bytes:
     return b"".join(b"\0" + row.tobytes() for row in packed)
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def _samples(colour: int, depth: int) -> NDArray[Any]:
     grey, alpha = LANDSCAPE.mean(axis=-1, keepdims=True), ALPHA[..., None]
     values = {
@@ -85,19 +80,19 @@ def _extras(
 ) -> Iterator[tuple[str, tuple[bytes, ...]]]:
     """Yield the chunks between header and pixels: none, transparency, metadata."""
     colours = PALETTE_COLOURS[: 2**depth] >> 8
-    palette = (_chunk(b"PLTE", colours.astype(np.uint8).tobytes()),) if colour == 3 else ()
+    palette = (chunk(b"PLTE", colours.astype(np.uint8).tobytes()),) if colour == 3 else ()
     yield "", palette
     if colour in (0, 2):
         key = samples[HEIGHT // 2, WIDTH // 2]
-        yield "tRNS", (_chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)),)
+        yield "tRNS", (chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)),)
         # A level that differs in its lowest bit only shows whether the decoder uses all bits.
         near = (key ^ 1) if depth > 1 else key
-        yield "tRNS near", (_chunk(b"tRNS", struct.pack(f">{len(near)}H", *near)),)
+        yield "tRNS near", (chunk(b"tRNS", struct.pack(f">{len(near)}H", *near)),)
     if colour == 3:
         alphas = bytes(int(255 * level / 2**depth) for level in range(2**depth))
-        yield "tRNS", (*palette, _chunk(b"tRNS", alphas))
-        yield "tRNS short", (*palette, _chunk(b"tRNS", alphas[:1]))
+        yield "tRNS", (*palette, chunk(b"tRNS", alphas))
+        yield "tRNS short", (*palette, chunk(b"tRNS", alphas[:1]))
     # Longer than the text that Pillow accepts; only the pixels may decide.
     text = b"Comment\0\0" + zlib.compress(b"a" * 2_000_000)
-    yield "long text", (_chunk(b"zTXt", text), *palette)
-    yield "bad checksum", (_chunk(b"tEXt", b"Comment\0text")[:-1] + b"!", *palette)
+    yield "long text", (chunk(b"zTXt", text), *palette)
+    yield "bad checksum", (chunk(b"tEXt", b"Comment\0text")[:-1] + b"!", *palette)

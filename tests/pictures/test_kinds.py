@@ -13,6 +13,7 @@ from app.errors import InvalidImage, UnsupportedImageFormat
 from app.pictures.decode import Picture, decode_picture
 from harness.bombs import jpeg_of_many_segments
 from harness.formats import FILES, exif, file_of, landscape
+from harness.png_chunks import chunk
 from harness.tiffs import BLACK_IS_ZERO, CFA, FLOAT, RGB, SIGNED, TiffKind, tiff_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -71,10 +72,6 @@ def test_orientation_in_xmp_alone_is_not_applied(name: str) -> None:
     data = file_of(image, str(image.format), **({} if name == "PNG" else {"xmp": XMP}))
     picture = decode(data)
     assert (picture.width, picture.height, picture.exif_orientation) == (60, 40, 1)
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 @pytest.mark.parametrize(
