@@ -46,7 +46,7 @@ test test-fast test-clients test-large: export OMP_WAIT_POLICY := passive
 # all modules again.
 test test-fast test-clients test-large: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(INSTALLED) ## Run all tests except the large ones; takes about 15 minutes on two cores
+test: $(INSTALLED) ## Run all tests except the large ones; takes about 12 minutes on two cores
 	@$(PYTEST) $(IN_PARALLEL) -m "not large and not weights"
 
 test-fast: $(INSTALLED) ## Run the quick tests that start no process; takes a minute
