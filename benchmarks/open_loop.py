@@ -15,7 +15,7 @@ from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.case import Case, Figure, Result, Row, log_progress, main
 from benchmarks.contestants import running, service
 from benchmarks.loads import put_closed_load, put_open_load
-from benchmarks.plots import draw_lines, panels
+from benchmarks.plots import draw_lines, panels, use_logarithms
 from benchmarks.workloads import SEED, different_pictures
 
 CLIENTS = 32  # of the closed loop that measures the capacity
@@ -99,7 +99,7 @@ def plot(result: Result) -> Plot:
             for p in ("p50", "p95", "p99")
         }
         draw_lines(each, places, series, ("% of capacity", f"{name}, s"))
-        each.set_yscale("log")
+        use_logarithms(each, "y")
     return figure
 
 

@@ -1,9 +1,11 @@
 """Shared plots of all cases: grouped bars, and lines over a growing quantity."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 _GROUP_WIDTH = 0.8
 _PANEL_WIDTH, _PANEL_HEIGHT = 5.5, 3.8
@@ -44,9 +46,18 @@ def draw_lines(
     for name, values in series.items():
         axes.plot(places, values, marker="o", markersize=3, label=name)
     if is_logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        use_logarithms(axes, "x")
+        use_logarithms(axes, "y")
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
+
+
+def use_logarithms(axes: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of each power of ten."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
