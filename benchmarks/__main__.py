@@ -21,8 +21,7 @@ from benchmarks import (
     overhead,
     quantised,
 )
-from benchmarks.case import log_progress, read_arguments, run, to_table
-from benchmarks.machine import describe_machine
+from benchmarks.case import log_progress, read_arguments, run
 
 CASES = (
     closed_loop.CASE,
@@ -42,35 +41,33 @@ _PAGE = "README.md"
 def main() -> None:
     """Run all cases; if one fails, the page has the results of the earlier ones."""
     is_quick, folder = read_arguments()
-    machine = describe_machine()
     try:
         for case in CASES:
             log_progress(f"== {case.name}")
             run(case, is_quick, folder)
     finally:
-        write_page(folder, machine)
+        write_page(folder)
 
 
-def write_page(folder: Path, machine: Mapping[str, str | int | float]) -> None:
-    """Write the machine, then the results of every case in the folder.
-
-    A case that ran on another device has the table of its own machine in front.
-    """
-    names = [*(case.name for case in CASES), "gpu"]
+def write_page(folder: Path) -> None:
+    """Write the results of every case in the folder, each with its own machine and date."""
+    parts = ["# Results", "Written by `python -m benchmarks`."]
+    for name in (*(case.name for case in CASES), "gpu"):
+        if (page := folder / f"{name}.md").is_file():
+            machine = json.loads((folder / f"{name}.json").read_bytes())["machine"]
+            heading, _, rest = page.read_text().partition("\n\n")
+            parts += [heading, _origin(machine), rest]
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Results", "Written by `python -m benchmarks`.", _facts(machine)]
-    for name in names:
-        if not (page := folder / f"{name}.md").is_file():
-            continue
-        own = json.loads((folder / f"{name}.json").read_bytes())["machine"]
-        heading, _, rest = page.read_text().partition("\n\n")
-        is_elsewhere = own["device"] != machine["device"]
-        parts += [heading, _facts(own), rest] if is_elsewhere else [heading, rest]
     (folder / _PAGE).write_text("\n\n".join(parts))
 
 
-def _facts(machine: Mapping[str, str | int | float]) -> str:
-    return to_table([{"machine": key, "": value} for key, value in machine.items()])
+def _origin(machine: Mapping[str, str | int | float]) -> str:
+    """Return where and when a case was measured, as a sentence."""
+    return (
+        "Measured on {date} at commit {commit}, with a load average of {load_average} before it: "
+        "{processor}, {cores} cores, {memory_gb} GB, device {device}, {system}, Python {python}, "
+        "torch {torch}, transformers {transformers}."
+    ).format(**machine)
 
 
 if __name__ == "__main__":
