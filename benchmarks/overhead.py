@@ -56,7 +56,7 @@ def measure(is_quick: bool) -> Result:
             }
             for name, measured in rates.items()
         ],
-        [Figure("requests/s of the service over its engine alone", ratio, at_least=0.7)],
+        [Figure("requests/s of the service over its engine alone", ratio, at_least=0.9)],
         [
             f"{num_requests} requests by {CLIENTS} clients; no pictures are cached. Rates count "
             "between the first and the last answer. The engine alone has as many requests at once "
