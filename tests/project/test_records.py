@@ -9,12 +9,11 @@ HEAD = re.compile(r"# ADR (?P<number>\d+): (?P<title>.+)\n\n- Status: (?P<status
 
 
 def rows() -> Iterator[str]:
-    """Yield the line of each record: link, status, and the records that the status names."""
+    """Yield the line of each record: its link and its status, without links to other records."""
     for record in sorted(FOLDER.glob("[0-9]*.md")):
         head = HEAD.match(record.read_text())
         assert head is not None, f"{record.name} has no title, status and date"
-        named = re.findall(r"\[ADR (\d+)\]", head["status"])
-        status = head["status"].partition(";")[0] + (f"; see {', '.join(named)}" if named else "")
+        status = re.sub(r"\[(ADR \d+)\]\([^)]*\)", r"\1", " ".join(head["status"].split()))
         yield f"| [{head['number']}. {head['title']}]({record.name}) | {status} |"
 
 
