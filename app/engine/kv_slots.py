@@ -76,13 +76,16 @@ class KVSlots:
         Raises:
             IndexError: no slot is free; check `num_free` first.
         """
-        # A decode pass covers the slots from the lowest to the highest in use, so used slots should
-        # stay close together.
         return heapq.heappop(self._free)
 
     def free(self, slot: int) -> None:
         """Release a slot."""
         heapq.heappush(self._free, slot)
+
+    def copy(self, source: int, target: int, num_tokens: int) -> None:
+        """Copy the first tokens of a slot, with their keys and values, into another slot."""
+        self._held[:, :, target, :, :num_tokens] = self._held[:, :, source, :, :num_tokens]
+        self.token_ids[target, :num_tokens] = self.token_ids[source, :num_tokens]
 
     def clear(self, slot: int) -> None:
         """Set the keys and values of a slot to zero, before the next sequence gets it."""
@@ -110,7 +113,7 @@ class SlotRows:
     """Rows of one pass over slots: stores new tokens, and returns all up to a length.
 
     Args:
-        rows: a slice, which is read in place, or slot indices (R,), which are read as a copy.
+        rows: R adjacent slots, which are read in place.
         row_numbers: the same slots as indices, (R,).
         positions: positions of the new tokens, (R, T), or (1, T) if all rows have the same.
         length: number of tokens, from the beginning of each slot, that queries may attend to.
@@ -119,7 +122,7 @@ class SlotRows:
     def __init__(
         self,
         slots: KVSlots,
-        rows: slice | Tensor,
+        rows: slice,
         row_numbers: Tensor,
         positions: Tensor,
         length: int,

@@ -86,6 +86,7 @@ class Engine:
         self._held.expire(began)
         new_tokens = self._run(self._runner.decode, self._decoding())
         finished = self._scheduler.finish()
+        self._scheduler.close_gaps()
         self._attempt(self._runner.launch, self._decoding())
         self._send_tokens(new_tokens)
         starting = self._start(began)

@@ -27,13 +27,13 @@ class PromptBatch:
     Attributes:
         inputs: slot, index of the last token, options (the bits of float64), token ids and named
             token ids of each row, (R, 2 + 10 + L + N).
-        in_place: the slots if they are adjacent and can be read without a copy, otherwise `None`.
+        slots: the adjacent slots of the prompts.
         shape: shape for the choice of tokens; its length covers the longest prompt and its draft.
         num_named: N, the largest number of tokens that a row names.
     """
 
     inputs: Tensor
-    in_place: slice | None
+    slots: slice
     shape: PassShape
     num_named: int
 
@@ -77,8 +77,11 @@ class PromptPass:
         Call it before the step launches other work, so that the copy does not delay the pass.
 
         Args:
-            sequences: sequences in ascending order of their slots.
+            sequences: sequences in ascending order of their slots, which must be adjacent.
             options: of each sequence.
+
+        Raises:
+            RuntimeError: the slots are not adjacent.
         """
         # A draft is one token more of one prompt, and a pass over prompts reads many anyway.
         shape = PassShape.of(0, options, has_drafts=count_drafts(options) > 0)
@@ -86,13 +89,13 @@ class PromptPass:
         length = self._padded(shape.length)
         size = (len(sequences), _TOKENS + length + num_named)
         staged, inputs = (t[: size[0] * size[1]].view(size) for t in (self._staged, self._inputs))
-        slots = [sequence.held_slot for sequence in sequences]
+        slots = slice(sequences[0].held_slot, sequences[-1].held_slot + 1)
+        if slots.stop - slots.start != len(sequences):
+            raise RuntimeError("the prompts of a pass hold slots that are not adjacent")
         _fill(staged, sequences, options, self._begin, length)
         if inputs.device.type != "cpu":
             inputs.copy_(staged, non_blocking=True)
-        is_dense = slots[-1] - slots[0] + 1 == len(slots)
-        in_place = slice(slots[0], slots[-1] + 1) if is_dense else None
-        return PromptBatch(inputs, in_place, shape, num_named)
+        return PromptBatch(inputs, slots, shape, num_named)
 
     def __call__(self, batch: PromptBatch) -> Tensor:
         """Return the tokens of each prompt, their log-probabilities and those of named tokens.
@@ -123,7 +126,7 @@ class PromptPass:
         self._slots.token_ids[slots, :length] = token_ids
         positions = self._indices[None, begin:length]
         num_keys = round_up_keys(length, self._model)
-        rows = SlotRows(self._slots, batch.in_place or slots, slots, positions, num_keys)
+        rows = SlotRows(self._slots, batch.slots, slots, positions, num_keys)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
         mask = causal_mask(self._indices[:num_keys], positions, embedded.dtype)
         hidden = self._decoder(embedded, rows, mask)

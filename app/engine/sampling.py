@@ -219,4 +219,4 @@ def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
         logits: (R, V), float32, before the ban and any filter.
         tokens: (R, N).
     """
-    return logits.gather(1, tokens) - logits.logsumexp(dim=-1, keepdim=True)
+    return logits.log_softmax(dim=-1).gather(1, tokens)

@@ -133,6 +133,20 @@ class Scheduler:
         for sequence in sequences:
             sequence.slot = self.slots.allocate()
 
+    def close_gaps(self) -> None:
+        """Move the sequences with the highest slots into free slots below them.
+
+        A decode pass computes every slot from the lowest to the highest in use, also free ones.
+        Call it when no pass is launched, after `finish`.
+        """
+        placed = sorted((s for s in self.running if s.slot is not None), key=lambda s: s.held_slot)
+        num_placed = len(placed)
+        while placed and placed[-1].held_slot >= num_placed:
+            sequence = placed.pop()
+            source, sequence.slot = sequence.held_slot, self.slots.allocate()
+            self.slots.copy(source, sequence.slot, sequence.num_tokens)
+            self.slots.free(source)
+
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
         num_tokens, num_row_tokens, new_pictures = 0, 0, set[bytes]()
         max_row_tokens = self._max_row_tokens if self.waiting else 0

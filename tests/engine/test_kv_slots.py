@@ -33,6 +33,19 @@ def test_no_slot_is_allocated_twice() -> None:
         slots.allocate()
 
 
+def test_a_slot_is_copied_with_its_tokens_and_no_further() -> None:
+    slots = make_slots(3)
+    for slot, value in ((0, 1.0), (2, 2.0)):
+        slots.write_prefix(slot, prefix_of(value, length=16))
+        slots.token_ids[slot] = int(value)
+    slots.copy(2, 0, num_tokens=7)
+    for keys_and_values in slots.layers:
+        assert (keys_and_values[:, 0, :, :7] == 2).all()
+        assert (keys_and_values[:, 0, :, 7:] == 1).all()
+        assert (keys_and_values[:, 1] == 0).all()
+    assert slots.token_ids[0].tolist() == [2] * 7 + [1] * 9
+
+
 def test_the_memory_of_slots_is_that_of_their_tokens() -> None:
     slots = make_slots(3)
     assert slots.num_bytes == 3 * 16 * SHAPE.bytes_per_token(torch.float32)

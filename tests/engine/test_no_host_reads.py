@@ -110,7 +110,7 @@ def prompt(model: Kosmos2Model, slot: int, num_tokens: int, temperature: float) 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("draft", [NO_TOKEN, 7])
-@pytest.mark.parametrize("slot_numbers", [(0,), (3, 4, 5), (1, 7, 255)])
+@pytest.mark.parametrize("slot_numbers", [(0,), (3, 4, 5), (254, 255)])
 def test_a_prompt_pass_uploads_once_and_does_not_read_from_the_host(
     model: Kosmos2Model,
     slots: KVSlots,

@@ -8,15 +8,11 @@ from contextlib import nullcontext
 import msgspec
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.checkpoint.files import open_checkpoint
 from app.engine.choices import ChosenToken
-from app.engine.cuda_graphs import Buckets, PictureBuckets, Recording, RoundedPass
-from app.engine.decode import PassShape
-from app.engine.drafts import MAX_ROWS
+from app.engine.cuda_graphs import Recording, RoundedPass
 from app.engine.process import build_runner
 from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler, SchedulerLimits
@@ -110,7 +106,7 @@ def questions() -> list[Question]:
 
 
 def answer(runner: Runner, questions: list[Question]) -> Answers:
-    """Return tokens and log-probabilities of each request; few start in each step."""
+    """Return tokens and log-probabilities of each request; few start in each step, some move."""
     limits = SchedulerLimits(max_waiting=len(questions), max_prefill_tokens=200, max_pictures=2)
     scheduler = Scheduler(runner.slots, limits, runner.pictures.__contains__)
     answers: Answers = defaultdict(list)
@@ -123,6 +119,7 @@ def answer(runner: Runner, questions: list[Question]) -> Answers:
         scheduler.finish()
         take(runner.decode(list(scheduler.running)), answers)
         scheduler.finish()
+        scheduler.close_gaps()
     scheduler.check()
     return answers
 
@@ -223,6 +220,17 @@ def test_a_reused_slot_does_not_change_answers(rounded: Runner, questions: list[
         assert [token for token, _ in chosen] == [token for token, _ in backwards[key]]
 
 
+def test_prompts_of_one_pass_must_have_adjacent_slots(
+    exact: Runner, questions: list[Question]
+) -> None:
+    """The pass would write into the slots between them."""
+    sequences = [Sequence(b"test", request, pixels, 0.0) for request, pixels in questions[:2]]
+    for sequence, slot in zip(sequences, (0, 2), strict=True):
+        sequence.slot = slot
+    with pytest.raises(RuntimeError, match="not adjacent"):
+        exact.prefill(sequences)
+
+
 def test_a_picture_that_is_encoded_again_is_not_reported_as_cached(
     exact: Runner, questions: list[Question]
 ) -> None:
@@ -239,37 +247,6 @@ def test_a_picture_that_is_encoded_again_is_not_reported_as_cached(
             assert exact.recover()
     exact.slots.free(sequence.slot)
     assert cached_tokens == [0, len(exact.model.prefix_token_ids), 0]
-
-
-shapes = st.builds(
-    PassShape,
-    first_row=st.integers(0, 11),
-    num_rows=st.integers(1, 13),
-    length=st.integers(1, 512),
-    max_ngram_size=st.integers(0, MAX_NGRAM_SIZE),
-    is_sampled=st.booleans(),
-    has_drafts=st.booleans(),
-).filter(lambda shape: not shape.has_drafts or shape.first_row + shape.num_rows <= MAX_ROWS)
-
-
-@given(st.integers(1, 16))
-def test_every_number_of_pictures_has_a_recorded_pass(num_pictures: int) -> None:
-    buckets = PictureBuckets.up_to(16)
-    assert num_pictures <= buckets.round_up(num_pictures) in set(buckets.shapes())
-
-
-@given(shapes)
-def test_every_pass_that_requests_can_require_has_a_recorded_shape(shape: PassShape) -> None:
-    """The recorded shape covers the rows, the tokens, the ban and the sampling."""
-    buckets = Buckets.up_to(24, 512)
-    rounded = buckets.round_up(shape)
-    assert rounded in set(buckets.shapes())
-    assert rounded.first_row == 0
-    assert rounded.num_rows >= shape.first_row + shape.num_rows
-    assert rounded.length >= shape.length
-    assert rounded.max_ngram_size >= shape.max_ngram_size
-    assert rounded.is_sampled == shape.is_sampled
-    assert rounded.has_drafts == shape.has_drafts
 
 
 class FailingRecorder:
@@ -304,10 +281,3 @@ def test_a_pass_that_cannot_be_recorded_stops_the_start_with_its_reason() -> Non
     passes = RoundedPass[int](lambda _: None, (2, 1), lambda shape: shape)
     with pytest.raises(StartupError, match="planted.*KOSMOS2_RECORDINGS=off"):
         passes.record(FailingRecorder(1, RuntimeError("planted")))
-
-
-@pytest.mark.parametrize("is_sampled", [False, True])
-def test_an_ngram_size_above_the_recorded_ones_is_not_reduced(is_sampled: bool) -> None:
-    """Only a checkpoint can set one; a smaller size would ban allowed tokens."""
-    shape = PassShape(0, 1, 128, MAX_NGRAM_SIZE + 1, is_sampled)
-    assert Buckets.up_to(24, 512).round_up(shape) == shape

@@ -211,6 +211,17 @@ def test_requests_of_a_failed_batch_are_requeued_first_with_half_the_batch_limit
     assert keys(scheduler.admit(now=0)) == [0]
 
 
+def test_the_highest_sequences_move_into_the_free_slots_below_them() -> None:
+    """The others stay, since a move copies all tokens of a sequence."""
+    scheduler = make_scheduler(num_slots=6)
+    add(scheduler, *(make_sequence(key) for key in range(6)))
+    scheduler.assign_slots(scheduler.admit(now=0))
+    scheduler.cancel([(b"client", key) for key in (1, 2, 4)])
+    scheduler.close_gaps()
+    assert {s.request.key: s.slot for s in scheduler.running} == {0: 0, 3: 2, 5: 1}
+    assert [scheduler.slots.allocate() for _ in range(3)] == [3, 4, 5]
+
+
 def test_cancelling_an_unknown_sequence_changes_nothing() -> None:
     """A client may disconnect while its last token is on the way."""
     scheduler = make_scheduler()
@@ -261,6 +272,12 @@ class SchedulerBooks(RuleBasedStateMachine):
     @rule(first=st.integers(0, 2))
     def fail(self, first: int) -> None:
         self.scheduler.requeue(self.scheduler.running[first:])
+
+    @rule()
+    def move(self) -> None:
+        self.scheduler.close_gaps()
+        placed = [s.held_slot for s in self.scheduler.running if s.slot is not None]
+        assert sorted(placed) == list(range(len(placed)))
 
     @rule(key=st.integers(0, 40))
     def cancel(self, key: int) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from app.contract.response_models import AnswerBody
 from harness.pictures import picture_file
+from harness.problems import problem
 from harness.service import RunningService
-from tests.service.test_problems import problem
 
 PICTURE = picture_file((400, 300))
 ENTITIES = json.dumps([{"phrase": "a disc", "boxes": [{"xyxy": [50, 40, 200, 150], "score": 0.5}]}])

@@ -16,9 +16,9 @@ from app.grounding.class_prompts import insert_class
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.events import read_events
 from harness.pictures import picture_file
+from harness.problems import problem
 from harness.service import RunningService
 from harness.waiting import eventually
-from tests.service.test_problems import problem
 
 SCENE = EXAMPLE_SCENE.read_bytes()
 SIZE = (300, 200)

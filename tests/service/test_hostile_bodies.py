@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.validation import MAX_ERRORS
 from harness.pictures import picture_file
-from tests.service.test_problems import problem
+from harness.problems import problem
 
 PICTURE = picture_file()
 FORM = "multipart/form-data; boundary=x"

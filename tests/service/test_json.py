@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.problems import problem
 from tests.service.test_ground import FIELDS, PICTURE, ask
-from tests.service.test_problems import problem
 
 IMAGE = {"base64": base64.b64encode(PICTURE).decode()}
 

@@ -10,11 +10,11 @@ import pytest
 from app.http.routes.playground import PLAYGROUND_PATHS
 from harness import loopback
 from harness.pictures import picture_file
+from harness.problems import problem
 from harness.service import RunningService, running_service
 from harness.waiting import eventually
 from harness.wire import open_connection, receive, request
 from reliability.keys import KEY, OPEN, ROUTES, guarded_paths, statuses_without_a_key
-from tests.service.test_problems import problem
 
 PICTURE = picture_file()
 

@@ -7,8 +7,8 @@ import pytest
 
 from harness import loopback
 from harness.pictures import picture_file
+from harness.problems import problem
 from harness.service import RunningService, running_service
-from tests.service.test_problems import problem
 
 PICTURE = picture_file()
 

@@ -1,7 +1,6 @@
 """Invalid requests to `POST /v1/ground`: the status, the code and the wrong field."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import isabstract
 from typing import Any
@@ -11,8 +10,9 @@ import pytest
 
 from app import errors
 from app.errors import ClientDisconnected, Kosmos2Error, RequestError, ServiceError, StartupError
-from app.http.problems import PROBLEM_JSON, PROBLEMS
+from app.http.problems import PROBLEMS
 from harness.pictures import picture_file
+from harness.problems import problem
 
 PICTURE = picture_file()
 
@@ -177,16 +177,6 @@ CASES = (
 )
 
 
-def problem(response: httpx.Response) -> dict[str, Any]:
-    """Check that a response is a problem, and return its content."""
-    assert response.headers["content-type"] == PROBLEM_JSON
-    content: dict[str, Any] = response.json()
-    assert content["status"] == response.status_code
-    assert content["request_id"] == response.headers["x-request-id"]
-    assert {"type", "title", "detail", "code"} <= content.keys()
-    return content
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_mistake_is_reported(client: httpx.Client, case: Case) -> None:
     files = None if case.image is None else {"image": case.image}
@@ -220,32 +210,6 @@ def test_an_error_of_length_states_the_length_and_the_limit(client: httpx.Client
     detail = problem(client.post("/v1/ground", files={"image": PICTURE}, data=data))["detail"]
     assert "600" in detail
     assert "512" in detail
-
-
-def test_a_body_of_another_type_is_rejected(client: httpx.Client) -> None:
-    response = client.post("/v1/ground", content=b"a=1", headers={"Content-Type": "text/plain"})
-    assert problem(response)["code"] == "unsupported_media_type"
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x-own"])
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
-def test_a_compressed_body_has_its_own_error(client: httpx.Client, kind: str, coding: str) -> None:
-    """Otherwise the error would state that the body is not JSON."""
-    headers = {"Content-Type": kind, "Content-Encoding": coding}
-    response = client.post("/v1/ground", content=b"\x1f\x8b", headers=headers)
-    content = problem(response)
-    assert (content["status"], content["code"]) == (415, "unsupported_content_encoding")
-    assert "Content-Encoding" in content["detail"]
-    assert response.headers["accept-encoding"] == "identity"
-
-
-@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_the_content_encoding_identity_is_accepted(client: httpx.Client, coding: str) -> None:
-    request = client.build_request(
-        "POST", "/v1/ground", files={"image": PICTURE}, data={"task": "brief_caption"}
-    )
-    request.headers["Content-Encoding"] = coding
-    assert client.send(request).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -283,28 +247,6 @@ def test_a_picture_under_another_name_is_reported_with_the_right_name(client: ht
         "field": "content",
         "message": "is not a field of this request; send the picture in the field image",
     }
-
-
-@pytest.mark.parametrize("boundary", ["", "; boundary=x"])
-def test_a_body_that_does_not_match_its_type_is_rejected(
-    client: httpx.Client, boundary: str
-) -> None:
-    headers = {"Content-Type": f"multipart/form-data{boundary}"}
-    response = client.post("/v1/ground", content=b"no parts here", headers=headers)
-    assert problem(response)["code"] == "malformed_body"
-
-
-def test_a_body_without_a_length_is_rejected_at_the_limit(client: httpx.Client) -> None:
-    """Its bytes are counted while they arrive."""
-
-    def endless() -> Iterator[bytes]:
-        yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-        for _ in range(30):
-            yield bytes(10_000)
-
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    response = client.post("/v1/ground", content=endless(), headers=headers)
-    assert problem(response)["code"] == "payload_too_large"
 
 
 @pytest.mark.parametrize(
