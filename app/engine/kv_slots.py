@@ -110,12 +110,12 @@ class KVSlots:
 
 
 class SlotRows:
-    """Rows of one pass over slots: stores new tokens, and returns all up to a length.
+    """Rows of one pass over running sequences: stores new tokens, each at a position of its own.
 
     Args:
         rows: R adjacent slots, which are read in place.
         row_numbers: the same slots as indices, (R,).
-        positions: positions of the new tokens, (R, T), or (1, T) if all rows have the same.
+        positions: positions of the new tokens, (R, T).
         length: number of tokens, from the beginning of each slot, that queries may attend to.
     """
 
@@ -135,6 +135,27 @@ class SlotRows:
         held = self._layers[layer]  # (2, S, H, L, D)
         held[self._targets] = new  # (R, T, 2, H, D): separated index tensors put R, T first
         keys, values = held[:, self._rows, :, : self._length]
+        return keys, values
+
+
+class PromptRows:
+    """Rows of one pass over prompts: stores the same positions of adjacent slots, without indices.
+
+    Args:
+        rows: R adjacent slots, which are read in place.
+        begin: position of the first new token in each slot.
+        length: number of tokens, from the beginning of each slot, that queries may attend to.
+    """
+
+    def __init__(self, slots: KVSlots, rows: slice, begin: int, length: int) -> None:
+        self._layers, self._rows, self._begin, self._length = slots.layers, rows, begin, length
+
+    def extend(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        """See `KeyValueRows.extend`."""
+        held = self._layers[layer][:, self._rows]  # (2, R, H, L, D)
+        end = self._begin + new.shape[1]
+        held[:, :, :, self._begin : end] = new.permute(2, 0, 3, 1, 4)
+        keys, values = held[:, :, :, : self._length]
         return keys, values
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from app.engine.cells import CellLogits
 from app.engine.decode import PassShape, causal_mask, round_up_keys
 from app.engine.drafts import choose_verified, count_drafts, store_tokens
-from app.engine.kv_slots import KVSlots, SlotRows
+from app.engine.kv_slots import KVSlots, PromptRows
 from app.engine.sampling import NO_TOKEN, RowOptions, log_probabilities
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import MAX_NAMED_TOKENS
@@ -122,15 +122,15 @@ class PromptPass:
         # Shorter rows are padded on the right. Keys and values of the padding lie beyond the row's
         # length, where the mask hides them until later tokens overwrite them.
         length, begin = token_ids.shape[1], self._begin
-        slots, last = batch.inputs[:, :2].unbind(1)
-        self._slots.token_ids[slots, :length] = token_ids
+        last = batch.inputs[:, 1]
+        self._slots.token_ids[batch.slots, :length] = token_ids
         positions = self._indices[None, begin:length]
         num_keys = round_up_keys(length, self._model)
-        rows = SlotRows(self._slots, batch.slots, slots, positions, num_keys)
+        rows = PromptRows(self._slots, batch.slots, begin, num_keys)
         embedded = self._decoder.embed(token_ids[:, begin:], positions)
         mask = causal_mask(self._indices[:num_keys], positions, embedded.dtype)
         hidden = self._decoder(embedded, rows, mask)
-        numbers = self._indices[: len(slots), None]  # (R, 1)
+        numbers = self._indices[: len(last), None]  # (R, 1)
         columns = last[:, None] + self._indices[: 1 + batch.shape.has_drafts]  # (R, T)
         last_hidden: Tensor = hidden[numbers, columns]
         return last_hidden

@@ -11,15 +11,37 @@ class AnswerTransport:
 
     uvicorn closes the transport after the last byte of an answer with `Connection: close`. Here,
     `close` calls `on_close` instead: the protocol knows whether the client still sends.
+
+    uvicorn writes the headers and the body separately. Here, the headers wait for the body, at most
+    until the next turn of the event loop, so that one call of the system sends both, and the client
+    wakes once.
+
+    Args:
+        on_close: called instead of closing the transport.
+        has_body: whether the answer has a body.
     """
 
-    def __init__(self, transport: asyncio.Transport, on_close: Callable[[], None]) -> None:
-        self._transport, self._on_close = transport, on_close
-        self._has_ended = False
+    def __init__(
+        self, transport: asyncio.Transport, on_close: Callable[[], None], *, has_body: bool
+    ) -> None:
+        self._transport, self._on_close, self._has_body = transport, on_close, has_body
+        self._has_begun = self._has_ended = False
+        self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
-        self._transport.write(data)
+        """Send bytes to the client; hold the first ones, which are the headers."""
+        is_first, self._has_begun = not self._has_begun, True
+        if is_first and self._has_body:
+            self._held = data
+            asyncio.get_running_loop().call_soon(self._send_held)
+        else:
+            self._held += data
+            self._send_held()
+
+    def _send_held(self) -> None:
+        data, self._held = self._held, b""
+        if data:
+            self._transport.write(data)
 
     def is_closing(self) -> bool:
         """Return whether writing is over."""
@@ -27,6 +49,7 @@ class AnswerTransport:
 
     def close(self) -> None:
         """End the answer; the protocol decides when to close the connection."""
+        self._send_held()
         self._has_ended = True
         self._on_close()
 
@@ -38,12 +61,12 @@ class UnchunkedTransport(AnswerTransport):
     the headers in the first call, and exactly one chunk in each later call.
     """
 
-    _has_headers = _is_chunked = False
+    _is_chunked = False
 
     def write(self, data: bytes) -> None:
         """Send bytes, without the size of the chunk before them and the line end after them."""
-        if not self._has_headers:
-            self._has_headers, self._is_chunked = True, _CHUNKED in data
+        if not self._has_begun:
+            self._is_chunked = _CHUNKED in data
             data = data.replace(_CHUNKED, b"\r\n")
         elif self._is_chunked:
             size, _, rest = data.partition(b"\r\n")

@@ -127,8 +127,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.expect_100_continue = self.expect_100_continue and not is_http_1_0
         super().on_headers_complete()
         # uvicorn has created the cycle, but its task has not written anything yet.
-        answer_transport = UnchunkedTransport if is_http_1_0 else AnswerTransport
-        self.cycle.transport = answer_transport(self.transport, self._on_answer_end)  # type: ignore[assignment]
+        make_transport = UnchunkedTransport if is_http_1_0 else AnswerTransport
+        self.cycle.transport = make_transport(  # type: ignore[assignment]
+            self.transport, self._on_answer_end, has_body=self.parser.get_method() != b"HEAD"
+        )
 
     def on_message_complete(self) -> None:
         """After the last byte of a request, wait for the next one."""
