@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure as Plot
 
 from app.bench.client import LoadClient, load_client
-from app.bench.loops import Bounds, closed_loop
+from app.bench.loops import Bounds, closed_loop, run_load
 from app.bench.results import Percentiles, Sample
 from app.bench.workload import LoadRequest
 from app.settings import EMBEDDED_CHECKPOINT
@@ -42,7 +42,7 @@ def measure(is_quick: bool) -> Result:
     """Measure the cost of classes, then captions alone and next to other loads."""
     pictures = scenes(12 if is_quick else 240)
     with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as server:
-        return asyncio.run(_measure(server.url, pictures, is_quick))
+        return run_load(_measure(server.url, pictures, is_quick))
 
 
 async def _measure(url: str, pictures: Sequence[bytes], is_quick: bool) -> Result:

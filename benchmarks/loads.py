@@ -1,10 +1,9 @@
 """Loads that a benchmark puts on a running server."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from app.bench.client import load_client
-from app.bench.loops import Bounds, closed_loop, open_loop
+from app.bench.loops import Bounds, closed_loop, open_loop, run_load
 from app.bench.results import Sample
 from app.bench.workload import LoadRequest
 
@@ -19,7 +18,7 @@ def put_closed_load(
             await closed_loop(client.send, workload, clients, Bounds(num_requests=2 * clients))
             return await closed_loop(client.send, workload, clients, bounds)
 
-    return asyncio.run(load())
+    return run_load(load())
 
 
 def put_open_load(
@@ -31,4 +30,4 @@ def put_open_load(
         async with load_client(url, is_streaming=True) as client:
             return await open_loop(client.send, workload, arrivals)
 
-    return asyncio.run(load())
+    return run_load(load())

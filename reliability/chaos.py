@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from app.bench.loops import Bounds, poisson_arrivals
+from app.bench.loops import Bounds, poisson_arrivals, run_load
 from benchmarks.machine import describe_machine
 from harness.service import RunningService, running_service
 from reliability.aftermath import (
@@ -189,7 +189,7 @@ def main() -> int:
     arguments = parser.parse_args()
     plan = ChaosPlan(arguments.seconds, arguments.seed)
     with chaos_service() as service:
-        report, violations = asyncio.run(run_chaos(service, plan))
+        report, violations = run_load(run_chaos(service, plan))
     return publish(report, violations, arguments.out)
 
 

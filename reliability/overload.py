@@ -13,7 +13,6 @@ processor.
 """
 
 import argparse
-import asyncio
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from app.bench.client import load_client
-from app.bench.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals
+from app.bench.loops import Bounds, Send, closed_loop, open_loop, poisson_arrivals, run_load
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
@@ -213,7 +212,7 @@ def main() -> int:
     for tool, through_all_doors in (("overload", False), ("overload_doors", True)):
         machine = describe_machine()
         with running_service(**SETTINGS) as service:
-            overload = asyncio.run(
+            overload = run_load(
                 measure_overload(service, arguments.seconds, through_all_doors=through_all_doors)
             )
         report = to_report(overload, arguments.seconds) | {"tool": tool, "machine": machine}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bench.client import LoadClient, load_client
-from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals
+from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals, run_load
 from app.bench.results import LoadResult, Percentiles, Reply
 from app.bench.workload import LoadRequest
 from benchmarks.machine import describe_machine
@@ -147,7 +147,7 @@ def main() -> int:
         lines.unlink(missing_ok=True)
     machine = describe_machine()
     with running_service(**SETTINGS) as service:
-        rows, result = asyncio.run(run_soak(service, arguments.seconds, lines))
+        rows, result = run_load(run_soak(service, arguments.seconds, lines))
     # A rehearsal is shorter than the time to settle.
     growth = growth_of(rows, min(SETTLED_AFTER_S, arguments.seconds / 6))
     report = to_report(rows, result, growth, arguments.seconds) | {"machine": machine}

@@ -7,13 +7,17 @@ is therefore never left out (no coordinated omission).
 """
 
 import asyncio
+import gc
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, takewhile
+from typing import TypeVar
 
 from app.bench.results import Reply, Sample
 from app.bench.workload import LoadRequest
+
+T = TypeVar("T")
 
 PAUSE_AFTER_FAILURE_S = 0.1
 """Pause of a closed-loop client after a failure, so that it does not flood the service."""
@@ -133,3 +137,14 @@ async def _sample(
         time_to_first_token_s=None if first is None else first - intended_at,
         reply=reply,
     )
+
+
+def run_load(load: Coroutine[None, None, T]) -> T:
+    """Run a load; garbage collections during it skip all objects that exist before it.
+
+    With the objects of torch and transformers a collection takes half a second, in which no request
+    would be sent and no answer read.
+    """
+    gc.collect()
+    gc.freeze()
+    return asyncio.run(load)
