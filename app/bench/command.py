@@ -1,6 +1,5 @@
 """`kosmos2 bench`: sends a load to a running service, and prints a table and a line of JSON."""
 
-import asyncio
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.bench.client import NoService, load_client
-from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals
+from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals, run_load
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.bench.workload import mixed_workload, read_pictures
 
@@ -54,7 +53,7 @@ def bench(load: Load, api_key_file: Path | None) -> int:
         The exit code: 1 if the service answered no request, otherwise 0.
     """
     try:
-        model, samples = asyncio.run(_run(load, read_api_key(api_key_file)))
+        model, samples = run_load(_run(load, read_api_key(api_key_file)))
     except NoService as error:
         print(f"no Kosmos-2 service answers at {load.url}: {error}", file=sys.stderr)
         return 1

@@ -58,7 +58,7 @@ def test_headers_without_a_body_are_written_at_once() -> None:
 
 
 def test_the_end_of_an_answer_sends_the_headers() -> None:
-    """As after an error in the application, which leaves an answer without its body."""
+    """As after an error in the application before the body."""
 
     def answer(transport: AnswerTransport) -> None:
         transport.write(HEADERS)
