@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+_CONTINUE = b"HTTP/1.1 100 "
 
 
 class AnswerTransport:
@@ -30,6 +31,9 @@ class AnswerTransport:
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; hold the first ones, which are the headers."""
+        if data.startswith(_CONTINUE):  # the client waits for it, and the headers follow later
+            self._transport.write(data)
+            return
         is_first, self._has_begun = not self._has_begun, True
         if is_first and self._has_body:
             self._held = data

@@ -57,6 +57,17 @@ def test_headers_without_a_body_are_written_at_once() -> None:
     assert written == ([HEADERS],) * 2
 
 
+def test_the_permission_to_send_a_body_is_written_at_once() -> None:
+    """The headers of the answer still wait for its body."""
+    permission = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def answer(transport: AnswerTransport) -> None:
+        for data in (permission, HEADERS, CHUNK):
+            transport.write(data)
+
+    assert written_by(answer) == ([permission, HEADERS + CHUNK],) * 2
+
+
 def test_the_end_of_an_answer_sends_the_headers() -> None:
     """As after an error in the application before the body."""
 
