@@ -198,9 +198,8 @@ def _choose_linear(
         return LinearLayers.INT8
     if device.type != "cpu":
         return LinearLayers.PLAIN
-    if weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) < SMALL_MODEL_BYTES:
-        return LinearLayers.PREFETCHED  # a layer of a small model fits into a core's cache
-    return choose_for_cpu(dtype)
+    is_small = weights_bytes(checkpoint, dtype, LinearLayers.PLAIN) < SMALL_MODEL_BYTES
+    return choose_for_cpu(dtype, is_small=is_small)
 
 
 def choose_threads(plan: MemoryPlan, device: torch.device, num_processors: int) -> int:

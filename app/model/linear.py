@@ -131,8 +131,19 @@ def can_pack(dtype: torch.dtype) -> bool:
     return True
 
 
-def choose_for_cpu(dtype: torch.dtype) -> LinearLayers:
-    """Return the implementation for the layers of a large model on the CPU."""
+def choose_for_cpu(dtype: torch.dtype, *, is_small: bool = False) -> LinearLayers:
+    """Return the implementation for the layers of a model on the CPU.
+
+    oneDNN uses AVX-512 on processors of every make, MKL in float32 on those of one make only
+    (docs/adr/0048-packed-layers-with-avx-512.md).
+
+    Args:
+        is_small: whether each layer fits into the cache of a core.
+    """
+    if torch.backends.cpu.get_cpu_capability() == "AVX512" and can_pack(dtype):
+        return LinearLayers.PACKED
+    if is_small:
+        return LinearLayers.PREFETCHED
     if dtype is torch.float32 and torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return LinearLayers.SPLIT
     return LinearLayers.PACKED if can_pack(dtype) else LinearLayers.PLAIN

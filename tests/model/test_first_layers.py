@@ -24,7 +24,9 @@ class NoRows:
         return keys, values
 
 
-@pytest.fixture(scope="module", params=[LinearLayers.PREFETCHED, LinearLayers.INT8])
+@pytest.fixture(
+    scope="module", params=[LinearLayers.PREFETCHED, LinearLayers.PACKED, LinearLayers.INT8]
+)
 def model(request: pytest.FixtureRequest) -> Kosmos2Model:
     """The embedded checkpoint, which has four layers of each kind."""
     checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))

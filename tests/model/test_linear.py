@@ -235,12 +235,20 @@ def test_a_split_layer_computes_the_same(
     assert layer.weight.data_ptr() == weight.data_ptr()
 
 
-def test_a_large_model_in_float32_on_the_cpu_has_split_layers() -> None:
-    """Where torch has MKL, whose batches of products use all processors."""
+def test_the_instruction_set_decides_the_layers_of_a_model_in_float32() -> None:
+    """Packed with AVX-512; otherwise read first in a small model, and split in a large one."""
+    capability = torch.backends.cpu.get_cpu_capability()
     has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    assert (choose_for_cpu(torch.float32) is LinearLayers.SPLIT) == has_mkl
-    packs_16_bits = choose_for_cpu(torch.bfloat16) is LinearLayers.PACKED
-    assert packs_16_bits == can_pack(torch.bfloat16)
+    small, large = (choose_for_cpu(torch.float32, is_small=is_small) for is_small in (True, False))
+    if capability == "AVX512" and can_pack(torch.float32):
+        assert small is large is LinearLayers.PACKED
+    else:
+        assert small is LinearLayers.PREFETCHED
+        assert (large is LinearLayers.SPLIT) == has_mkl
+
+
+def test_a_large_model_in_16_bits_is_packed_where_onednn_has_kernels() -> None:
+    assert (choose_for_cpu(torch.bfloat16) is LinearLayers.PACKED) == can_pack(torch.bfloat16)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
