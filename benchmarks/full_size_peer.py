@@ -30,9 +30,8 @@ from benchmarks.full_size_times import (
 )
 from benchmarks.memory import peak_resident_bytes
 from benchmarks.rows import noise_pictures
-from benchmarks.timed_generation import Kind, TimedGeneration
+from benchmarks.timed_generation import KINDS, TimedGeneration
 
-_KINDS: dict[str, Kind] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8"}
 _ALL_CLASSES = [
     PictureTask("phrase_grounding", f"a {colour} {shape}")
     for shape in ("circle", "square", "star", "heart")
@@ -83,8 +82,8 @@ def _later_task_share(peer: Peer) -> float:
 
 def _start(directory: Path, kind: str) -> Peer:
     threads = os.cpu_count() or 1
-    if kind in _KINDS:
-        return TimedGeneration(directory, _KINDS[kind], threads)
+    if kind in KINDS:
+        return TimedGeneration(directory, KINDS[kind], threads)
     # Only the extra `bench` has the library.
     from benchmarks.openvino_model import OpenVinoModel, bits_of
 

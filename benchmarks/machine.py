@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 def describe_machine() -> dict[str, str | int | float]:
     """Return processor, memory, device, versions, and the load before the benchmark."""
     return {
-        "processor": _processor(),
+        # Kernels, and so all figures, depend on the instructions that torch uses.
+        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": os.cpu_count() or 0,
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

@@ -16,7 +16,7 @@ from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.pictures.decode import decode_picture
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.peers.generation import Generation, Inputs
-from benchmarks.timed_generation import change_kind
+from benchmarks.timed_generation import KINDS, load_generation
 from benchmarks.workloads import different_pictures, expected_markups
 
 _MAX_PIXELS = 2**24
@@ -41,9 +41,9 @@ def _generate_of(
     kind: str, generation: Generation, folder: Path
 ) -> Callable[[bytes, Inputs], list[int]]:
     """Return a function that returns all tokens of a request, given its picture's file."""
-    if not kind.startswith("openvino"):
-        change_kind(generation.model, kind)
-        return lambda _, inputs: generation.generate([inputs])[0]
+    if kind in KINDS:
+        peer = load_generation(EMBEDDED_CHECKPOINT, KINDS[kind], os.cpu_count() or 1)
+        return lambda _, inputs: peer.generate([inputs])[0]
     # Only the extra `bench` has the library.
     from benchmarks.openvino_model import OpenVinoModel, bits_of
 

@@ -17,6 +17,7 @@ from benchmarks.full_size_times import PictureTask
 from benchmarks.peers.generation import Generation, Inputs
 
 Kind = Literal["float32", "bfloat16", "int8"]
+KINDS: dict[str, Kind] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8"}
 
 
 class TimedGeneration:
@@ -29,9 +30,7 @@ class TimedGeneration:
     """
 
     def __init__(self, directory: Path, kind: Kind, threads: int, device: str = "cpu") -> None:
-        dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
-        self._generation = Generation(directory, threads, dtype, device)
-        change_kind(self._generation.model, kind)
+        self._generation = load_generation(directory, kind, threads, device)
         # Without an end token, all rows generate the full number. The text model has its own
         # configuration.
         self._generation.model.text_model.generation_config.eos_token_id = None
@@ -66,13 +65,15 @@ class TimedGeneration:
         return rest_s / (num_new_tokens - 1)
 
 
-def change_kind(model: nn.Module, kind: str) -> None:
-    """For `int8`, replace the weights of every linear layer by 8-bit weights."""
-    if kind != "int8":
-        return
-    with warnings.catch_warnings():
-        # torch.ao is deprecated in favour of a separate package.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
-            model, {nn.Linear}, dtype=torch.qint8, inplace=True
-        )
+def load_generation(directory: Path, kind: Kind, threads: int, device: str = "cpu") -> Generation:
+    """Load a checkpoint; for `int8`, all linear layers get 8-bit weights."""
+    dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
+    generation = Generation(directory, threads, dtype, device)
+    if kind == "int8":
+        with warnings.catch_warnings():
+            # torch.ao is deprecated in favour of a separate package.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+                generation.model, {nn.Linear}, dtype=torch.qint8, inplace=True
+            )
+    return generation

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from app.bench.client import load_client
 from app.bench.loops import Bounds, closed_loop
@@ -12,6 +14,7 @@ from app.bench.workload import embedded_scenes, mixed_workload
 from app.settings import EMBEDDED_CHECKPOINT
 from benchmarks.contestants import Contestant, litserve, one_at_a_time, ray_serve, running
 from benchmarks.peers.generation import Generation
+from benchmarks.timed_generation import Kind, load_generation
 from benchmarks.workloads import expected_markups, share_right
 
 WORKLOAD = mixed_workload(embedded_scenes(), count=12, seed=0)
@@ -29,6 +32,18 @@ def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[s
     batch = [generation.encode(request.picture, request.fields) for request in WORKLOAD]
     assert len({inputs["input_ids"].shape[1] for inputs in batch}) > 2
     assert [answer["markup"] for answer in generation.answer_all(batch)] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "num_linear"),
+    [("float32", torch.float32, 63), ("bfloat16", torch.bfloat16, 63), ("int8", torch.float32, 0)],
+)
+def test_a_kind_decides_the_weights(kind: Kind, dtype: torch.dtype, num_linear: int) -> None:
+    """A peer whose answers were all computed in float32 would look exact in every kind."""
+    model = load_generation(EMBEDDED_CHECKPOINT, kind, threads=1).model
+    assert model.dtype is dtype
+    layers = [m for m in model.modules() if type(m) is nn.Linear]
+    assert len(layers) == num_linear
 
 
 @pytest.mark.large
