@@ -35,15 +35,15 @@ def test_a_padded_batch_gives_the_answers_of_each_request_alone(expected: list[s
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype", "num_linear"),
-    [("float32", torch.float32, 63), ("bfloat16", torch.bfloat16, 63), ("int8", torch.float32, 0)],
+    ("kind", "dtype"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.float32)],
 )
-def test_a_kind_decides_the_weights(kind: Kind, dtype: torch.dtype, num_linear: int) -> None:
+def test_a_kind_decides_the_weights(kind: Kind, dtype: torch.dtype) -> None:
     """A peer whose answers were all computed in float32 would look exact in every kind."""
     model = load_generation(EMBEDDED_CHECKPOINT, kind, threads=1).model
     assert model.dtype is dtype
-    layers = [m for m in model.modules() if type(m) is nn.Linear]
-    assert len(layers) == num_linear
+    has_plain_layers = any(type(module) is nn.Linear for module in model.modules())
+    assert has_plain_layers == (kind != "int8")
 
 
 @pytest.mark.large
