@@ -71,8 +71,9 @@ def load_generation(directory: Path, kind: Kind, threads: int, device: str = "cp
     generation = Generation(directory, threads, dtype, device)
     if kind == "int8":
         with warnings.catch_warnings():
-            # torch.ao is deprecated in favour of a separate package.
+            # torch.ao is deprecated in favour of a separate package, and so are its tensors.
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
             torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
                 generation.model, {nn.Linear}, dtype=torch.qint8, inplace=True
             )
