@@ -50,7 +50,7 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(P, S, d) → (P, S, d)."""
         inner = self.fc1(states)
-        # Quick GELU, in place: a new tensor of this size would cause page faults.
+        # Quick GELU, in place: each new tensor of this size would cause page faults.
         outputs: Tensor = self.fc2(inner.mul_((1.702 * inner).sigmoid_()))
         return outputs
 
