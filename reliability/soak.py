@@ -95,9 +95,9 @@ async def _watch(
     began = clock()
     # Drops the requests that measured the capacity.
     meter.pop()
-    while clock() - began + _PERIOD_S <= seconds:
-        # From the start, so that the time of a sample does not delay all later ones.
-        await asyncio.sleep(began + _PERIOD_S * (len(rows) + 1) - clock())
+    for number in range(1, int(seconds // _PERIOD_S) + 1):
+        # From the start, so that the time of a sample neither delays nor omits later ones.
+        await asyncio.sleep(began + _PERIOD_S * number - clock())
         latencies_s, num_failed = meter.pop()
         rows.append(
             Row(
