@@ -35,7 +35,7 @@ FIRST_CLASS_SCENE = 100_000
 def measure(answerer: Answerer, num_scenes: int) -> Measurements:
     """Return the answers on `num_scenes` clean and twice as many harder scenes.
 
-    Half of `num_scenes` have class lists.
+    A tenth of that number of further scenes have class lists.
     """
     grounded = [
         one
@@ -44,7 +44,7 @@ def measure(answerer: Answerer, num_scenes: int) -> Measurements:
     ]
     for kind in HARDER:
         grounded += ask_for_boxes(answerer, "calibration", range(num_scenes // 3), kind)
-    numbers = range(FIRST_CLASS_SCENE, FIRST_CLASS_SCENE + num_scenes // 2)
+    numbers = range(FIRST_CLASS_SCENE, FIRST_CLASS_SCENE + num_scenes // 10)
     scenes = [measured_scene("calibration", number) for number in numbers]
     questions = [
         question
@@ -70,7 +70,7 @@ def write(calibration: Calibration, report: Report, num_scenes: int, directory: 
     values["measured"] = {
         "command": f"python -m training.calibrate --scenes {num_scenes}",
         "on": f"{num_scenes} clean scenes, {num_scenes // 3} of each harder kind, and "
-        f"{num_scenes // 2} lists of {NUM_CLASSES} classes, drawn by training/measured_scenes.py; "
+        f"{num_scenes // 10} lists of {NUM_CLASSES} classes, drawn by training/measured_scenes.py; "
         "calibration errors, log losses and F1 are those of scenes on which nothing was fitted",
         **report,
     }
@@ -82,7 +82,7 @@ def main() -> None:
     """Calibrate as the command line requests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=1500)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     measurements = measure(Answerer(options.checkpoint, options.device), options.scenes)

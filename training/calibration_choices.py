@@ -4,6 +4,7 @@ Where a part is fitted, the choice between its variants is a twofold cross-valid
 scenes with even numbers and checked on the others, and vice versa. The result is fitted on all.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from app.checkpoint.calibration import Calibration, Curve
 from app.pictures.marks import Box
 from training.answering import GeneratedBox
+from training.confidence_measures import LEAST_AREAS
 from training.confidence_questions import ClassQuestion, Grounded
 from training.detections import Detection, best_threshold, detect, f1_at
 from training.fitting import log_loss, logistic, monotone_curve
@@ -19,6 +21,8 @@ from training.metrics import calibration_error, iou, mean, roc_auc
 
 EXPONENTS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 NEIGHBOUR_SHARES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+FULL_OVERLAPS = (1.0, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4)
+"""The neutral one is the first, so that it wins if all are equal."""
 
 Report = dict[str, Any]
 Item = TypeVar("Item")
@@ -52,7 +56,7 @@ def calibrate(measurements: Measurements) -> tuple[Calibration, Report]:
     calibration, report["cell_exponent"] = choose_by_fit(exponents, grounded)
     shares = {s: replace(calibration, neighbour_share=s) for s in NEIGHBOUR_SHARES}
     calibration, report["neighbour_share"] = choose_by_fit(shares, grounded)
-    calibration, report["confidence_exponent"] = choose_confidence_exponent(calibration, grounded)
+    calibration, report["full_overlap"] = choose_full_overlap(calibration, grounded)
     calibration, report["confidence_curve"] = choose_curve(calibration, grounded)
     calibration, report["presence"] = choose_presence(calibration, measurements)
     calibration, report["detection"] = choose_detection(calibration, measurements)
@@ -70,30 +74,28 @@ def choose_by_fit(
     return candidates[best], report
 
 
-def choose_confidence_exponent(
+def choose_full_overlap(
     calibration: Calibration, grounded: Sequence[Grounded]
 ) -> tuple[Calibration, Report]:
-    """Choose the power with which the confidence predicts the overlap best on other scenes.
+    """Choose the overlap whose confidence separates right boxes from wrong ones best.
 
-    Each candidate is compared with a curve of its own, since the curve corrects its mean.
+    The curve cannot: it leaves their order as it is.
     """
-    means = {}
-    for exponent in EXPONENTS:
-        candidate = replace(calibration, confidence_exponent=exponent)
-        losses = [
-            squared_error(checked, replace(candidate, confidence_curve=_curve(candidate, fitted)))
-            for fitted, checked in _folds(grounded, lambda one: one.scene)
-        ]
-        means[exponent] = round(mean(losses), 6)
-    best = min(means, key=lambda exponent: means[exponent])
-    report = {"mean_squared_error": {f"{value:g}": loss for value, loss in means.items()}}
-    return replace(calibration, confidence_exponent=best), report
+    report = {}
+    for value in FULL_OVERLAPS:
+        candidate = replace(calibration, full_overlap=value)
+        kinds = [confidences(some, candidate) for some in _by_difficulty(grounded)]
+        areas = [_area(pairs, least) for pairs in kinds for least in LEAST_AREAS]
+        report[value] = round(mean([area for area in areas if not math.isnan(area)]), 4)
+    best = max(report, key=lambda value: report[value])
+    return replace(calibration, full_overlap=best), {
+        "mean_roc_auc": {f"{value:g}": area for value, area in report.items()}
+    }
 
 
-def squared_error(grounded: Sequence[Grounded], calibration: Calibration) -> float:
-    """Return the mean squared difference of confidence and IoU, of clean and harder scenes."""
-    kinds = (confidences(some, calibration) for some in _by_difficulty(grounded))
-    return mean([mean([(c - overlap) ** 2 for c, overlap in pairs]) for pairs in kinds])
+def _area(pairs: Sequence[tuple[float, float]], least_iou: float) -> float:
+    """Return the area under the ROC curve of confidences; not a number if all boxes are alike."""
+    return roc_auc([c for c, _ in pairs], [overlap >= least_iou for _, overlap in pairs])
 
 
 def choose_curve(

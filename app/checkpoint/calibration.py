@@ -41,9 +41,10 @@ class Calibration:
         neighbour_share: of each neighbour of a corner's cell relative to the cell itself, if the
             corner is in the middle of the cell, 0 to 1. It replaces the neighbour that a cell at
             the picture's border does not have; 0 omits this.
-        confidence_exponent: power of the cells' probabilities in the confidence of a box, above 0
-            and at most 10.
-        confidence_curve: from the expected intersection over union to the confidence.
+        full_overlap: intersection over union with the box of two cells that counts as 1 in the
+            confidence, above 0 and at most 1. The box of the right cells overlaps less than fully,
+            because cells are coarse, and least if the object is small.
+        confidence_curve: from the mean overlap, so counted, to the confidence.
     """
 
     is_measured: bool = False
@@ -55,7 +56,7 @@ class Calibration:
     presence_bias: float = 0.0
     cell_exponent: float = 1.0
     neighbour_share: float = 0.0
-    confidence_exponent: float = 1.0
+    full_overlap: float = 1.0
     confidence_curve: Curve = ((0.0, 0.0), (1.0, 1.0))
 
     def presence(self, log_yes: float, log_no: float) -> float:
@@ -72,19 +73,19 @@ class Calibration:
             return _sigmoid(self.presence_bias)
         return _sigmoid(self.presence_scale * (log_yes - log_no) + self.presence_bias)
 
-    def corrected(self, expected_iou: float) -> float:
-        """Return the confidence for an expected intersection over union, both 0…1.
+    def corrected(self, mean_overlap: float) -> float:
+        """Return the confidence for a mean overlap, both 0…1.
 
         >>> Calibration(confidence_curve=((0.0, 0.0), (0.5, 0.25), (1.0, 0.75))).corrected(0.75)
         0.5
         """
         points = self.confidence_curve
-        number = bisect_right(points, expected_iou, key=lambda point: point[0])
+        number = bisect_right(points, mean_overlap, key=lambda point: point[0])
         if number in (0, len(points)):
             return points[min(number, len(points) - 1)][1]
         (x0, y0), (x1, y1) = points[number - 1 : number + 1]
         # Rounding must not carry the value beyond the next point.
-        return min(y1, y0 + (y1 - y0) * (expected_iou - x0) / (x1 - x0))
+        return min(y1, y0 + (y1 - y0) * (mean_overlap - x0) / (x1 - x0))
 
 
 UNCALIBRATED = Calibration()
@@ -169,10 +170,6 @@ def _curve(value: Any) -> Curve:
     return curve
 
 
-_EXPONENT = (
-    _number_between(0, MAX_EXPONENT, allows_low=False),
-    f"a number above 0 and at most {MAX_EXPONENT:g}",
-)
 _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "default_threshold": (_number_between(0, 1, allows_low=True), "a number from 0 to 1"),
     "class_phrase": (_template, "a text with exactly one {class}"),
@@ -180,9 +177,15 @@ _PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "presence_answers": (_answers, "two different words"),
     "presence_scale": (_number_between(0, math.inf, allows_low=False), "a number above 0"),
     "presence_bias": (_number, "a finite number"),
-    "cell_exponent": _EXPONENT,
+    "cell_exponent": (
+        _number_between(0, MAX_EXPONENT, allows_low=False),
+        f"a number above 0 and at most {MAX_EXPONENT:g}",
+    ),
     "neighbour_share": (_number_between(0, 1, allows_low=True), "a number from 0 to 1"),
-    "confidence_exponent": _EXPONENT,
+    "full_overlap": (
+        _number_between(0, 1, allows_low=False),
+        "a number above 0 and at most 1",
+    ),
     "confidence_curve": (
         _curve,
         "pairs [x, y] of numbers; x rises from 0 to 1, y never falls and stays between 0 and 1",

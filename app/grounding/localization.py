@@ -61,14 +61,15 @@ def localize(
 
     The box is the mean of the boxes that pairs of nearby cells stand for, weighted by their
     probability to the power `cell_exponent`. The confidence is the box's mean overlap with the
-    boxes of all given cells, weighted by their probability to the power `confidence_exponent`, on
-    the `confidence_curve`. Probability outside the given cells counts as an overlap of 0.
+    boxes of all given cells, weighted by their probability, on the `confidence_curve`. An overlap
+    of `full_overlap` counts as 1, a smaller one in proportion; probability outside the given cells
+    counts as an overlap of 0.
 
     Args:
         pair: the cells that the answer names.
         upper_left: of the first corner.
         lower_right: of the second corner.
-        calibration: has the exponents, the neighbour's share and the curve.
+        calibration: has the exponent, the neighbour's share, the full overlap and the curve.
 
     >>> certain = CellDistribution(np.array([44]), np.array([1.0]))
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
@@ -81,9 +82,9 @@ def localize(
     shares = _shares(weights * near, calibration.cell_exponent)
     box = _mean_box(edges, shares, pair)
     box = _drawn_to_borders(box, shares, pair, upper_left, lower_right, calibration)
-    given = weights.sum() * _shares(weights, calibration.confidence_exponent)
-    expected_iou = min(float((given * _overlaps(box, edges)).sum()), 1.0)
-    return Localization(box, calibration.corrected(expected_iou))
+    overlaps = np.minimum(_overlaps(box, edges) / calibration.full_overlap, 1.0)  # (K, K)
+    mean_overlap = min(float((weights * overlaps).sum()), 1.0)
+    return Localization(box, calibration.corrected(mean_overlap))
 
 
 def _shares(weights: np.ndarray, exponent: float) -> np.ndarray:

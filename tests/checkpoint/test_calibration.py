@@ -25,7 +25,7 @@ EVERY_MEMBER = {
     "presence_bias": -0.5,
     "cell_exponent": 0.8,
     "neighbour_share": 0.2,
-    "confidence_exponent": 0.5,
+    "full_overlap": 0.75,
     "confidence_curve": [[0, 0.1], [0.5, 0.1], [1, 0.9]],
     "measured": {"on": "1,000 scenes"},
 }
@@ -45,7 +45,7 @@ INVALID = [
     ("presence_bias", ["0", None, False, [0]]),
     ("cell_exponent", [0, -0.8, 10.5, "1", None, True]),
     ("neighbour_share", [-0.1, 1.5, "1", None, True]),
-    ("confidence_exponent", [0, -0.8, 10.5, "1", None, True]),
+    ("full_overlap", [0, -0.8, 1.5, "1", None, True]),
     (
         "confidence_curve",
         [
@@ -114,7 +114,7 @@ def test_every_member_is_read(tmp_path: Path) -> None:
         presence_bias=-0.5,
         cell_exponent=0.8,
         neighbour_share=0.2,
-        confidence_exponent=0.5,
+        full_overlap=0.75,
         confidence_curve=((0.0, 0.1), (0.5, 0.1), (1.0, 0.9)),
     )
     default = Calibration()

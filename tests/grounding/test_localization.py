@@ -17,6 +17,7 @@ MOST = 32
 cells = st.integers(0, NUM_CELLS - 1)
 pairs = st.tuples(cells, cells)
 exponents = st.floats(0.05, 10.0)
+full_overlaps = st.floats(0.05, 1.0)
 CURVE = ((0.0, 0.05), (0.4, 0.3), (0.8, 0.3), (1.0, 0.9))
 
 
@@ -73,31 +74,33 @@ def test_every_box_lies_inside_the_picture_with_its_corners_in_order(
     assert 0 <= found.confidence <= 1
 
 
-@given(pairs, distributions(), distributions(), exponents)
+@given(pairs, distributions(), distributions(), full_overlaps)
 def test_confidence_never_exceeds_the_probability_of_the_given_cells(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, full: float
 ) -> None:
     """What the distributions leave out counts as no overlap."""
     kept = upper_left.probabilities.sum() * lower_right.probabilities.sum()
-    found = localize(pair, upper_left, lower_right, Calibration(confidence_exponent=exponent))
+    found = localize(pair, upper_left, lower_right, Calibration(full_overlap=full))
     assert found.confidence <= kept + 1e-9
 
 
-@given(pairs, distributions(), distributions(), exponents)
-def test_the_exponent_of_the_confidence_does_not_move_the_box(
-    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, exponent: float
+@given(pairs, distributions(), distributions(), full_overlaps)
+def test_the_full_overlap_raises_the_confidence_and_does_not_move_the_box(
+    pair: CellPair, upper_left: CellDistribution, lower_right: CellDistribution, full: float
 ) -> None:
     plain = localize(pair, upper_left, lower_right)
-    found = localize(pair, upper_left, lower_right, Calibration(confidence_exponent=exponent))
+    found = localize(pair, upper_left, lower_right, Calibration(full_overlap=full))
     assert found.box == plain.box
+    assert plain.confidence <= found.confidence <= plain.confidence / full + 1e-9
 
 
-def test_the_exponent_of_the_confidence_weights_the_overlaps() -> None:
-    """With 0.5, a probability of 0.64 counts twice as much as one of 0.16, and not four times."""
+@pytest.mark.parametrize(("full", "counted"), [(1.0, 0.5), (0.8, 0.625), (0.5, 1.0), (0.4, 1.0)])
+def test_smaller_overlaps_than_the_full_one_count_in_proportion(full: float, counted: float) -> None:
+    """The second cell's box covers half of the box of the first, which is the refined one."""
     corners = 5 * GRID + 5, 9 * GRID + 15  # from centre to centre, 10 by 4 cells
-    first = CellDistribution(np.array([corners[0], corners[0] + 5]), np.array([0.64, 0.16]))
-    found = localize(corners, first, certain(corners[1]), Calibration(confidence_exponent=0.5))
-    assert found.confidence == pytest.approx(0.8 * (2 / 3 + 1 / 3 * 5 / 10))
+    first = CellDistribution(np.array([corners[0], corners[0] + 5]), np.array([0.6, 0.2]))
+    found = localize(corners, first, certain(corners[1]), Calibration(full_overlap=full))
+    assert found.confidence == pytest.approx(0.6 + 0.2 * counted)
 
 
 @given(pairs.map(sort_corners), distributions(), distributions())

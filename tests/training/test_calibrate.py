@@ -17,7 +17,7 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.settings import EMBEDDED_CHECKPOINT
 from training.answering import GeneratedBox
 from training.calibrate import NUM_CLASSES, write
-from training.calibration_choices import Measurements, calibrate, choose_confidence_exponent
+from training.calibration_choices import Measurements, calibrate, choose_full_overlap
 from training.confidence_questions import ClassQuestion, Grounded, class_list, contrasting_classes
 from training.detections import Detection, best_threshold, detect, f1_at
 from training.fitting import logistic, monotone_curve
@@ -132,25 +132,36 @@ def sample_measurements():
     )
 
 
-def test_the_exponent_of_the_confidence_is_the_one_that_predicts_the_overlap():
-    """Each true box overlaps as much as with an exponent of 0.5, so the model is too sure."""
-    rng, pair = random.Random(0), (5 * GRID + 5, 20 * GRID + 25)
-    cells = np.array([pair[0], pair[0] + 8, 25 * GRID + 31])  # right, shifted and far away
-    certain = CellDistribution(np.array([pair[1]]), np.array([1.0]))
-    grounded = []
-    for scene in range(40):
-        weights = np.array([1.0, rng.random() ** 2, rng.random() ** 2])
-        box = GeneratedBox(pair, 1.0, CellDistribution(cells, weights / weights.sum()), certain)
-        found = box.localize(Calibration(confidence_exponent=0.5))
-        x0, y0, x1, y1 = found.box
-        target = (x0, y0, x0 + (x1 - x0) * found.confidence, y1)
-        grounded.append(
-            Grounded(scene, (CLEAN, "small")[scene // 20], "phrases", (box,), (target,))
-        )
-    calibration, report = choose_confidence_exponent(UNCALIBRATED, grounded)
-    losses = report["mean_squared_error"]
-    assert calibration.confidence_exponent == 0.5
-    assert losses["0.5"] < losses["1"] / 4
+def uncertain_box(cell, other, probability):
+    """Return a generated box whose first corner may be in another cell."""
+    last = 20 * GRID + 25
+    first = CellDistribution(np.array([cell, other]), np.array([1 - probability, probability]))
+    certain = CellDistribution(np.array([last]), np.array([1.0]))
+    return GeneratedBox((cell, last), 1.0, first, certain)
+
+
+def test_the_full_overlap_is_the_one_that_separates_right_boxes_from_wrong_ones():
+    """Right boxes are uncertain between overlapping cells, wrong ones less so but far apart."""
+    cell = 5 * GRID + 5
+    right, wrong = uncertain_box(cell, cell + 6, 0.5), uncertain_box(cell, 19 * GRID + 24, 0.1)
+    grounded = [
+        Grounded(scene, kind, "phrases", (box,), (box.localize(UNCALIBRATED).box,) if fits else ())
+        for scene, kind in enumerate((CLEAN, "small"))
+        for box, fits in ((right, True), (wrong, False))
+    ]
+    calibration, report = choose_full_overlap(UNCALIBRATED, grounded)
+    areas = report["mean_roc_auc"]
+    assert areas["1"] == 0.0
+    assert areas[f"{calibration.full_overlap:g}"] == 1.0
+
+
+def test_the_full_overlap_stays_neutral_if_no_box_is_wrong():
+    grounded = [
+        Grounded(scene, kind, "phrases", (box_at(LEFT, 0.9),), (LEFT,))
+        for scene, kind in enumerate((CLEAN, "small"))
+    ]
+    calibration, _ = choose_full_overlap(UNCALIBRATED, grounded)
+    assert calibration == UNCALIBRATED
 
 
 def test_the_better_question_and_wording_are_chosen_and_the_lean_is_removed(tmp_path):
