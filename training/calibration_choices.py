@@ -79,7 +79,7 @@ def choose_full_overlap(
 ) -> tuple[Calibration, Report]:
     """Choose the overlap whose confidence separates right boxes from wrong ones best.
 
-    The curve cannot: it leaves their order as it is.
+    The curve cannot: it keeps their order.
     """
     report = {}
     for value in FULL_OVERLAPS:

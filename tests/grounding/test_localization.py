@@ -95,7 +95,7 @@ def test_the_full_overlap_raises_the_confidence_and_does_not_move_the_box(
 
 
 @pytest.mark.parametrize(("full", "counted"), [(1.0, 0.5), (0.8, 0.625), (0.5, 1.0), (0.4, 1.0)])
-def test_smaller_overlaps_than_the_full_one_count_in_proportion(full: float, counted: float) -> None:
+def test_overlaps_below_the_full_one_count_in_proportion(full: float, counted: float) -> None:
     """The second cell's box covers half of the box of the first, which is the refined one."""
     corners = 5 * GRID + 5, 9 * GRID + 15  # from centre to centre, 10 by 4 cells
     first = CellDistribution(np.array([corners[0], corners[0] + 5]), np.array([0.6, 0.2]))
