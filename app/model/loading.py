@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
@@ -201,10 +202,17 @@ def _load_decoder(
 
 
 def _load(parts: Iterable[tuple[str, nn.Module]], source: PartSource, linear: LinearLayers) -> None:
-    for prefix, part in parts:
-        source.fill(prefix, part)
-        if linear is not LinearLayers.PLAIN:
-            replace_linear_layers(part, _MAKE[linear])
+    """Read the parts one after the other; while one is read, the one before is packed."""
+    with ThreadPoolExecutor(1, "pack") as packer:
+        packing: Future[None] | None = None
+        for prefix, part in parts:
+            source.fill(prefix, part)
+            if packing is not None:
+                packing.result()
+            if linear is not LinearLayers.PLAIN:
+                packing = packer.submit(replace_linear_layers, part, _MAKE[linear])
+    if packing is not None:
+        packing.result()
 
 
 def _check_location_tokens(checkpoint: Checkpoint, token_ids: range, num_tokens: int) -> None:
