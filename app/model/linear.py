@@ -151,8 +151,8 @@ def choose_for_cpu(dtype: torch.dtype, *, is_small: bool = False) -> LinearLayer
 
 def replace_linear_layers(module: nn.Module, make: MakeLinear) -> None:
     """Replace every linear layer within a module by `make(weight, bias)`."""
-    # All old weights are released together, so that the next layer of the same size, which is
-    # loaded afterwards, fits into their memory.
+    # All old weights are released together, so that a later part of the same size fits into their
+    # memory.
     made = {
         name: make(layer.weight.data, bias_of(layer))
         for name, layer in linear_layers(module).items()

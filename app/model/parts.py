@@ -77,8 +77,8 @@ def with_children(module: M, children: Mapping[str, nn.Module | None]) -> M:
 def decoder_parts(decoder: TextDecoder) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules to load one after the other, with the prefix of their parameter names.
 
-    Each is packed or quantized before the next is loaded. So at most one module is in memory in its
-    stored form, and the next module reuses its memory.
+    Each is packed or quantized while the next is loaded. So at most two modules are in memory in
+    their stored form.
     """
     yield from _children_of(DECODER, decoder)
 
