@@ -249,7 +249,12 @@ def plot(result: Result) -> Plot:
             str(row["what"]): [float(row[f"{name} at {batch}, s"] or 0) for batch in BATCHES]
             for row in result.rows
         }
-        draw_bars(each, [f"{batch} rows" for batch in BATCHES], series, f"{name}, s")
+        draw_bars(
+            each,
+            ["1 row" if batch == 1 else f"{batch} rows" for batch in BATCHES],
+            series,
+            f"{name}, s",
+        )
     return figure
 
 
