@@ -3,7 +3,8 @@
 Interactive sequences start before batch ones. Within a priority, one row
 of each HTTP request starts in rotation, so a caption waits for one row of a detection. While other
 requests are there, the rows of detections take half of a step's prompt tokens at most, so that
-answers that are being written wait less.
+answers that are being written wait less. While interactive sequences are there, batch ones encode a
+quarter of a step's pictures at most, because a new picture waits for the pass before.
 
 waiting ──admit──▶ running ──finish──▶ removed
    │  ◀──requeue───   │
@@ -12,7 +13,7 @@ waiting ──admit──▶ running ──finish──▶ removed
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from app.engine.kv_slots import KVSlots
@@ -39,6 +40,33 @@ class SchedulerLimits:
     max_prefill_tokens: int
     max_pictures: int
     steps_between_starts: int = 0
+
+
+@dataclass
+class _Start:
+    """What the sequences that start in one step need.
+
+    Attributes:
+        num_row_tokens: prompt tokens of rows of detections.
+        pictures: digests of the pictures that have to be encoded.
+        batch_pictures: those of them that a batch sequence brought.
+    """
+
+    num_tokens: int = 0
+    num_row_tokens: int = 0
+    pictures: set[bytes] = field(default_factory=set)
+    batch_pictures: set[bytes] = field(default_factory=set)
+
+    def add(self, sequence: Sequence, *, is_new: bool) -> None:
+        """Add a sequence; `is_new` tells whether its picture has to be encoded."""
+        digest = sequence.request.picture_digest
+        self.num_tokens += sequence.num_tokens
+        if sequence.is_row:
+            self.num_row_tokens += sequence.num_tokens
+        if is_new and sequence.is_batch and digest not in self.pictures:
+            self.batch_pictures.add(digest)
+        if is_new:
+            self.pictures.add(digest)
 
 
 class Scheduler:
@@ -148,8 +176,9 @@ class Scheduler:
             self.slots.free(source)
 
     def _admissible(self, max_pictures: int) -> Iterator[Sequence]:
-        num_tokens, num_row_tokens, new_pictures = 0, 0, set[bytes]()
+        start = _Start()
         max_row_tokens = self._max_row_tokens if self.waiting else 0
+        max_batch_pictures = self._max_batch_pictures if self.waiting else 0
         max_running = min((s.max_running for s in self.running), default=MAX_SLOTS)
         num_batch = sum(s.is_batch for s in self.running)
         for num_others, sequence in enumerate(self._with_slot(), len(self.running)):
@@ -157,16 +186,16 @@ class Scheduler:
             num_batch += sequence.is_batch
             if num_others >= max_running or (sequence.is_batch and num_batch > self._max_batch):
                 return
-            is_first = num_tokens == 0  # the first sequence starts even if it is too long
-            num_tokens += sequence.num_tokens
-            if not self._is_cached(sequence.request.picture_digest):
-                new_pictures.add(sequence.request.picture_digest)
-            if sequence.is_row:
-                num_row_tokens += sequence.num_tokens
+            is_first = not start.num_tokens  # the first sequence starts even if it is too long
+            start.add(sequence, is_new=not self._is_cached(sequence.request.picture_digest))
             is_too_long = (
-                num_tokens > self.limits.max_prefill_tokens or num_row_tokens > max_row_tokens
+                start.num_tokens > self.limits.max_prefill_tokens
+                or start.num_row_tokens > max_row_tokens
             )
-            if (is_too_long and not is_first) or len(new_pictures) > max_pictures:
+            has_too_many = (
+                len(start.pictures) > max_pictures or len(start.batch_pictures) > max_batch_pictures
+            )
+            if (is_too_long and not is_first) or has_too_many:
                 return
             yield sequence
 
@@ -175,6 +204,13 @@ class Scheduler:
         """Prompt tokens of a step that rows of detections may prefill."""
         are_alone = all(sequence.is_row for sequence in chain(self.running, self.waiting))
         return self.limits.max_prefill_tokens // (1 if are_alone else 2)
+
+    @property
+    def _max_batch_pictures(self) -> int:
+        """New pictures of a step that batch sequences may bring."""
+        are_alone = all(sequence.is_batch for sequence in chain(self.running, self.waiting))
+        most = self.limits.max_pictures
+        return most if are_alone else max(1, most // 4)
 
     def _with_slot(self) -> Iterator[Sequence]:
         return islice(self.waiting, self._num_free)

@@ -1,6 +1,7 @@
 """The scheduler: the queue keeps its order and its limit, and loses no sequence."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -19,9 +20,11 @@ SHAPE = KeyValueShape(num_layers=1, num_heads=1, head_width=1)
 LIMITS = SchedulerLimits(max_waiting=4, max_prefill_tokens=100, max_pictures=2)
 
 
-def make_scheduler(num_slots: int = 3, cached: Iterable[bytes] = ()) -> Scheduler:
+def make_scheduler(
+    num_slots: int = 3, cached: Iterable[bytes] = (), limits: SchedulerLimits = LIMITS
+) -> Scheduler:
     slots = KVSlots(SHAPE, num_slots, 8, torch.float32, torch.device("cpu"))
-    return Scheduler(slots, LIMITS, frozenset(cached).__contains__)
+    return Scheduler(slots, limits, frozenset(cached).__contains__)
 
 
 def make_sequence(
@@ -168,6 +171,27 @@ def test_a_quarter_of_the_slots_is_never_for_batch_sequences() -> None:
     assert keys(scheduler.admit(now=0)) == [0, 1, 2]
     add(scheduler, make_sequence(4))
     assert keys(scheduler.admit(now=0)) == [4]
+
+
+def test_batch_sequences_encode_few_pictures_while_interactive_ones_are_there() -> None:
+    """A new picture waits for those that are being encoded."""
+    limits = replace(LIMITS, max_pictures=8)
+    scheduler = make_scheduler(num_slots=16, limits=limits)
+    batch = (make_sequence(k, picture=bytes([k]), priority="batch") for k in range(9))
+    add(scheduler, *batch, make_sequence(9, picture=bytes([0])), make_sequence(10, picture=b"new"))
+    started = [keys(scheduler.admit(now=0)) for _ in range(3)]
+    assert started == [[9, 10, 0, 1, 2], [3, 4], [5, 6]]
+    scheduler.cancel([(b"client", 9), (b"client", 10)])
+    assert keys(scheduler.admit(now=0)) == [7, 8]
+
+
+def test_a_picture_at_a_time_is_enough_for_batch_sequences_to_start() -> None:
+    """With 8-bit weights, a step encodes one picture."""
+    scheduler = make_scheduler(limits=replace(LIMITS, max_pictures=1))
+    add(scheduler, make_sequence(0, picture=b"a"))
+    assert keys(scheduler.admit(now=0)) == [0]
+    add(scheduler, make_sequence(1, picture=b"b", priority="batch"))
+    assert keys(scheduler.admit(now=0)) == [1]
 
 
 def test_an_expired_sequence_releases_its_slot_at_once() -> None:
