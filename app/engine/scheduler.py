@@ -58,7 +58,7 @@ class _Start:
     batch_pictures: set[bytes] = field(default_factory=set)
 
     def add(self, sequence: Sequence, *, is_new: bool) -> None:
-        """Add a sequence; `is_new` tells whether its picture has to be encoded."""
+        """Add a sequence; `is_new`: its picture has to be encoded."""
         digest = sequence.request.picture_digest
         self.num_tokens += sequence.num_tokens
         if sequence.is_row:
