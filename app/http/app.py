@@ -86,15 +86,7 @@ def create_app(
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
-    # Each call wraps the ones before: the last middleware sees a request first.
-    app.add_middleware(HeadRequests)
-    app.add_middleware(
-        AdmissionCheck, table=table, admission=admission, metrics=metrics, clock=clock
-    )
-    app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
-    app.add_middleware(
-        ApiKeys, table=table, settings=settings, state=engine.state, metrics=metrics, clock=clock
-    )
+    _add_checks(app, table, settings, admission, engine.state, metrics, clock)
     if ops_port is not None:
         app.add_middleware(OpsPort, port=ops_port)
     if tracer is not None:
@@ -177,6 +169,27 @@ def _include(app: FastAPI, doors: Iterable[_Door]) -> RouteTable:
     for path in (*DOCS_PATHS, app.openapi_url or ""):
         table.open_path(path)
     return table
+
+
+def _add_checks(
+    app: FastAPI,
+    table: RouteTable,
+    settings: Settings,
+    admission: Admission,
+    state: SharedState,
+    metrics: HttpMetrics,
+    clock: Callable[[], float],
+) -> None:
+    """Add the checks before a body is read: keys first, then sizes, then admission."""
+    # Each call wraps the ones before: the last middleware sees a request first.
+    app.add_middleware(HeadRequests)
+    app.add_middleware(
+        AdmissionCheck, table=table, admission=admission, metrics=metrics, clock=clock
+    )
+    app.add_middleware(BodyLimit, settings=settings, metrics=metrics)
+    app.add_middleware(
+        ApiKeys, table=table, settings=settings, state=state, metrics=metrics, clock=clock
+    )
 
 
 def _allow_origins(app: FastAPI, settings: Settings) -> None:
