@@ -1,5 +1,6 @@
 """The JSON that a chat can answer with: detections, and the schemas that select it."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import BaseModel, Field
@@ -13,6 +14,8 @@ _FIELD = "response_format"
 # Generators of schemas differ in these; they do not change which JSON is valid for our answers.
 _REMARKS = {"title", "description", "additionalProperties", "$schema", "strict", "examples"}
 _BOUNDS = {"minimum", "maximum", "minItems", "maxItems"}
+# References can repeat others, so that a short schema has billions of nodes; ours has 28.
+_MAX_NODES = 100
 
 
 class ChatDetection(BaseModel):
@@ -77,30 +80,37 @@ def _detection(phrase: str, box: AnswerBox) -> ChatDetection:
 def _is_published(schema: Any) -> bool:
     """Return whether a schema is ours, however a generator has written it."""
     try:
-        return bool(_plain(schema, schema) == _PUBLISHED)
-    except (KeyError, TypeError, RecursionError):
-        return False
+        return bool(_plain_schema(schema) == _PUBLISHED)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False  # not a schema
 
 
-def _plain(node: Any, root: Any) -> Any:
+def _plain_schema(schema: Any) -> Any:
     """Return a schema without remarks and bounds, with all references resolved.
 
     Raises:
-        KeyError: a reference has no target.
-        RecursionError: the schema contains itself.
+        AttributeError, LookupError, TypeError: `schema` is not a schema.
+        ValueError: it is larger than ours can be, however it is written.
     """
+    return _plain(schema, schema, iter(range(_MAX_NODES)))
+
+
+def _plain(node: Any, root: Any, nodes: Iterator[int]) -> Any:
+    """Return a node of a schema; `nodes` has an item for each node that may still follow."""
+    if next(nodes, None) is None:
+        raise ValueError("the schema is too large")
     if isinstance(node, list):
-        return sorted((_plain(item, root) for item in node), key=repr)
+        return sorted((_plain(item, root, nodes) for item in node), key=repr)
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        return _plain(_target(node["$ref"], root), root)
+        return _plain(_target(node["$ref"], root), root, nodes)
     ignored = _REMARKS | _BOUNDS | {"$defs", "definitions"}
     # Below `properties` the names are those of fields.
     return {
-        name: {field: _plain(value[field], root) for field in value}
+        name: {field: _plain(value[field], root, nodes) for field in value}
         if name == "properties"
-        else _plain(value, root)
+        else _plain(value, root, nodes)
         for name, value in node.items()
         if name not in ignored
     }
@@ -112,4 +122,4 @@ def _target(reference: str, root: Any) -> Any:
     return root
 
 
-_PUBLISHED = _plain(ChatDetections.model_json_schema(), ChatDetections.model_json_schema())
+_PUBLISHED = _plain_schema(ChatDetections.model_json_schema())

@@ -14,6 +14,8 @@ def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
     'image/webp'
     >>> preferred_type("", ["image/png"]), preferred_type("text/html", ["image/png"])
     ('image/png', None)
+    >>> preferred_type("*/*;q=nan", ["image/png"])
+    'image/png'
     """
     ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
     qualities = {media_type: _quality(media_type, ranges) for media_type in offered}
@@ -26,9 +28,10 @@ def _range(part: str) -> tuple[str, float]:
     name, *parameters = (piece.strip().lower() for piece in part.split(";"))
     weights = [text[2:] for text in parameters if text.startswith("q=")]
     try:
-        return name, float(weights[0]) if weights else 1.0
+        weight = float(weights[0]) if weights else 1.0
     except ValueError:
         return name, 1.0
+    return name, weight if 0 <= weight <= 1 else 1.0
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:

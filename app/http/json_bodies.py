@@ -12,6 +12,7 @@ from app.contract.json_values import parse_json
 from app.errors import InvalidRequest, MalformedBody
 
 URL_NOT_ALLOWED = "image_url_not_allowed"
+_FORMS = '{"base64": "…"} or {"url": "data:…"}'
 _MAX_MEDIA_TYPE = (
     4096  # characters of a data URI before the data; some clients put a file name there
 )
@@ -55,15 +56,17 @@ def take_image(fields: dict[str, Any]) -> bytes:
         InvalidRequest: `image` is missing, or is neither base64 nor a data URI.
     """
     image = fields.pop("image", None)
+    if image is None:
+        raise InvalidRequest("image", f"is required: {_FORMS}")
     if isinstance(image, str):
         if ":" not in image:
             raise InvalidRequest("image", 'must be {"base64": "…"} or a data URI: "data:…"')
         image = {"url": image}
     if not isinstance(image, dict) or len(image) != 1:
-        raise InvalidRequest("image", 'is required: {"base64": "…"} or {"url": "data:…"}')
+        raise InvalidRequest("image", f"must be {_FORMS}, and nothing else")
     [(kind, text)] = image.items()
     if kind not in {"base64", "url"} or not isinstance(text, str):
-        raise InvalidRequest("image", 'must be {"base64": "…"} or {"url": "data:…"}')
+        raise InvalidRequest("image", f"must be {_FORMS}")
     data = _decode(kind, text)
     if not data:
         raise InvalidRequest("image", "is empty")

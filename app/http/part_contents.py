@@ -53,9 +53,8 @@ def bytes_of(part: Part) -> bytes:
     if encoding == "base64":
         return decode_base64(part.name, part.content.decode("latin-1"))
     if encoding != "quoted-printable":
-        message = "has an unknown Content-Transfer-Encoding; use base64, quoted-printable, 7bit, "
-        "8bit"
-        raise InvalidRequest(part.name, f"{message} or binary")
+        known = "base64, quoted-printable, 7bit, 8bit or binary"
+        raise InvalidRequest(part.name, f"has an unknown Content-Transfer-Encoding; use {known}")
     if _NO_QUOTED_PRINTABLE.search(part.content):
         raise InvalidRequest(part.name, "is not quoted-printable, although its headers declare it")
     return binascii.a2b_qp(part.content)

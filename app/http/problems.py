@@ -50,8 +50,9 @@ class ProblemKind:
 
 
 INTERNAL_ERROR = ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
-INTERNAL_ERROR_DETAIL = "the service failed on this request; its log has the cause under the "
-"request id"
+INTERNAL_ERROR_DETAIL = (
+    "the service failed on this request; its log has the cause under the request id"
+)
 NOT_FOUND = ProblemKind(HTTPStatus.NOT_FOUND, "not_found")
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(

@@ -21,13 +21,15 @@ from app.pictures.encode import encode_picture
 from app.pictures.marks import Mark, MediaType
 
 _LETTERS = "aλжعजहก☺"
+# More boxes than there are places next to one, so that labels are also placed away from it.
+_CROWD = ((96.0, 96.0, 160.0, 160.0),) * 16
 
 
 def preload(annotator: Annotator) -> None:
     """Import, read and warm up everything that a job may need."""
     Image.preinit()
     annotator.load_fonts()
-    picture = Image.new("RGB", (64, 64))
+    picture = Image.new("RGB", (256, 256))
     for media_type in get_args(MediaType):
         file = encode_picture(picture, media_type)
-        annotator.annotate(file, [Mark(_LETTERS, ((8.0, 8.0, 56.0, 56.0),))], media_type, "pixel")
+        annotator.annotate(file, [Mark(_LETTERS, _CROWD)], media_type, "pixel")

@@ -68,6 +68,13 @@ def test_any_other_picture_is_rejected(image: Any) -> None:
         take_image({"image": image})
 
 
+def test_a_picture_with_a_further_name_is_not_reported_as_missing() -> None:
+    with pytest.raises(InvalidRequest, match="nothing else"):
+        take_image({"image": {"base64": "aGk=", "media_type": "image/png"}})
+    with pytest.raises(InvalidRequest, match="is required"):
+        take_image({})
+
+
 @pytest.mark.parametrize("kind", ["url", "base64"])
 @pytest.mark.parametrize(
     "prefix",

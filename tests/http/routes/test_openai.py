@@ -118,6 +118,15 @@ def generated_schema(**members: Any) -> dict[str, Any]:
     }
 
 
+def doubling_schema(length: int) -> dict[str, Any]:
+    """Return a short schema that has 2^length nodes once its references are resolved."""
+    definitions: dict[str, Any] = {f"a{length}": {}}
+    for number in range(length):
+        following = {"$ref": f"#/$defs/a{number + 1}"}
+        definitions[f"a{number}"] = {"not": following, "if": following}
+    return {"$ref": "#/$defs/a0", "$defs": definitions}
+
+
 def json_schema(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "d", "strict": True, "schema": schema}}
 
@@ -151,6 +160,10 @@ def test_json_has_the_detections(send_chat: Any, response_format: dict[str, Any]
         json_schema(generated_schema(color={"type": "string"})),
         json_schema({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}),
         json_schema({"$ref": "#/nowhere"}),
+        json_schema({"$ref": None}),
+        json_schema({"properties": [1]}),
+        json_schema({"properties": {"again": {"$ref": "#"}}}),
+        json_schema(doubling_schema(40)),
         json_schema("text"),
         {"type": "grammar"},
         {},
@@ -243,3 +256,9 @@ def test_requests_are_counted_by_door(send_chat: Any, chat_door: DoorApp) -> Non
     before = counted("kosmos2_requests_total", labels) or 0
     send_chat(task="detailed_caption")
     assert counted("kosmos2_requests_total", labels) == before + 1
+
+
+def test_ignored_objects_may_have_hundreds_of_names(send_chat: Any) -> None:
+    """Clients send a weight for each of 300 tokens, and tools with many parameters."""
+    response, _ = send_chat(logit_bias={str(token): 0 for token in range(300)})
+    assert response.status_code == 200

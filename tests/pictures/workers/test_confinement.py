@@ -129,11 +129,14 @@ def unconfined(data: bytes) -> bytes | str:
 
 
 def test_a_confined_process_reads_and_draws_like_an_unconfined_one() -> None:
-    """The test covers every format, and every kind of label and file: nothing is loaded late."""
+    """The test covers every format, and every kind of label and file: nothing is loaded late.
+
+    The boxes are equal, so that no place next to them remains for some of the labels.
+    """
     files = [*ALL_FILES.values(), *(file.data for file in tiff_pictures(step=150))]
     files += [file.data for file in list(other_pictures())[::9]]
     labels = ["plain", "قطة", "猫", "แมว", "☺ 🐈", None]
-    marks = [Mark(label, ((10.0, 10.0, 90.0, 90.0),), (0.5,)) for label in labels]
+    marks = [Mark(label, ((10.0, 10.0, 90.0, 90.0),) * 4, (0.5,) * 4) for label in labels]
 
     async def use() -> None:
         async with PicturePool(Settings(picture_processes=1, max_image_pixels=10**6)) as pool:
