@@ -68,6 +68,7 @@ class Engine:
         self._rate = ServiceRate()
         self._held = HeldPictures(runner.pictures)
         self._counts = runner.counts  # those of the warm-up do not count
+        self._ended_clients: set[bytes] = set()
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(parent_pipe, zmq.POLLIN)
@@ -86,6 +87,7 @@ class Engine:
         self._held.expire(began)
         new_tokens = self._run(self._runner.decode, self._decoding())
         finished = self._scheduler.finish()
+        self._cancel_ended_clients()
         self._scheduler.close_gaps()
         self._attempt(self._runner.launch, self._decoding())
         self._send_tokens(new_tokens)
@@ -250,12 +252,21 @@ class Engine:
             self._send(client, NewTokens(self._epoch, new_tokens))
 
     def _send(self, client: bytes, message: FromEngine) -> None:
-        """Send to an HTTP process; cancel its sequences if the process no longer exists."""
+        """Send to an HTTP process; note if the process no longer exists."""
         try:
             self._socket.send_multipart([client, encode(message)])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
+            self._ended_clients.add(client)
+
+    def _cancel_ended_clients(self) -> None:
+        """Cancel the sequences of HTTP processes that no longer exist; call it before `close_gaps`.
+
+        Not where a message cannot be sent: the step's new sequences need slots without gaps.
+        """
+        while self._ended_clients:
+            client = self._ended_clients.pop()
             self._scheduler.cancel_client(client)
             self._held.release_client(client)
 
