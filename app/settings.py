@@ -1,6 +1,7 @@
 """Every setting of the service: `KOSMOS2_*` in the environment, or an option of `kosmos2 serve`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_PREFIX = "KOSMOS2_"
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
 MAX_HTTP_WORKERS = 64
@@ -30,7 +32,7 @@ class Settings(BaseSettings):
 
     # `extra`: a misspelled option of a program raises an error instead of having no effect.
     model_config = SettingsConfigDict(
-        env_prefix="KOSMOS2_",
+        env_prefix=_PREFIX,
         frozen=True,
         extra="forbid",
         populate_by_name=True,  # in addition to the names that Vertex AI sets
@@ -67,6 +69,7 @@ class Settings(BaseSettings):
 
     host: str = Field(
         "127.0.0.1",
+        min_length=1,  # an empty one would be all addresses
         description="Address to listen on. 0.0.0.0: all IPv4 addresses; ::: all addresses.",
     )
     port: int = Field(
@@ -226,12 +229,14 @@ class Settings(BaseSettings):
     drain_delay_s: float = Field(
         5.0,
         ge=0,
+        le=86400,
         description="Time after SIGTERM in which /readyz reports `draining` and new requests are "
         "still served.",
     )
     grace_period_s: float = Field(
         30.0,
         ge=0,
+        le=86400,
         description="Time after the drain delay in which running requests may finish.",
     )
     max_engine_restarts: int = Field(
@@ -274,6 +279,16 @@ class Settings(BaseSettings):
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
         """Return keys in clear text: child processes read them from the private run directory."""
         return [key.get_secret_value() for key in keys]
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which every setting of a service has its default."""
+    aliases = {field.validation_alias for field in Settings.model_fields.values()}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.upper().startswith(_PREFIX) and name.upper() not in aliases
+    }
 
 
 def _origin_of(text: str) -> str:

@@ -35,7 +35,7 @@ def build_meta_model(config: Kosmos2Config, num_positions: int, dtype: torch.dty
             config.text_config.vocab_size - NUM_CELLS, config.text_config.vocab_size
         ),
         picture_positions=slice(2, 2 + config.latent_query_num),
-        end_token_id=config.text_config.eos_token_id,
+        end_token_ids=ours.text_config.end_token_ids,
         device=META,
         dtype=dtype,
     )

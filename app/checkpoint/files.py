@@ -5,6 +5,7 @@ model or a truncated file before it starts any process.
 """
 
 import json
+import math
 import re
 import struct
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ DEMO_NOTICE = (
     f"`make run MODEL={PUBLISHED_MODEL}` (6.7 GB to download once, about 8 GB of memory on a CPU)."
 )
 """The notice in every answer of the embedded checkpoint."""
+_NUM_CHANNELS = 3
 UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -61,6 +63,7 @@ class Checkpoint:
         image_std: standard deviation of red, green and blue for values 0…1.
         tensors: every stored tensor by name.
         calibration: how to read the probabilities of boxes and answers.
+        end_token_ids: the ids in `generation_config.json` that end an answer; empty if it has none.
     """
 
     directory: Path
@@ -72,6 +75,7 @@ class Checkpoint:
     image_std: tuple[float, ...]
     tensors: Mapping[str, StoredTensor]
     calibration: Calibration = UNCALIBRATED
+    end_token_ids: frozenset[int] = frozenset()
 
     @property
     def notice(self) -> str | None:
@@ -112,8 +116,16 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
         revision: commit on the hub; `None` for a local directory.
 
     Raises:
-        CheckpointError: the model is of another kind, or a file is missing or truncated.
+        CheckpointError: the model is of another kind, or a file is missing, damaged or truncated.
     """
+    try:
+        return _read(directory, name, revision)
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{directory} cannot be read: {why}") from error
+
+
+def _read(directory: Path, name: str, revision: str | None) -> Checkpoint:
     config = _read_json(directory / "config.json")
     kind = config.get("model_type")
     if kind != "kosmos-2":
@@ -125,16 +137,19 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
             raise CheckpointError(f"{directory}: {needed} is missing")
     is_embedded = directory == EMBEDDED_CHECKPOINT.resolve()
     mean, std = _image_normalisation(directory)
+    generation = directory / "generation_config.json"
+    defaults = _read_json(generation) if generation.is_file() else {}
     return Checkpoint(
         directory=directory,
         name=EMBEDDED_NAME if is_embedded else name,
         revision=revision,
         is_embedded=is_embedded,
-        no_repeat_ngram_size=_no_repeat_ngram_size(directory),
+        no_repeat_ngram_size=_no_repeat_ngram_size(defaults),
         image_mean=mean,
         image_std=std,
         tensors=MappingProxyType(_stored_tensors(directory)),
         calibration=read_calibration(directory),
+        end_token_ids=_end_token_ids(defaults),
     )
 
 
@@ -160,10 +175,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _no_repeat_ngram_size(directory: Path) -> int:
-    path = directory / "generation_config.json"
-    stored = _read_json(path).get("no_repeat_ngram_size") if path.is_file() else None
+def _no_repeat_ngram_size(defaults: Mapping[str, Any]) -> int:
+    stored = defaults.get("no_repeat_ngram_size")
     return UPSTREAM_NGRAM_SIZE if stored is None else int(stored)
+
+
+def _end_token_ids(defaults: Mapping[str, Any]) -> frozenset[int]:
+    stored = defaults.get("eos_token_id")
+    one_or_more = stored if isinstance(stored, list) else [] if stored is None else [stored]
+    return frozenset(map(int, one_or_more))
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -173,7 +193,10 @@ def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[floa
     stored = _read_json(newer).get("image_processor", {}) if newer.is_file() else {}
     if "image_mean" not in stored:
         stored = _read_json(older)
-    return tuple(stored["image_mean"]), tuple(stored["image_std"])
+    mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
+    if not len(mean) == len(std) == _NUM_CHANNELS:
+        raise ValueError("image_mean and image_std must have three numbers each")
+    return mean, std
 
 
 def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
@@ -213,6 +236,8 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(
             f"{file}: truncated, {actual:,} of {expected:,} bytes; download it again"
         )
+    if any(not _fits(entry) for entry in header.values()):
+        raise CheckpointError(f"{file}: damaged, a tensor's size does not match its shape")
     # Offsets in the header count from its end; the 8 bytes before it hold its length.
     return {
         name: StoredTensor(
@@ -220,3 +245,11 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
         )
         for name, entry in header.items()
     }
+
+
+def _fits(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the header has as many bytes as its shape and dtype require."""
+    begin, end = entry["data_offsets"]
+    width = re.search(r"\d+", entry["dtype"])  # in bits, as in `F16`; `BOOL` has one byte
+    num_bytes = math.prod(entry["shape"]) * (int(width[0]) if width else 8) // 8
+    return bool(begin >= 0 and end - begin == num_bytes)

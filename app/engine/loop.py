@@ -180,7 +180,7 @@ class Engine:
         return messages
 
     def _is_end(self, token_id: int) -> bool:
-        return token_id == self._runner.model.end_token_id
+        return token_id in self._runner.model.end_token_ids
 
     def receive(self) -> bool:
         """Handle all pending messages; wait for one if idle; return false if the parent ended."""

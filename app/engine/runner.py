@@ -214,7 +214,7 @@ class Runner:
         return choice.is_valid and choice.token_id in self.model.location_token_ids
 
     def _options_of(self, sequence: Sequence) -> RowOptions:
-        return sequence.row_options(sequence.draft(self.draft_next, self.model.end_token_id))
+        return sequence.row_options(sequence.draft(self.draft_next, self.model.end_token_ids))
 
     def _launch(self, sequences: list[Sequence]) -> _LaunchedPass:
         """Stage and start a pass; a CUDA device still computes it when this returns."""

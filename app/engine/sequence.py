@@ -1,6 +1,6 @@
 """One request inside the engine: its prompt, its state and its tokens so far."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -112,12 +112,12 @@ class Sequence:
     def _noise_keys(self) -> np.ndarray:
         return noise_keys(self.request.sampling.seed, self.request.sampling.max_new_tokens)
 
-    def draft(self, draft_next: DraftNext, end_token_id: int) -> int:
+    def draft(self, draft_next: DraftNext, end_token_ids: Collection[int]) -> int:
         """Return the token that probably follows, or `NO_TOKEN` if no token may follow it."""
         sampling = self.request.sampling
         if len(self.new_token_ids) + 2 > sampling.max_new_tokens:
             return NO_TOKEN
-        draft = draft_next(self.token_ids, (end_token_id, *sampling.stop_token_ids))
+        draft = draft_next(self.token_ids, (*end_token_ids, *sampling.stop_token_ids))
         return NO_TOKEN if draft is None else draft
 
     def row_options(self, draft: int = NO_TOKEN) -> RowOptions:

@@ -20,6 +20,8 @@ from app.model.quantised import check_kernels
 from app.settings import Settings
 from app.telemetry.logs import get_logger
 
+_CONTROL_GROUP = Path("/sys/fs/cgroup")  # where a container sees its own group
+
 SMALL_MODEL_BYTES = 2**30
 CPU_SLOTS_SMALL, CPU_SLOTS_LARGE = 32, 4
 CPU_WORKING_BYTES = 2**28  # activations and torch itself
@@ -259,12 +261,22 @@ def measure_free_bytes(device: torch.device) -> int:
     """Available memory of the device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return min(int(psutil.virtual_memory().available), _free_bytes_of_container())
+    return min(int(psutil.virtual_memory().available), free_bytes_of_container(_CONTROL_GROUP))
 
 
-def _free_bytes_of_container() -> int:
-    """Return the free bytes below the container's limit (cgroup v2); without one, `sys.maxsize`."""
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+def free_bytes_of_container(group: Path) -> int:
+    """Return the free bytes below the limit of a control group (version 2), or `sys.maxsize`.
+
+    Cached files count as free: the system drops them before it refuses memory. Those of the weights
+    remain when an engine has ended.
+
+    Args:
+        group: directory with the group's files; they may be missing.
+    """
+    limit = group / "memory.max"
     if not limit.is_file() or limit.read_text().strip() == "max":
         return sys.maxsize
-    return int(limit.read_text()) - int(used.read_text())
+    used = int((group / "memory.current").read_text())
+    parts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    cached = int(parts.get("active_file", 0)) + int(parts.get("inactive_file", 0))
+    return int(limit.read_text()) - used + cached

@@ -99,6 +99,9 @@ class AnswerReader:
     def tokens(self) -> tuple[AnswerToken, ...]:
         """The tokens read so far, without the end token."""
         _prompt, *pieces = self._markup
+        if last := len(self._log_probabilities):
+            # What was held back until the end belongs to the last token.
+            pieces = [*pieces[: last - 1], "".join(pieces[last - 1 :])]
         pairs = zip(pieces, self._log_probabilities, strict=False)  # the end token has only a piece
         return tuple(AnswerToken(restore_brackets(piece), number) for piece, number in pairs)
 

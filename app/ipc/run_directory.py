@@ -31,18 +31,25 @@ class RunDirectory:
         """Create a directory for this user only; store settings and checkpoint for the children.
 
         Raises:
-            StartupError: no directory for temporary files can be used.
+            StartupError: no directory for temporary files can be used, or it is full.
         """
         directory = cls(_make_directory())
-        directory._settings.write_text(settings.model_dump_json())
+        try:
+            directory._fill(settings, checkpoint)
+        except OSError as error:
+            shutil.rmtree(directory.path, ignore_errors=True)
+            raise StartupError(f"the directory for temporary files: {error}") from None
+        return directory
+
+    def _fill(self, settings: Settings, checkpoint: Checkpoint) -> None:
+        self._settings.write_text(settings.model_dump_json())
         location = [str(checkpoint.directory), checkpoint.name, checkpoint.revision]
-        directory._checkpoint.write_text(json.dumps(location))
-        metrics = directory.path / "metrics"
+        self._checkpoint.write_text(json.dumps(location))
+        metrics = self.path / "metrics"
         metrics.mkdir()
         # prometheus_client reads the variable when it is imported; without it, its series would be
         # those of this process alone.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-        return directory
 
     def __enter__(self) -> "RunDirectory":
         return self

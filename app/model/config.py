@@ -20,7 +20,7 @@ class TextConfig:
     add_cross_attention: bool = False
     attention_heads: int = 32
     embed_dim: int = 2048
-    eos_token_id: int = 2
+    eos_token_id: int | list[int] = 2
     ffn_dim: int = 8192
     layer_norm_eps: float = 1e-5
     layers: int = 24
@@ -28,6 +28,15 @@ class TextConfig:
     scale_embedding: bool = True
     tie_word_embeddings: bool = True
     vocab_size: int = 65037
+
+    def __post_init__(self) -> None:
+        _check_heads(self.embed_dim, self.attention_heads)
+
+    @property
+    def end_token_ids(self) -> frozenset[int]:
+        """Ids of the tokens that end an answer; `eos_token_id` may be one or a list."""
+        stored = self.eos_token_id
+        return frozenset([stored] if isinstance(stored, int) else stored)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class VisionConfig:
     num_channels: int = 3
     num_hidden_layers: int = 24
     patch_size: int = 14
+
+    def __post_init__(self) -> None:
+        _check_heads(self.hidden_size, self.num_attention_heads)
 
 
 @dataclass(frozen=True)
@@ -61,13 +73,16 @@ class ModelConfig:
     def from_json(cls, stored: Mapping[str, Any]) -> "ModelConfig":
         """Return the configuration that the content of a `config.json` describes.
 
+        Raises:
+            ValueError: a value is of the wrong type, too small, or does not match another.
+
         >>> ModelConfig.from_json({"text_config": {"layers": 4}}).text_config.layers
         4
         """
         return cls(
             text_config=_part(TextConfig, stored.get("text_config")),
             vision_config=_part(VisionConfig, stored.get("vision_config")),
-            latent_query_num=stored.get("latent_query_num", 64),
+            latent_query_num=_checked("latent_query_num", stored.get("latent_query_num", 64), 64),
         )
 
     @property
@@ -77,5 +92,32 @@ class ModelConfig:
 
 
 def _part(part: type[Part], stored: Mapping[str, Any] | None) -> Part:
-    names = {one.name for one in fields(part)}
-    return part(**{name: value for name, value in (stored or {}).items() if name in names})
+    defaults = {one.name: one.default for one in fields(part)}
+    return part(
+        **{
+            name: _checked(name, value, defaults[name])
+            for name, value in (stored or {}).items()
+            if name in defaults
+        }
+    )
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    """Return a stored value.
+
+    Raises:
+        ValueError: it is not of its default's type, or a size that is not positive.
+    """
+    if name == "eos_token_id" and isinstance(value, list):
+        return [_checked(name, one, default) for one in value]
+    kind = (float, int) if isinstance(default, float) else type(default)
+    smallest = 0 if name.endswith("token_id") else 1
+    is_number = isinstance(default, int) and not isinstance(default, bool)
+    if not isinstance(value, kind) or (is_number and (value is True or value < smallest)):
+        raise ValueError(f"{name} must not be {value!r}")
+    return value
+
+
+def _check_heads(width: int, num_heads: int) -> None:
+    if width % num_heads:
+        raise ValueError(f"{num_heads} attention heads do not divide a width of {width}")

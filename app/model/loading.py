@@ -55,7 +55,7 @@ class Kosmos2Model:
         prefix_token_ids: ids of the tokens that every prompt begins with.
         location_token_ids: ids of the location tokens, in the order of their cells.
         picture_positions: positions of the prefix that hold the picture's embeddings.
-        end_token_id: id of the token that ends an answer.
+        end_token_ids: ids of the tokens that end an answer.
         dtype: dtype of the weights.
     """
 
@@ -65,7 +65,7 @@ class Kosmos2Model:
     prefix_token_ids: list[int]
     location_token_ids: range
     picture_positions: slice
-    end_token_id: int
+    end_token_ids: frozenset[int]
     device: torch.device
     dtype: torch.dtype
 
@@ -89,9 +89,14 @@ def read_config(checkpoint: Checkpoint) -> ModelConfig:
     """Return the checkpoint's configuration.
 
     Raises:
-        CheckpointError: the activation, the head or the attention is not supported.
+        CheckpointError: a value is invalid, or the activation, the head or the attention is not
+            supported.
     """
-    config = ModelConfig.from_json(json.loads((checkpoint.directory / "config.json").read_bytes()))
+    path = checkpoint.directory / "config.json"
+    try:
+        config = ModelConfig.from_json(json.loads(path.read_bytes()))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
     text = config.text_config
     if text.activation_function != "gelu":
         raise CheckpointError(
@@ -182,7 +187,7 @@ def load_model(
         prefix_token_ids=prefix_token_ids,
         location_token_ids=location_token_ids,
         picture_positions=slice(2, 2 + config.latent_query_num),
-        end_token_id=config.text_config.eos_token_id,
+        end_token_ids=checkpoint.end_token_ids or config.text_config.end_token_ids,
         device=device,
         dtype=dtype,
     )

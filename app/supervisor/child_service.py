@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
+_ANY_PORT = {"AIP_HTTP_PORT": "0"}  # this name of the setting wins over `KOSMOS2_PORT`
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,7 +30,7 @@ def child_service(environment: Mapping[str, str]) -> Iterator["subprocess.Popen[
         if owned:
             raise KeyboardInterrupt
 
-    with _handling(interrupt), _start(dict(environment) | {"KOSMOS2_PORT": "0"}) as service:
+    with _handling(interrupt), _start(dict(environment) | _ANY_PORT) as service:
         try:
             owned.append(service)
             if interrupts:

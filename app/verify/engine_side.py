@@ -84,7 +84,7 @@ def generate(runner: ObservedRunner, job: Job, keys: Rows[int]) -> list[Output]:
     while chosen:
         for choice in chosen:
             by_sequence[choice.sequence].read(choice.token_id, runner.logits_of(choice))
-            choice.sequence.append(choice.token_id, lambda i: i == runner.model.end_token_id)
+            choice.sequence.append(choice.token_id, lambda i: i in runner.model.end_token_ids)
             if choice.sequence.is_finished:
                 runner.slots.free(choice.sequence.held_slot)
         chosen = runner.decode([s for s in by_sequence if not s.is_finished])

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from app.errors import StartupError
 from app.ipc.engine_messages import Generate, SamplingParameters
 from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
+from app.settings import without_settings
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,13 @@ def _run(module: str, job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         StartupError: it reports an error or ends without a result.
     """
-    command = [sys.executable, "-m", module]
     done = subprocess.run(  # noqa: S603 - our own module
-        command, input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", module],
+        input=json.dumps(job),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=without_settings(os.environ),
     )
     if done.returncode:
         raise StartupError(f"{module} ended with exit code {done.returncode}")

@@ -13,6 +13,7 @@ import httpx
 
 from app.bench.event_stream import EventAssembler
 from app.errors import StartupError
+from app.settings import without_settings
 from app.supervisor.child_service import child_service
 from app.supervisor.ready_line import read_ready
 from app.verify.checks import GivenAnswer
@@ -54,8 +55,7 @@ def serving(model: Path, device: str, dtype: str) -> Iterator[httpx.Client]:
         "DEADLINE_S": str(_ANSWER_TIMEOUT_S),
     }
     named = {f"KOSMOS2_{name}": value for name, value in settings.items()}
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith("KOSMOS2_")}
-    with child_service(inherited | named) as service:
+    with child_service(without_settings(os.environ) | named) as service:
         url = read_ready(service.stdout or ())
         if url is None:
             raise StartupError("the service did not start; see the error above")

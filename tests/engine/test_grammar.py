@@ -85,7 +85,7 @@ def answer(runner: Runner, rows: list[tuple[str, bytes, SamplingParameters]]) ->
     run_pass, running = runner.prefill, sequences
     while running:
         for choice in run_pass(running):
-            choice.sequence.append(choice.token_id, lambda i: i == runner.model.end_token_id)
+            choice.sequence.append(choice.token_id, lambda i: i in runner.model.end_token_ids)
         for sequence in running:
             num_passes[sequence] += 1
             if sequence.is_finished:

@@ -1,5 +1,8 @@
 """Memory plans of the engine, for devices that this machine need not have."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +15,7 @@ from app.engine.sizing import (
     choose_max_pictures,
     choose_prefill_tokens,
     choose_threads,
+    free_bytes_of_container,
     out_of_memory_reported,
     plan_memory,
 )
@@ -141,3 +145,19 @@ def test_a_step_prefills_fewer_prompts_where_running_rows_wait_longer(
 ) -> None:
     assert choose_prefill_tokens(Settings(), torch.device(device)) == expected
     assert choose_prefill_tokens(Settings(max_prefill_tokens=700), torch.device(device)) == 700
+
+
+def test_cached_files_count_as_free_memory_of_a_container(tmp_path: Path) -> None:
+    """Otherwise the weights of an ended engine would stop the next one."""
+    (tmp_path / "memory.max").write_text("12000000000\n")
+    (tmp_path / "memory.current").write_text("7200000000\n")
+    stat = "anon 400000000\nshmem 100000000\nactive_file 1700000000\ninactive_file 5000000000\n"
+    (tmp_path / "memory.stat").write_text(stat)
+    assert free_bytes_of_container(tmp_path) == 11_500_000_000
+
+
+@pytest.mark.parametrize("limit", [None, "max\n"])
+def test_a_container_without_a_limit_limits_nothing(tmp_path: Path, limit: str | None) -> None:
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
+    assert free_bytes_of_container(tmp_path) == sys.maxsize

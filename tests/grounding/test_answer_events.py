@@ -2,9 +2,11 @@
 
 import pytest
 
+from app.grounding.answer_reader import AnswerReader
 from app.grounding.answers import NewEntity, NewText
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from tests.grounding.token_sequences import OBJECT, PROMPTS, event_texts, ids_of, read
+from app.ipc.engine_messages import NewToken
+from tests.grounding.token_sequences import IMAGE, OBJECT, PROMPTS, event_texts, ids_of, read
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,20 @@ def test_an_unfinished_object_is_only_in_the_markup(
     assert grounded.markup.replace("_", " ") == f"{PROMPTS[0]}{written}".replace("_", " ")
     assert grounded.entities == ()
     assert grounded.answer == "a red dog"[: len(grounded.answer)]
+
+
+@pytest.mark.parametrize("names", ["▁a ▁dog ▁ ' </s>", "▁a ▁dog ▁ '", "▁a ▁ </s>", "▁a . ▁n"])
+def test_the_texts_of_the_tokens_add_up_to_the_markup(
+    tokenizer: Kosmos2Tokenizer, vocabulary: dict[str, int], names: str
+) -> None:
+    """Text that is held back until the answer ends belongs to the last token."""
+    prompt_ids = tokenizer.encode_prompt(PROMPTS[0])
+    new_ids = [vocabulary[name] for name in names.split()]
+    reader = AnswerReader(tokenizer, prompt_ids, IMAGE)
+    for number, token_id in enumerate(new_ids, 1):
+        is_last = number == len(new_ids)
+        reader.read(NewToken(1, token_id, -0.5, "length" if is_last else None, 0.0, 0))
+    markup = tokenizer.decode([*prompt_ids, *new_ids])
+    prompt_markup = tokenizer.decode(prompt_ids)
+    assert prompt_markup + "".join(token.markup for token in reader.tokens) == markup
+    assert len(reader.tokens) == len(new_ids) - ("</s>" in names)

@@ -1,6 +1,8 @@
 """The run directory of a service."""
 
 import os
+import resource
+import signal
 import tempfile
 from pathlib import Path
 
@@ -45,3 +47,21 @@ def test_a_missing_temporary_directory_is_reported(
     temporary_directory.setattr(tempfile, "tempdir", "/no-such-directory")
     with pytest.raises(StartupError, match="set TMPDIR to a writable directory"):
         create()
+
+
+def test_a_full_temporary_directory_is_reported_and_nothing_remains(
+    temporary_directory: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A limit of the size of files stands for a full file system."""
+    temporary_directory.setenv("TMPDIR", str(tmp_path))
+    settings, checkpoint = Settings(), open_checkpoint(str(EMBEDDED_CHECKPOINT))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
+    try:
+        with pytest.raises(StartupError, match="temporary files"):
+            RunDirectory.create(settings, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []

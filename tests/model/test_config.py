@@ -35,3 +35,29 @@ def test_a_written_configuration_is_read_back() -> None:
     written = tiny_config(EMBEDDED_CHECKPOINT, layers=5)
     assert ModelConfig.from_json(written.to_dict()).text_config.layers == 5
     assert ModelConfig.from_json(written.to_diff_dict()) == ModelConfig.from_json(written.to_dict())
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"text_config": {"layers": 0}},
+        {"text_config": {"layers": "2"}},
+        {"text_config": {"layers": True}},
+        {"text_config": {"attention_heads": 7}},
+        {"text_config": {"attention_heads": 0}},
+        {"text_config": {"scale_embedding": "no"}},
+        {"text_config": {"eos_token_id": ["2"]}},
+        {"vision_config": {"num_attention_heads": 5}},
+        {"vision_config": {"layer_norm_eps": None}},
+        {"latent_query_num": 1.5},
+    ],
+)
+def test_a_value_that_no_model_can_have_is_rejected(stored: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must not be|do not divide"):
+        ModelConfig.from_json(stored)
+
+
+@pytest.mark.parametrize(("stored", "ids"), [(2, {2}), ([2, 7], {2, 7})])
+def test_one_or_several_tokens_end_an_answer(stored: int | list[int], ids: set[int]) -> None:
+    text = ModelConfig.from_json({"text_config": {"eos_token_id": stored}}).text_config
+    assert text.end_token_ids == ids

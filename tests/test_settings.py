@@ -1,0 +1,24 @@
+"""Values of settings that would open or break a service are refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, without_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HOST", ""), ("GRACE_PERIOD_S", "inf"), ("DRAIN_DELAY_S", "inf"), ("DEADLINE_S", "nan")],
+)
+def test_a_value_that_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """An empty host would be all addresses; JSON, by which other processes get it, has no `inf`."""
+    monkeypatch.setenv(f"KOSMOS2_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_an_environment_without_settings_has_no_name_of_any() -> None:
+    environment = {"KOSMOS2_QUANTIZE": "int8", "kosmos2_port": "1", "AIP_HTTP_PORT": "2"}
+    assert without_settings(environment | {"HOME": "/"}) == {"HOME": "/"}
