@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from app.contract.chat_messages import Question
 from app.contract.detections_schema import wants_detections
 from app.contract.request_models import GroundBody
-from app.contract.validation import validate
+from app.contract.validation import LIST, WORD, validate
 from app.errors import InvalidRequest
 from app.grounding.tasks import task_for_text
 from app.ipc.sampling_limits import MAX_NEW_TOKENS, MAX_SEED
@@ -23,6 +23,16 @@ PASSED_ON = (
 """Fields that mean the same as in `POST /v1/ground`; most of them are not OpenAI's."""
 
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+
+
+def _stops_tag(value: Any) -> str:
+    return LIST if isinstance(value, list) else WORD
+
+
+Stops = Annotated[
+    Annotated[Stop, Tag(WORD)] | Annotated[list[Stop], Field(max_length=MAX_STOPS), Tag(LIST)],
+    Discriminator(_stops_tag),
+]
 
 
 class StreamOptions(BaseModel):
@@ -50,9 +60,7 @@ class ChatBody(BaseModel):
         None, ge=1, description="Longest answer, in tokens; shortened to what fits."
     )
     max_tokens: int | None = Field(None, ge=1, description="The older name of the same.")
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = Field(
-        None, description="The answer ends before the first of these texts."
-    )
+    stop: Stops | None = Field(None, description="The answer ends before the first of these texts.")
     n: int | None = Field(None, description="Only 1 is supported.")
     logprobs: bool | None = Field(
         None, description="Whether the answer has the log-probabilities of its tokens."

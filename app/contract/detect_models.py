@@ -21,7 +21,7 @@ from app.contract.fields import (
     as_integer,
 )
 from app.contract.response_models import NOTICE, ImageBody, UsageBody
-from app.contract.validation import UNION_TAGS
+from app.contract.validation import OBJECT, WORD
 from app.detect.predictions import ClassResult, Detections, Prediction
 from app.detect.requests import (
     DEFAULT_MAX_PER_CLASS,
@@ -70,12 +70,11 @@ class TilesBody(BaseModel):
 
 
 def _tiles_tag(value: Any) -> str:
-    return UNION_TAGS[isinstance(value, dict | TilesBody)]
+    return OBJECT if isinstance(value, dict | TilesBody) else WORD
 
 
 Tiles = Annotated[
-    Annotated[Literal["none", "auto"], Tag(UNION_TAGS[0])]
-    | Annotated[TilesBody, Tag(UNION_TAGS[1])],
+    Annotated[Literal["none", "auto"], Tag(WORD)] | Annotated[TilesBody, Tag(OBJECT)],
     Discriminator(_tiles_tag),
 ]
 

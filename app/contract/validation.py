@@ -12,8 +12,11 @@ M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 100
 """Reported per request: a small request must not cause a huge response."""
 
-UNION_TAGS = ("<word>", "<object>")
-"""Tags for unions of a word and an object."""
+WORD, OBJECT, LIST = "<word>", "<object>", "<list>"
+"""Tags of the members of unions. Without a tag, pydantic reports the errors of every member, under
+names of its own."""
+
+_UNION_TAGS = (WORD, OBJECT, LIST)
 
 _UNKNOWN_FIELD = "extra_forbidden"  # pydantic's name
 _NO_OBJECT = "model_type"  # pydantic's name
@@ -49,7 +52,7 @@ def _path(location: Sequence[int | str]) -> str:
     'regions[0].boxes[1]'
     """
     # Pydantic inserts the tag of a union, which the sender did not write.
-    sent = (part for part in location if part not in UNION_TAGS)
+    sent = (part for part in location if part not in _UNION_TAGS)
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in sent)
     return "".join(parts).removeprefix(".")
 

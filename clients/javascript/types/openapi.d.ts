@@ -2273,7 +2273,7 @@ export interface operations {
                      * Stop
                      * @description The answer ends before the first of these texts.
                      */
-                    stop?: string | string[] | null;
+                    stop?: (string | string[]) | null;
                     /**
                      * N
                      * @description Only 1 is supported.
