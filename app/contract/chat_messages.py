@@ -25,21 +25,42 @@ class ImagePart:
 
 
 @dataclass(frozen=True)
+class TextPart:
+    """A text of a message.
+
+    Attributes:
+        field: its path in the request.
+    """
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Question:
     """The parts of a conversation that the model gets.
 
     Attributes:
         text: of the last user message; `None` if it has none.
+        text_field: path of the text in the request, or where a text is missing.
     """
 
     image: ImagePart
     text: str | None
+    text_field: str
 
 
 @dataclass(frozen=True)
 class _Message:
+    content_field: str
     images: Sequence[ImagePart]
-    texts: Sequence[str]
+    texts: Sequence[TextPart]
+
+    def joined_texts(self) -> TextPart:
+        """Return all texts as one, because several parts are one question."""
+        parts = [part for part in self.texts if part.text.strip()]
+        field = parts[0].field if len(parts) == 1 else self.content_field
+        return TextPart(field, " ".join(part.text.strip() for part in parts))
 
 
 def read_question(messages: Sequence[Mapping[str, Any]]) -> Question:
@@ -64,27 +85,26 @@ def read_question(messages: Sequence[Mapping[str, Any]]) -> Question:
         raise InvalidRequest(
             extra, "is the second picture; send one per message", code=TOO_MANY_IMAGES
         )
-    # Several parts are one question, so they are joined by a space.
-    text = " ".join(text.strip() for text in asked[-1].texts if text.strip())
-    return Question(with_image.images[0], text or None)
+    asked_text = asked[-1].joined_texts()
+    return Question(with_image.images[0], asked_text.text or None, asked_text.field)
 
 
 def _read_message(field: str, message: Mapping[str, Any]) -> _Message:
-    content = message.get("content")
+    field, content = f"{field}.content", message.get("content")
     if isinstance(content, str):
-        return _Message([], [content])
+        return _Message(field, [], [TextPart(field, content)])
     if not isinstance(content, list):
-        raise InvalidRequest(f"{field}.content", "must be a text or a list of parts")
-    parts = [(f"{field}.content[{number}]", part) for number, part in enumerate(content)]
-    read = [_read_part(place, part) for place, part in parts]
+        raise InvalidRequest(field, "must be a text or a list of parts")
+    read = [_read_part(f"{field}[{number}]", part) for number, part in enumerate(content)]
     images = [part for part in read if isinstance(part, ImagePart)]
-    return _Message(images, [part for part in read if isinstance(part, str)])
+    return _Message(field, images, [part for part in read if isinstance(part, TextPart)])
 
 
-def _read_part(field: str, part: Any) -> ImagePart | str:
+def _read_part(field: str, part: Any) -> ImagePart | TextPart:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind in _TEXTS:
-        return _text_of(f"{field}.text", part.get("text"))
+        field = f"{field}.text"
+        return TextPart(field, _text_of(field, part.get("text")))
     if kind in _IMAGES:
         return _image_of(f"{field}.image_url", part.get("image_url"))
     raise InvalidRequest(f"{field}.type", "must be text or image_url")

@@ -108,11 +108,16 @@ class ChatBody(BaseModel):
         """
         return wants_detections(self.response_format)
 
+    def sent_fields(self, question: Question) -> dict[str, str]:
+        """Return the paths of this request's fields, by those of `to_ground_body`."""
+        limit = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+        return {"text": question.text_field, "max_new_tokens": limit}
+
     def to_ground_body(self, question: Question) -> GroundBody:
         """Return the same request for `POST /v1/ground`.
 
         Raises:
-            InvalidRequest: a field is outside its limits.
+            InvalidRequest: a field is outside its limits; it has the name of `POST /v1/ground`.
         """
         sent = self.model_extra or {}
         fields = {name: sent[name] for name in PASSED_ON if name in sent}

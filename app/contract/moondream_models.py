@@ -1,7 +1,9 @@
 """The fields of requests and answers in the form of Moondream's clients."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +44,16 @@ class _PictureBody(BaseModel):
 
 
 class _AnsweredBody(_PictureBody):
+    SENT_FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "text": "question",
+            "temperature": "settings.temperature",
+            "top_p": "settings.top_p",
+            "max_new_tokens": "settings.max_tokens",
+        }
+    )
+    """The paths of this request's fields, by those of `to_ground_body`."""
+
     stream: bool = Field(False, description="`true` returns the text as a stream.")
 
     def _ground_body(self, task: TaskName, text: str | None = None) -> GroundBody:
@@ -86,6 +98,11 @@ class QueryBody(_AnsweredBody):
 
 class ObjectBody(_PictureBody):
     """A request for the objects that a phrase names."""
+
+    SENT_FIELDS: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"classes[0]": "object", "max_per_class": "settings.max_objects"}
+    )
+    """The paths of this request's fields, by those of `to_detect_body`."""
 
     object: str = Field(description="What to find.")
 

@@ -39,6 +39,7 @@ def test_the_answer_is_that_of_detect(client: httpx.Client, path: str, threshold
 def test_a_list_of_pictures_gets_a_list_of_answers(client: httpx.Client) -> None:
     answers = infer(client, image=[PICTURE, PICTURE], confidence=0.3).json()
     assert [len(answer["predictions"]) for answer in answers] == [2, 2]
+    assert infer(client, image=[]).json() == []
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,17 @@ def test_a_list_of_pictures_gets_a_list_of_answers(client: httpx.Client) -> None
     [
         ({"image": {"type": "url", "value": "http://127.0.0.1/a.jpg"}}, "image: must be"),
         ({"image": None}, "image: must be"),
-        ({"image": {"type": "base64", "value": "~"}}, "is not base64"),
-        ({"text": []}, "classes: "),
-        ({"text": ["a", "a"]}, "classes[1]: occurs twice"),
+        ({"image": {"type": "base64"}}, 'image: must be {"type": "base64", "value": "…"}'),
+        ({"image": {"type": "base64", "value": ""}}, "image.value: is empty"),
+        ({"image": {"type": "base64", "value": "~"}}, "image.value: is not base64"),
+        ({"image": [PICTURE, {"type": "base64", "value": "~"}]}, "image[1].value: is not base64"),
+        ({"image": [PICTURE, 7]}, "image[1]: must be"),
+        ({"text": []}, "text: "),
+        ({"text": "a"}, "text: "),
+        ({"text": ["a", "a"]}, "text[1]: occurs twice"),
+        ({"text": ["a", " "]}, "text[1]: must not be blank"),
         ({"confidence": 2}, "confidence: "),
+        ({"box_threshold": 7}, "box_threshold: "),
     ],
 )
 def test_an_error_has_the_message_where_the_client_reads_it(
@@ -57,7 +65,7 @@ def test_an_error_has_the_message_where_the_client_reads_it(
 ) -> None:
     response = infer(client, **fields)
     assert (response.status_code, response.headers["content-type"]) == (422, "application/json")
-    assert message in response.json()["message"]
+    assert response.json()["message"].startswith(message)
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 

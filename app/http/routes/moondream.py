@@ -20,6 +20,7 @@ from app.contract.moondream_models import (
     QueryAnswer,
     QueryBody,
 )
+from app.contract.sent_fields import rename_fields
 from app.contract.validation import validate
 from app.detect.predictions import Detections
 from app.grounding.answers import Answer, AnswerEvent, NewText
@@ -109,15 +110,16 @@ async def _answer_text(
     body: CaptionBody | QueryBody,
     to_body: Callable[[Answer], BaseModel],
 ) -> Response:
-    ground_body = body.to_ground_body()
-    call.outcome.task = ground_body.task
-    image = decode_data_uri(_IMAGE, body.image_url)
-    ground_request = replace(ground_body.to_request(image), shortens_answer=True)
-    context = with_priority(call.context, call.request, None)
-    work = partial(service.ground, ground_request, context)
-    if body.stream:
-        return await respond_with_events(call, work, _EVENTS)
-    answer = await while_connected(call.request, work())
+    with rename_fields(body.SENT_FIELDS):
+        ground_body = body.to_ground_body()
+        call.outcome.task = ground_body.task
+        image = decode_data_uri(_IMAGE, body.image_url)
+        ground_request = replace(ground_body.to_request(image), shortens_answer=True)
+        context = with_priority(call.context, call.request, None)
+        work = partial(service.ground, ground_request, context)
+        if body.stream:
+            return await respond_with_events(call, work, _EVENTS)
+        answer = await while_connected(call.request, work())
     call.outcome.complete(answer.grounded.finish_reason)
     return _response(to_body(answer))
 
@@ -125,9 +127,10 @@ async def _answer_text(
 async def _detect(call: Call, service: Service) -> Detections:
     call.outcome.task = DETECT
     body = validate(ObjectBody, await read_json_fields(call.paced), strict=False)
-    request = body.to_detect_body().to_request(decode_data_uri(_IMAGE, body.image_url))
-    context = with_priority(call.context, call.request, None)
-    return await while_connected(call.request, service.detect(request, context))
+    with rename_fields(body.SENT_FIELDS):
+        request = body.to_detect_body().to_request(decode_data_uri(_IMAGE, body.image_url))
+        context = with_priority(call.context, call.request, None)
+        return await while_connected(call.request, service.detect(request, context))
 
 
 def _caption(answer: Answer) -> CaptionAnswer:

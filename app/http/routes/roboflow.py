@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.contract.detect_models import DetectBody, DetectionsBody, NmsBody
+from app.contract.sent_fields import rename_fields
 from app.contract.validation import validate
 from app.errors import InvalidRequest
 from app.http.bodies import JSON, read_json_fields
 from app.http.call_context import with_priority
-from app.http.calls import Calls
+from app.http.calls import Call, Calls
 from app.http.connection import Lifetime, while_connected
 from app.http.foreign_errors import RoboflowError
 from app.http.json_bodies import take_image
@@ -38,11 +39,17 @@ class InferBody(BaseModel):
         False, description="Whether boxes of different classes suppress each other."
     )
 
+    @property
+    def sent_fields(self) -> dict[str, str]:
+        """The paths of this request's fields, by those of `to_detect_body`."""
+        confidence = "box_threshold" if self.confidence is None else "confidence"
+        return {"classes": "text", "confidence": confidence}
+
     def to_detect_body(self) -> DetectBody:
         """Return the same request for `POST /v1/detect`.
 
         Raises:
-            InvalidRequest: a field is outside its limits.
+            InvalidRequest: a field is outside its limits; it has the name of `POST /v1/detect`.
         """
         confidence = self.box_threshold if self.confidence is None else self.confidence
         nms = NmsBody(class_agnostic=self.class_agnostic_nms)
@@ -59,13 +66,10 @@ def roboflow_router(service: Service, calls: Calls) -> APIRouter:
         call.outcome.task = DETECT
         fields = await read_json_fields(call.paced)
         sent = fields.pop("image", None)
-        images = [_image_of(image) for image in (sent if isinstance(sent, list) else [sent])]
-        body = validate(InferBody, fields, strict=False).to_detect_body()
-        context = with_priority(call.context, request, None)
-        answers = []
-        for image in images:
-            found = await while_connected(request, service.detect(body.to_request(image), context))
-            answers.append(DetectionsBody.from_detections(found).to_json())
+        images = _images_of(sent)
+        body = validate(InferBody, fields, strict=False)
+        with rename_fields(body.sent_fields):
+            answers = await _detect_all(call, service, body.to_detect_body(), images)
         return JSONResponse(answers if isinstance(sent, list) else answers[0])
 
     schema = inline_schema(InferBody)
@@ -90,12 +94,35 @@ def roboflow_router(service: Service, calls: Calls) -> APIRouter:
     return router
 
 
-def _image_of(image: Any) -> bytes:
-    """Return the bytes of a picture as Roboflow's clients send it.
+async def _detect_all(
+    call: Call, service: Service, body: DetectBody, images: list[bytes]
+) -> list[dict[str, Any]]:
+    """Return the answers for all pictures, one after the other."""
+    context = with_priority(call.context, call.request, None)
+    answers = []
+    for image in images:
+        work = service.detect(body.to_request(image), context)
+        found = await while_connected(call.request, work)
+        answers.append(DetectionsBody.from_detections(found).to_json())
+    return answers
+
+
+def _images_of(sent: Any) -> list[bytes]:
+    """Return the bytes of a picture, or of a list of pictures.
 
     Raises:
-        InvalidRequest: it is missing, not base64, or a URL, which the service does not fetch.
+        InvalidRequest: a picture is missing, not base64, or a URL, which the service does not
+            fetch.
     """
-    if not isinstance(image, dict) or image.get("type") != "base64":
-        raise InvalidRequest("image", 'must be {"type": "base64", "value": "…"}')
-    return take_image({"image": {"base64": image.get("value")}})
+    if not isinstance(sent, list):
+        return [_image_of("image", sent)]
+    return [_image_of(f"image[{number}]", image) for number, image in enumerate(sent)]
+
+
+def _image_of(field: str, image: Any) -> bytes:
+    is_base64 = isinstance(image, dict) and image.get("type") == "base64"
+    if not is_base64 or not isinstance(image.get("value"), str):
+        raise InvalidRequest(field, 'must be {"type": "base64", "value": "…"}')
+    value = f"{field}.value"
+    with rename_fields({"image.base64": value, "image": value}):
+        return take_image({"image": {"base64": image["value"]}})

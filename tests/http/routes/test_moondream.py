@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from app.detect.predictions import ClassResult, Detections, Prediction
-from app.errors import DeadlineExceeded, Overloaded
+from app.errors import DeadlineExceeded, InvalidRequest, Overloaded
 from app.grounding.answers import AnswerBox, ImageFacts, NewText, Usage
+from app.grounding.tokenizer import MAX_CHARACTERS
 from app.http.routes.moondream import moondream_router
 from harness.door_app import DoorApp, KnownService
 from harness.sample_answers import sample_answer
@@ -104,7 +105,7 @@ def test_point_returns_the_centres(send: Any) -> None:
     [
         ("caption", {"length": "endless"}, "invalid_request", "length: "),
         ("caption", {"image_url": "https://a.example/b.png"}, "image_url_not_allowed",
-         "fetches no pictures"),
+         "image_url: must be a data URI"),
         ("caption", {"image_url": None}, "invalid_request", "image_url: field required"),
         ("query", {}, "invalid_request", "question: field required"),
         ("query", {"question": "?", "spatial_refs": [[0.1, 0.2]]}, "invalid_request",
@@ -113,7 +114,10 @@ def test_point_returns_the_centres(send: Any) -> None:
         ("point", {"object": "a", "settings": {"max_objects": 0}}, "invalid_request",
          "settings.max_objects"),
         ("query", {"question": "?", "settings": {"temperature": 9}}, "invalid_request",
-         "temperature: "),
+         "settings.temperature: "),
+        ("caption", {"settings": {"top_p": 0}}, "invalid_request", "settings.top_p: "),
+        ("query", {"question": "a" * (MAX_CHARACTERS + 1)}, "invalid_request", "question: "),
+        ("detect", {"object": "a" * 201}, "invalid_request", "object: "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(
@@ -122,8 +126,25 @@ def test_a_mistake_is_named(
     response, service = send(route, **fields)
     content = response.json()
     assert (response.status_code, content["code"]) == (422, code)
-    assert part in content["detail"]
+    assert content["detail"].startswith(part)
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "ours", "theirs"),
+    [
+        ("query", {"question": ""}, "text", "question"),
+        ("caption", {}, "max_new_tokens", "settings.max_tokens"),
+        ("detect", {"object": ""}, "classes[0]", "object"),
+        ("point", {"object": ""}, "classes[0]", "object"),
+    ],
+)
+def test_a_mistake_that_the_service_finds_is_named_as_sent(
+    send: Any, route: str, fields: dict[str, str], ours: str, theirs: str
+) -> None:
+    service = KnownService(ANSWER, error=InvalidRequest(ours, "is wrong"))
+    response, _ = send(route, service, **fields)
+    assert (response.status_code, response.json()["detail"]) == (422, f"{theirs}: is wrong")
 
 
 @pytest.mark.parametrize("route", ["detect", "point"])

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from app.contract.detections_schema import ChatDetections
-from app.errors import DeadlineExceeded, ImageTooLarge, Overloaded, UnsupportedImageFormat
+from app.errors import (
+    DeadlineExceeded,
+    ImageTooLarge,
+    InvalidRequest,
+    Overloaded,
+    UnsupportedImageFormat,
+)
+from app.grounding.tokenizer import MAX_CHARACTERS
 from app.http.routes.openai.models import models_router
 from harness.door_app import DoorApp, KnownService
 from tests.http.routes.chats import CAPTION, LOCATED, answer, error_of, image, text, user
@@ -215,6 +222,48 @@ def test_a_mistake_is_named(
     assert error["type"] == "invalid_request_error"
     assert error["message"]
     assert service.requests == []
+
+
+LONG = "a" * (MAX_CHARACTERS + 1)
+PLAIN = {"role": "user", "content": LONG}
+
+
+@pytest.mark.parametrize(
+    ("messages", "fields", "param"),
+    [
+        ([user(image(), text(LONG))], {}, "messages[0].content[1].text"),
+        ([user(text(" "), image(), text(LONG))], {}, "messages[0].content[2].text"),
+        ([user(text("a"), image(), text(LONG))], {}, "messages[0].content"),
+        ([user(image()), PLAIN], {}, "messages[1].content"),
+        ([user(image(), text("a"))], {"regions": [{"boxes": []}]}, "regions[0].boxes"),
+    ],
+)
+def test_a_mistake_in_the_text_is_named_by_its_message(
+    send_chat: Any, messages: list[Any], fields: dict[str, Any], param: str
+) -> None:
+    response, service = send_chat(*messages, **fields)
+    assert (response.status_code, error_of(response)["param"]) == (400, param)
+    assert error_of(response)["message"].startswith(f"{param}: ")
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "param"),
+    [
+        ("text", "messages[0].content"),
+        ("regions[0].phrase", "regions[0].phrase"),
+        ("max_new_tokens", "max_completion_tokens"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_mistake_that_the_service_finds_is_named_as_sent(
+    send_chat: Any, ours: str, param: str, stream: bool
+) -> None:
+    service = KnownService(answer("", 0, 0), error=InvalidRequest(ours, "is wrong", code="c"))
+    response, _ = send_chat(service=service, stream=stream, max_completion_tokens=9, max_tokens=8)
+    error = error_of(response)
+    assert (response.status_code, error["param"], error["code"]) == (400, param, "c")
+    assert error["message"] == f"{param}: is wrong"
 
 
 @pytest.mark.parametrize(

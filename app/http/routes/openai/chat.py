@@ -19,6 +19,7 @@ from app.contract.chat_answers import (
 from app.contract.chat_messages import read_question
 from app.contract.chat_models import PASSED_ON, ChatBody
 from app.contract.request_models import GroundBody
+from app.contract.sent_fields import rename_fields
 from app.contract.validation import validate
 from app.grounding.answers import Answer
 from app.http.bodies import JSON, read_json_fields
@@ -79,26 +80,31 @@ async def _answer(
     call: Call, service: Service, body: ChatBody, model: str, created: int
 ) -> Response:
     question, as_detections = read_question(body.messages), body.wants_detections
-    ground_body = body.to_ground_body(question)
-    call.outcome.task = ground_body.task
-    image = decode_data_uri(question.image.field, question.image.uri)
-    sent = replace(ground_body.to_request(image), stop=body.stops, shortens_answer=True)
-    context = with_priority(call.context, call.request, ground_body.priority)
-    work = partial(service.ground, sent, context)
-    if body.stream:
-        writer = ChunkWriter(
-            id=_id_of(context.request_id),
-            created=created,
-            model=model,
-            as_detections=as_detections,
-            has_logprobs=bool(body.logprobs),
-            has_usage=body.wants_usage,
-        )
-        return await respond_with_events(call, work, writer.forms())
-    answer = await while_connected(call.request, work())
+    with rename_fields(body.sent_fields(question)):
+        ground_body = body.to_ground_body(question)
+        call.outcome.task = ground_body.task
+        image = decode_data_uri(question.image.field, question.image.uri)
+        sent = replace(ground_body.to_request(image), stop=body.stops, shortens_answer=True)
+        context = with_priority(call.context, call.request, ground_body.priority)
+        work = partial(service.ground, sent, context)
+        if body.stream:
+            writer = _chunk_writer(body, context.request_id, model, created)
+            return await respond_with_events(call, work, writer.forms())
+        answer = await while_connected(call.request, work())
     call.outcome.complete(answer.grounded.finish_reason)
     completion = _completion(answer, created, body, as_detections=as_detections)
     return Response(completion.model_dump_json(), media_type=JSON)
+
+
+def _chunk_writer(body: ChatBody, request_id: str, model: str, created: int) -> ChunkWriter:
+    return ChunkWriter(
+        id=_id_of(request_id),
+        created=created,
+        model=model,
+        as_detections=body.wants_detections,
+        has_logprobs=bool(body.logprobs),
+        has_usage=body.wants_usage,
+    )
 
 
 def _completion(
