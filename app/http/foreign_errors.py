@@ -48,17 +48,22 @@ class ErrorShape:
     """How the clients of a door read an error.
 
     Attributes:
+        model: the class of the body.
         write: returns the body.
         statuses: the statuses that these clients expect in the place of ours.
     """
 
+    model: type[BaseModel]
     write: Callable[[Problem], BaseModel]
     statuses: Mapping[int, int]
 
+    def status_of(self, status: int) -> int:
+        """Return the status that these clients get in the place of ours."""
+        return self.statuses.get(status, status)
+
     def to_response(self, problem: Problem) -> tuple[int, str]:
         """Return the status and the body of a response."""
-        status = self.statuses.get(problem.status, problem.status)
-        return status, self.write(problem).model_dump_json()
+        return self.status_of(problem.status), self.write(problem).model_dump_json()
 
     def to_event(self, problem: Problem) -> str:
         """Return the data of the last event of a stream, in ASCII."""
@@ -95,9 +100,9 @@ def _moondream(problem: Problem) -> MoondreamError:
 
 ERROR_SHAPES: Mapping[DoorName, ErrorShape] = MappingProxyType(
     {
-        "roboflow": ErrorShape(_roboflow, _NO_CHANGE),
-        "openai": ErrorShape(_openai, _AS_BAD_REQUEST),
-        "moondream": ErrorShape(_moondream, _NO_CHANGE),
+        "roboflow": ErrorShape(RoboflowError, _roboflow, _NO_CHANGE),
+        "openai": ErrorShape(OpenAIError, _openai, _AS_BAD_REQUEST),
+        "moondream": ErrorShape(MoondreamError, _moondream, _NO_CHANGE),
     }
 )
 """The shape of each door that does not use problem+json."""

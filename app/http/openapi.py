@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from app.contract.examples import EMBEDDED_EXAMPLES
 from app.contract.response_models import Problem
 from app.http.bodies import FORM, JSON, PICTURE
+from app.http.foreign_errors import ERROR_SHAPES
 from app.http.problems import PROBLEM_JSON
+from app.telemetry.metrics import DoorName
 
 _PROBLEM: dict[str, Any] = {
     "model": Problem,
@@ -22,6 +24,8 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
     (400, 401, 406, 408, 413, 415, 422, 429, 431, 500, 503, 504), _PROBLEM
 )
 """Every problem that a route with a body returns."""
+
+_FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")  # FastAPI's names
 
 _KEY = {
     "type": "http",
@@ -86,8 +90,22 @@ def request_body(
     }
 
 
+def door_error_responses(door: DoorName) -> dict[int | str, dict[str, Any]]:
+    """Return every error that a route with a body returns to another project's clients."""
+    shape = ERROR_SHAPES[door]
+    statuses = (shape.status_of(int(status)) for status in PROBLEM_RESPONSES)
+    errors: dict[int | str, dict[str, Any]] = {code: {"model": shape.model} for code in statuses}
+    del errors[406]  # these routes ignore `Accept`
+    errors[431] = _PROBLEM  # rejected before the path is known, and so the door
+    return errors
+
+
 def complete_description(app: FastAPI) -> None:
-    """Add the security scheme, and describe problems only as problem+json: FastAPI adds JSON."""
+    """Add the security schemes, and describe errors as they are sent.
+
+    FastAPI adds JSON to each problem+json, and an error of its own validation to each route with a
+    parameter: a path, which is any text here.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -96,14 +114,27 @@ def complete_description(app: FastAPI) -> None:
             "key": _KEY,
             "moondream": _MOONDREAM_KEY,
         }
+        for name in _FRAMEWORK_ERRORS:
+            description["components"]["schemas"].pop(name, None)
         for operations in description["paths"].values():
             for operation in operations.values():
-                for response in operation["responses"].values():
-                    if PROBLEM_JSON in response.get("content", ()):
-                        response["content"].pop(JSON, None)
+                operation["responses"] = _sent_responses(operation["responses"])
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _sent_responses(responses: dict[str, Any]) -> dict[str, Any]:
+    """Return the responses without those that FastAPI adds and no route sends."""
+    for response in responses.values():
+        if PROBLEM_JSON in response.get("content", ()):
+            response["content"].pop(JSON, None)
+    framework_error = {"$ref": f"#/components/schemas/{_FRAMEWORK_ERRORS[0]}"}
+    return {
+        status: response
+        for status, response in responses.items()
+        if response.get("content", {}).get(JSON, {}).get("schema") != framework_error
+    }
 
 
 def _with_picture(examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

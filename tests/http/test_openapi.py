@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import UnknownModel
+from app.errors import HeadersTooLarge, NotAcceptable, UnknownModel
+from app.http.foreign_errors import ERROR_SHAPES
 from app.http.openapi_document import describe
 from app.http.problems import PROBLEM_JSON, PROBLEMS
+from app.http.routes.roboflow import ROBOFLOW_PATHS
+from app.telemetry.metrics import DoorName
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -59,6 +62,50 @@ def test_every_problem_is_described(description: dict[str, Any]) -> None:
         for kind in (kind for error, kind in PROBLEMS.items() if error is not UnknownModel):
             assert PROBLEM_JSON in responses[str(int(kind.status))]["content"]
             assert "application/json" not in responses[str(int(kind.status))]["content"]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "door"),
+    [
+        ("/v1/chat/completions", "OpenAIError", "openai"),
+        ("/moondream/caption", "MoondreamError", "moondream"),
+        ("/moondream/point", "MoondreamError", "moondream"),
+        ("/yolo_world/infer", "RoboflowError", "roboflow"),
+        ("/grounding_dino/infer", "RoboflowError", "roboflow"),
+    ],
+)
+def test_a_door_describes_the_errors_that_its_clients_get(
+    description: dict[str, Any], path: str, model: str, door: DoorName
+) -> None:
+    responses = description["paths"][path]["post"]["responses"]
+    at_headers, never = HeadersTooLarge, (NotAcceptable, UnknownModel)
+    sent = {PROBLEMS[error].status for error in PROBLEMS if error not in (at_headers, *never)}
+    shape = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+    expected = {str(ERROR_SHAPES[door].status_of(int(status))): shape for status in sent}
+    problem = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    expected[str(int(PROBLEMS[at_headers].status))] = problem
+    described = {status: responses[status]["content"] for status in responses if status != "200"}
+    assert described == expected
+
+
+def test_invocations_describe_both_streams(description: dict[str, Any]) -> None:
+    def stream(path: str) -> dict[str, Any]:
+        content = description["paths"][path]["post"]["responses"]["200"]["content"]
+        schema: dict[str, Any] = content["text/event-stream"]["schema"]
+        return schema
+
+    assert stream("/invocations") == {"anyOf": [stream("/v1/ground"), stream("/v1/detect")]}
+
+
+def test_roboflow_pictures_are_one_or_a_list(description: dict[str, Any]) -> None:
+    for path in ROBOFLOW_PATHS:
+        content = description["paths"][path]["post"]["requestBody"]["content"]
+        one, several = content["application/json"]["schema"]["properties"]["image"]["oneOf"]
+        assert (one["type"], several) == ("object", {"type": "array", "items": one})
+
+
+def test_no_error_of_the_framework_is_described(description: dict[str, Any]) -> None:
+    assert "HTTPValidationError" not in json.dumps(description)
 
 
 def test_every_task_has_an_example(description: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The route that finds the objects of given classes: `POST /v1/detect`."""
 
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -47,6 +48,11 @@ def _finish_reason(_: Detections) -> FinishReason:
 DETECT_EVENTS = EventForms(_class_event, _whole, _finish_reason)
 
 
+def describe_detect_events() -> dict[str, Any]:
+    """Return the stream of `POST /v1/detect` for OpenAPI's `content`."""
+    return describe_events({"class": ClassEvent}, DetectionsBody, _ORDER)
+
+
 def detect_router(service: Service, calls: Calls) -> APIRouter:
     """Return a router with `POST /v1/detect`."""
     router = APIRouter(prefix="/v1", tags=["grounding"])
@@ -56,7 +62,7 @@ def detect_router(service: Service, calls: Calls) -> APIRouter:
         summary="Return boxes and confidences for a list of classes.",
         response_model=DetectionsBody,
         responses={
-            200: {"content": describe_events({"class": ClassEvent}, DetectionsBody, _ORDER)},
+            200: {"content": describe_detect_events()},
             **PROBLEM_RESPONSES,
         },
         openapi_extra={

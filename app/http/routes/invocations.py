@@ -3,6 +3,8 @@
 They accept the bodies of `/v1/ground` and `/v1/detect`; the field `classes` selects detection.
 """
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from app.contract.detect_models import DetectBody, DetectionsBody
@@ -11,8 +13,9 @@ from app.contract.response_models import AnswerBody
 from app.http.bodies import FORM, JSON, PICTURE, read_sent
 from app.http.calls import Calls
 from app.http.connection import Lifetime
+from app.http.events import EVENT_STREAM, describe_answer_events
 from app.http.openapi import PROBLEM_RESPONSES, SECURITY
-from app.http.routes.detect import answer_detect
+from app.http.routes.detect import answer_detect, describe_detect_events
 from app.http.routes.ground import answer_ground
 from app.service import Service
 
@@ -33,6 +36,12 @@ _PICTURE = {
 _BODY = {FORM: {"schema": _FIELDS}, JSON: {"schema": _FIELDS}, PICTURE: {"schema": _PICTURE}}
 
 
+def _describe_events() -> dict[str, Any]:
+    """Return the streams of both routes for OpenAPI's `content`."""
+    streams = (describe_answer_events(), describe_detect_events())
+    return {EVENT_STREAM: {"schema": {"anyOf": [one[EVENT_STREAM]["schema"] for one in streams]}}}
+
+
 def invocations_router(path: str, service: Service, calls: Calls, options: str) -> APIRouter:
     """Return a router with one route.
 
@@ -46,7 +55,7 @@ def invocations_router(path: str, service: Service, calls: Calls, options: str) 
         path,
         summary="Answer a request of a platform for containers.",
         response_model=AnswerBody | DetectionsBody,
-        responses={**PROBLEM_RESPONSES},
+        responses={200: {"content": _describe_events()}, **PROBLEM_RESPONSES},
         openapi_extra={"requestBody": {"required": True, "content": _BODY}, "security": SECURITY},
     )
     async def invoke(request: Request, lifetime: Lifetime) -> Response:

@@ -29,9 +29,8 @@ from app.http.call_context import with_priority
 from app.http.calls import Call, Calls
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, EventForms, event_frame, respond_with_events
-from app.http.foreign_errors import MoondreamError
 from app.http.json_bodies import decode_data_uri
-from app.http.openapi import PROBLEM_RESPONSES, SECURITY, inline_schema
+from app.http.openapi import SECURITY, door_error_responses, inline_schema
 from app.http.routes.detect import DETECT
 from app.service import Service
 
@@ -95,7 +94,7 @@ def _add(
         response_model=answer,
         responses={
             **({200: {"content": _STREAM}} if streams else {}),
-            **{status: {"model": MoondreamError} for status in PROBLEM_RESPONSES},
+            **door_error_responses("moondream"),
         },
         openapi_extra={
             "requestBody": {"required": True, "content": {JSON: {"schema": inline_schema(body)}}},

@@ -18,13 +18,18 @@ from app.http.bodies import JSON, read_json_fields
 from app.http.call_context import with_priority
 from app.http.calls import Call, Calls
 from app.http.connection import Lifetime, while_connected
-from app.http.foreign_errors import RoboflowError
 from app.http.json_bodies import take_image
-from app.http.openapi import PROBLEM_RESPONSES, SECURITY, inline_schema
+from app.http.openapi import SECURITY, door_error_responses, inline_schema
 from app.http.routes.detect import DETECT
 from app.service import Service
 
 ROBOFLOW_PATHS = ("/yolo_world/infer", "/grounding_dino/infer")
+
+_PICTURE = {
+    "type": "object",
+    "properties": {"type": {"const": "base64"}, "value": {"type": "string"}},
+    "required": ["type", "value"],
+}
 
 
 class InferBody(BaseModel):
@@ -72,26 +77,29 @@ def roboflow_router(service: Service, calls: Calls) -> APIRouter:
             answers = await _detect_all(call, service, body.to_detect_body(), images)
         return JSONResponse(answers if isinstance(sent, list) else answers[0])
 
-    schema = inline_schema(InferBody)
-    schema["properties"]["image"] = {
-        "description": "A picture, or a list of pictures.",
-        "type": "object",
-        "properties": {"type": {"const": "base64"}, "value": {"type": "string"}},
-        "required": ["type", "value"],
-    }
-    schema["required"].append("image")
     for path in ROBOFLOW_PATHS:
         router.post(
             path,
             summary="Detect classes, in the form of Roboflow's clients.",
             response_model=DetectionsBody | list[DetectionsBody],
-            responses={status: {"model": RoboflowError} for status in PROBLEM_RESPONSES},
+            responses=door_error_responses("roboflow"),
             openapi_extra={
-                "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+                "requestBody": {"required": True, "content": {JSON: {"schema": _schema()}}},
                 "security": SECURITY,
             },
         )(infer)
     return router
+
+
+def _schema() -> dict[str, Any]:
+    """Return the schema of the body, with the picture or the list of pictures."""
+    schema = inline_schema(InferBody)
+    schema["properties"]["image"] = {
+        "description": "A picture, or a list of pictures; a list gets a list of answers.",
+        "oneOf": [_PICTURE, {"type": "array", "items": _PICTURE}],
+    }
+    schema["required"].append("image")
+    return schema
 
 
 async def _detect_all(

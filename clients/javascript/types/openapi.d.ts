@@ -757,11 +757,6 @@ export interface components {
             /** Message */
             message: string;
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * ImageBody
          * @description The picture that the boxes refer to: upright, at full size.
@@ -1213,19 +1208,6 @@ export interface components {
          * @enum {string}
          */
         Use: "refused" | "allowed" | "required";
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
-        };
         /**
          * VersionBody
          * @description Version, model, defaults and limits of the running service.
@@ -2417,15 +2399,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIError"];
                 };
             };
-            /** @description Not Acceptable */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIError"];
-                };
-            };
             /** @description Request Timeout */
             408: {
                 headers: {
@@ -2437,24 +2410,6 @@ export interface operations {
             };
             /** @description Request Entity Too Large */
             413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIError"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIError"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2477,7 +2432,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OpenAIError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -2585,15 +2540,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIError"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Too Many Requests */
             429: {
                 headers: {
@@ -2636,12 +2582,16 @@ export interface operations {
                      * @default false
                      */
                     class_agnostic_nms?: boolean;
-                    /** @description A picture, or a list of pictures. */
+                    /** @description A picture, or a list of pictures; a list gets a list of answers. */
                     image: {
                         /** @constant */
                         type: "base64";
                         value: string;
-                    };
+                    } | {
+                        /** @constant */
+                        type: "base64";
+                        value: string;
+                    }[];
                 };
             };
         };
@@ -2666,15 +2616,6 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RoboflowError"];
-                };
-            };
-            /** @description Not Acceptable */
-            406: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2733,7 +2674,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RoboflowError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -2796,12 +2737,16 @@ export interface operations {
                      * @default false
                      */
                     class_agnostic_nms?: boolean;
-                    /** @description A picture, or a list of pictures. */
+                    /** @description A picture, or a list of pictures; a list gets a list of answers. */
                     image: {
                         /** @constant */
                         type: "base64";
                         value: string;
-                    };
+                    } | {
+                        /** @constant */
+                        type: "base64";
+                        value: string;
+                    }[];
                 };
             };
         };
@@ -2826,15 +2771,6 @@ export interface operations {
             };
             /** @description Unauthorized */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RoboflowError"];
-                };
-            };
-            /** @description Not Acceptable */
-            406: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2893,7 +2829,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RoboflowError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -3005,15 +2941,6 @@ export interface operations {
                     "application/json": components["schemas"]["MoondreamError"];
                 };
             };
-            /** @description Not Acceptable */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MoondreamError"];
-                };
-            };
             /** @description Request Timeout */
             408: {
                 headers: {
@@ -3065,7 +2992,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MoondreamError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -3180,15 +3107,6 @@ export interface operations {
                     "application/json": components["schemas"]["MoondreamError"];
                 };
             };
-            /** @description Not Acceptable */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MoondreamError"];
-                };
-            };
             /** @description Request Timeout */
             408: {
                 headers: {
@@ -3240,7 +3158,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MoondreamError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -3343,15 +3261,6 @@ export interface operations {
                     "application/json": components["schemas"]["MoondreamError"];
                 };
             };
-            /** @description Not Acceptable */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MoondreamError"];
-                };
-            };
             /** @description Request Timeout */
             408: {
                 headers: {
@@ -3403,7 +3312,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MoondreamError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -3506,15 +3415,6 @@ export interface operations {
                     "application/json": components["schemas"]["MoondreamError"];
                 };
             };
-            /** @description Not Acceptable */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MoondreamError"];
-                };
-            };
             /** @description Request Timeout */
             408: {
                 headers: {
@@ -3566,7 +3466,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MoondreamError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -3620,6 +3520,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AnswerBody"] | components["schemas"]["DetectionsBody"];
+                    "text/event-stream": string;
                 };
             };
             /** @description Bad Request */

@@ -27,9 +27,8 @@ from app.http.call_context import with_priority
 from app.http.calls import Call, Calls
 from app.http.connection import Lifetime, while_connected
 from app.http.events import EVENT_STREAM, respond_with_events
-from app.http.foreign_errors import OpenAIError
 from app.http.json_bodies import decode_data_uri
-from app.http.openapi import PROBLEM_RESPONSES, SECURITY, inline_schema
+from app.http.openapi import SECURITY, door_error_responses, inline_schema
 from app.http.routes.openai.chunks import ChunkWriter
 from app.service import Service
 
@@ -61,7 +60,7 @@ def chat_router(
         response_model=ChatCompletion,
         responses={
             200: {"content": _STREAM},
-            **{status: {"model": OpenAIError} for status in PROBLEM_RESPONSES},
+            **door_error_responses("openai"),
         },
         openapi_extra={
             "requestBody": {"required": True, "content": {JSON: {"schema": _schema()}}},
@@ -136,6 +135,8 @@ def _schema() -> dict[str, Any]:
     """Return the schema of the body, with the fields that mean the same as in `/v1/ground`."""
     schema, ours = inline_schema(ChatBody), inline_schema(GroundBody)["properties"]
     schema["properties"] |= {name: ours[name] for name in PASSED_ON}
+    # OpenAI's seeds may be negative.
+    schema["properties"]["seed"] |= {"anyOf": [{"type": "integer"}, {"type": "null"}]}
     schema["properties"]["task"]["description"] += (
         " Default: `raw` for a text with tags, `grounded_vqa` for any other text, `brief_caption` "
         "without text."
