@@ -59,7 +59,7 @@ def test_the_sdk_shows_the_message_of_an_error(answers: Any, matrix: Matrix) -> 
     status, message = answers["errors"]["wrong key"]
     assert (status, "Authorization: Bearer" in message) == (401, True)
     status, message = answers["errors"]["duplicate"]
-    assert (status, message) == (422, "classes[1]: occurs twice")
+    assert (status, message) == (422, "text[1]: occurs twice")
     matrix.add(*CLIENT, f"refused {CALL}", "message of 401, 422")
 
 
