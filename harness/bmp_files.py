@@ -2,7 +2,7 @@
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,14 @@ _MASKS = {
     "xrgb": (32, (0xFF000000, 0x00FF0000, 0x0000FF00, 0)),
     "abgr": (32, (0xFF000000, 0x00FF0000, 0x0000FF00, 0x000000FF)),
     "10-bit": (32, (0x3FF00000, 0x000FFC00, 0x000003FF, 0)),
+}
+_COLOURS = (PALETTE_COLOURS[:256] >> 8).astype(np.uint8)
+"""The palette of most files, (256, 3)."""
+
+_PALETTES = {
+    "black and white": np.repeat(np.array([[0], [255]], np.uint8), 3, axis=1),
+    "white and black": np.repeat(np.array([[255], [0]], np.uint8), 3, axis=1),
+    "dark greys": np.repeat(np.arange(16, dtype=np.uint8)[:, None], 3, axis=1),
 }
 
 
@@ -47,9 +55,27 @@ def bmp_files() -> Iterator[tuple[str, bytes, NDArray[np.float64] | None]]:
                 data = _bmp(bits, header, masks=masks)
                 pixels = _pixels(bits, masks)
                 yield f"BMP masks={name} header={header}", data, pixels
-    for bits in (4, 8):
-        data, pixels = _bmp(bits, 40, is_packed=True), _pixels(bits, None)
-        yield f"BMP run lengths bits={bits}", data, pixels
+    yield from _palettes()
+    yield from _run_lengths()
+
+
+def _palettes() -> Iterator[tuple[str, bytes, NDArray[np.float64]]]:
+    """Yield files with fewer colours than their bits allow; some are grey."""
+    for (name, palette), bits in itertools.product(_PALETTES.items(), (1, 4, 8)):
+        indices = _indices(min(bits, len(palette).bit_length() - 1))
+        data = _bmp(bits, 40, indices=indices, palette=palette)
+        pixels = np.asarray(palette[indices], np.float64)
+        yield f"BMP palette={name} bits={bits}", data, pixels
+
+
+def _run_lengths() -> Iterator[tuple[str, bytes, NDArray[np.float64]]]:
+    for bits, (name, pack) in itertools.product((4, 8), _PACKERS.items()):
+        indices = _indices(bits)
+        if pack is _moves:
+            indices[:7] = indices[20:22] = indices[10:15, 5:30] = indices[25:30, 30:] = 0
+        data = _bmp(bits, 40, indices=indices, pack=pack)
+        pixels = np.asarray(_COLOURS[indices], np.float64)
+        yield f"BMP run lengths, {name} bits={bits}", data, pixels
 
 
 def _bmp(
@@ -58,24 +84,30 @@ def _bmp(
     *,
     masks: tuple[int, int, int, int] | None = None,
     top_down: bool = False,
-    is_packed: bool = False,
+    indices: NDArray[np.int64] | None = None,
+    palette: NDArray[np.uint8] | None = None,
+    pack: Callable[[NDArray[np.int64], int], bytes] | None = None,
 ) -> bytes:
-    rows = _rows(bits, masks)
+    """Return a file; `indices`, `palette` and `pack` are those of a file with a palette."""
+    if bits <= 8:
+        indices = _indices(bits) if indices is None else indices
+        palette = _COLOURS[: 2**bits] if palette is None else palette
+    rows = _rows(bits, masks) if indices is None else _packed_indices(indices, bits)
     if not top_down:
         rows = rows[::-1]
-    if is_packed:
-        pixels = b"".join(_runs(row, bits) for row in rows) + b"\0\1"
-    else:
-        pixels = b"".join(row.tobytes().ljust(-(-len(row) // 4) * 4, b"\0") for row in rows)
-    compression = {4: 2, 8: 1}[bits] if is_packed else 3 if masks else 0
+    pixels = b"".join(row.tobytes().ljust(-(-len(row) // 4) * 4, b"\0") for row in rows)
+    if pack and indices is not None:
+        pixels = _packed(indices[::-1], bits, pack)
+    compression = {4: 2, 8: 1}[bits] if pack else 3 if masks else 0
     height = -HEIGHT if top_down else HEIGHT
-    info = _info(bits, header, masks, height, compression, len(pixels))
-    palette = b""
-    if bits <= 8:
-        colours = (PALETTE_COLOURS[: 2**bits] >> 8).astype(np.uint8)[:, ::-1]
-        palette = b"".join(c.tobytes() + (b"" if header == 12 else b"\0") for c in colours)
-    start = 14 + len(info) + len(palette)
-    return struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + info + palette + pixels
+    num_colours = 0 if palette is None else len(palette)
+    info = _info(bits, header, masks, height, compression, len(pixels), num_colours)
+    colours = b""
+    if palette is not None:
+        end = b"" if header == 12 else b"\0"
+        colours = b"".join(colour[::-1].tobytes() + end for colour in palette)
+    start = 14 + len(info) + len(colours)
+    return struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + info + colours + pixels
 
 
 def _info(
@@ -85,14 +117,14 @@ def _info(
     height: int,
     compression: int,
     num_bytes: int,
+    num_colours: int,
 ) -> bytes:
     """Return the header that describes the pixels; its length is its version."""
     if header == 12:
         return struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, bits)
-    colours = 2**bits if bits <= 8 else 0
     resolution = 2835  # pixels per metre: 72 dpi
     numbers = (header, WIDTH, height, 1, bits, compression, num_bytes, resolution, resolution)
-    info = struct.pack("<IiiHHIIiiII", *numbers, colours, 0)
+    info = struct.pack("<IiiHHIIiiII", *numbers, num_colours, 0)
     if header > 52:
         info += struct.pack("<4I", *(masks or (0, 0, 0, 0)))
     info = info.ljust(header, b"\0")
@@ -104,11 +136,17 @@ def _info(
     return info
 
 
+def _indices(bits: int) -> NDArray[np.int64]:
+    """Return the landscape as indices of a palette, (H, W)."""
+    return np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
+
+
+def _packed_indices(indices: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
+    set_bits = (indices[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(set_bits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
+
+
 def _rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
-    if bits <= 8:
-        levels = np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
-        set_bits = (levels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-        return np.packbits(set_bits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
     if bits == 24:
         return np.asarray(np.rint(LANDSCAPE * 255), np.uint8)[..., ::-1].reshape(HEIGHT, -1)
     default = (0x7C00, 0x3E0, 0x1F, 0) if bits == 16 else (0xFF0000, 0xFF00, 0xFF, 0)
@@ -125,8 +163,7 @@ def _rows(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.uint8]:
 def _pixels(bits: int, masks: tuple[int, ...] | None) -> NDArray[np.float64]:
     """Return the drawn pixels, with as many levels as the bits allow. Chromium shows the same."""
     if bits <= 8:
-        levels = np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
-        return np.asarray(PALETTE_COLOURS[levels] >> 8, np.float64)
+        return np.asarray(_COLOURS[_indices(bits)], np.float64)
     counts = [bin(mask).count("1") for mask in masks or (255, 255, 255, 0)]
     red, green, blue = (_levels(LANDSCAPE[..., n], counts[n]) for n in range(3))
     alpha = _levels(ALPHA, counts[3]) if counts[3] else np.ones_like(red)
@@ -137,10 +174,40 @@ def _levels(values: NDArray[Any], bits: int) -> NDArray[np.float64]:
     return np.asarray(np.rint(values * (2**bits - 1)) / (2**bits - 1), np.float64)
 
 
-def _runs(row: NDArray[np.uint8], bits: int) -> bytes:
-    """Return a row as run lengths: pairs of a pixel count and a value."""
-    pixels = row if bits == 8 else np.stack([row >> 4, row & 15], -1).ravel()[:WIDTH]
-    runs = ((len(list(run)), value) for value, run in itertools.groupby(pixels.tolist()))
+def _packed(
+    rows: NDArray[np.int64], bits: int, pack: Callable[[NDArray[np.int64], int], bytes]
+) -> bytes:
+    """Return rows as run lengths; rows of zeros at the end are left out."""
+    num_rows = 1 + int(np.flatnonzero(rows.any(axis=1))[-1])
+    return b"".join(pack(row, bits) + b"\0\0" for row in rows[:num_rows]) + b"\0\1"
+
+
+def _runs(row: NDArray[np.int64], bits: int) -> bytes:
+    """Return a row as pairs of a pixel count and a value."""
     # In 4 bits the byte has two pixels: times 17 repeats the value.
-    pairs = (bytes([count, value * 17 if bits == 4 else value]) for count, value in runs)
-    return b"".join(pairs) + b"\0\0"
+    factor = 17 if bits == 4 else 1
+    return b"".join(bytes([count, value * factor]) for count, value in _lengths(row))
+
+
+def _moves(row: NDArray[np.int64], bits: int) -> bytes:
+    """Return a row as pairs, and moves to the right instead of runs of zeros."""
+    if not row.any():
+        return b""
+    return b"".join(
+        _runs(np.full(count, value), bits) if value else bytes([0, 2, count, 0])
+        for count, value in _lengths(row)
+    )
+
+
+def _lists(row: NDArray[np.int64], bits: int) -> bytes:
+    """Return a row as a list of all pixels, padded to an even number of bytes."""
+    pixels = row if bits == 8 else np.append(row, 0).reshape(-1, 2) @ [16, 1]
+    return bytes([0, len(row), *pixels.tolist()]) + bytes(len(pixels) % 2)
+
+
+def _lengths(row: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    for value, run in itertools.groupby(row.tolist()):
+        yield len(list(run)), value
+
+
+_PACKERS = {"pairs": _runs, "moves": _moves, "lists": _lists}

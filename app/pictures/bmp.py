@@ -1,6 +1,7 @@
 """Decodes BMP files with bit fields, of which Pillow reads only some.
 
-Pillow reads all other BMP files: palettes, run lengths, 24 and 32 bits in the usual order.
+`bmp_palette.py` reads palettes. Pillow reads all other BMP files: 16, 24 and 32 bits in the usual
+order.
 """
 
 import struct

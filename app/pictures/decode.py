@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.ipc.picture_size import PICTURE_SIDE
-from app.pictures import bmp, heic, jpeg, png, tiff
+from app.pictures import bmp, bmp_palette, heic, jpeg, png, tiff
 from app.pictures.formats import (
     ACCEPTED_IN_WORDS,
     OPENED_BY_PILLOW,
@@ -129,9 +129,8 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     """Return the decoded picture and the orientation that the caller still has to apply."""
     if tiff.is_tiff(data):
         return _open_tiff(data, max_pixels)
-    if data.startswith(bmp.SIGNATURE) and (fields := bmp.find_bit_fields(data)):
-        _check_size((fields.width, fields.height), max_pixels)
-        return bmp.read_bit_fields(data, fields), 1
+    if data.startswith(bmp.SIGNATURE) and (picture := _open_bmp(data, max_pixels)):
+        return picture, 1
     if data.startswith(png.SIGNATURE):
         data = png.without_metadata(data)
     image: Image.Image = Image.open(io.BytesIO(data), formats=OPENED_BY_PILLOW)
@@ -146,6 +145,17 @@ def _open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     page = tiff.find_page(data)
     _check_size((page.layout.width, page.layout.height), max_pixels)
     return tiff.read_page(data, page), _valid(page.orientation)
+
+
+def _open_bmp(data: bytes, max_pixels: int) -> Image.Image | None:
+    """Return the picture of a BMP with bit fields or a palette, `None` for any other BMP."""
+    if fields := bmp.find_bit_fields(data):
+        _check_size((fields.width, fields.height), max_pixels)
+        return bmp.read_bit_fields(data, fields)
+    if indices := bmp_palette.find_indices(data):
+        _check_size((indices.width, indices.height), max_pixels)
+        return bmp_palette.read_indices(data, indices)
+    return None
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -1,0 +1,64 @@
+"""BMP files with run lengths, complete and damaged."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from app.errors import ImageTooLarge, InvalidImage
+from app.pictures.decode import decode_picture
+from harness.bmp_files import bmp_files
+
+FILES = {name: data for name, data, _ in bmp_files() if "run lengths" in name}
+COMPLETE = [name for name in FILES if "moves" not in name]
+
+
+def pixels(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.asarray(decode_picture(data, max_pixels=10**6).upright)
+
+
+def with_codes(codes: bytes) -> bytes:
+    """Return a file of the landscape's size with other run lengths of 8-bit indices."""
+    data = FILES["BMP run lengths, pairs bits=8"]
+    (start,) = struct.unpack_from("<I", data, 10)
+    return data[:start] + codes
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("missing", [1, 2, 3, 4])
+def test_run_lengths_may_lack_the_end_marker(name: str, missing: int) -> None:
+    """The end marker and the last end of a row have two bytes each; no pixel is missing."""
+    assert np.array_equal(pixels(FILES[name][:-missing]), pixels(FILES[name]))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kept", [0.6, 0.9, 0.97])
+def test_run_lengths_that_are_cut_short_are_invalid(name: str, kept: float) -> None:
+    """The last rows would have the first colour of the palette."""
+    data = FILES[name]
+    (start,) = struct.unpack_from("<I", data, 10)
+    with pytest.raises(InvalidImage, match="cut short"):
+        pixels(data[: start + int((len(data) - start) * kept)])
+
+
+@pytest.mark.parametrize("move", [b"\xff\0", b"\0\xff"])
+def test_a_move_out_of_the_picture_is_invalid(move: bytes) -> None:
+    """Its pixels would wrap around into other rows."""
+    with pytest.raises(InvalidImage, match="damaged"):
+        pixels(with_codes(b"\0\2" + move + b"\0\1"))
+
+
+def test_a_run_that_is_longer_than_its_row_is_cut_at_the_edge() -> None:
+    """It does not continue in the next row."""
+    upright = pixels(with_codes(b"\xff\5\0\0\2\7\0\1"))
+    assert len({tuple(pixel) for pixel in upright[-1].tolist()}) == 1
+    assert (upright[-2, 2:] == upright[0, 0]).all()
+    assert (upright[-2, :2] != upright[0, 0]).any()
+
+
+def test_the_pixel_limit_counts_before_run_lengths_are_read() -> None:
+    """A few bytes can declare any size."""
+    data = bytearray(with_codes(b"\0\1"))
+    data[18:26] = struct.pack("<ii", 50_000, 50_000)
+    with pytest.raises(ImageTooLarge):
+        pixels(bytes(data))
