@@ -77,8 +77,6 @@ def _interpret(samples: NDArray[Any], page: Any) -> Pixels:
     values = _between_black_and_white(samples, page)
     num_colours = values.shape[-1] - len(extras)
     colours, others = values[..., :num_colours], values[..., num_colours:]
-    if photometric == CMYK:
-        return _on_white((1 - colours[..., :3]) * (1 - colours[..., 3:4]))
     if photometric == WHITE_IS_ZERO:
         colours = 1 - colours
     if photometric == YCBCR and page.compression != JPEG:  # the JPEG reader has converted it
@@ -86,8 +84,12 @@ def _interpret(samples: NDArray[Any], page: Any) -> Pixels:
     if photometric == LAB:
         return _from_lab(samples)
     has_alpha = bool(extras) and extras[0] in (1, 2)
+    is_associated = extras[:1] == (ASSOCIATED,)
+    if photometric == CMYK:
+        inks = np.clip(colours / others[..., :1], 0, 1) if is_associated else colours
+        colours, is_associated = (1 - inks[..., :3]) * (1 - inks[..., 3:]), False
     bands = [colours, others[..., :1]] if has_alpha else [colours]
-    return _on_white(np.concatenate(bands, -1), is_associated=extras[:1] == (ASSOCIATED,))
+    return _on_white(np.concatenate(bands, -1), is_associated=is_associated)
 
 
 def _from_ycbcr(values: NDArray[Any]) -> Pixels:

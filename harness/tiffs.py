@@ -75,7 +75,8 @@ def _sample_kinds() -> Iterator[TiffKind]:
         for extras in ((0,), (1,), (2,), (2, 0), (0, 0, 0)):
             yield TiffKind(photometric, bits, extras=extras)
     yield from (TiffKind(PALETTE, 8, extras=(extra,)) for extra in (0, 2))
-    yield from (TiffKind(CMYK, bits, extras=extras) for bits in (8, 16) for extras in ((0,), (2,)))
+    for bits, extras in itertools.product((8, 16), ((0,), (1,), (2,))):
+        yield TiffKind(CMYK, bits, extras=extras)
     for photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO):
         yield from (TiffKind(photometric, bits, SIGNED) for bits in (8, 16, 32))
         yield from (TiffKind(photometric, bits, FLOAT) for bits in (16, 32, 64))

@@ -94,7 +94,8 @@ def _unpacked_rows(data: bytes, layout: IndexLayout) -> NDArray[np.uint8]:
     pixels = pixels.ljust(row_bytes * layout.height, b"\0")
     rows = np.frombuffer(pixels, np.uint8).reshape(layout.height, row_bytes, 1)
     shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
-    indices: NDArray[np.uint8] = (rows >> shifts) & (2**layout.bits - 1)  # (H, bytes of a row, -1)
+    # Of shape (H, bytes of a row, indices of a byte).
+    indices: NDArray[np.uint8] = (rows >> shifts) & (2**layout.bits - 1)
     return indices.reshape(layout.height, -1)[:, : layout.width]
 
 

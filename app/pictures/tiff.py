@@ -185,12 +185,32 @@ def _picture(samples: NDArray[Any], page: TiffPage, extras: tuple[int, ...]) -> 
         colours = grey_of_numbers(samples)
     if layout.photometric == _WHITE_IS_ZERO:
         colours = 255 - colours
-    if layout.photometric == _SEPARATED:
-        return Image.fromarray(colours, "CMYK")
     if not extras or extras[0] not in (_ASSOCIATED, _UNASSOCIATED, _CORELS_ALPHA):
-        return Image.fromarray(colours if colours.shape[-1] == 3 else colours[..., 0])
+        return _without_alpha(colours)
     alpha = scaled_to_eight_bits(samples[..., num_colours, None], layout.bits)
-    return _with_alpha(colours, alpha, is_associated=extras[0] == _ASSOCIATED)
+    is_associated = extras[0] == _ASSOCIATED
+    if layout.photometric == _SEPARATED:
+        inks = _divided_inks(colours, alpha) if is_associated else colours
+        colours, is_associated = np.asarray(_without_alpha(inks).convert("RGB")), False
+    return _with_alpha(colours, alpha, is_associated=is_associated)
+
+
+def _without_alpha(colours: NDArray[np.uint8]) -> Image.Image:
+    mode = "CMYK" if colours.shape[-1] == 4 else None
+    return Image.fromarray(colours[..., 0] if colours.shape[-1] == 1 else colours, mode)
+
+
+def _divided_inks(inks: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the inks as they were before they were multiplied by alpha.
+
+    No ink is white, so that multiplied inks nearly show the picture on white. But black ink is
+    itself multiplied with the other inks, which would make dark colours too dark.
+    """
+    wide = inks.astype(np.uint16)
+    wide *= 255
+    wide += alpha // 2  # round to the nearest
+    wide //= np.maximum(alpha, 1)
+    return np.minimum(wide, 255, out=wide).astype(np.uint8)
 
 
 def _with_alpha(
