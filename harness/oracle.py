@@ -51,7 +51,7 @@ def _on_white(bands: NDArray[Any], *, is_associated: bool = False) -> Pixels:
     colours, alpha = bands[..., :num_colours], bands[..., num_colours:]
     if alpha.shape[-1]:
         # Associated alpha is already multiplied into the colours.
-        colours = (colours if is_associated else colours * alpha) + 1 - alpha
+        colours = np.minimum((colours if is_associated else colours * alpha) + 1 - alpha, 1)
     return np.asarray(np.broadcast_to(colours * 255.0, (*colours.shape[:2], 3)))
 
 
@@ -86,7 +86,9 @@ def _interpret(samples: NDArray[Any], page: Any) -> Pixels:
     has_alpha = bool(extras) and extras[0] in (1, 2)
     is_associated = extras[:1] == (ASSOCIATED,)
     if photometric == CMYK:
-        inks = np.clip(colours / others[..., :1], 0, 1) if is_associated else colours
+        # The minimum avoids a division by zero where nothing is visible.
+        inks = colours / np.maximum(others[..., :1], 1e-9) if is_associated else colours
+        inks = np.minimum(inks, 1)
         colours, is_associated = (1 - inks[..., :3]) * (1 - inks[..., 3:]), False
     bands = [colours, others[..., :1]] if has_alpha else [colours]
     return _on_white(np.concatenate(bands, -1), is_associated=is_associated)

@@ -24,6 +24,7 @@ class TiffKind:
     Attributes:
         extras: the type of each band after the colours: 0 unspecified, 1 associated alpha, 2 alpha.
         tile: the side of a tile in pixels; 0 means strips.
+        missing: numbers of strips or tiles that are not stored; readers return zeros.
     """
 
     photometric: int
@@ -38,6 +39,7 @@ class TiffKind:
     orientation: int = 1
     fill_order: int = 1
     is_bigtiff: bool = False
+    missing: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         fields = {key: value for key, value in vars(self).items() if value}
@@ -57,6 +59,9 @@ def tiff_kinds() -> Iterator[TiffKind]:
             yield replace(kind, compression=compression, tile=tile)
         yield from (replace(kind, orientation=orientation) for orientation in range(2, 9))
         yield from (replace(kind, is_bigtiff=True, is_big_endian=order) for order in orders)
+        for is_planar, tile in itertools.product(planes, tiles):
+            sparse = replace(kind, missing=(0, 2, 3, 7), is_planar=is_planar, tile=tile)
+            yield from (replace(sparse, compression=scheme) for scheme in (NONE, DEFLATE, LZW))
         if kind.bits <= 8:
             yield replace(kind, fill_order=2)
             yield replace(kind, fill_order=2, compression=LZW)
@@ -103,7 +108,8 @@ def tiff_file(kind: TiffKind) -> bytes:
         for plane in planes
         for part in (_tiles(plane, kind.tile) if kind.tile else _strips(plane))
     ]
-    return _file(_tags(kind, samples), segments, kind)
+    stored = [b"" if n in kind.missing else segment for n, segment in enumerate(segments)]
+    return _file(_tags(kind, samples), stored, kind)
 
 
 def _samples(kind: TiffKind) -> NDArray[Any]:
@@ -215,7 +221,9 @@ def _file(tags: dict[int, tuple[int, ...]], segments: list[bytes], kind: TiffKin
     head = 16 if kind.is_bigtiff else 8
     places = itertools.accumulate([head, *(len(segment) for segment in segments[:-1])])
     tags = tags | {
-        324 if kind.tile else 273: tuple(places),
+        324 if kind.tile else 273: tuple(
+            place if segment else 0 for place, segment in zip(places, segments, strict=True)
+        ),
         325 if kind.tile else 279: tuple(len(segment) for segment in segments),
     }
     pixels = b"".join(segments)

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 
 from app.errors import InvalidImage, UnsupportedImageFormat
 from app.pictures.eight_bits import grey_of_numbers, scaled_to_eight_bits
-from app.pictures.tiff_samples import LOSSLESS, Layout, read_samples
+from app.pictures.tiff_samples import LOSSLESS, WEBP, Layout, read_samples
 
 _REDUCED_COPY = 1
 _MAX_PAGES = 64
@@ -241,6 +241,10 @@ def _read_by_pillow(data: bytes, page: TiffPage) -> Image.Image:
     is_subsampled = layout.photometric == _YCBCR and page.tags.get(530, (2, 2)) != (1, 1)
     if is_subsampled and layout.compression == _UNCOMPRESSED:  # Pillow returns noise
         raise _unsupported(layout)
+    if layout.compression in WEBP:
+        raise _unsupported(layout)
+    if layout.is_sparse:
+        raise UnsupportedImageFormat(f"a sparse TIFF of {layout.in_words()} is not accepted")
     try:
         image = TiffImageFile(io.BytesIO(data))
         image.seek(page.number)

@@ -1,7 +1,8 @@
 """Reads the samples of a TIFF page: Pillow decompresses them, this module unpacks them."""
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from app.errors import InvalidImage
 LOSSLESS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
 """No compression, LZW, deflate, PackBits, old deflate, LZMA and Zstandard return exact samples."""
 
-_OTHER_COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 6: "old JPEG", 7: "JPEG", 50001: "WebP"}
+WEBP = frozenset({34927, 50001})
+"""The numbers of WebP. Pillow knows one of them, but its libtiff has no decoder for it."""
+
+_OTHER_COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 6: "old JPEG", 7: "JPEG"}
+_OTHER_COMPRESSIONS |= dict.fromkeys(WEBP, "WebP")
 _PHOTOMETRICS = {
     0: "grey",
     1: "grey",
@@ -107,6 +112,11 @@ class Layout:
         )
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether strips or tiles are not stored, because all of their samples are 0."""
+        return (0, 0) in zip(self.offsets, self.sizes, strict=False)
+
+    @property
     def stored_width(self) -> int:
         """The width of stored rows: tiles extend beyond the picture's right edge."""
         columns = self.segment[0]
@@ -172,32 +182,86 @@ def _read_plane(data: bytes, layout: Layout, plane: int, bands: int) -> NDArray[
 
 
 def _decompressed(data: bytes, layout: Layout, plane: int, bands: int) -> NDArray[np.uint8]:
-    """Return the bytes of each row, (H, bytes), as in a file without compression.
-
-    Pillow reads the strips through a new directory that declares each byte to be a grey pixel.
-    """
+    """Return the bytes of each row, (H, bytes), as in a file without compression."""
     columns, rows = layout.segment
     row_bytes = -(-layout.stored_width * bands * layout.bits // 8)
     per_row = -(-layout.width // columns) if columns else 1
     count = per_row * -(-layout.height // rows)
     offsets = layout.offsets[plane * count : (plane + 1) * count]
-    if len(offsets) < count:
+    sizes = layout.sizes[plane * count : (plane + 1) * count]
+    is_misplaced = any(size and not offset for offset, size in zip(offsets, sizes, strict=False))
+    if len(offsets) < count or is_misplaced:
         raise InvalidImage("the picture's strips or tiles are missing")
     if layout.compression == 1:  # compute the sizes, because those in the file may be wrong
         sizes = _plain_sizes(layout, row_bytes // per_row, count)
-    else:
-        sizes = layout.sizes[plane * count : (plane + 1) * count]
+    segments = _Segments(layout, row_bytes // per_row, offsets, sizes)
+    if 0 in offsets:
+        return _with_zeros(data, segments, (layout.height, row_bytes))
+    return _read_segments(data, segments, (layout.height, row_bytes))
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """The strips or tiles of a plane, row by row.
+
+    Attributes:
+        width: of a strip or tile, in bytes.
+    """
+
+    layout: Layout
+    width: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def select(self, numbers: Sequence[int]) -> "_Segments":
+        """Return only some of the strips or tiles."""
+        offsets = tuple(self.offsets[number] for number in numbers)
+        sizes = tuple(self.sizes[number] for number in numbers)
+        return replace(self, offsets=offsets, sizes=sizes)
+
+
+def _with_zeros(data: bytes, segments: _Segments, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the bytes of each row; strips or tiles that are not stored are 0."""
+    result = np.zeros(shape, np.uint8)
+    stored = [number for number, offset in enumerate(segments.offsets) if offset]
+    if not stored:
+        return result
+    # Read the stored ones as a picture in which each is below the previous one.
+    rows, last = segments.layout.segment[1], _part(result, segments, stored[-1])
+    size = rows * (len(stored) - 1) + len(last), segments.width
+    column = _read_segments(data, segments.select(stored), size)
+    for place, number in enumerate(stored):
+        part = _part(result, segments, number)
+        part[:] = column[place * rows : place * rows + len(part)]
+    return result
+
+
+def _part(rows: NDArray[np.uint8], segments: _Segments, number: int) -> NDArray[np.uint8]:
+    """Return the view of a strip or tile in the rows of a picture."""
+    row, column = divmod(number, rows.shape[1] // segments.width)
+    top, left = row * segments.layout.segment[1], column * segments.width
+    return rows[top : top + segments.layout.segment[1], left : left + segments.width]
+
+
+def _read_segments(data: bytes, segments: _Segments, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decompress strips or tiles to rows of bytes.
+
+    Pillow reads them through a new directory that declares each byte to be a grey pixel.
+    """
+    layout = segments.layout
     tags: dict[int, tuple[int, ...]] = {
-        256: (row_bytes,),
-        257: (layout.height,),
+        256: (shape[1],),
+        257: (shape[0],),
         258: (8,),
         259: (layout.compression,),
     }
     tags |= {262: (1,), 266: (layout.fill_order,), 277: (1,)}
+    columns, rows = layout.segment
     if columns:
-        tags |= {322: (row_bytes // per_row,), 323: (rows,), 324: offsets, 325: sizes}
+        tags |= {322: (segments.width,), 323: (rows,)}
+        tags |= {324: segments.offsets, 325: segments.sizes}
     else:
-        tags |= {278: (rows,), 273: offsets, 279: sizes}
+        tags |= {278: (rows,), 273: segments.offsets, 279: segments.sizes}
     return _read_bytes(data, tags)
 
 

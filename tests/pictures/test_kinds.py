@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,9 @@ def test_a_png_with_damaged_metadata_is_decoded(metadata: bytes) -> None:
         (b"II*\0\x10\0\0\0CR\2\0" + pages({})[12:], "camera raw (CR2)"),
         (pages({254: 1}), "a TIFF whose only page is a thumbnail"),
         (pages({259: 34712}), "a TIFF of 1 band of 8 bits (grey, compressed by scheme 34712)"),
+        (pages({259: 50001}), "a TIFF of 1 band of 8 bits (grey, compressed by WebP)"),
+        (pages({259: 34927}), "a TIFF of 1 band of 8 bits (grey, compressed by WebP)"),
+        (pages({259: 7, 273: 0, 279: 0}), "a sparse TIFF of 1 band of 8 bits (grey, compressed"),
         (FILES["JPEG"].replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "a JPEG of 12 bits"),
         (FILES["JPEG"].replace(b"\xff\xc0", b"\xff\xc3"), "lossless JPEG"),
         (b"\0\0\2" + bytes(9) + struct.pack("<HHBB", 4, 4, 24, 0) + bytes(48), "TGA"),
@@ -125,6 +129,23 @@ def test_a_thumbnail_before_the_picture_is_skipped() -> None:
     """The tags of its page declare a reduced copy."""
     data = pages({254: 1, 256: 8, 257: 8, 278: 8, 279: 64}, {})
     assert (decode(data).width, decode(data).height) == (16, 16)
+
+
+@pytest.mark.parametrize("missing", [(0,), (1, 2), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_strips_that_are_not_stored_are_zeros(missing: tuple[int, ...], compression: int) -> None:
+    """Geographic programs leave out empty parts. The last strip is shorter than the others."""
+    kind = TiffKind(BLACK_IS_ZERO, 8, compression=compression)
+    upright = pixels(tiff_file(kind)).copy()
+    for number in missing:
+        upright[16 * number : 16 * (number + 1)] = 0
+    assert np.array_equal(pixels(tiff_file(replace(kind, missing=missing))), upright)
+
+
+def test_a_strip_at_the_start_of_the_file_is_invalid() -> None:
+    """The header of the file would become pixels."""
+    with pytest.raises(InvalidImage, match="strips or tiles are missing"):
+        decode(pages({273: 0}))
 
 
 def test_a_palette_of_8_bits_is_brightened() -> None:
