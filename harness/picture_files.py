@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,23 @@ def _gifs() -> Iterator[PictureFile]:
     for name, options in kinds.items():
         yield PictureFile(f"GIF {name}", _encode(indexed, "GIF", **options))
     yield PictureFile("GIF grey", _encode(_GREY, "GIF"))
+    yield from _small_frames()
+
+
+def _small_frames() -> Iterator[PictureFile]:
+    """Yield GIF files whose only frame is a part of the picture; the rest is white."""
+    box = (7, 5, 40, 30)
+    for name, options in (("colours", {}), ("transparent", {"transparency": 5})):
+        frame = _RGB.crop(box).quantize(64)
+        data = bytearray(_encode(frame, "GIF", **options))
+        data[6:10] = struct.pack("<HH", *_RGB.size)
+        place = data.index(b"," + struct.pack("<4H", 0, 0, *frame.size))
+        data[place + 1 : place + 5] = struct.pack("<HH", *box[:2])
+        frame.info.update(options)
+        expected = Image.new("RGBA", _RGB.size, "white")
+        expected.alpha_composite(frame.convert("RGBA"), box[:2])
+        pixels = np.asarray(expected.convert("RGB"), np.float64)
+        yield PictureFile(f"GIF small frame, {name}", bytes(data), expected=pixels)
 
 
 def _webps() -> Iterator[PictureFile]:
@@ -141,8 +159,17 @@ def _webps() -> Iterator[PictureFile]:
     for number in range(2, 9):
         data = _encode(_RGB, "WEBP", lossless=True, exif=_exif_with_orientation(number))
         yield PictureFile(f"WebP orientation={number}", data, number)
-    frames = {"save_all": True, "append_images": [_GREY], "lossless": True}
+    frames: dict[str, Any] = {"save_all": True, "append_images": [_GREY], "lossless": True}
     yield PictureFile("WebP animated", _encode(_RGB, "WEBP", **frames))
+    # The encoder crops the first frame to its opaque part, so that no frame has alpha.
+    frames["append_images"] = [Image.new("RGBA", _RGB.size, "green")]
+    part = Image.new("RGBA", _RGB.size)
+    part.paste(_RGB.crop((6, 4, 40, 30)), (6, 4))
+    expected = Image.new("RGB", _RGB.size, "white")
+    expected.paste(part, mask=part)
+    pixels = np.asarray(expected, np.float64)
+    data = _encode(part, "WEBP", **frames)
+    yield PictureFile("WebP animated, small frame", data, expected=pixels)
 
 
 def _avifs() -> Iterator[PictureFile]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 # Importing a plugin registers its format. Otherwise Pillow imports every plugin on first use.
 from PIL import AvifImagePlugin, Image, ImageChops, UnidentifiedImageError, WebPImagePlugin
+from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
 from app.ipc.picture_size import PICTURE_SIDE
-from app.pictures import bmp, bmp_palette, heic, jpeg, png, tiff
+from app.pictures import bmp, bmp_palette, gif, heic, jpeg, png, tiff, webp
 from app.pictures.formats import (
     ACCEPTED_IN_WORDS,
     OPENED_BY_PILLOW,
@@ -133,12 +134,17 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
         return picture, 1
     if data.startswith(png.SIGNATURE):
         data = png.without_metadata(data)
+    if webp.is_animation(data):
+        data = webp.with_alpha(data)
     image: Image.Image = Image.open(io.BytesIO(data), formats=OPENED_BY_PILLOW)
     _check_size(image.size, max_pixels)
     orientation = _orientation(image)
     if image.format == "PNG":
         image = png.with_transparent_colour(image, data)
-    return _loaded(image, data), orientation
+    image = _loaded(image, data)
+    if isinstance(image, GifImageFile):
+        image = gif.with_clear_border(image)
+    return image, orientation
 
 
 def _open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
