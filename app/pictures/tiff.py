@@ -239,17 +239,16 @@ def _read_by_pillow(data: bytes, page: TiffPage) -> Image.Image:
     """Read the pages that Pillow reads correctly: 8 bits, and the 1 bit of fax."""
     layout = page.layout
     is_subsampled = layout.photometric == _YCBCR and page.tags.get(530, (2, 2)) != (1, 1)
-    if is_subsampled and layout.compression == _UNCOMPRESSED:  # Pillow returns noise
+    # Pillow returns noise for subsampled colours without compression, and cannot read WebP.
+    if (is_subsampled and layout.compression == _UNCOMPRESSED) or layout.compression in WEBP:
         raise _unsupported(layout)
-    if layout.compression in WEBP:
-        raise _unsupported(layout)
-    if layout.is_sparse:
-        raise UnsupportedImageFormat(f"a sparse TIFF of {layout.in_words()} is not accepted")
     try:
         image = TiffImageFile(io.BytesIO(data))
         image.seek(page.number)
     except (SyntaxError, KeyError) as error:
         raise _unsupported(layout) from error
+    if layout.is_sparse:
+        raise UnsupportedImageFormat(f"a sparse TIFF of {layout.in_words()} is not accepted")
     image.info.pop("xmp", None)  # Pillow would apply the orientation in it
     image.load()
     return image
