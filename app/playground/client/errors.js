@@ -21,6 +21,9 @@ export class Kosmos2Error extends Error {
 /** No response, or a response that ended too early. */
 export class ConnectionError extends Kosmos2Error {}
 
+/** The answer is complete, but another program sent it: it is not JSON, or lacks a field. */
+export class InvalidAnswerError extends Kosmos2Error {}
+
 /** The answer was not complete after `timeoutMs`, or after the deadline of the service (504). */
 export class TimeoutError extends Kosmos2Error {}
 
@@ -58,11 +61,16 @@ export async function errorOfResponse(response) {
   const text = await response.text().catch(() => "");
   let problem = {};
   try {
-    problem = JSON.parse(text);
+    problem = JSON.parse(text) ?? {};
   } catch {
     // Not JSON: the status says enough.
   }
   return errorOfProblem(problem, response.status, secondsOf(response.headers.get("Retry-After")));
+}
+
+/** Returns the error of a response whose body ended too early. */
+export function cutShort(cause) {
+  return new ConnectionError("the connection ended before the answer", { code: "incomplete_answer", cause });
 }
 
 // The header has seconds or a date.

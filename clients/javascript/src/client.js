@@ -1,11 +1,19 @@
 // The client: one method for each route.
-import { entityInOriginal, fieldsForSent, imageInOriginal, predictionInOriginal } from "./coordinates.js";
+import {
+  answerInOriginal,
+  checkedTasks,
+  checkedVersion,
+  detectionsInOriginal,
+  readAnswer,
+  readPicture,
+  requireFields,
+} from "./answers.js";
+import { entityInOriginal, fieldsForSent, predictionInOriginal } from "./coordinates.js";
 import { Deadline } from "./deadline.js";
 import { readEvents } from "./events.js";
 import { formOf } from "./forms.js";
 import { toBlob } from "./pictures.js";
 import { shrink } from "./resize.js";
-import { withStringIndices } from "./spans.js";
 import { Transport } from "./transport.js";
 
 const JSON_TYPE = "application/json";
@@ -29,68 +37,46 @@ export class Kosmos2 {
 
   /** Returns text and boxes for a picture and a task. */
   async ground(picture, fields, options = {}) {
-    const [answer, sizes] = await this.#upload("/v1/ground", picture, fields, options, (response) => response.json());
-    return answerInOriginal(answer, sizes);
+    return this.#upload("/v1/ground", picture, fields, options, readJson(answerInOriginal));
   }
 
   /** Yields `token`, `entity` and finally `done`, each as soon as it is final. */
   async *groundStream(picture, fields, options = {}) {
-    let text = "";
-    for await (const { name, data, sizes } of this.#events("/v1/ground", picture, fields, options)) {
-      if (name === "token") {
-        text += data.text;
-        yield { type: "token", text: data.text };
-      } else if (name === "entity") {
-        // Positions in `text` are unknown until `done`, which has the prompt's text.
-        const { span: _, ...entity } = entityInOriginal(data.entity, sizes);
-        yield { type: "entity", index: data.index, entity, answerSpan: endOf(text, entity.phrase) };
-      } else if (name === "done") {
-        yield { type: "done", answer: answerInOriginal(data, sizes) };
-      }
-    }
+    yield* this.#events("/v1/ground", picture, fields, options, groundEvents());
   }
 
   /** Returns the objects of the given classes. With tiles, the picture is sent at full size. */
   async detect(picture, fields, options = {}) {
     const all = { maxSide: maxSideFor(fields), ...options };
-    const [answer, sizes] = await this.#upload("/v1/detect", picture, fields, all, (response) => response.json());
-    return detectionsInOriginal(answer, sizes);
+    return this.#upload("/v1/detect", picture, fields, all, readJson(detectionsInOriginal));
   }
 
   /** Yields a `class` for each class as soon as its predictions are final, and finally `done`. */
   async *detectStream(picture, fields, options = {}) {
     const all = { maxSide: maxSideFor(fields), ...options };
-    for await (const { name, data, sizes } of this.#events("/v1/detect", picture, fields, all)) {
-      if (name === "class") {
-        const predictions = data.predictions.map((one) => predictionInOriginal(one, sizes));
-        yield { type: "class", result: { ...data, predictions } };
-      } else if (name === "done") {
-        yield { type: "done", answer: detectionsInOriginal(data, sizes) };
-      }
-    }
+    yield* this.#events("/v1/detect", picture, fields, all, detectEvent);
   }
 
   /** Returns the picture as a Blob, with the answer or the given entities drawn on it, at full size. */
   async annotate(picture, fields, options = {}) {
     const all = { accept: options.mediaType ?? "image/png", maxSide: 0, ...options };
-    const [drawn] = await this.#upload("/v1/annotate", picture, fields, all, (response) => response.blob());
-    return drawn;
+    return this.#upload("/v1/annotate", picture, fields, all, readPicture);
   }
 
   /** Returns the tasks with their prompts, and an example for each. */
   tasks(options = {}) {
-    return this.#get("/v1/tasks", options);
+    return this.#get("/v1/tasks", options, checkedTasks);
   }
 
   /** Returns version, model, defaults and limits of the service. */
   version(options = {}) {
-    return this.#get("/version", options);
+    return this.#get("/version", options, checkedVersion);
   }
 
-  async #get(path, { signal, timeoutMs = this.#timeoutMs, onRetry }) {
+  async #get(path, { signal, timeoutMs = this.#timeoutMs, onRetry }, check) {
     const deadline = new Deadline(timeoutMs, signal);
     try {
-      return await (await this.#transport.send(path, { accept: JSON_TYPE, deadline, onRetry })).json();
+      return await this.#transport.send(path, { accept: JSON_TYPE, deadline, onRetry, read: readJson(check) });
     } finally {
       deadline.end();
     }
@@ -99,30 +85,27 @@ export class Kosmos2 {
   async #upload(path, picture, fields, { signal, timeoutMs = this.#timeoutMs, accept = JSON_TYPE, ...options }, read) {
     const deadline = new Deadline(timeoutMs, signal);
     try {
-      const [response, sizes] = await this.#post(path, picture, fields, { ...options, accept, deadline });
-      return [await read(response), sizes];
-    } catch (error) {
-      deadline.signal.throwIfAborted();
-      throw error;
+      return await this.#post(path, picture, fields, { ...options, accept, deadline }, read);
     } finally {
       deadline.end();
     }
   }
 
-  async *#events(path, picture, fields, { signal, timeoutMs = this.#timeoutMs, ...options }) {
+  async *#events(path, picture, fields, { signal, timeoutMs = this.#timeoutMs, ...options }, convert) {
     const deadline = new Deadline(timeoutMs, signal);
     try {
-      const [response, sizes] = await this.#post(path, picture, fields, { ...options, accept: EVENTS_TYPE, deadline });
-      for await (const event of readEvents(response.body, deadline.signal)) yield { ...event, sizes };
+      const sent = { ...options, accept: EVENTS_TYPE, deadline };
+      const open = (response, sizes) => readEvents(response, deadline.signal, (event) => convert(event, sizes));
+      yield* await this.#post(path, picture, fields, sent, open);
     } finally {
       deadline.end();
     }
   }
 
-  async #post(path, picture, fields, { accept, deadline, onRetry, maxSide = this.#maxSide }) {
+  async #post(path, picture, fields, { accept, deadline, onRetry, maxSide = this.#maxSide }, read) {
     const sizes = await shrink(await toBlob(picture), maxSide);
     const body = formOf(sizes.blob, fieldsForSent(fields, sizes));
-    return [await this.#transport.send(path, { accept, body, deadline, onRetry }), sizes];
+    return this.#transport.send(path, { accept, body, deadline, onRetry, read: (response) => read(response, sizes) });
   }
 }
 
@@ -131,16 +114,36 @@ function maxSideFor({ tiles = "none" }) {
   return tiles === "none" ? undefined : 0;
 }
 
+/** Returns a function that reads a response as JSON and converts it. */
+function readJson(convert) {
+  return async (response, sizes) => readAnswer(await response.text(), response.status, (json) => convert(json, sizes));
+}
+
+/** Returns a function that converts the events of one stream of `/v1/ground`; null for an unknown event. */
+function groundEvents() {
+  let text = "";
+  return ({ name, data }, sizes) => {
+    if (name === "done") return { type: "done", answer: answerInOriginal(data, sizes) };
+    if (name === "token") {
+      requireFields(data, "text");
+      text += data.text;
+      return { type: "token", text: data.text };
+    }
+    if (name !== "entity") return null;
+    // Positions in `text` are unknown until `done`, which has the prompt's text.
+    const { span: _, ...entity } = entityInOriginal(data.entity, sizes);
+    return { type: "entity", index: data.index, entity, answerSpan: endOf(text, entity.phrase) };
+  };
+}
+
+/** Returns the converted event of a stream of `/v1/detect`; null for an unknown event. */
+function detectEvent({ name, data }, sizes) {
+  if (name === "done") return { type: "done", answer: detectionsInOriginal(data, sizes) };
+  if (name !== "class") return null;
+  const predictions = data.predictions.map((one) => predictionInOriginal(one, sizes));
+  return { type: "class", result: { ...data, predictions } };
+}
+
 function endOf(text, phrase) {
   return phrase && text.endsWith(phrase) ? [text.length - phrase.length, text.length] : null;
-}
-
-function answerInOriginal(answer, sizes) {
-  const entities = answer.entities.map((entity) => entityInOriginal(entity, sizes));
-  return withStringIndices({ ...answer, entities, image: imageInOriginal(answer.image, sizes) });
-}
-
-function detectionsInOriginal(answer, sizes) {
-  const predictions = answer.predictions.map((one) => predictionInOriginal(one, sizes));
-  return { ...answer, predictions, image: imageInOriginal(answer.image, sizes) };
 }

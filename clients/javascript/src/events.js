@@ -1,11 +1,13 @@
 // Reads Server-Sent Events from the body of a response.
-import { ConnectionError, errorOfProblem, Kosmos2Error } from "./errors.js";
+import { readAnswer } from "./answers.js";
+import { cutShort, errorOfProblem, Kosmos2Error } from "./errors.js";
 
 /**
- * Yields `{name, data}` of every event up to and including `done`. Leaving the loop early closes the
- * connection, so the service stops working on the answer.
+ * Yields what `convert` returns for `{name, data}` of every event up to and including `done`, except null.
+ * Leaving the loop early closes the connection, so the service stops working on the answer.
  */
-export async function* readEvents(body, signal) {
+export async function* readEvents({ body, status }, signal, convert) {
+  if (body === null) throw cutShort();
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     for (let unread = ""; ; ) {
@@ -15,11 +17,13 @@ export async function* readEvents(body, signal) {
       unread = frames.pop(); // an incomplete event
       for (const event of frames.map(parseFrame)) {
         if (event === null) continue;
-        if (event.name === "error") throw errorOfProblem(event.data);
+        const { name, text } = event;
+        if (name === "error") throw readAnswer(text, status, (problem) => errorOfProblem(problem));
         // Nothing follows; a response that is read to its end leaves the connection free for the next request.
-        if (event.name === "done") await drain(reader);
-        yield event;
-        if (event.name === "done") return;
+        if (name === "done") await drain(reader);
+        const converted = readAnswer(text, status, (data) => convert({ name, data }));
+        if (converted !== null) yield converted;
+        if (name === "done") return;
       }
     }
   } catch (cause) {
@@ -36,14 +40,10 @@ async function drain(reader) {
   while (!(await reader.read()).done);
 }
 
-function cutShort(cause) {
-  return new ConnectionError("the connection ended before the answer", { code: "incomplete_answer", cause });
-}
-
 // The service writes one line of `event` and one line of `data`; comments keep the connection open.
 function parseFrame(frame) {
   const lines = frame.split("\n");
   const valueOf = (field) => lines.find((line) => line.startsWith(`${field}: `))?.slice(field.length + 2);
   const name = valueOf("event");
-  return name === undefined ? null : { name, data: JSON.parse(valueOf("data")) };
+  return name === undefined ? null : { name, text: valueOf("data") ?? "" };
 }

@@ -3,6 +3,7 @@ export { Kosmos2 } from "./client.js";
 export {
   AuthenticationError,
   ConnectionError,
+  InvalidAnswerError,
   InvalidRequestError,
   Kosmos2Error,
   RateLimitedError,

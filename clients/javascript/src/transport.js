@@ -1,5 +1,5 @@
 // Sends requests, and sends them again when the service asks for it.
-import { ConnectionError, errorOfResponse } from "./errors.js";
+import { ConnectionError, cutShort, errorOfResponse, Kosmos2Error } from "./errors.js";
 
 const RETRIED_STATUSES = new Set([429, 502, 503]);
 const FIRST_WAIT_MS = 500;
@@ -18,13 +18,16 @@ export class Transport {
     this.#fetch = fetch;
   }
 
-  /** Returns a response with status 2xx. All requests can be repeated: the service keeps no state. */
-  async send(path, { accept, body, deadline, onRetry }) {
+  /**
+   * Returns what `read` returns for a response with status 2xx. All requests can be repeated: the service
+   * keeps no state. `read` is part of each attempt, so that an answer that is cut short is requested again.
+   */
+  async send(path, { accept, body, deadline, onRetry, read }) {
     const headers = { ...this.#headers, Accept: accept };
     const request = { method: body ? "POST" : "GET", headers, body, signal: deadline.signal };
     for (let attempt = 1; ; attempt++) {
-      const outcome = await this.#try(path, request);
-      if (outcome instanceof Response) return outcome;
+      const outcome = await this.#try(path, request, read);
+      if (!(outcome instanceof Kosmos2Error)) return outcome;
       const waitMs = waitOf(outcome, attempt);
       const isLast = attempt > this.#maxRetries || !isTransient(outcome);
       // Waiting would only turn a clear error into a timeout.
@@ -34,12 +37,15 @@ export class Transport {
     }
   }
 
-  async #try(path, request) {
+  async #try(path, request, read) {
+    let response;
     try {
-      const response = await this.#fetch(`${this.#baseUrl}${path}`, request);
-      return response.ok ? response : await errorOfResponse(response);
+      response = await this.#fetch(`${this.#baseUrl}${path}`, request);
+      return response.ok ? await read(response) : await errorOfResponse(response);
     } catch (cause) {
       request.signal.throwIfAborted();
+      if (cause instanceof Kosmos2Error) return cause;
+      if (response) return cutShort(cause);
       return new ConnectionError("the service cannot be reached", { code: "connection_failed", cause });
     }
   }

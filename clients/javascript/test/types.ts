@@ -1,5 +1,5 @@
 // Compiled, never run: what a TypeScript program may write, and what the compiler must reject.
-import { Kosmos2, UnavailableError, type Answer, type GroundEvent } from "@kosmos2/client";
+import { InvalidAnswerError, Kosmos2, UnavailableError, type Answer, type GroundEvent } from "@kosmos2/client";
 
 const client = new Kosmos2(new URL("http://127.0.0.1:8000"), { apiKey: "key", maxSide: 0 });
 
@@ -14,6 +14,10 @@ export async function firstEntity(events: AsyncIterable<GroundEvent>): Promise<s
     if (event.type === "token") console.log(event.entity);
   }
   return null;
+}
+
+export function isOtherProgram(error: unknown): boolean {
+  return error instanceof InvalidAnswerError && error.code === "unexpected_response";
 }
 
 export function seconds(error: unknown): number {

@@ -102,6 +102,8 @@ export class Kosmos2Error extends Error {
   readonly retryAfterS: number | null;
 }
 export class ConnectionError extends Kosmos2Error {}
+/** The answer is complete, but another program sent it. */
+export class InvalidAnswerError extends Kosmos2Error {}
 export class TimeoutError extends Kosmos2Error {}
 export class InvalidRequestError extends Kosmos2Error {}
 export class AuthenticationError extends Kosmos2Error {}

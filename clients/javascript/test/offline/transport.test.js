@@ -1,25 +1,8 @@
 // Retries, timeouts and broken connections, with a server that misbehaves as proxies and networks do.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { once } from "node:events";
 import { test } from "node:test";
 import { ConnectionError, InvalidRequestError, Kosmos2, TimeoutError, UnavailableError } from "../../src/index.js";
-
-/** Starts a server whose n-th request is handled by the n-th handler, and the rest by the last one. */
-async function serve(context, ...handlers) {
-  const times = [];
-  const server = createServer((request, response) => {
-    times.push(performance.now());
-    request.resume().on("end", () => handlers[Math.min(times.length, handlers.length) - 1](response, request));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  context.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${server.address().port}`, times };
-}
+import { serve } from "./support.js";
 
 const full = (response) => response.writeHead(503, { "Retry-After": "1" }).end('{"code": "overloaded", "detail": "full"}');
 const tasks = (response) => response.end("[]");
