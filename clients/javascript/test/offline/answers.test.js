@@ -35,8 +35,8 @@ for (const [name, call] of Object.entries(CALLS)) {
     assert.equal(times.length, 2);
   });
 
-  for (const [kind, handler] of Object.entries({ page, "empty object": emptyObject })) {
-    test(`${name} rejects a complete answer that is a ${kind}, and is not sent again`, async (context) => {
+  for (const [kind, handler] of Object.entries({ "a page": page, "an empty object": emptyObject })) {
+    test(`${name} rejects a complete answer that is ${kind}, and is not sent again`, async (context) => {
       const { url, times } = await serve(context, handler);
       await assert.rejects(call(new Kosmos2(url)), (error) => {
         assert.ok(error instanceof InvalidAnswerError);
