@@ -59,7 +59,7 @@ export interface Retry {
 export interface CallOptions {
   /** Ends the call with the signal's reason. */
   signal?: AbortSignal;
-  /** Covers the whole call with its retries. */
+  /** Covers the whole call with its retries. Above 2³¹ − 1, such as `Infinity`: no limit. */
   timeoutMs?: number;
   /** Called before each wait. */
   onRetry?: (retry: Retry) => void;

@@ -48,6 +48,22 @@ test("a silent service causes a timeout", async (context) => {
   await assert.rejects(new Kosmos2(url, { timeoutMs: 100 }).tasks(), TimeoutError);
 });
 
+for (const timeoutMs of [2 ** 31, Infinity]) {
+  test(`a time limit of ${timeoutMs} ms is no limit`, async (context) => {
+    const { url } = await serve(context, (response) => setTimeout(() => tasks(response), 50));
+    assert.deepEqual(await new Kosmos2(url, { timeoutMs }).tasks(), []);
+  });
+}
+
+test("a Retry-After of 30 days is not retried at once", async (context) => {
+  const days = (response) => response.writeHead(503, { "Retry-After": String(30 * 24 * 3600) }).end("{}");
+  const { url, times } = await serve(context, days);
+  const controller = new AbortController();
+  const onRetry = () => setTimeout(() => controller.abort(new Error("enough")), 100);
+  await assert.rejects(new Kosmos2(url, { timeoutMs: Infinity }).tasks({ signal: controller.signal, onRetry }), /enough/);
+  assert.equal(times.length, 1);
+});
+
 test("a signal ends the call with its reason, also during a wait", async (context) => {
   const { url } = await serve(context, full);
   const controller = new AbortController();
