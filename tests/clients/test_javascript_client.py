@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("npm", "install", "--no-audit", "--no-fund", f"./{packed['filename']}", cwd=folder)
     shutil.copy(EXAMPLE_SCENE, folder / "picture.jpg")
     return folder
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """The address of a socket that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def run_tests(folder: str, **environment: str) -> None:
@@ -93,8 +101,13 @@ def test_the_types_accept_a_program_and_reject_mistakes(project: Path) -> None:
 
 def run_example(project: Path, number: int, service: RunningService) -> list[str]:
     """Run an example of the README in the user's project, and return the lines that it prints."""
-    program = project / f"example{number}.js"
-    program.write_text(BLOCKS[number].replace(URL, service.url).replace("your key", "the-key"))
+    return run_module(project, BLOCKS[number].replace("your key", "the-key"), service.url)
+
+
+def run_module(project: Path, source: str, url: str) -> list[str]:
+    """Run a module in the user's project with the address of a service."""
+    program = project / "example.js"
+    program.write_text(source.replace(URL, url))
     return run("node", program.name, cwd=project).splitlines()
 
 
@@ -135,6 +148,18 @@ def test_the_fourth_example_answers_and_saves_a_picture(
 def test_the_fifth_example_prints_the_wrong_field(project: Path, small: RunningService) -> None:
     [line] = run_example(project, 4, small)
     assert re.fullmatch(r"invalid_request text [0-9a-f]{32}", line)
+
+
+def test_the_fifth_example_ends_at_its_time_limit(project: Path, silent_url: str) -> None:
+    in_milliseconds = re.sub(
+        r"\b(\d+)_000\b", r"\1", BLOCKS[4]
+    )  # all limits, so that their order stays
+    assert run_module(project, in_milliseconds, silent_url) == ["too slow"]
+
+
+def test_the_fifth_example_ends_when_it_is_cancelled(project: Path, silent_url: str) -> None:
+    interrupt = 'setTimeout(() => process.kill(process.pid, "SIGINT"), 100);\n'
+    assert run_module(project, interrupt + BLOCKS[4], silent_url) == ["cancelled"]
 
 
 def test_the_package_contains_the_modules_the_types_and_nothing_else() -> None:
