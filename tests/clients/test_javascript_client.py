@@ -151,9 +151,8 @@ def test_the_fifth_example_prints_the_wrong_field(project: Path, small: RunningS
 
 
 def test_the_fifth_example_ends_at_its_time_limit(project: Path, silent_url: str) -> None:
-    in_milliseconds = re.sub(
-        r"\b(\d+)_000\b", r"\1", BLOCKS[4]
-    )  # all limits, so that their order stays
+    # Shortens every limit, because another one must not end the call first.
+    in_milliseconds = re.sub(r"\b(\d+)_000\b", r"\1", BLOCKS[4])
     assert run_module(project, in_milliseconds, silent_url) == ["too slow"]
 
 
