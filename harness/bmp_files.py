@@ -138,7 +138,8 @@ def _info(
 
 def _indices(bits: int) -> NDArray[np.int64]:
     """Return the landscape as indices of a palette, (H, W)."""
-    return np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
+    indices: NDArray[np.int64] = np.rint(LANDSCAPE.mean(-1) * (2**bits - 1)).astype(np.int64)
+    return indices
 
 
 def _packed_indices(indices: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:

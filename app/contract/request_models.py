@@ -87,7 +87,8 @@ class RequestFields(BaseModel):
         DEFAULT_MAX_NEW_TOKENS,
         ge=1,
         le=MAX_NEW_TOKENS,
-        description="Longest answer, in tokens.",
+        description="Longest answer, in tokens. If it is not sent, the answer may be as long as "
+        "fits after the prompt, at most the default.",
     )
     no_repeat_ngram_size: int | None = Field(
         None,
@@ -150,6 +151,8 @@ class RequestFields(BaseModel):
                 for region in self.regions
             ),
             **self.model_dump(include=_PASSED_ON),
+            # A default must not make a request fail whose prompt is long.
+            shortens_answer="max_new_tokens" not in self.model_fields_set,
         )
 
 

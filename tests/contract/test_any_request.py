@@ -188,3 +188,12 @@ def test_any_timeout_header_is_within_the_limit_or_rejected(header: str) -> None
     else:
         assert 0 < seconds <= 120
         assert math.isfinite(seconds)
+
+
+@pytest.mark.parametrize(("sent", "is_shortened"), [({}, True), ({"max_new_tokens": 128}, False)])
+def test_only_a_limit_that_was_not_sent_is_shortened(
+    sent: dict[str, Any], is_shortened: bool
+) -> None:
+    """Otherwise an error would name a field that the client did not send."""
+    request = GroundBody(task="brief_caption", **sent).to_request(b"picture")
+    assert (request.max_new_tokens, request.shortens_answer) == (128, is_shortened)

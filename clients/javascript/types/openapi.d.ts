@@ -1275,7 +1275,7 @@ export interface operations {
                     grounding?: boolean;
                     /**
                      * Max New Tokens
-                     * @description Longest answer, in tokens.
+                     * @description Longest answer, in tokens. If it is not sent, the answer may be as long as fits after the prompt, at most the default.
                      * @default 128
                      */
                     max_new_tokens?: number;
@@ -1376,7 +1376,7 @@ export interface operations {
                     grounding?: boolean;
                     /**
                      * Max New Tokens
-                     * @description Longest answer, in tokens.
+                     * @description Longest answer, in tokens. If it is not sent, the answer may be as long as fits after the prompt, at most the default.
                      * @default 128
                      */
                     max_new_tokens?: number;
@@ -1593,7 +1593,7 @@ export interface operations {
                     grounding?: boolean;
                     /**
                      * Max New Tokens
-                     * @description Longest answer, in tokens.
+                     * @description Longest answer, in tokens. If it is not sent, the answer may be as long as fits after the prompt, at most the default.
                      * @default 128
                      */
                     max_new_tokens?: number;
@@ -1702,7 +1702,7 @@ export interface operations {
                     grounding?: boolean;
                     /**
                      * Max New Tokens
-                     * @description Longest answer, in tokens.
+                     * @description Longest answer, in tokens. If it is not sent, the answer may be as long as fits after the prompt, at most the default.
                      * @default 128
                      */
                     max_new_tokens?: number;
