@@ -15,7 +15,7 @@ from app.commands.own_engine import EngineAnswerer
 from app.settings import Settings
 from kosmos2_client.batch.pacing import Pacing
 from kosmos2_client.batch.request import BatchRequest
-from kosmos2_client.batch.runner import Runner, RunStopped
+from kosmos2_client.batch.runner import RequestRefused, Runner, RunStopped
 from kosmos2_client.run_file import Line, LineError
 
 NAME, IMAGE, FAILURE, LINE = "name", "image", "failure", "line"
@@ -89,6 +89,8 @@ class EngineWorker:
     async def _run_all(self, pictures: Mapping[str, tuple[bytes, str]]) -> list[Line]:
         try:
             return await self._run(pictures)
+        except RequestRefused:  # every picture would be refused; the engine is fine
+            raise
         except RunStopped:
             await self._restart()
         return [await self._run_alone(name, picture) for name, picture in pictures.items()]

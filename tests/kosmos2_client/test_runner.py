@@ -12,7 +12,7 @@ from kosmos2_client import ConnectionFailed, InvalidAnswer
 from kosmos2_client.batch.labels import Labels
 from kosmos2_client.batch.pacing import Pacing
 from kosmos2_client.batch.request import BatchRequest, Fields
-from kosmos2_client.batch.runner import Limits, Runner, RunStopped
+from kosmos2_client.batch.runner import Limits, RequestRefused, Runner, RunStopped
 from kosmos2_client.errors import Kosmos2ClientError
 from kosmos2_client.replies import problem_of
 from kosmos2_client.run_file import Line
@@ -208,6 +208,49 @@ def test_an_error_that_concerns_every_picture_stops_the_run(error: Kosmos2Client
     with pytest.raises(RunStopped):
         run(fail, "a", "b", lines=lines)
     assert lines == []
+
+
+def wrong_fields(**messages: str) -> Kosmos2ClientError:
+    errors = [{"field": field, "message": message} for field, message in messages.items()]
+    return problem_of(422, problem(422, "invalid_request", "a reason") | {"errors": errors})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        wrong_fields(confidence="must be at most 1"),
+        wrong_fields(task="is unknown", text="is required"),
+        wrong_fields(tiles="is no JSON"),
+    ],
+)
+def test_a_request_that_no_picture_can_have_stops_the_run(error: Kosmos2ClientError) -> None:
+    """Otherwise a typing mistake in an option would mark every picture as failed."""
+
+    async def refuse(_: Service, __: str) -> Kosmos2ClientError | None:
+        return error
+
+    lines: list[Line] = []
+    with pytest.raises(RequestRefused, match="a reason; nothing was written for a"):
+        run(refuse, "a", "b", lines=lines)
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        wrong_fields(image="is empty"),
+        wrong_fields(tiles="make 900 rows (classes × views) of a picture of 9000 × 9000"),
+        wrong_fields(**{"regions[0].boxes[0]": "is outside the picture"}),
+        problem_of(422, problem(422, "invalid_image")),
+        problem_of(413, problem(413, "image_too_large")),
+    ],
+)
+def test_a_rejection_that_depends_on_the_picture_is_one_line(error: Kosmos2ClientError) -> None:
+    async def reject(_: Service, name: str) -> Kosmos2ClientError | None:
+        return error if name == "a" else None
+
+    lines, _ = run(reject, "a", "b")
+    assert {line.path: line.error is None for line in lines} == {"a": False, "b": True}
 
 
 def test_an_outcome_that_cannot_be_written_stops_the_run() -> None:

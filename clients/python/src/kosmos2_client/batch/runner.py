@@ -25,9 +25,16 @@ from kosmos2_client.run_file import Line, LineError
 _FATAL_STATUSES = frozenset({401, 403, 404, 405})
 """They concern the key or the URL, so every other picture would get the same."""
 
+_PICTURE_FIELDS = ("image", "regions")
+"""Fields of a request whose mistakes depend on the picture: regions may be outside it."""
+
 
 class RunStopped(Kosmos2ClientError):
     """The run cannot continue; the same command resumes it."""
+
+
+class RequestRefused(RunStopped):
+    """The service refuses the options of the run, so the command has to change."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ class Runner:
 
         Raises:
             RunStopped: the service rejects the key, or has not answered for too long.
+            RequestRefused: the service refuses the options of the run.
             OSError: an outcome cannot be written, for example because the disk is full.
         """
         jobs, running = Jobs(names), list[asyncio.Task[Try]]()
@@ -157,6 +165,8 @@ class Runner:
             self._write(Line.of_answer(one.job.name, outcome))
         elif is_transient(outcome):
             self._try_again(one, outcome, jobs)
+        elif concerns_every_picture(outcome):
+            raise RequestRefused(f"{outcome}; nothing was written for {one.job.name}")
         elif isinstance(outcome, ServiceProblem) and outcome.status not in _FATAL_STATUSES:
             self._count_answer()
             self._write(Line(one.job.name, error=line_error_of(outcome)))
@@ -202,6 +212,24 @@ class Runner:
             message = f"the service has answered nothing for {self._limits.patience_s:.0f} s"
             raise RunStopped(f"{message}; the same command resumes the run")
         self._given_up += jobs.take_failed()
+
+
+def concerns_every_picture(error: Kosmos2ClientError) -> bool:
+    """Return whether a rejection names only fields that are the same for every picture."""
+    if not isinstance(error, ServiceProblem) or error.status not in (400, 422):
+        return False
+    mistakes = error.problem.get("errors")
+    if not isinstance(mistakes, list) or not mistakes:
+        return False
+    return not any(_depends_on_picture(mistake) for mistake in mistakes)
+
+
+def _depends_on_picture(mistake: object) -> bool:
+    if not isinstance(mistake, Mapping):
+        return True
+    # A picture may be too large for the tiles; the message then states its size.
+    field, message = str(mistake.get("field")), str(mistake.get("message"))
+    return field.startswith(_PICTURE_FIELDS) or "of a picture" in message
 
 
 def line_error_of(error: Kosmos2ClientError) -> LineError:
