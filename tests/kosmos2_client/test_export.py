@@ -115,6 +115,27 @@ def test_yolo_has_an_empty_file_for_a_picture_without_predictions(export: Export
     assert len(val) == 1
 
 
+@pytest.mark.parametrize("path", ["images/a.jpg", "train/images/a.jpg", "images/x/images/a.jpg"])
+def test_yolo_labels_are_where_ultralytics_looks_for_them(path: str, tmp_path: Path) -> None:
+    """It replaces the last `/images/` of a picture's path, as `img2label_paths` of ultralytics."""
+    run = write_run(tmp_path / "run.jsonl", [answer_line(path, detect_answer([CIRCLE]))])
+    out = tmp_path / "dataset"
+    assert main(["export", str(run), "--format", "yolo", "--out", str(out)]) == 0
+    [listed] = (out / "train.txt").read_text().splitlines()
+    picture = f"{out}/{listed.removeprefix('./')}"
+    labels = "/labels/".join(picture.rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
+    assert Path(labels).read_text().startswith("1 0.175")
+
+
+def test_yolo_without_validation_pictures_names_those_of_training(
+    export: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ultralytics rejects an empty list."""
+    folder = export("yolo", "--val", "0")
+    assert yaml.safe_load((folder / "data.yaml").read_text())["val"] == "train.txt"
+    assert "no pictures are left for validation" in capsys.readouterr().err
+
+
 def test_yolo_links_or_copies_the_pictures(export: Export, tmp_path: Path) -> None:
     root = tmp_path / "pictures"
     for name in ("a.jpg", "turned.jpg", "z/both.jpg"):
@@ -139,7 +160,9 @@ def test_names_of_classes_survive_yaml() -> None:
         (["a.jpg", "a.png"], "share a label file"),
         (["../a.jpg"], "below the root"),
         (["/a.jpg"], "below the root"),
-        (["a\nb.jpg"], "below the root"),
+        (["a\nb.jpg"], "line break"),
+        (["a\u2028b.jpg"], "line break"),
+        (["a/images/labels/b.jpg", "a/labels/images/b.jpg"], "share a label file"),
     ],
 )
 def test_yolo_rejects_names_that_have_no_label_file_of_their_own(

@@ -66,7 +66,10 @@ def _yolo(dataset: Dataset, out: Path, options: Options) -> Written:
         val_share=options.val_share,
         with_confidence=options.with_confidence,
     )
-    return Written(number, "" if pictures else f"put the pictures into {out / 'images'}")
+    notes = [] if pictures else [f"put the pictures into {out / 'images'}"]
+    if not yolo.count_val(len(dataset.index.answered), options.val_share):
+        notes.append("no pictures are left for validation, so data.yaml names those of training")
+    return Written(number, "; ".join(notes))
 
 
 def _label_studio(dataset: Dataset, out: Path, options: Options) -> Written:

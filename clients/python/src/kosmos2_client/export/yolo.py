@@ -15,6 +15,7 @@ from kosmos2_client.export.output import new_file, new_folder
 from kosmos2_client.splits import rank
 
 DEFAULT_VAL_SHARE = 0.1
+_IMAGES, _LABELS = "/images/", "/labels/"
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,41 @@ def write(
             if pictures is not None:
                 pictures.add(picture.path, folder / "images" / picture.path)
         _write_lists(folder, paths, val_share)
-        text = data_yaml(dataset.classes, dataset.orientation)
+        has_val = count_val(len(paths), val_share) > 0
+        text = data_yaml(dataset.classes, dataset.orientation, has_val=has_val)
         (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
     return num_boxes
 
 
-def data_yaml(classes: Iterable[str], orientation: str) -> str:
+def count_val(num_pictures: int, val_share: float) -> int:
+    """Return the number of pictures for validation: at least one, if another one remains.
+
+    >>> [count_val(number, 0.1) for number in (1, 2, 50)], count_val(50, 0)
+    ([0, 1, 5], 0)
+    """
+    if not val_share:
+        return 0
+    return max(0, min(num_pictures - 1, max(1, round(val_share * num_pictures))))
+
+
+def label_path(path: str) -> PurePosixPath:
+    """Return where ultralytics looks for the labels of the picture `images/{path}`.
+
+    It replaces the last `/images/`, which may be a folder of the run.
+
+    >>> str(label_path("a/b.jpg")), str(label_path("a/images/b.jpg"))
+    ('labels/a/b.txt', 'images/a/labels/b.txt')
+    """
+    labels = _LABELS.join(f"{_IMAGES}{path}".rsplit(_IMAGES, 1))
+    return PurePosixPath(labels.removeprefix("/")).with_suffix(".txt")
+
+
+def data_yaml(classes: Iterable[str], orientation: str, *, has_val: bool = True) -> str:
     r"""Return `data.yaml`; names are quoted, so that YAML reads `no` or `3` as text.
+
+    Args:
+        has_val: without pictures for validation, those of training are named, because ultralytics
+            rejects an empty list.
 
     >>> print(data_yaml(["no", 'a "b"'], "upright"), end="")
     train: train.txt
@@ -91,7 +120,7 @@ def data_yaml(classes: Iterable[str], orientation: str) -> str:
       1: "a \"b\""
     """
     names = "".join(f"  {number}: {_quoted(name)}\n" for number, name in enumerate(classes))
-    lists = "train: train.txt\nval: val.txt\n"
+    lists = f"train: train.txt\nval: {'val.txt' if has_val else 'train.txt'}\n"
     return f"{lists}box_orientation: {orientation}\nnames:\n{names}"
 
 
@@ -106,7 +135,7 @@ def _quoted(text: str) -> str:
 def _write_labels(
     picture: LabelledPicture, folder: Path, class_ids: Mapping[str, int], with_confidence: bool
 ) -> int:
-    path = (folder / "labels" / picture.path).with_suffix(".txt")
+    path = folder / label_path(picture.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = list(yolo.lines(picture.predictions, class_ids, with_confidence=with_confidence))
     path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")
@@ -115,8 +144,7 @@ def _write_labels(
 
 def _write_lists(folder: Path, paths: list[str], val_share: float) -> None:
     """Write the lists of pictures; `./` makes them relative to the folder of the list."""
-    num_val = min(len(paths) - 1, max(1, round(val_share * len(paths)))) if val_share else 0
-    val = set(sorted(paths, key=rank)[: max(0, num_val)])
+    val = set(sorted(paths, key=rank)[: count_val(len(paths), val_share)])
     for name, members in (
         ("train.txt", [path for path in paths if path not in val]),
         ("val.txt", [path for path in paths if path in val]),
@@ -126,13 +154,15 @@ def _write_lists(folder: Path, paths: list[str], val_share: float) -> None:
 
 
 def _check_names(paths: list[str]) -> None:
-    """Raise `InvalidInput` if label files would be outside the dataset, or shared by pictures."""
+    """Raise `InvalidInput` if pictures or label files cannot be in the dataset, or are shared."""
     pictures: dict[PurePosixPath, str] = {}
     for path in paths:
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or not pure.name or "\n" in path:
+        if pure.is_absolute() or ".." in pure.parts or not pure.name:
             raise InvalidInput(f"{path!r}: YOLO needs paths below the root of the run")
-        other = pictures.setdefault(pure.with_suffix(""), path)
+        if path.splitlines() != [path]:
+            raise InvalidInput(f"{path!r}: a name with a line break does not fit into YOLO's lists")
+        other = pictures.setdefault(label_path(path), path)
         if other != path:
             raise InvalidInput(
                 f"{other} and {path} would share a label file: rename one of them and run again"
