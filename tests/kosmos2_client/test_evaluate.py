@@ -101,6 +101,36 @@ def test_thresholds_are_written_for_the_export(tmp_path: Path) -> None:
     assert [one["score"] for one in json.loads(out.read_text())["annotations"]] == [0.9, 0.6, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("threshold", "options", "exit_code", "message"),
+    [
+        (0.0, (), 1, "no threshold for star: choose --confidence"),
+        (0.0, ("--confidence", "0.4"), 0, "star: exported from a confidence of 0.4 on"),
+        (0.01, (), 0, "star: exported from a confidence of 0.01 on"),
+        (0.0, ("--classes", "red circle"), 0, "not exported: star"),
+    ],
+)
+def test_a_class_without_labels_is_not_exported_at_confidence_0_unnoticed(
+    threshold: float,
+    options: tuple[str, ...],
+    exit_code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [("red circle", CIRCLE, 0.9), ("star", SQUARE, 0.02)]
+    answer = detect_answer(found, ["red circle", "star"], threshold=threshold)
+    path = tmp_path / "thresholds.json"
+    evaluation = evaluate(
+        tmp_path, [answer_line("a.jpg", answer)], TRUTH, "--write-thresholds", str(path)
+    )
+    assert evaluation["classes_without_objects"] == ["star"]
+    assert "Classes of the run without an object in the truth" in capsys.readouterr().out
+    command = ["export", str(tmp_path / "run.jsonl"), "--format", "coco", "--thresholds", str(path)]
+    assert main([*command, "--out", str(tmp_path / "coco.json"), *options]) == exit_code
+    assert message in capsys.readouterr().err
+
+
 def test_pictures_are_found_by_name_if_it_is_unique(tmp_path: Path) -> None:
     lines = [answer_line("train/2014/a.jpg", detect_answer([("red circle", CIRCLE, 0.9)]))]
     found = evaluate(tmp_path, lines, truth_of({"a.jpg": [("red circle", CIRCLE)]}))

@@ -8,11 +8,13 @@ from typing import Any
 
 from kosmos2_client.batch.labels import Labels
 from kosmos2_client.batch.options import split_classes
+from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.formats import FORMATS, Options
 from kosmos2_client.export.run_index import read_index
 from kosmos2_client.export.selection import Selection, read_thresholds
 from kosmos2_client.export.yolo import DEFAULT_VAL_SHARE
+from kosmos2_client.texts import listed
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
@@ -53,13 +55,14 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--classes-file", type=Path, metavar="FILE", help="the same, as `batch` reads them"
     )
     parser.add_argument(
-        "--confidence", type=share, default=0.0, metavar="0…1", help="least confidence (default: 0)"
+        "--confidence", type=share, metavar="0…1", help="least confidence (default: 0)"
     )
     parser.add_argument(
         "--thresholds",
         type=Path,
         metavar="FILE",
-        help="least confidence per class, as `evaluate --write-thresholds` writes it",
+        help="least confidence per class, as `evaluate --write-thresholds` writes it; --confidence "
+        "applies to the others",
     )
     parser.add_argument(
         "--nms-iou",
@@ -116,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         classes_of(arguments) or sorted(index.classes),
         arguments.orientation,
     )
+    notes = [*_notes(dataset), *_threshold_notes(dataset, arguments)]
     options = Options(
         ids_from=arguments.ids_from,
         image_prefix=arguments.image_prefix,
@@ -130,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"without an answer: {len(index.failed)}",
         file=sys.stderr,
     )
-    for note in (written.note, *_notes(dataset)):
+    for note in (written.note, *notes):
         if note:
             print(f"note: {note}", file=sys.stderr)
     return 0
@@ -148,16 +152,35 @@ def classes_of(arguments: argparse.Namespace) -> list[str] | None:
 def selection_of(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the options describe."""
     thresholds = {} if arguments.thresholds is None else read_thresholds(arguments.thresholds)
-    return Selection(arguments.confidence, thresholds, arguments.nms_iou, arguments.class_agnostic)
+    confidence = arguments.confidence or 0.0
+    return Selection(confidence, thresholds, arguments.nms_iou, arguments.class_agnostic)
 
 
 def _notes(dataset: Dataset) -> Iterator[str]:
     """Yield what the user may have overlooked in `--classes`."""
     in_run = dataset.index.classes
     if unknown := [name for name in dataset.classes if name not in in_run]:
-        yield f"the run has no class {', '.join(unknown)}"
+        yield f"the run has no class {listed(unknown)}"
     if dropped := sorted(in_run.difference(dataset.classes)):
-        yield f"classes that are not exported: {', '.join(dropped)}"
+        yield f"classes that are not exported: {listed(dropped)}"
+
+
+def _threshold_notes(dataset: Dataset, arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield which classes `--thresholds` lacks.
+
+    Raises:
+        InvalidInput: they would be exported with all boxes, because neither the run nor the user
+            chose a threshold.
+    """
+    index, known = dataset.index, dataset.selection.thresholds
+    missing = [name for name in dataset.classes if name in index.classes and name not in known]
+    if arguments.thresholds is None or not missing:
+        return
+    message = f"{arguments.thresholds} has no threshold for {listed(missing)}"
+    if arguments.confidence is None and index.least_threshold <= 0:
+        raise InvalidInput(f"{message}: choose --confidence for them, or omit them with --classes")
+    lowest = max(dataset.selection.threshold, index.least_threshold)
+    yield f"{message}: exported from a confidence of {lowest:g} on"
 
 
 def share(text: str) -> float:

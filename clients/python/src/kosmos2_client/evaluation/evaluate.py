@@ -113,6 +113,7 @@ class Evaluation:
         num_failed: of them, without an answer.
         num_unused: pictures of the dataset that the run does not have.
         unused_classes: of the dataset, that the run does not have.
+        unlabelled_classes: of the run, without an object in the dataset.
     """
 
     by_class: Mapping[str, ClassReport]
@@ -121,6 +122,7 @@ class Evaluation:
     num_failed: int
     num_unused: int
     unused_classes: Sequence[str]
+    unlabelled_classes: Sequence[str]
 
 
 def compare(
@@ -161,6 +163,8 @@ def evaluate(comparison: Comparison) -> Evaluation:
         for name, tally in tallies.items():
             _add(picture, name, tally)
     by_class = {name: _report([tally]) for name, tally in tallies.items()}
+    unknown = comparison.index.classes.difference(comparison.truth.classes)
+    unlabelled = unknown.union(name for name, one in by_class.items() if not one.wanted)
     return Evaluation(
         by_class,
         _report(list(tallies.values())),
@@ -168,6 +172,7 @@ def evaluate(comparison: Comparison) -> Evaluation:
         num_failed=num_failed,
         num_unused=len(comparison.truth.pictures) - len(comparison.paths),
         unused_classes=[n for n in comparison.truth.classes if n not in comparison.index.classes],
+        unlabelled_classes=sorted(unlabelled),
     )
 
 

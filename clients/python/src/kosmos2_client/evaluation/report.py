@@ -5,6 +5,7 @@ from typing import Any
 
 from kosmos2_client.evaluation.evaluate import ClassReport, Evaluation
 from kosmos2_client.evaluation.tally import Quality
+from kosmos2_client.texts import listed
 
 ALL = "all classes"
 _HEADER = ("class", "objects", "AP", "AP50", "P", "R", "F1", "best at", "P", "R", "F1", "held out")
@@ -33,6 +34,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "pictures_without_answer": evaluation.num_failed,
         "pictures_not_in_run": evaluation.num_unused,
         "classes_not_in_run": list(evaluation.unused_classes),
+        "classes_without_objects": list(evaluation.unlabelled_classes),
         "classes": {name: _report(report) for name, report in evaluation.by_class.items()},
         "all": _report(evaluation.overall),
     }
@@ -74,8 +76,11 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         "the run."
     )
     if evaluation.unused_classes:
-        names = ", ".join(evaluation.unused_classes)
+        names = listed(evaluation.unused_classes)
         yield f"Classes of the truth that are not in the run: {names}"
+    if evaluation.unlabelled_classes:
+        names = listed(evaluation.unlabelled_classes)
+        yield f"Classes of the run without an object in the truth, which get no threshold: {names}"
 
 
 def _report(report: ClassReport) -> dict[str, Any]:
