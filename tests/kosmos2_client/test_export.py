@@ -234,6 +234,15 @@ def test_an_answer_of_a_second_run_replaces_an_error(tmp_path: Path, run_file: P
     ]
 
 
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_the_current_folder_is_no_file_to_write(
+    run_file: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", str(run_file), "--format", "coco", "--out", out])
+    assert "must name a new file or folder" in capsys.readouterr().err
+
+
 def test_a_damaged_line_is_reported_and_a_partial_last_line_is_not(
     tmp_path: Path, run_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,12 +56,21 @@ def test_more_classes_than_a_request_may_have_are_split_and_joined() -> None:
 
 def test_a_text_file_has_a_class_per_line(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
-    path.write_text("red circle\n\n blue square \n")
+    path.write_text("\ufeffred circle\n\n blue square \n", encoding="utf-8")
     assert Labels.read(path).all_prompts() == ["red circle", "blue square"]
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", '{"a": []}', '["a", "b"]', '{"a": "x", "b": "x"}', "no JSON", '{"a": 7}']
+    "content",
+    [
+        "{}",
+        '{"a": []}',
+        '["a", "b"]',
+        '{"a": "x", "b": "x"}',
+        "no JSON",
+        '{"a": 7}',
+        '{"a": [["b"]]}',
+    ],
 )
 def test_an_invalid_file_is_reported(tmp_path: Path, content: str) -> None:
     path = tmp_path / "classes.json"

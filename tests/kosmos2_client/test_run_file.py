@@ -107,13 +107,23 @@ def test_two_processes_cannot_write_the_same_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no JSON", "[]", '{"path": 7}', '{"path": "a"}', '{"image": {}, "path": "a"}'],
+    [
+        *("", "no JSON", "[]", '{"path": 7}', '{"path": "a"}', '{"image": {}, "path": "a"}'),
+        *('{"path": "a", "answer": 5}', '{"path": 7, "answer": {}}'),
+    ],
 )
 def test_other_lines_are_reported_with_their_number(run: Path, text: str) -> None:
     with run.open("a") as file:
         file.write(f"{text}\n")
     with pytest.raises(InvalidRunFile, match="line 3"):
         list(read_lines(run))
+
+
+def test_a_damaged_line_is_reported_when_a_run_continues_it(run: Path) -> None:
+    with run.open("ab") as file:
+        file.write(b'{"path": "\xff\n')
+    with pytest.raises(InvalidRunFile, match="line 3"):
+        list(read_paths(run))
 
 
 def test_a_file_without_paths_is_reported_when_a_run_continues_it(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_a_picture_that_two_sources_name_is_run_once(folder: Path) -> None:
     ("name", "content"),
     [
         ("list.txt", "a.jpg\nsub/x y.jpg\n"),
+        ("list.txt", "\ufeffa.jpg\nsub/x y.jpg\n"),
+        ("list.jsonl", '\ufeff{"file": "a.jpg"}\n{"file": "sub/x y.jpg"}\n'),
         ("list.jsonl", '{"file": "a.jpg"}\n{"file": "sub/x y.jpg", "n": 1}\n'),
         ("list.csv", '\ufeffn,file\n1,a.jpg\n2,"sub/x y.jpg"\n'),
     ],
@@ -80,14 +82,22 @@ def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
         ("list.jsonl", '{"path": "a"}\n{"file": "b"}\n', "line 2"),
         ("list.jsonl", "no JSON\n", "line 1"),
         ("list.csv", "file\na\n", "no column 'path'"),
+        ("list.csv", "n,path\n1,a\n2\n", "entry 2: no text 'path'"),
+        ("list.csv", "path\n\udcff\n", "must be UTF-8"),
+        ("list.jsonl", '{"path": "\udcff"}\n', "must be UTF-8"),
     ],
 )
-def test_a_list_without_the_column_is_reported(
-    tmp_path: Path, name: str, content: str, message: str
-) -> None:
-    (tmp_path / name).write_text(content)
+def test_an_invalid_list_is_reported(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InvalidSource, match=message):
         names_of(tmp_path, tmp_path / name)
+
+
+def test_a_file_that_is_no_parquet_is_reported(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "list.parquet").write_bytes(b"no Parquet at all")
+    with pytest.raises(InvalidSource, match=r"list\.parquet: "):
+        names_of(tmp_path, tmp_path / "list.parquet")
 
 
 def test_a_missing_source_is_reported(tmp_path: Path) -> None:

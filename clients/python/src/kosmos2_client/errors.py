@@ -1,7 +1,7 @@
 """Every error that this package raises on purpose.
 
 Kosmos2ClientError
-├── InvalidUrl               the URL of the service does not start with http
+├── InvalidUrl               the URL of the service is not one of HTTP
 ├── InvalidPicture           the picture cannot be read or converted
 ├── ConnectionFailed         no connection, or it was cut before the answer was complete
 ├── InvalidAnswer            the answer is not that of a Kosmos-2 service
@@ -24,7 +24,7 @@ class Kosmos2ClientError(Exception):
 
 
 class InvalidUrl(Kosmos2ClientError, ValueError):
-    """The URL of the service does not start with http:// or https://."""
+    """The URL of the service does not start with http:// or https://, or is invalid."""
 
 
 class InvalidPicture(Kosmos2ClientError):

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 
 from kosmos2_client.calls import Call
-from kosmos2_client.errors import ConnectionFailed, InvalidUrl
+from kosmos2_client.errors import ConnectionFailed, InvalidInput, InvalidUrl
 from kosmos2_client.replies import Reply
 
+MAX_PORT = 65_535
 _CONNECT_S = 10.0
 # The caller decides how many requests it sends at once; idle connections end before the service
 # closes them (75 s by default).
@@ -26,6 +27,7 @@ class Endpoint:
 
     Raises:
         InvalidUrl: the URL is not one of HTTP.
+        InvalidInput: the key has characters that a header cannot hold.
     """
 
     url: str
@@ -34,12 +36,29 @@ class Endpoint:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise InvalidUrl(f"the URL must start with http:// or https://, not {self.url!r}")
+        try:
+            url = httpx.URL(self.url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise InvalidUrl(f"the URL {self.url!r} is invalid: {error}") from None
+        if not url.host or (url.port or 0) > MAX_PORT:
+            raise InvalidUrl(f"the URL {self.url!r} has no host, or no valid port")
+        if self.api_key is not None and not fits_header(self.api_key):
+            raise InvalidInput("the API key may only have printable ASCII characters")
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `httpx.Client` and `httpx.AsyncClient`."""
         headers = {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
         # With a slash at its end, httpx appends paths to the path of the base.
         return {"base_url": self.url.rstrip("/") + "/", "headers": headers, "limits": _LIMITS}
+
+
+def fits_header(text: str) -> bool:
+    r"""Return whether a header can hold a text.
+
+    >>> fits_header("key"), fits_header("schlüssel"), fits_header("a\nb")
+    (True, False, False)
+    """
+    return text.isascii() and text.isprintable()
 
 
 def build_request(

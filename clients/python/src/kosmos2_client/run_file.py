@@ -74,6 +74,8 @@ class Line:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidRunFile(f"not a line of a run file: {error!r}") from None
+        if not isinstance(parsed.path, str) or not isinstance(parsed.answer, dict | None):
+            raise InvalidRunFile("not a line of a run file: the path or the answer is invalid")
         if (parsed.answer is None) == (parsed.error is None):
             raise InvalidRunFile(f"{parsed.path}: a line has either an answer or an error")
         return parsed
@@ -118,8 +120,8 @@ def read_paths(path: Path) -> Iterator[str]:
         InvalidRunFile: with the number of the invalid line.
     """
     for number, line in _complete_lines(path):
-        text = line.decode()
         try:
+            text = line.decode()
             name, _ = _DECODER.raw_decode(text, len(_START)) if text.startswith(_START) else ("", 0)
         except ValueError:
             name = ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.texts import read_text
 
 MAX_CLASSES = 64
 """Limit of the service per request; more prompts make several requests per picture."""
@@ -41,9 +42,10 @@ class Labels:
 
         Raises:
             InvalidClasses: the file has another form.
+            InvalidInput: it is not UTF-8.
             OSError: it cannot be read.
         """
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if path.suffix.lower() != ".json":
             return cls.from_names([line.strip() for line in text.splitlines() if line.strip()])
         try:
@@ -111,7 +113,15 @@ class Labels:
 
 
 def _as_list(prompts: str | list[str]) -> list[str]:
-    return [prompts] if isinstance(prompts, str) else list(prompts)
+    """Return prompts of a file as a list.
+
+    Raises:
+        TypeError: they are no texts.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a prompt is a text")
+    return texts
 
 
 def _with_prompt(named: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

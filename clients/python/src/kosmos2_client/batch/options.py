@@ -13,6 +13,7 @@ from kosmos2_client.batch.run import DEFAULT_CONCURRENCY, BatchRun
 from kosmos2_client.batch.runner import Limits
 from kosmos2_client.batch.sources import PATH_COLUMN, Sources, root_of
 from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.texts import read_text
 
 _REQUEST_FIELDS = ("task", "text", "max_new_tokens", "confidence", "tiles")
 
@@ -78,6 +79,8 @@ class BatchOptions:
             Kosmos2ClientError: the options are invalid.
             OSError: the file of the classes cannot be read.
         """
+        if self.concurrency < 1:
+            raise InvalidOptions("--concurrency must be at least 1")
         root = root_of(self.sources) if self.root is None else self.root
         return BatchRun(
             Sources(self.sources, root, self.path_column, self.retry_errors),
@@ -108,7 +111,7 @@ def split_classes(text: str) -> list[str]:
     (['red circle', 'blue square'], ['a, b'])
 
     Raises:
-        InvalidOptions: it starts like JSON, but is not a list.
+        InvalidOptions: it starts like JSON, but is not a list of names.
     """
     if not text.lstrip().startswith("["):
         return [name.strip() for name in text.split(",") if name.strip()]
@@ -116,12 +119,19 @@ def split_classes(text: str) -> list[str]:
         names: list[str] = json.loads(text)
     except ValueError as error:
         raise InvalidOptions(f"--classes is no JSON list: {error}") from None
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidOptions("--classes must be a JSON list of names")
     return names
 
 
 def read_api_key(path: Path | None) -> str | None:
-    """Return the API key of a file, or of `KOSMOS2_API_KEY`; `None` without one."""
+    """Return the API key of a file, or of `KOSMOS2_API_KEY`; `None` without one.
+
+    Raises:
+        OSError: the file cannot be read.
+        InvalidInput: it is not UTF-8.
+    """
     if path is None:
         return os.environ.get("KOSMOS2_API_KEY") or None
-    words = path.read_text(encoding="utf-8").split()
+    words = read_text(path).split()
     return words[0] if words else None

@@ -4,7 +4,7 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -92,7 +92,7 @@ def _paths_of(source: str, path_column: str) -> Iterator[str | os.PathLike[str]]
         yield from pictures_in(path)
     elif path.is_file():
         reader = _READERS.get(path.suffix.lower())
-        yield from [path] if reader is None else reader(path, path_column)
+        yield from [path] if reader is None else _read_list(reader, path, path_column)
     elif glob.has_magic(source):
         found = glob.iglob(source, recursive=True)
         yield from (Path(match) for match in found if os.path.isfile(match))
@@ -100,13 +100,30 @@ def _paths_of(source: str, path_column: str) -> Iterator[str | os.PathLike[str]]
         raise InvalidSource(f"{source}: no such file or folder")
 
 
+def _read_list(reader: "_Reader", path: Path, path_column: str) -> Iterator[str]:
+    """Yield the paths in a list.
+
+    Raises:
+        InvalidSource: it is not UTF-8, or an entry is no text.
+    """
+    try:
+        for number, name in enumerate(reader(path, path_column), start=1):
+            if not isinstance(name, str):
+                raise InvalidSource(f"{path}, entry {number}: no text {path_column!r}")
+            yield name
+    except UnicodeDecodeError:
+        raise InvalidSource(f"{path}: must be UTF-8") from None
+    except csv.Error as error:
+        raise InvalidSource(f"{path}: {error}") from None
+
+
 def _read_text(path: Path, _: str) -> Iterator[str]:
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         yield from (line.strip() for line in file if line.strip())
 
 
 def _read_jsonl(path: Path, path_column: str) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             try:
                 name = json.loads(line)[path_column]
@@ -117,7 +134,8 @@ def _read_jsonl(path: Path, path_column: str) -> Iterator[str]:
             yield name
 
 
-def _read_csv(path: Path, path_column: str) -> Iterator[str]:
+def _read_csv(path: Path, path_column: str) -> Iterator[str | None]:
+    """Yield the column; a row that is too short has `None`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if path_column not in (rows.fieldnames or ()):
@@ -125,23 +143,24 @@ def _read_csv(path: Path, path_column: str) -> Iterator[str]:
         yield from (row[path_column] for row in rows)
 
 
-def _read_parquet(path: Path, path_column: str) -> Iterator[str]:
+def _read_parquet(path: Path, path_column: str) -> Iterator[object]:
     try:
         from pyarrow import ArrowInvalid, parquet
     except ImportError:
         message = f"{path}: Parquet needs pip install 'kosmos2-client[parquet]'"
         raise InvalidSource(message) from None
-    with parquet.ParquetFile(path) as file:
-        if path_column not in file.schema_arrow.names:
-            raise InvalidSource(f"{path}: no column {path_column!r}")
-        try:
+    try:
+        with parquet.ParquetFile(path) as file:
+            if path_column not in file.schema_arrow.names:
+                raise InvalidSource(f"{path}: no column {path_column!r}")
             for batch in file.iter_batches(columns=[path_column]):
                 yield from batch.column(0).to_pylist()
-        except ArrowInvalid as error:
-            raise InvalidSource(f"{path}: {error}") from None
+    except ArrowInvalid as error:
+        raise InvalidSource(f"{path}: {error}") from None
 
 
-_READERS = {
+_Reader = Callable[[Path, str], Iterator[object]]
+_READERS: Mapping[str, _Reader] = {
     ".txt": _read_text,
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,

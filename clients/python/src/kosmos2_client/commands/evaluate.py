@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kosmos2_client.commands.export import add_selection, classes_of, selection_of
+from kosmos2_client.commands.export import add_selection, classes_of, new_path, selection_of
 from kosmos2_client.evaluation import report, sheet
 from kosmos2_client.evaluation.calibration_file import calibrate
 from kosmos2_client.evaluation.evaluate import Comparison, Evaluation, compare, evaluate
@@ -37,23 +37,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.Argume
         help="what the true boxes refer to (default: upright)",
     )
     add_selection(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    parser.add_argument(
+        "--json", type=new_path, metavar="FILE", help="also write the numbers as JSON"
+    )
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=new_path,
         metavar="FILE.html",
         help=f"draw the {sheet.MAX_PICTURES} worst pictures at the best thresholds; needs --root",
     )
     parser.add_argument("--root", type=Path, help="folder of the run, for --sheet")
     parser.add_argument(
         "--write-thresholds",
-        type=Path,
+        type=new_path,
         metavar="FILE",
         help="write the best threshold of each class, for `export --thresholds`",
     )
     parser.add_argument(
         "--write-calibration",
-        type=Path,
+        type=new_path,
         metavar="FILE",
         help="fit grounding_calibration.json to half of the pictures, and report it on the others",
     )

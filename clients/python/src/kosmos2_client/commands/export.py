@@ -30,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.Argume
     )
     parser.add_argument("--format", required=True, choices=list(FORMATS))
     parser.add_argument(
-        "--out", required=True, type=Path, help="file to write; for yolo, a new folder"
+        "--out", required=True, type=new_path, help="file to write; for yolo, a new folder"
     )
     add_selection(parser)
     parser.add_argument(
@@ -181,6 +181,14 @@ def _threshold_notes(dataset: Dataset, arguments: argparse.Namespace) -> Iterato
         raise InvalidInput(f"{message}: choose --confidence for them, or omit them with --classes")
     lowest = max(dataset.selection.threshold, index.least_threshold)
     yield f"{message}: exported from a confidence of {lowest:g} on"
+
+
+def new_path(text: str) -> Path:
+    """Return the path of a file or folder to write."""
+    path = Path(text)
+    if path.name in ("", ".."):
+        raise argparse.ArgumentTypeError(f"must name a new file or folder, not {text!r}")
+    return path
 
 
 def share(text: str) -> float:

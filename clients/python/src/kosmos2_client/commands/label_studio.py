@@ -11,10 +11,12 @@ from kosmos2_client.batch.options import read_api_key
 from kosmos2_client.commands.export import share
 from kosmos2_client.conversions.label_studio import MODEL_VERSION
 from kosmos2_client.errors import InvalidInput
+from kosmos2_client.http_messages import MAX_PORT, fits_header
 from kosmos2_client.label_studio.addresses import Addresses
 from kosmos2_client.label_studio.backend import Backend, BackendOptions
 from kosmos2_client.label_studio.fetching import FetchLimits
 from kosmos2_client.label_studio.server import BackendServer, Credentials
+from kosmos2_client.texts import read_text
 
 DEFAULT_PORT = 9090
 
@@ -44,7 +46,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="also fetch pictures from this host, without the token; may be repeated",
     )
     add("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=DEFAULT_PORT, help="(default: %(default)s)")
+    add("--port", type=_port, default=DEFAULT_PORT, help="(default: %(default)s)")
     add(
         "--basic-auth-file",
         type=Path,
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = BackendOptions(
         service_url=arguments.url,
         addresses=Addresses(arguments.label_studio_url, arguments.allow_host),
-        token=read_word(arguments.token_file) if arguments.token_file else None,
+        token=_token(arguments.token_file),
         api_key=read_api_key(arguments.api_key_file),
         confidence=arguments.confidence,
         model_version=arguments.model_version,
@@ -93,12 +95,21 @@ def read_word(path: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        InvalidInput: it is empty.
+        InvalidInput: it is empty, or not UTF-8.
     """
-    words = path.read_text(encoding="utf-8").split()
+    words = read_text(path).split()
     if not words:
         raise InvalidInput(f"{path}: is empty")
     return words[0]
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    token = read_word(path)
+    if not fits_header(token):
+        raise InvalidInput(f"{path}: a token may only have printable ASCII characters")
+    return token
 
 
 def _credentials(path: Path | None) -> Credentials | None:
@@ -108,6 +119,14 @@ def _credentials(path: Path | None) -> Credentials | None:
     if not (user and colon and password):
         raise InvalidInput(f"{path}: must be user:password")
     return Credentials(user, password)
+
+
+def _port(text: str) -> int:
+    """Return a port; 0 chooses a free one."""
+    port = int(text)
+    if not 0 <= port <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {MAX_PORT}")
+    return port
 
 
 def _is_loopback(host: str) -> bool:

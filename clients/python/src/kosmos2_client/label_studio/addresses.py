@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from kosmos2_client.errors import InvalidInput
+from kosmos2_client.http_messages import MAX_PORT
 
 _PORTS = {"http": 80, "https": 443}
 _CLOUD = ("s3:", "gs:", "azure-blob:")
@@ -109,4 +110,7 @@ def _parse(text: str) -> httpx.URL:
 def _origin_of(url: httpx.URL) -> Origin:
     if url.scheme not in _PORTS or not url.host or url.userinfo:
         raise InvalidInput("only addresses of http and https without a user name are allowed")
-    return url.scheme, url.host.lower(), url.port or _PORTS[url.scheme]
+    port = url.port or _PORTS[url.scheme]
+    if port > MAX_PORT:
+        raise InvalidInput(f"a port is at most {MAX_PORT}")
+    return url.scheme, url.host.lower(), port

@@ -1,0 +1,71 @@
+"""Options and files of `kosmos2-client batch` that cannot be used are one line for people."""
+
+from pathlib import Path
+
+import pytest
+
+from kosmos2_client.cli import main
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"a picture")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--concurrency", "0"], "--concurrency must be at least 1"),
+        (["--url", "http://[::1"], "is invalid"),
+        (["--url", "http://localhost:99999"], "no valid port"),
+        (["--url", "http://"], "no host"),
+        (["--classes", '[["a"]]'], "a JSON list of names"),
+        (["--classes", "[5]"], "a JSON list of names"),
+    ],
+)
+def test_invalid_options_are_reported(
+    options: list[str], message: str, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(picture.with_name("run.jsonl"))
+    command = ["batch", str(picture), "--url", "http://localhost:1", "--classes", "a"]
+    assert main([*command, "--out", out, *options]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize("option", ["--api-key-file", "--classes-file"])
+def test_files_that_are_no_utf_8_are_reported(
+    option: str, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = picture.with_name("file.txt")
+    file.write_bytes(b"\xff\n")
+    what = [] if option == "--classes-file" else ["--classes", "a"]
+    command = ["batch", str(picture), "--url", "http://localhost:1", *what, option, str(file)]
+    assert main([*command, "--out", str(picture.with_name("run.jsonl"))]) == 1
+    assert "file.txt: must be UTF-8" in capsys.readouterr().err
+
+
+def test_a_key_that_no_header_can_hold_is_reported_without_the_key(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = picture.with_name("key.txt")
+    file.write_text("schlüssel", encoding="utf-8")
+    command = ["batch", str(picture), "--url", "http://localhost:1", "--classes", "a"]
+    options = ["--api-key-file", str(file), "--out", str(picture.with_name("run.jsonl"))]
+    assert main([*command, *options]) == 1
+    shown = capsys.readouterr().err
+    assert "printable ASCII" in shown
+    assert "schlüssel" not in shown
+
+
+@pytest.mark.parametrize("content", [b"\xff", "schlüssel".encode()])
+def test_a_token_of_label_studio_that_cannot_be_sent_is_reported(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token.txt").write_bytes(content)
+    urls = ["--url", "http://localhost:1", "--label-studio-url", "http://localhost:2"]
+    token = str(tmp_path / "token.txt")
+    assert main(["label-studio", *urls, "--token-file", token, "--port", "0"]) == 1
+    assert "token.txt: " in capsys.readouterr().err
