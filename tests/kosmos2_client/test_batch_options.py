@@ -35,6 +35,18 @@ def test_invalid_options_are_reported(
     assert message in line
 
 
+def test_errors_are_not_tried_again_in_their_own_file(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every picture has a line there, so nothing would be run."""
+    run = picture.with_name("run.jsonl")
+    run.write_text("")
+    command = ["batch", str(picture), "--url", "http://localhost:1", "--classes", "a"]
+    other_name = str(run.parent / ".." / run.parent.name / run.name)
+    assert main([*command, "--out", str(run), "--retry-errors", other_name]) == 1
+    assert "another file than that of --retry-errors" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--api-key-file", "--classes-file"])
 def test_files_that_are_no_utf_8_are_reported(
     option: str, picture: Path, capsys: pytest.CaptureFixture[str]

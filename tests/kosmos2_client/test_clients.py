@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -69,6 +70,20 @@ def use_async(script: Script, time: FakeTime, method: str, *args: Any, **options
 def use(request: pytest.FixtureRequest) -> Use:
     chosen: Use = request.param
     return chosen
+
+
+def test_a_text_is_one_class(use: Use) -> None:
+    script = Script(detections("red circle"))
+    use(script, FakeTime(), "detect", b"a picture", "red circle")
+    assert script.fields[0]["classes"] == b'["red circle"]'
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_concurrency_below_1_is_refused(use: Use, tmp_path: Path, concurrency: int) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a picture")
+    for method, pictures in (("map_folder", tmp_path), ("detect_many", [b"a picture"])):
+        with pytest.raises(ValueError, match="must be"):
+            use(Script(), FakeTime(), method, pictures, CLASSES, concurrency=concurrency)
 
 
 def test_a_detection_is_sent_as_a_form_with_the_key(use: Use) -> None:

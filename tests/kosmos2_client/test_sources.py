@@ -105,6 +105,13 @@ def test_a_missing_source_is_reported(tmp_path: Path) -> None:
         names_of(tmp_path, tmp_path / "missing")
 
 
+@pytest.mark.parametrize("source", ["", "*.gif", "sub/**/*.jpg"])
+def test_a_folder_or_a_pattern_without_pictures_is_reported(tmp_path: Path, source: str) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InvalidSource, match="no pictures found"):
+        names_of(tmp_path, tmp_path / source)
+
+
 def test_the_only_folder_is_the_root(folder: Path) -> None:
     assert root_of([str(folder)]) == folder
     assert root_of([str(folder), str(folder)]) == Path()

@@ -99,7 +99,7 @@ class AsyncKosmos2:
         reader.close()
 
     async def detect(
-        self, picture: Picture, classes: Sequence[str], **options: Unpack[DetectOptions]
+        self, picture: Picture, classes: str | Sequence[str], **options: Unpack[DetectOptions]
     ) -> Detections:
         """Return the objects of the classes."""
         return await self._answer(calls.detect(picture, classes, options))
@@ -107,7 +107,7 @@ class AsyncKosmos2:
     async def detect_many(
         self,
         pictures: Sequence[Picture],
-        classes: Sequence[str],
+        classes: str | Sequence[str],
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],
@@ -128,7 +128,7 @@ class AsyncKosmos2:
     def map_folder(
         self,
         folder: str | PathLike[str],
-        classes: Sequence[str],
+        classes: str | Sequence[str],
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],

@@ -95,13 +95,20 @@ def ground_stream(picture: Picture, task: str, options: GroundOptions) -> Call[R
     return Call("POST", "/v1/ground", _whole, image, fields, "text/event-stream", is_stream=True)
 
 
-def detect(picture: Picture, classes: Sequence[str], options: DetectOptions) -> Call[Detections]:
+def detect(
+    picture: Picture, classes: str | Sequence[str], options: DetectOptions
+) -> Call[Detections]:
     """Return the request for a detection.
+
+    Args:
+        classes: a text is one name, not a list of letters.
 
     Raises:
         InvalidPicture: see `read_picture`; OSError as well.
     """
-    fields = _texts({"classes": list(classes), **options})
+    fields = _texts(
+        {"classes": [classes] if isinstance(classes, str) else list(classes), **options}
+    )
     return Call("POST", "/v1/detect", _read_detections, read_picture(picture), fields)
 
 

@@ -94,7 +94,7 @@ class Kosmos2:
         reader.close()
 
     def detect(
-        self, picture: Picture, classes: Sequence[str], **options: Unpack[DetectOptions]
+        self, picture: Picture, classes: str | Sequence[str], **options: Unpack[DetectOptions]
     ) -> Detections:
         """Return the objects of the classes."""
         return self._answer(calls.detect(picture, classes, options))
@@ -102,7 +102,7 @@ class Kosmos2:
     def detect_many(
         self,
         pictures: Sequence[Picture],
-        classes: Sequence[str],
+        classes: str | Sequence[str],
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],
@@ -123,7 +123,7 @@ class Kosmos2:
     def map_folder(
         self,
         folder: str | PathLike[str],
-        classes: Sequence[str],
+        classes: str | Sequence[str],
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],

@@ -35,8 +35,11 @@ async def in_tasks(
     """Yield items and results as they complete; items are read when a task has ended.
 
     Raises:
+        ValueError: the concurrency is below 1.
         Exception: the first one of `function`; it cancels the other calls.
     """
+    if concurrency < 1:
+        raise ValueError("the concurrency must be at least 1")
     waiting, running = iter(items), dict[asyncio.Future[B], A]()
     try:
         while True:

@@ -81,6 +81,8 @@ class BatchOptions:
         """
         if self.concurrency < 1:
             raise InvalidOptions("--concurrency must be at least 1")
+        if self.retry_errors is not None and self.retry_errors.resolve() == self.out.resolve():
+            raise InvalidOptions("--out must be another file than that of --retry-errors")
         root = root_of(self.sources) if self.root is None else self.root
         return BatchRun(
             Sources(self.sources, root, self.path_column, self.retry_errors),

@@ -18,7 +18,7 @@ PATH_COLUMN = "path"
 
 
 class InvalidSource(Kosmos2ClientError):
-    """A source of pictures does not exist, or lacks the column of paths."""
+    """A source of pictures does not exist, has no picture, or lacks the column of paths."""
 
 
 class NameSource(Protocol):
@@ -57,7 +57,7 @@ class Sources:
                 double the memory.
 
         Raises:
-            InvalidSource: a source does not exist, or lacks the column of paths.
+            InvalidSource: a source does not exist, has no picture, or lacks the column of paths.
             OSError: a source cannot be read.
         """
         root = os.path.abspath(self.root)
@@ -89,15 +89,25 @@ def _paths_of(source: str, path_column: str) -> Iterator[str | os.PathLike[str]]
     """Yield `Path` for files that were found, and text for paths in a list."""
     path = Path(source)
     if path.is_dir():
-        yield from pictures_in(path)
+        yield from _at_least_one(pictures_in(path), source)
     elif path.is_file():
         reader = _READERS.get(path.suffix.lower())
         yield from [path] if reader is None else _read_list(reader, path, path_column)
     elif glob.has_magic(source):
         found = glob.iglob(source, recursive=True)
-        yield from (Path(match) for match in found if os.path.isfile(match))
+        files = (Path(match) for match in found if os.path.isfile(match))
+        yield from _at_least_one(files, source)
     else:
         raise InvalidSource(f"{source}: no such file or folder")
+
+
+def _at_least_one(paths: Iterator[Path], source: str) -> Iterator[Path]:
+    """Yield the paths; raise `InvalidSource` without any, which is probably a typing mistake."""
+    first = next(paths, None)
+    if first is None:
+        raise InvalidSource(f"{source}: no pictures found")
+    yield first
+    yield from paths
 
 
 def _read_list(reader: "_Reader", path: Path, path_column: str) -> Iterator[str]:
