@@ -1,6 +1,7 @@
 """Labels, their prompts, and one answer from several requests."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,12 +86,40 @@ def test_no_class_and_a_repeated_class_are_reported(names: list[str]) -> None:
         Labels.from_names(names)
 
 
-def test_an_answer_matches_the_request_it_belongs_to() -> None:
-    detection = BatchRequest(Labels.from_names(["a", "b"]))
-    assert detection.matches(detections("a", "b"))
-    assert not detection.matches(detections("b", "a"))
-    assert not detection.matches(grounding())
-    task = BatchRequest(fields={"task": "brief_caption"})
-    assert task.matches(grounding())
-    assert not task.matches(grounding(task="raw"))
-    assert not task.matches(detections("a"))
+LABELS = Labels.from_pairs([("round", ["circle", "moon"]), ("star", ["star"])])
+CIRCLES = LABELS.combine([detections("circle", "moon", "star")])
+GROUNDED = grounding(task="phrase_grounding", text="a red circle", answer_start=12)
+
+
+def phrase(text: str) -> BatchRequest:
+    return BatchRequest(fields={"task": "phrase_grounding", "text": text})
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "difference"),
+    [
+        (BatchRequest(LABELS), CIRCLES, None),
+        (BatchRequest(LABELS), detections("star", "round"), "other classes"),
+        (BatchRequest(LABELS), grounding(), "other classes"),
+        (BatchRequest(Labels.from_names(["round", "star"])), CIRCLES, "other prompts"),
+        (BatchRequest(LABELS, {"confidence": 0.3}), CIRCLES, None),
+        (BatchRequest(LABELS, {"confidence": 0.30004}), CIRCLES, None),
+        (BatchRequest(LABELS, {"confidence": 0.2}), CIRCLES, "another confidence (0.3)"),
+        (BatchRequest(fields={"task": "brief_caption"}), grounding(), None),
+        (BatchRequest(fields={"task": "brief_caption"}), grounding(task="raw"), "another task"),
+        (BatchRequest(fields={"task": "brief_caption"}), detections("a"), "another task"),
+        (
+            BatchRequest(fields={"task": "phrase_grounding", "text": "a star"}),
+            GROUNDED,
+            "another text",
+        ),
+        *(
+            (BatchRequest(fields={"task": "phrase_grounding", "text": text}), GROUNDED, None)
+            for text in ("a red circle", " a  ｒed circle. ", "a <b>", "🦊")
+        ),
+    ],
+)
+def test_an_answer_shows_whether_it_belongs_to_another_request(
+    request_: BatchRequest, answer: dict[str, Any], difference: str | None
+) -> None:
+    assert request_.difference(answer) == difference

@@ -80,6 +80,10 @@ class Labels:
         prompts = self.all_prompts()
         return [prompts[at : at + MAX_CLASSES] for at in range(0, len(prompts), MAX_CLASSES)]
 
+    def has_prompt(self, found: Mapping[str, Any]) -> bool:
+        """Return whether a prediction of a combined answer was found with a prompt of its label."""
+        return found.get("prompt", found["class"]) in self.prompts.get(found["class"], ())
+
     def combine(self, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return one answer with labels as classes, from the answers to `requests()`.
 

@@ -1,11 +1,15 @@
 """The request that a run sends for every picture, and the parts that answer it."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kosmos2_client.async_client import AsyncKosmos2
 from kosmos2_client.batch.labels import Labels
+
+_ROUNDING = 1e-4
+"""The service rounds a confidence to 4 decimals."""
 
 Fields = Mapping[str, Any]
 """Fields of `POST /v1/detect` if they contain `classes`, otherwise of `POST /v1/ground`."""
@@ -65,12 +69,38 @@ class BatchRequest:
         """Return the answer for a picture, from the answers to `requests()`."""
         return answers[0] if self.labels is None else self.labels.combine(answers)
 
-    def matches(self, answer: Answer) -> bool:
-        """Return whether an answer of an earlier run belongs to this request."""
+    def difference(self, answer: Answer) -> str | None:
+        """Return how an answer of an earlier run shows that it belongs to another request.
+
+        `None` means that it shows no difference: an answer lacks most fields of its request.
+        """
         if self.labels is None:
-            return bool(answer.get("task") == self.fields["task"])
+            return self._difference_of_task(answer)
         names = [one["class"] for one in answer.get("classes", ())]
-        return names == list(self.labels.prompts)
+        if names != list(self.labels.prompts):
+            return "other classes"
+        if not all(self.labels.has_prompt(found) for found in answer.get("predictions", ())):
+            return "other prompts"
+        chosen, used = self.fields.get("confidence"), answer.get("confidence")
+        if chosen is not None and used is not None and abs(chosen - used) > _ROUNDING:
+            return f"another confidence ({used:g})"
+        return None
+
+    def _difference_of_task(self, answer: Answer) -> str | None:
+        if answer.get("task") != self.fields["task"]:
+            return "another task"
+        text = self.fields.get("text") or ""
+        prompt = str(answer.get("text", ""))[: answer.get("answer_start", 0)]
+        # Tags of a raw prompt are not in the text of its answer.
+        if "<" not in text and _letters_of(text) not in _letters_of(prompt):
+            return "another text"
+        return None
+
+
+def _letters_of(text: str) -> str:
+    """Return the letters and digits of ASCII, which every tokenizer of the model keeps."""
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(letter for letter in normal if letter.isascii() and letter.isalnum())
 
 
 async def answer_picture(answerer: Answerer, request: BatchRequest, image: bytes) -> Answer:

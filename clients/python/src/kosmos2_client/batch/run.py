@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +20,8 @@ from kosmos2_client.errors import Kosmos2ClientError
 from kosmos2_client.run_file import Line, RunWriter, open_run, read_lines, read_paths
 
 DEFAULT_CONCURRENCY = 64
+_CHECKED_ANSWERS = 20
+"""One is not enough: only predictions name their prompts, and many pictures have none."""
 
 
 class OtherRequest(Kosmos2ClientError):
@@ -131,12 +134,13 @@ class BatchRun:
         return done
 
     def _check_request(self) -> None:
-        """Check the first answer of an earlier run.
+        """Check the first answers of an earlier run.
 
         Raises:
-            OtherRequest: it belongs to another request.
+            OtherRequest: one of them belongs to another request.
         """
-        first = next((line.answer for line in read_lines(self.out) if line.answer), None)
-        if first is not None and not self.request.matches(first):
-            message = "has answers for other classes or another task; write to another file"
-            raise OtherRequest(f"{self.out} {message}")
+        answers = (line.answer for line in read_lines(self.out) if line.answer)
+        for answer in islice(answers, _CHECKED_ANSWERS):
+            if difference := self.request.difference(answer):
+                message = f"has answers for {difference}; write to another file"
+                raise OtherRequest(f"{self.out} {message}")
