@@ -93,6 +93,18 @@ def test_empty_results_are_reported(export: Export, capsys: pytest.CaptureFixtur
     assert "loadRes rejects an empty list" in capsys.readouterr().err
 
 
+def test_results_without_a_common_picture_name_the_reason(
+    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = {"images": [{"id": 1, "file_name": "x.jpg"}], "categories": [{"id": 7, "name": "star"}]}
+    (tmp_path / "instances.json").write_text(json.dumps(truth))
+    export("coco-results", "--ids-from", str(tmp_path / "instances.json"))
+    shown = capsys.readouterr().err
+    assert "3 of 3 pictures are not in" in shown
+    assert "has no class blue square, red circle" in shown
+    assert "nothing was found" not in shown
+
+
 def test_yolo_has_an_empty_file_for_a_picture_without_predictions(export: Export) -> None:
     folder = export("yolo", "--val", "0.4")
     labels = {

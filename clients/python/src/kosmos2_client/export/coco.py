@@ -1,7 +1,7 @@
 """Writes COCO datasets and COCO results."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +76,32 @@ def _annotations(dataset: Dataset, ids: Ids) -> Iterator[dict[str, Any]]:
             next_id = annotation["id"] + 1
 
 
-def write_results(dataset: Dataset, ids: Ids, out: Path) -> tuple[int, int]:
-    """Write the list of results; return its length, and how many pictures and classes lack an id.
+@dataclass(frozen=True)
+class WrittenResults:
+    """What `write_results` wrote.
+
+    Attributes:
+        num_results: length of the list.
+        num_unknown_pictures: with an answer, but without an id.
+        unknown_classes: without an id.
+    """
+
+    num_results: int
+    num_unknown_pictures: int
+    unknown_classes: Sequence[str]
+
+
+def write_results(dataset: Dataset, ids: Ids, out: Path) -> WrittenResults:
+    """Write the list of results, without pictures and classes that have no id.
 
     Each result names the orientation of its box; `loadRes` keeps members that it does not know.
     """
-    pictures = [path for path in dataset.index.answered if path not in ids.images]
+    num_pictures = sum(path not in ids.images for path in dataset.index.answered)
     classes = [name for name in dataset.classes if name not in ids.categories]
     with new_file(out) as file:
         number = write_array(file, _results(dataset, ids))
         file.write("\n")
-    return number, len(pictures) + len(classes)
+    return WrittenResults(number, num_pictures, classes)
 
 
 def _results(dataset: Dataset, ids: Ids) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kosmos2_client.export import coco, label_studio, table, yolo
 from kosmos2_client.export.dataset import Dataset
+from kosmos2_client.texts import listed
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,17 @@ def _coco(dataset: Dataset, out: Path, _: Options) -> Written:
 
 def _coco_results(dataset: Dataset, out: Path, options: Options) -> Written:
     ids = coco.own_ids(dataset) if options.ids_from is None else coco.read_ids(options.ids_from)
-    number, num_unknown = coco.write_results(dataset, ids, out)
-    note = f"{num_unknown} pictures or classes are not in {options.ids_from}" if num_unknown else ""
-    if number == 0:
-        note = "nothing was found, and pycocotools' loadRes rejects an empty list"
-    return Written(number, note)
+    written = coco.write_results(dataset, ids, out)
+    notes = []
+    if written.num_unknown_pictures:
+        num_all = len(dataset.index.answered)
+        pictures = f"{written.num_unknown_pictures} of {num_all} pictures"
+        notes.append(f"{pictures} are not in {options.ids_from}; paths must be equal")
+    if written.unknown_classes:
+        notes.append(f"{options.ids_from} has no class {listed(written.unknown_classes)}")
+    if written.num_results == 0:
+        notes.append("there are no results, and pycocotools' loadRes rejects an empty list")
+    return Written(written.num_results, "; ".join(notes))
 
 
 def _yolo(dataset: Dataset, out: Path, options: Options) -> Written:
