@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,32 @@ def test_a_text_is_one_class(use: Use) -> None:
     script = Script(detections("red circle"))
     use(script, FakeTime(), "detect", b"a picture", "red circle")
     assert script.fields[0]["classes"] == b'["red circle"]'
+
+
+def test_an_answer_that_drips_in_ends_with_the_time_of_the_call() -> None:
+    """The limit of httpx itself is the time between two parts."""
+    time, script = FakeTime(), Script(by_image=lambda _: httpx.Response(200, content=drip()))
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.advance(1)
+            yield b" "
+
+    with pytest.raises(ConnectionFailed, match="in time"):
+        use_sync(script, time, "detect", b"a", CLASSES, retries=RetryPolicy(timeout_s=5))
+    assert sum(time.waits) == 5
+
+
+def test_an_answer_that_drips_in_ends_with_the_time_of_an_async_call() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0.001)
+            yield b" "
+
+    script = Script(by_image=lambda _: httpx.Response(200, content=drip()))
+    retries = RetryPolicy(timeout_s=0.05, max_retries=0)
+    with pytest.raises(ConnectionFailed, match="in time"):
+        use_async(script, FakeTime(), "detect", b"a", CLASSES, retries=retries)
 
 
 @pytest.mark.parametrize("concurrency", [0, -1])

@@ -190,10 +190,13 @@ class AsyncKosmos2:
             return None
         request = build_request(self._http, call, action.timeout_s)
         try:
-            response = await self._http.send(request, stream=call.is_stream)
-            if call.is_stream and response.is_success:
-                return open_reply_of(response)
-            await response.aread()
-            return reply_of(response)
+            # httpx itself only limits the time between two parts of an answer.
+            async with asyncio.timeout(action.timeout_s):
+                response = await self._http.send(request, stream=call.is_stream)
+                if call.is_stream and response.is_success:
+                    return open_reply_of(response)
+                return reply_of(response, await response.aread())
+        except TimeoutError:
+            return failure_of(httpx.ReadTimeout("the answer arrives too slowly"))
         except httpx.HTTPError as error:
             return failure_of(error)

@@ -183,12 +183,26 @@ class Kosmos2:
         if isinstance(action, Wait):
             self._sleep(action.seconds)
             return None
+        deadline = self._clock() + action.timeout_s
         request = build_request(self._http, call, action.timeout_s)
         try:
-            response = self._http.send(request, stream=call.is_stream)
+            response = self._http.send(request, stream=True)
             if call.is_stream and response.is_success:
                 return open_reply_of(response)
-            response.read()
-            return reply_of(response)
+            with closing(response):
+                return reply_of(response, self._read(response, deadline))
         except httpx.HTTPError as error:
             return failure_of(error)
+
+    def _read(self, response: httpx.Response, deadline: float) -> bytes:
+        """Return the content; httpx itself only limits the time between two parts of it.
+
+        Raises:
+            httpx.HTTPError: it is not complete in time, or was cut.
+        """
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if self._clock() >= deadline:
+                raise httpx.ReadTimeout("the answer arrives too slowly")
+        return bytes(content)

@@ -83,9 +83,9 @@ def _url_of(base: httpx.URL, path: str) -> httpx.URL:
     return base.join(path.lstrip("/"))
 
 
-def reply_of(response: httpx.Response) -> Reply:
-    """Return a response whose content has been read."""
-    return Reply(response.status_code, response.content, response.headers.get("Retry-After"))
+def reply_of(response: httpx.Response, content: bytes) -> Reply:
+    """Return a response with its content."""
+    return Reply(response.status_code, content, response.headers.get("Retry-After"))
 
 
 def open_reply_of(response: httpx.Response) -> Reply:
