@@ -36,7 +36,7 @@ class StoredPictures:
         """Yield the name of each picture once; see `Sources.names`.
 
         Raises:
-            InvalidSource: the Parquet file lacks the column of paths.
+            InvalidSource: the folder has no picture, or the Parquet file lacks the column of paths.
             OSError: the store cannot be read.
         """
         found = self._names_in_list() if self._is_list else self._names_in_folder()
@@ -53,6 +53,9 @@ class StoredPictures:
 
     def _names_in_folder(self) -> Iterator[str]:
         filesystem, path = fs.FileSystem.from_uri(self.root)
-        for info in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
-            if info.is_file and is_picture(info.base_name):
-                yield info.path.removeprefix(path).lstrip("/")
+        infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+        pictures = [info for info in infos if info.is_file and is_picture(info.base_name)]
+        if not pictures:
+            raise InvalidSource(f"{self.uri}: no pictures found")
+        for info in pictures:
+            yield info.path.removeprefix(path).lstrip("/")

@@ -85,6 +85,8 @@ def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
         ("list.csv", "n,path\n1,a\n2\n", "entry 2: no text 'path'"),
         ("list.csv", "path\n\udcff\n", "must be UTF-8"),
         ("list.jsonl", '{"path": "\udcff"}\n', "must be UTF-8"),
+        ("list.jsonl", '{"path": "\\ud800.jpg"}\n', "entry 1: no path"),
+        ("list.txt", "a\0.\0j\0p\0g\0\n", "entry 1: no path, or the list is not UTF-8"),
     ],
 )
 def test_an_invalid_list_is_reported(tmp_path: Path, name: str, content: str, message: str) -> None:

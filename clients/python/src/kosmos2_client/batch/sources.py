@@ -114,17 +114,31 @@ def _read_list(reader: "_Reader", path: Path, path_column: str) -> Iterator[str]
     """Yield the paths in a list.
 
     Raises:
-        InvalidSource: it is not UTF-8, or an entry is no text.
+        InvalidSource: it is not UTF-8, or an entry cannot be the path of a file.
     """
     try:
         for number, name in enumerate(reader(path, path_column), start=1):
             if not isinstance(name, str):
                 raise InvalidSource(f"{path}, entry {number}: no text {path_column!r}")
+            if not _can_be_path(name):
+                raise InvalidSource(f"{path}, entry {number}: no path, or the list is not UTF-8")
             yield name
     except UnicodeDecodeError:
         raise InvalidSource(f"{path}: must be UTF-8") from None
     except csv.Error as error:
         raise InvalidSource(f"{path}: {error}") from None
+
+
+def _can_be_path(name: str) -> bool:
+    r"""Return whether a file can have this name.
+
+    >>> _can_be_path("a.jpg"), _can_be_path("a\0.jpg"), _can_be_path("\ud800.jpg")
+    (True, False, False)
+    """
+    try:
+        return b"\0" not in name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
 
 
 def _read_text(path: Path, _: str) -> Iterator[str]:
