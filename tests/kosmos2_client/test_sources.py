@@ -96,7 +96,7 @@ def test_an_invalid_list_is_reported(tmp_path: Path, name: str, content: str, me
 
 
 def test_a_file_that_is_no_parquet_is_reported(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="pyarrow is not a dependency of this project")
     (tmp_path / "list.parquet").write_bytes(b"no Parquet at all")
     with pytest.raises(InvalidSource, match=r"list\.parquet: "):
         names_of(tmp_path, tmp_path / "list.parquet")
