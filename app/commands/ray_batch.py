@@ -14,11 +14,11 @@ import ray.exceptions
 from ray.data import ActorPoolStrategy
 
 from app.commands.ray_plan import LOCAL, Cluster, plan_engines
-from app.commands.ray_worker import LINE, NAME, EngineWorker, read_pictures
+from app.commands.ray_worker import LINE, NAME, REFUSAL, EngineWorker, read_pictures
 from app.settings import Settings
 from kosmos2_client.batch.names import NameSet
 from kosmos2_client.batch.run import BatchRun
-from kosmos2_client.batch.runner import RunStopped
+from kosmos2_client.batch.runner import RequestRefused, RunStopped
 from kosmos2_client.run_file import Line
 
 _READING_CORES = 0.1  # it mostly waits for the disk or the network
@@ -35,7 +35,7 @@ def run_on_ray(run: BatchRun, settings: Settings, cluster: Cluster) -> int:
     Raises:
         Kosmos2ClientError: a source or the run file is invalid.
         OSError: a source cannot be read, or an outcome cannot be written.
-        RunStopped: the cluster cannot run the engines.
+        RunStopped: the cluster cannot run the engines, or they refuse the request.
     """
     address = None if cluster.address == LOCAL else cluster.address
     ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
@@ -56,7 +56,11 @@ def run_on_ray(run: BatchRun, settings: Settings, cluster: Cluster) -> int:
 def _lines(
     names: Iterator[str], run: BatchRun, settings: Settings, cluster: Cluster
 ) -> Iterator[Line]:
-    """Yield the lines of the pictures, in the order in which their batches are complete."""
+    """Yield the lines of the pictures, in the order in which their batches are complete.
+
+    Raises:
+        RequestRefused: an engine refuses the options of the run.
+    """
     tables = [pyarrow.table({NAME: encoded}) for encoded in _in_batches(names)]
     if not tables:
         return
@@ -78,7 +82,10 @@ def _lines(
         )
     )
     for batch in lines.iter_batches(batch_size=None, prefetch_batches=0):
-        yield from map(Line.from_json, batch[LINE])
+        for line, refusal in zip(batch[LINE], batch[REFUSAL], strict=True):
+            if refusal:
+                raise RequestRefused(str(refusal))
+            yield Line.from_json(line)
 
 
 def _in_batches(names: Iterator[str]) -> Iterator[list[bytes]]:

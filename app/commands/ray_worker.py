@@ -18,7 +18,7 @@ from kosmos2_client.batch.request import BatchRequest
 from kosmos2_client.batch.runner import RequestRefused, Runner, RunStopped
 from kosmos2_client.run_file import Line, LineError
 
-NAME, IMAGE, FAILURE, LINE = "name", "image", "failure", "line"
+NAME, IMAGE, FAILURE, LINE, REFUSAL = "name", "image", "failure", "line", "refusal"
 """Columns: a picture's name, its file, why it cannot be read, its line of the run file."""
 
 Batch = Mapping[str, Any]
@@ -73,13 +73,16 @@ class EngineWorker:
         self._runner.run(self._start())
 
     def __call__(self, batch: Batch) -> dict[str, list[str]]:
-        """Return the line of each picture."""
+        """Return the line of each picture, or one row with the refusal of the request."""
         pictures = {
             bytes(name).decode("utf-8", "surrogateescape"): (bytes(image), str(failure))
             for name, image, failure in zip(batch[NAME], batch[IMAGE], batch[FAILURE], strict=True)
         }
-        lines = self._runner.run(self._run_all(pictures))
-        return {LINE: [line.to_json() for line in lines]}
+        try:
+            lines = self._runner.run(self._run_all(pictures))
+        except RequestRefused as refusal:  # Ray would pass on only its own errors
+            return {LINE: [""], REFUSAL: [str(refusal)]}
+        return {LINE: [line.to_json() for line in lines], REFUSAL: [""] * len(lines)}
 
     async def _start(self) -> None:
         running = running_service(self._settings, self._checkpoint)

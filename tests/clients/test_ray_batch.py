@@ -60,11 +60,14 @@ def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Mappin
 
 
 @contextmanager
-def running(python: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    python: Path, *arguments: str, stderr: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a batch, and end it with all processes of Ray at the end of the block."""
     mark = uuid4().hex
     environment = {"PYTHONPATH": SOURCES, "RAY_AUTH_MODE": "disabled", MARK: mark}
-    process = subprocess.Popen([str(python), *arguments], env=os.environ | environment)
+    command = [str(python), *arguments]
+    process = subprocess.Popen(command, env=os.environ | environment, stderr=stderr)
     try:
         yield process
     finally:
@@ -141,3 +144,17 @@ def test_a_killed_command_continues(
     with running(python, *arguments) as process:
         assert process.wait(timeout=WAIT_S) in {0, 1}  # 1 if the broken picture was not done
     check_same(lines_of(out), expected)
+
+
+def test_a_refused_request_stops_the_run_with_its_reason(
+    python: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Every picture would be refused, so no line is written."""
+    out = tmp_path / "run.jsonl"
+    arguments = ["-m", "app.commands.cli", "batch", str(pictures), "--out", str(out)]
+    arguments += ["--classes", CLASSES, "--confidence", "1.5", "--ray-cores", "1", "--ray", "local"]
+    with running(python, *arguments, stderr=subprocess.PIPE) as process:
+        _, printed = process.communicate(timeout=WAIT_S)
+    last = printed.decode().strip().splitlines()[-1]
+    assert "confidence: input should be less than or equal to 1" in last
+    assert num_lines(out) == 0
