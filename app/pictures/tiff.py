@@ -17,7 +17,8 @@ from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 
 from app.errors import InvalidImage, UnsupportedImageFormat
 from app.pictures.eight_bits import grey_of_numbers, scaled_to_eight_bits
-from app.pictures.tiff_samples import LOSSLESS, WEBP, Layout, read_samples
+from app.pictures.tiff_layout import LOSSLESS, WEBP, Layout
+from app.pictures.tiff_samples import read_samples
 
 _REDUCED_COPY = 1
 _MAX_PAGES = 64
