@@ -14,7 +14,7 @@ from app.checkpoint.files import Checkpoint
 from app.detect.collector import Collector
 from app.detect.predictions import ClassResult, Detections
 from app.detect.prompts import ClassPrompts, write_class_prompts
-from app.detect.requests import MAX_ROWS, DetectRequest, TileChoice
+from app.detect.requests import MAX_ROWS, TOO_MANY_ROWS, DetectRequest, TileChoice
 from app.detect.rows import MAX_TOKENS, RowRunner
 from app.errors import InvalidRequest
 from app.grounding.answers import ImageFacts
@@ -193,7 +193,7 @@ def _tiles_of(choice: TileChoice, image: ImageFacts, num_classes: int) -> list[T
             f"make {num_rows} rows (classes × views) of a picture of {image.width} × "
             f"{image.height}; the limit is {MAX_ROWS}: send larger tiles or fewer classes"
         )
-        raise InvalidRequest("tiles", message)
+        raise InvalidRequest("tiles", message, code=TOO_MANY_ROWS)
     return plan_tiles(image.width, image.height, options)
 
 

@@ -9,6 +9,9 @@ MAX_CLASSES = 64
 MAX_ROWS = 512
 """Rows of a detection: classes × views, where a view is the picture or one of its tiles."""
 
+TOO_MANY_ROWS = "too_many_rows"
+"""Code of the error above `MAX_ROWS`: a client has to know that another picture may have fewer."""
+
 DEFAULT_MAX_PER_CLASS = 100
 MAX_PER_CLASS = 300
 DEFAULT_NMS_IOU = 0.5

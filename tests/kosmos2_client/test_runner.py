@@ -210,9 +210,9 @@ def test_an_error_that_concerns_every_picture_stops_the_run(error: Kosmos2Client
     assert lines == []
 
 
-def wrong_fields(**messages: str) -> Kosmos2ClientError:
+def wrong_fields(code: str = "invalid_request", **messages: str) -> Kosmos2ClientError:
     errors = [{"field": field, "message": message} for field, message in messages.items()]
-    return problem_of(422, problem(422, "invalid_request", "a reason") | {"errors": errors})
+    return problem_of(422, problem(422, code, "a reason") | {"errors": errors})
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_request_that_no_picture_can_have_stops_the_run(error: Kosmos2ClientEr
     "error",
     [
         wrong_fields(image="is empty"),
-        wrong_fields(tiles="make 900 rows (classes × views) of a picture of 9000 × 9000"),
+        wrong_fields("too_many_rows", tiles="make too many rows of this picture"),
         wrong_fields(**{"regions[0].boxes[0]": "is outside the picture"}),
         problem_of(422, problem(422, "invalid_image")),
         problem_of(413, problem(413, "image_too_large")),

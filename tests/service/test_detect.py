@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.checkpoint.files import DEMO_NOTICE, read_calibration
 from app.contract.examples import EXAMPLE_SCENE
-from app.detect.requests import MAX_CLASSES, MAX_ROWS
+from app.detect.requests import MAX_CLASSES, MAX_ROWS, TOO_MANY_ROWS
 from app.grounding.class_prompts import insert_class
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.events import read_events
@@ -203,3 +203,4 @@ def test_too_many_rows_are_refused_with_their_number(client: httpx.Client) -> No
     content = problem(detect(client, classes=classes, tiles={"width": 64, "height": 64}))
     assert (content["status"], content["errors"][0]["field"]) == (422, "tiles")
     assert f"the limit is {MAX_ROWS}" in content["detail"]
+    assert content["code"] == TOO_MANY_ROWS

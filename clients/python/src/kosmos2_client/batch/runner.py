@@ -28,6 +28,9 @@ _FATAL_STATUSES = frozenset({401, 403, 404, 405})
 _PICTURE_FIELDS = ("image", "regions")
 """Fields of a request whose mistakes depend on the picture: regions may be outside it."""
 
+_TOO_MANY_ROWS = "too_many_rows"
+"""Code of the service for tiles that are too small for a large picture."""
+
 
 class RunStopped(Kosmos2ClientError):
     """The run cannot continue; the same command resumes it."""
@@ -219,7 +222,7 @@ def concerns_every_picture(error: Kosmos2ClientError) -> bool:
     if not isinstance(error, ServiceProblem) or error.status not in (400, 422):
         return False
     mistakes = error.problem.get("errors")
-    if not isinstance(mistakes, list) or not mistakes:
+    if error.code == _TOO_MANY_ROWS or not isinstance(mistakes, list) or not mistakes:
         return False
     return not any(_depends_on_picture(mistake) for mistake in mistakes)
 
@@ -227,9 +230,7 @@ def concerns_every_picture(error: Kosmos2ClientError) -> bool:
 def _depends_on_picture(mistake: object) -> bool:
     if not isinstance(mistake, Mapping):
         return True
-    # A picture may be too large for the tiles; the message then states its size.
-    field, message = str(mistake.get("field")), str(mistake.get("message"))
-    return field.startswith(_PICTURE_FIELDS) or "of a picture" in message
+    return str(mistake.get("field")).startswith(_PICTURE_FIELDS)
 
 
 def line_error_of(error: Kosmos2ClientError) -> LineError:
