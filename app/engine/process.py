@@ -194,6 +194,7 @@ def serve(run_directory: RunDirectory, runner_class: type[Runner], min_allowance
             runner, scheduler, socket, parent_pipe, state, phases, metrics, time.monotonic
         )
         phases.rest()
+        runner.prefixes.put_pictures_first()
         state.mark_engine_ready(_facts(settings, runner, limits))
         report_ready()
         get_logger().info("engine ready", epoch=state.epoch, num_slots=runner.slots.num_slots)
