@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyarrow import fs, parquet
 
 from kosmos2_client.batch.names import NameSet
-from kosmos2_client.batch.sources import InvalidSource
+from kosmos2_client.batch.sources import InvalidSource, checked_paths
 from kosmos2_client.folders import is_picture
 
 
@@ -36,13 +36,17 @@ class StoredPictures:
         """Yield the name of each picture once; see `Sources.names`.
 
         Raises:
-            InvalidSource: the folder has no picture, or the Parquet file lacks the column of paths.
+            InvalidSource: the folder has no picture, or the Parquet file lacks the column of paths
+                or has an entry that is no path.
             OSError: the store cannot be read.
         """
         found = self._names_in_list() if self._is_list else self._names_in_folder()
         yield from (name for name in found if done.add(name))
 
     def _names_in_list(self) -> Iterator[str]:
+        yield from checked_paths(self._entries(), self.uri, self.path_column)
+
+    def _entries(self) -> Iterator[object]:
         filesystem, path = fs.FileSystem.from_uri(self.uri)
         with filesystem.open_input_file(path) as file:
             table = parquet.ParquetFile(file)
@@ -54,8 +58,8 @@ class StoredPictures:
     def _names_in_folder(self) -> Iterator[str]:
         filesystem, path = fs.FileSystem.from_uri(self.root)
         infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-        pictures = [info for info in infos if info.is_file and is_picture(info.base_name)]
+        names = [info.path.removeprefix(path).lstrip("/") for info in infos if info.is_file]
+        pictures = [name for name in names if is_picture(name)]
         if not pictures:
             raise InvalidSource(f"{self.uri}: no pictures found")
-        for info in pictures:
-            yield info.path.removeprefix(path).lstrip("/")
+        yield from pictures

@@ -18,9 +18,11 @@ SQUARE: Box = (100.0, 0.0, 200.0, 100.0)
 NAMES = ("blue square", "red circle")
 
 
-def truth_of(pictures: Mapping[str, Sequence[tuple[str, Box]]], **size: int) -> dict[str, Any]:
+def truth_of(
+    pictures: Mapping[str, Sequence[tuple[str, Box]]], **size: int | None
+) -> dict[str, Any]:
     """A COCO dataset of pictures of 200 × 100 pixels, with categories 1 and 2."""
-    size = {"width": 200, "height": 100} | size
+    size = {"width": 200, "height": 100, **size}
     annotations = [
         {
             "image_id": number,
@@ -145,6 +147,12 @@ def test_stored_truth_is_turned_upright(tmp_path: Path) -> None:
     )
     lines = [answer_line("a.jpg", answer)]
     found = evaluate(tmp_path, lines, stored, "--truth-orientation", "stored")
+    assert found["classes"]["red circle"]["average_precision"] == 1
+
+
+def test_a_truth_may_state_no_sizes(tmp_path: Path) -> None:
+    truth = truth_of({"a.jpg": [("red circle", CIRCLE)]}, width=None, height=None)
+    found = evaluate(tmp_path, RUN, truth)
     assert found["classes"]["red circle"]["average_precision"] == 1
 
 

@@ -208,6 +208,15 @@ def test_label_studio_has_tasks_with_percent_boxes_and_a_configuration(export: E
     assert '<Label value="blue square"/>' in path.with_suffix(".xml").read_text()
 
 
+def test_tasks_do_not_replace_their_own_configuration(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tasks.xml"
+    assert main(["export", str(run_file), "--format", "label-studio", "--out", str(out)]) == 1
+    assert not out.exists()
+    assert "the labelling configuration is written there" in capsys.readouterr().err
+
+
 def test_tables_distinguish_nothing_found_from_no_answer(export: Export) -> None:
     with export("csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

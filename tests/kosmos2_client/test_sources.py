@@ -19,7 +19,8 @@ NUM_NAMES = 100_000
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with three pictures, of which one is in a subfolder."""
-    for name in ("a.jpg", "B.PNG", "sub/deep/c.webp", "notes.txt", "._a.jpg"):
+    hidden = ("._a.jpg", ".thumbnails/a.jpg", ".thumbnails/deep/a.jpg")
+    for name in ("a.jpg", "B.PNG", "sub/deep/c.webp", "notes.txt", *hidden):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     return tmp_path
@@ -37,6 +38,27 @@ def test_a_circle_of_links_ends(folder: Path) -> None:
     (folder / "sub" / "circle").symlink_to(folder)
     (folder / "linked.jpg").symlink_to(folder / "a.jpg")
     assert sorted(names_of(folder, folder)) == ["B.PNG", "a.jpg", "linked.jpg", "sub/deep/c.webp"]
+
+
+def test_a_hidden_folder_that_is_named_is_searched(folder: Path) -> None:
+    hidden = folder / ".thumbnails"
+    assert sorted(names_of(hidden, hidden)) == ["a.jpg", "deep/a.jpg"]
+
+
+def test_a_subfolder_that_cannot_be_read_does_not_end_the_search(folder: Path) -> None:
+    """It is named like a picture, and reading it gives the error."""
+    here, name = Path.cwd(), "n" * 200
+    try:
+        os.chdir(folder)
+        for _ in range(21):  # deeper than the longest path of the system
+            os.mkdir(name)
+            os.chdir(name)
+    finally:
+        os.chdir(here)
+    *pictures, unreadable = sorted(names_of(folder, folder), key=len)
+    assert pictures == ["a.jpg", "B.PNG", "sub/deep/c.webp"]
+    with pytest.raises(OSError, match="too long"):
+        (folder / unreadable).read_bytes()
 
 
 def test_patterns_and_files_are_relative_to_the_root(folder: Path) -> None:

@@ -11,30 +11,42 @@ SUFFIXES = (
 """File names that end like this, in upper or lower case, are pictures."""
 
 
-def is_picture(name: str) -> bool:
-    """Return whether a file name is that of a picture.
+def is_picture(path: str) -> bool:
+    """Return whether a path below a folder is that of a picture that is not hidden.
 
-    >>> is_picture("IMG_0001.JPG"), is_picture("notes.txt"), is_picture("._IMG_0001.JPG")
-    (True, False, False)
+    >>> is_picture("IMG_0001.JPG"), is_picture("notes.txt")
+    (True, False)
+    >>> is_picture("._IMG_0001.JPG"), is_picture(".thumbnails/IMG_0001.JPG")
+    (False, False)
     """
     # macOS adds files like `._IMG_0001.JPG` to foreign disks, which are no pictures.
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    return path.lower().endswith(SUFFIXES) and "/." not in f"/{path}"
 
 
 def pictures_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the pictures in a folder and its subfolders, in the order of the file system.
 
-    Links to folders are not followed, since they may form a circle.
+    Links to folders are not followed, since they may form a circle, and hidden folders are left
+    out. A subfolder that cannot be read is yielded itself, so that whoever reads it like a picture
+    gets the error, and the others are not lost.
 
     Raises:
-        OSError: a folder cannot be read.
+        OSError: the folder cannot be read.
     """
     folders = [os.fspath(folder)]
     while folders:
-        # A sorted list of the names would need more memory per picture than everything else.
-        with os.scandir(folders.pop()) as entries:
+        path = folders.pop()
+        try:
+            # A sorted list of names would need more memory per picture than everything else.
+            entries = os.scandir(path)
+        except OSError:
+            if path == os.fspath(folder):
+                raise
+            yield Path(path)
+            continue
+        with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+                    folders += [] if entry.name.startswith(".") else [entry.path]
                 elif is_picture(entry.name):
                     yield Path(entry.path)

@@ -4,7 +4,7 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -117,16 +117,25 @@ def _read_list(reader: "_Reader", path: Path, path_column: str) -> Iterator[str]
         InvalidSource: it is not UTF-8, or an entry cannot be the path of a file.
     """
     try:
-        for number, name in enumerate(reader(path, path_column), start=1):
-            if not isinstance(name, str):
-                raise InvalidSource(f"{path}, entry {number}: no text {path_column!r}")
-            if not _can_be_path(name):
-                raise InvalidSource(f"{path}, entry {number}: no path, or the list is not UTF-8")
-            yield name
+        yield from checked_paths(reader(path, path_column), str(path), path_column)
     except UnicodeDecodeError:
         raise InvalidSource(f"{path}: must be UTF-8") from None
     except csv.Error as error:
         raise InvalidSource(f"{path}: {error}") from None
+
+
+def checked_paths(entries: Iterable[object], source: str, path_column: str) -> Iterator[str]:
+    """Yield the entries of a list.
+
+    Raises:
+        InvalidSource: an entry cannot be the path of a file; the message starts with `source`.
+    """
+    for number, name in enumerate(entries, start=1):
+        if not isinstance(name, str):
+            raise InvalidSource(f"{source}, entry {number}: no text {path_column!r}")
+        if not _can_be_path(name):
+            raise InvalidSource(f"{source}, entry {number}: no path, or the list is not UTF-8")
+        yield name
 
 
 def _can_be_path(name: str) -> bool:

@@ -95,7 +95,8 @@ def read_truth(path: Path) -> Truth:
 
 
 def _true_picture(image: Mapping[str, Any], boxes: Sequence[TrueBox]) -> TruePicture:
-    size = (image["width"], image["height"]) if "width" in image and "height" in image else None
+    width, height = image.get("width"), image.get("height")  # some tools write neither, or null
+    size = None if width is None or height is None else (width, height)
     return TruePicture(image["id"], str(image["file_name"]), size, tuple(boxes))
 
 

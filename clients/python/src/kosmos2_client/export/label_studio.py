@@ -7,6 +7,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from kosmos2_client.conversions import label_studio
+from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.output import new_file, write_array
 
@@ -19,8 +20,14 @@ def write(dataset: Dataset, out: Path, image_prefix: str) -> int:
 
     Args:
         image_prefix: before the path of each picture: an address, or `/data/local-files/?d=`.
+
+    Raises:
+        InvalidInput: `out` has the suffix of the configuration.
     """
-    with new_file(out.with_suffix(".xml")) as file:
+    config = out.with_suffix(".xml")
+    if config == out:
+        raise InvalidInput(f"{out}: the labelling configuration is written there; tasks are JSON")
+    with new_file(config) as file:
         file.write(labelling_config(dataset.classes))
     num_boxes = [0]
 
