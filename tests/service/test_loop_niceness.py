@@ -11,7 +11,7 @@ def niceness_of_threads(pid: int) -> dict[int, int]:
     return {int(task.name): os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks}
 
 
-def test_only_the_loop_gives_way(service: RunningService) -> None:
+def test_only_the_loop_has_a_lower_priority(service: RunningService) -> None:
     """The main thread is the loop; a thread that it started later would have its priority."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
     niceness = niceness_of_threads(service.engine.pid)

@@ -27,8 +27,8 @@ def pictures_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the pictures in a folder and its subfolders, in the order of the file system.
 
     Links to folders are not followed, since they may form a circle, and hidden folders are left
-    out. A subfolder that cannot be read is yielded itself, so that whoever reads it like a picture
-    gets the error, and the others are not lost.
+    out. A subfolder that cannot be read is yielded like a picture: reading it raises the error, and
+    the pictures elsewhere are not lost.
 
     Raises:
         OSError: the folder cannot be read.
