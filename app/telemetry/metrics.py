@@ -5,7 +5,7 @@ that `app/ipc/run_directory.py` creates, so any HTTP process can return all of t
 registry to read the series of one object alone.
 """
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -37,6 +37,9 @@ _TOKEN_BUCKETS_S = (
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5,
 )  # fmt: skip
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+# `mark_process_dead` only removes gauges whose mode begins with `live`. Otherwise the last values
+# of a dead engine would stay until the next one is ready.
+_OF_LIVING: Final = "livemostrecent"
 
 
 class HttpMetrics:
@@ -117,7 +120,7 @@ class EngineMetrics:
             "kosmos2_device_memory_bytes",
             "Device memory in use, by purpose (weights, kv_slots, picture_cache).",
             ("kind",),
-            multiprocess_mode="mostrecent",
+            multiprocess_mode=_OF_LIVING,
             registry=registry,
         )
 
@@ -200,7 +203,7 @@ class ServiceMetrics:
             "kosmos2_build_info",
             "Always 1; the labels hold the version, model and revision that run.",
             ("version", "model", "revision"),
-            multiprocess_mode="mostrecent",
+            multiprocess_mode=_OF_LIVING,
             registry=registry,
         )
 
@@ -222,8 +225,7 @@ def _counter(registry: CollectorRegistry | None, name: str, help_text: str) -> C
 
 
 def _gauge(registry: CollectorRegistry | None, name: str, help_text: str) -> Gauge:
-    # After a restart, a sum over all process ids would count the dead process, too.
-    return Gauge(f"kosmos2_{name}", help_text, multiprocess_mode="mostrecent", registry=registry)
+    return Gauge(f"kosmos2_{name}", help_text, multiprocess_mode=_OF_LIVING, registry=registry)
 
 
 def _histogram(registry: CollectorRegistry | None, name: str, help_text: str) -> Histogram:
