@@ -49,6 +49,7 @@ class Supervisor:
         self._listeners = [listener] if ops_listener is None else [listener, ops_listener]
         self._state = run_directory.open_state()
         self._metrics = ServiceMetrics()
+        self._metrics.http_workers_configured.set(settings.http_workers)
         self._metrics.build_info.labels(
             version("kosmos2-server"), checkpoint.name, checkpoint.revision or ""
         ).set(1)

@@ -196,6 +196,9 @@ class ServiceMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.http_workers = _gauge(registry, "http_workers", "HTTP processes that are running.")
+        self.http_workers_configured = _gauge(
+            registry, "http_workers_configured", "HTTP processes that should run."
+        )
         self.engine_restarts_total = _counter(
             registry, "engine_restarts_total", "Engine processes restarted after a crash."
         )

@@ -72,6 +72,7 @@ def test_one_process_reports_the_metrics_of_all_processes(
     ask(client, task="brief_caption")
     assert service.metric("kosmos2_kv_slots_total") == 32  # the engine's
     assert service.metric("kosmos2_http_workers") == 1  # the supervisor's
+    assert service.metric("kosmos2_http_workers_configured") == 1
     assert service.metric("kosmos2_time_to_first_token_seconds_count") > 0  # the HTTP process's
     assert service.metric('kosmos2_engine_step_seconds_count{phase="decode"}') > 0
     assert service.metric('kosmos2_device_memory_bytes{kind="weights"}') > 0
