@@ -152,9 +152,10 @@ def test_the_log_contains_no_user_data(lonely_balancer: Balancer) -> None:
     assert all("127.0.0.1" not in str(line) for line in requests_logged(lonely_balancer))
 
 
-def test_metrics_are_not_public(deployment: Deployment) -> None:
+@pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/metrics?format=text"])
+def test_metrics_are_not_public(deployment: Deployment, path: str) -> None:
     """The metrics of a random replica would also be useless."""
-    response = loopback.get(f"{deployment.balancer.url}/metrics")
+    response = loopback.get(f"{deployment.balancer.url}{path}")
     assert is_problem(response, 404, "not_found")
 
 
