@@ -8,7 +8,7 @@ import yaml
 
 from app.settings import PUBLISHED_MODEL, PUBLISHED_REVISION, Settings
 from harness.deployment import DEPLOY
-from tests.deploy.test_kubernetes import VERSION, container, pod
+from tests.deploy.test_kubernetes import VERSION, container, pod, settings_of, startup_s
 
 MANIFEST = DEPLOY / "kubernetes" / "kserve.yaml"
 OF_KSERVE = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "timeout"}
@@ -57,7 +57,8 @@ def test_kserve_finds_the_port_and_health(predictor: dict[str, Any], only: dict[
     (port,) = only["ports"]
     values = {entry["name"]: entry.get("value") for entry in only["env"]}
     assert str(port["containerPort"]) == values["KOSMOS2_PORT"]
-    for name, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+    probes = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+    for name, path in probes.items():
         assert only[name]["httpGet"] == {"path": path, "port": port["containerPort"]}
     assert predictor["timeout"] > Settings().deadline_s
 
@@ -68,6 +69,12 @@ def test_the_pod_has_the_rights_and_resources_of_a_gpu_replica(
     other = container("gpu-per-pod")
     for name in ("securityContext", "volumeMounts", "resources"):
         assert only[name] == other[name]
+    # A replica responds to no probe before its weights are downloaded.
+    assert startup_s(only) == startup_s(other)
+    # Memory and processors are for these numbers of processes.
+    values = {entry["name"]: entry.get("value") for entry in only["env"]}
+    for name in ("KOSMOS2_HTTP_WORKERS", "KOSMOS2_PICTURE_PROCESSES"):
+        assert values[name] == settings_of("gpu-per-pod")[name]
     ours, theirs = predictor["securityContext"], pod("gpu-per-pod")["securityContext"]
     assert ours.items() <= theirs.items()
     assert predictor["automountServiceAccountToken"] is False

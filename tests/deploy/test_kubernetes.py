@@ -56,6 +56,12 @@ def settings_of(overlay: str) -> dict[str, str]:
     return data
 
 
+def startup_s(only: dict[str, Any]) -> int:
+    """Return how long a container may take to become ready, in seconds."""
+    probe = only["startupProbe"]
+    return int(probe["periodSeconds"] * probe["failureThreshold"])
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_kind_of_manifest_exists(overlay: str) -> None:
     extra = {"PersistentVolumeClaim"} if overlay == "gpu" else set()
@@ -117,6 +123,19 @@ def test_pods_have_the_time_to_drain(overlay: str) -> None:
     assert float(named["KOSMOS2_GRACE_PERIOD_S"]) == settings.grace_period_s
     waiting_s = container(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod(overlay)["terminationGracePeriodSeconds"] >= waiting_s + max_stop_s()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_upgrade_does_not_count_as_failed_while_a_pod_starts(overlay: str) -> None:
+    """Kubernetes reports a failure if no pod became ready for ten minutes, by default."""
+    deadline_s = rendered(overlay)["Deployment"]["spec"].get("progressDeadlineSeconds", 600)
+    assert deadline_s > startup_s(container(overlay))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_that_are_not_ready_do_not_block_the_drain_of_a_node(overlay: str) -> None:
+    budget = rendered(overlay)["PodDisruptionBudget"]["spec"]
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
