@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from app.telemetry.metrics import EngineMetrics, HttpMetrics, ServiceMetrics
 from harness.deployment import DEPLOY
-from harness.queries import alerts, all_queries, dashboard, panels, rules
+from harness.queries import alerts, all_queries, dashboard, dashboard_queries, panels, rules
 from harness.requirements import require_programs
 from tests.project.test_docs import is_broken
 
@@ -99,6 +99,33 @@ def test_the_configuration_of_prometheus_is_valid() -> None:
 def test_alerts_fire_on_their_conditions_only() -> None:
     """The cases are in tests.yml."""
     done = promtool("test", "rules", "tests.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_share_of_answered_requests_ignores_invalid_and_cancelled_ones(tmp_path: Path) -> None:
+    """Otherwise many requests with a wrong key would hide that all others fail."""
+    per_minute = {"completed": 10, "failed": 10, "invalid": 80, "cancelled": 80}
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {
+                "series": f'kosmos2_requests_total{{job="kosmos2", outcome="{outcome}"}}',
+                "values": f"0+{number}x20",
+            }
+            for outcome, number in per_minute.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": dashboard_queries()["Answered, last 5 minutes A"],
+                "eval_time": "15m",
+                "exp_samples": [{"labels": "{}", "value": 0.5}],
+            }
+        ],
+    }
+    (tmp_path / "recording.yml").write_text((RULES / "recording.yml").read_text())
+    content = {"rule_files": ["recording.yml"], "tests": [case]}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(content))
+    done = promtool("test", "rules", "tests.yml", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
