@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,7 +129,8 @@ def _check_disk(model: str, revision: str | None) -> None:
     cache = Path(constants.HF_HUB_CACHE)
     cached = _bytes_below(cache / f"models--{model.replace('/', '--')}" / "blobs")
     missing, free = max(0, size - cached), shutil.disk_usage(_existing_parent(cache)).free
-    print(f"{model}: {size / 1e9:.2f} GB, {missing / 1e9:.2f} GB to download", flush=True)
+    # Standard output is for the ready line and for answers.
+    print(f"{model}: {size / 1e9:.2f} GB, {missing / 1e9:.2f} GB to download", file=sys.stderr)
     if missing > free:
         raise OutOfMemory(
             f"{model}: the download needs {missing / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are "

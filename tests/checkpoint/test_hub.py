@@ -234,6 +234,7 @@ def test_a_start_logs_the_commit_that_it_got(
         check=False,
     )
     assert done.returncode == 71
+    assert done.stdout == ""  # only the ready line is printed there, which programs read as JSON
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     (logged,) = [line for line in lines if line["event"].startswith("commit")]
     assert (logged["event"], logged["level"]) == (event, level)
