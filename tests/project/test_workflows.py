@@ -89,6 +89,13 @@ def test_ci_runs_what_a_contributor_runs() -> None:
     assert {"test-clients", "check"} == set(re.findall(r"make ([a-z-]+)", commands))
 
 
+def test_every_change_of_a_file_in_the_image_builds_the_image() -> None:
+    paths = content_of("image")[True]["pull_request"]["paths"]
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = {line[1:] for line in ignored if line.startswith("!")}
+    assert copied <= {path.removesuffix("/**") for path in paths}
+
+
 def test_a_release_publishes_signed_images_with_an_sbom() -> None:
     jobs = content_of("release")["jobs"]
     image = jobs["image"]
