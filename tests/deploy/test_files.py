@@ -16,8 +16,8 @@ from harness.deployment import DEPLOY, REPLICAS
 ROOT = DEPLOY.parent
 COMPOSE, COMPOSE_GPU = ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-# Sending the last answers takes a moment after the grace period.
-AFTER_GRACE_S = 3
+# After the grace period: 2 s for the last answers, 2 s for the last spans, and the engine's end.
+AFTER_GRACE_S = 6
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
