@@ -3,8 +3,11 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -18,6 +21,7 @@ from harness.dying_replica import dying_replica
 from harness.events import events_of
 from harness.repeating_clients import SCENE, RepeatingClients
 from harness.requirements import require_programs
+from harness.standard_servers import running_server
 from harness.waiting import eventually
 from harness.wire import open_connection, receive, request
 from tests.clients.deployment.conftest import Deployment
@@ -127,6 +131,33 @@ def test_events_are_forwarded_without_delay(deployment: Deployment) -> None:
     assert done.name == "done"
     # Half, because a busy machine may deliver the first events late.
     assert last_at - first_at > 0.5 * (timings["total_s"] - timings["time_to_first_token_s"])
+
+
+def test_a_replica_notices_that_the_client_has_disconnected(tmp_path: Path) -> None:
+    """Otherwise it would finish an answer without a recipient."""
+    require_programs("haproxy")
+    received, disconnected = Event(), Event()
+
+    class Replica(BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(65536).startswith(b"GET /readyz "):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                return
+            received.set()
+            self.request.settimeout(30)
+            with suppress(ConnectionResetError):
+                self.request.recv(65536)
+            disconnected.set()
+
+    with (
+        running_server(ThreadingTCPServer(("127.0.0.1", 0), Replica)) as address,
+        running_balancer(tmp_path, (address, free_address())) as balancer,
+    ):
+        assert eventually(lambda: balancer.num_ready == 1)
+        with open_connection(balancer.url) as connection:
+            connection.sendall(request("POST", "/v1/ground", "Content-Length: 1", body=b"x"))
+            assert received.wait(30)
+        assert disconnected.wait(5)
 
 
 def test_the_request_id_is_the_same_on_both_sides(deployment: Deployment) -> None:
