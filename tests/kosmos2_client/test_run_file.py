@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.pictures import picture_file
 from kosmos2_client import InvalidRunFile
 from kosmos2_client.run_file import Line, LineError, open_run, read_lines, read_paths
 from tests.kosmos2_client.answers import detections
@@ -55,11 +56,12 @@ def test_a_partial_last_line_is_ignored_and_then_cut_off(run: Path, cut: int) ->
 
 def test_a_partial_line_longer_than_a_block_is_cut_off(run: Path) -> None:
     complete = run.read_bytes()
-    run.write_bytes(complete + b"x" * 200_000)
+    partial = b'{"path": "' + b"x" * 200_000
+    run.write_bytes(complete + partial)
     with open_run(run):
         pass
     assert run.read_bytes() == complete
-    run.write_bytes(b"x" * 200_000)
+    run.write_bytes(partial)
     with open_run(run):
         pass
     assert run.read_bytes() == b""
@@ -79,6 +81,16 @@ def small_files() -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("content", [picture_file(), b"no line end", b'{"path":"a"}'])
+def test_a_file_that_is_no_run_file_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """A picture may be passed as `--out` by mistake."""
+    path = tmp_path / "scene.png"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRunFile, match="not a run file"), open_run(path):
+        pass
+    assert path.read_bytes() == content
 
 
 def test_a_line_that_does_not_fit_is_not_written_at_all(tmp_path: Path) -> None:

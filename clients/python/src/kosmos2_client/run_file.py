@@ -164,12 +164,13 @@ def open_run(path: Path) -> Iterator[RunWriter]:
     A partial last line is cut off. On Unix the file is locked, so that only one process writes it.
 
     Raises:
+        InvalidRunFile: the last line has no end and is no part of a line; the file is as before.
         OSError: the file cannot be written, or another process writes it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0))
     try:
         _lock(descriptor, path)
-        os.ftruncate(descriptor, _end_of_last_line(descriptor))
+        _cut_partial_line(descriptor, path)
         yield RunWriter(descriptor)
     finally:
         os.close(descriptor)
@@ -181,6 +182,16 @@ def _complete_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
                 yield number, line
+
+
+def _cut_partial_line(descriptor: int, path: Path) -> None:
+    end = _end_of_last_line(descriptor)
+    os.lseek(descriptor, end, os.SEEK_SET)
+    # A picture passed as `--out` by mistake has no line end at its end either, and must stay whole.
+    if not _START.encode().startswith(os.read(descriptor, len(_START))):
+        raise InvalidRunFile(f"{path}: not a run file; write to another file")
+    if end < os.fstat(descriptor).st_size:
+        os.ftruncate(descriptor, end)
 
 
 def _end_of_last_line(descriptor: int) -> int:
