@@ -1,7 +1,6 @@
 """`kosmos2 bench`: sends a load to a running service, and prints a table and a line of JSON."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,6 @@ from app.bench.loops import Bounds, closed_loop, open_loop, poisson_arrivals, ru
 from app.bench.results import LoadResult, Percentiles, Sample
 from app.bench.workload import mixed_workload, read_pictures
 
-API_KEY_VARIABLE = "KOSMOS2_API_KEY"
 NUM_DIFFERENT_REQUESTS = 512
 
 
@@ -46,14 +44,14 @@ class Load:
         return f"open, {self.rate:g} arrivals/s"
 
 
-def bench(load: Load, api_key_file: Path | None) -> int:
+def bench(load: Load, api_key: str | None) -> int:
     """Run a load; print a table on standard error and one line of JSON on standard output.
 
     Returns:
         The exit code: 1 if the service answered no request, otherwise 0.
     """
     try:
-        model, samples = run_load(_run(load, read_api_key(api_key_file)))
+        model, samples = run_load(_run(load, api_key))
     except NoService as error:
         print(f"no Kosmos-2 service answers at {load.url}: {error}", file=sys.stderr)
         return 1
@@ -68,14 +66,6 @@ def bench(load: Load, api_key_file: Path | None) -> int:
     head = {"benchmark": "load", "model": model, "loop": load.loop, "streamed": load.is_streaming}
     print(json.dumps(head | asdict(result)))
     return 0 if result.num_good else 1
-
-
-def read_api_key(file: Path | None) -> str | None:
-    """Return the first word of the file, or the key of the environment."""
-    # There is no option for the key itself: the list of processes would show it to every user.
-    if file is None:
-        return os.environ.get(API_KEY_VARIABLE)
-    return file.read_text().split()[0]
 
 
 async def _run(load: Load, api_key: str | None) -> tuple[str, list[Sample]]:

@@ -37,7 +37,6 @@ ApiKeyFile = Annotated[
     Path | None,
     typer.Option(
         help="File whose first word is the API key. Default: the KOSMOS2_API_KEY variable.",
-        exists=True,
     ),
 ]
 
@@ -62,8 +61,11 @@ def bench(
     from app.bench.command import Load
     from app.bench.command import bench as run
     from app.bench.loops import Bounds
+    from kosmos2_client.batch.options import read_api_key
+    from kosmos2_client.http_messages import Endpoint
 
     is_unbounded = requests is None and seconds is None
     bounds = Bounds(requests, _DEFAULT_S if is_unbounded else seconds)
-    load = Load(url, concurrency, rate, bounds, stream, pictures or [], seed)
-    raise typer.Exit(run(load, api_key_file))
+    service = Endpoint(url, read_api_key(api_key_file))
+    load = Load(service.url, concurrency, rate, bounds, stream, pictures or [], seed)
+    raise typer.Exit(run(load, service.api_key))

@@ -80,3 +80,10 @@ def test_a_missing_service_is_reported_in_one_line() -> None:
     result = run("--url", "http://127.0.0.1:9", "--requests", "1")
     assert result.returncode == 1
     assert result.stderr.startswith("no Kosmos-2 service answers at http://127.0.0.1:9: ")
+
+
+def test_an_invalid_url_is_reported_in_one_line() -> None:
+    result = run("--url", "localhost:8000", "--requests", "1")
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line == "the URL must start with http:// or https://, not 'localhost:8000'"

@@ -47,16 +47,23 @@ def test_errors_are_not_tried_again_in_their_own_file(
     assert "another file than that of --retry-errors" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--api-key-file", "--classes-file"])
-def test_files_that_are_no_utf_8_are_reported(
-    option: str, picture: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "content", "message"),
+    [
+        ("--api-key-file", b"\xff\n", "must be UTF-8"),
+        ("--classes-file", b"\xff\n", "must be UTF-8"),
+        ("--api-key-file", b" \n", "has no API key"),
+    ],
+)
+def test_files_that_cannot_be_used_are_reported(
+    option: str, content: bytes, message: str, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = picture.with_name("file.txt")
-    file.write_bytes(b"\xff\n")
+    file.write_bytes(content)
     what = [] if option == "--classes-file" else ["--classes", "a"]
     command = ["batch", str(picture), "--url", "http://localhost:1", *what, option, str(file)]
     assert main([*command, "--out", str(picture.with_name("run.jsonl"))]) == 1
-    assert "file.txt: must be UTF-8" in capsys.readouterr().err
+    assert f"file.txt: {message}" in capsys.readouterr().err
 
 
 def test_a_key_that_no_header_can_hold_is_reported_without_the_key(

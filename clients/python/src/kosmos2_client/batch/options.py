@@ -12,7 +12,7 @@ from kosmos2_client.batch.request import BatchRequest
 from kosmos2_client.batch.run import DEFAULT_CONCURRENCY, BatchRun
 from kosmos2_client.batch.runner import Limits
 from kosmos2_client.batch.sources import PATH_COLUMN, Sources, root_of
-from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.errors import InvalidInput, Kosmos2ClientError
 from kosmos2_client.texts import read_text
 
 _REQUEST_FIELDS = ("task", "text", "max_new_tokens", "confidence", "tiles")
@@ -127,13 +127,16 @@ def split_classes(text: str) -> list[str]:
 
 
 def read_api_key(path: Path | None) -> str | None:
-    """Return the API key of a file, or of `KOSMOS2_API_KEY`; `None` without one.
+    """Return the API key of a file, or of `KOSMOS2_API_KEY`; `None` if neither is given.
 
     Raises:
         OSError: the file cannot be read.
-        InvalidInput: it is not UTF-8.
+        InvalidInput: it is not UTF-8, or has no key.
     """
+    # There is no option for the key itself: the list of processes would show it to every user.
     if path is None:
         return os.environ.get("KOSMOS2_API_KEY") or None
     words = read_text(path).split()
-    return words[0] if words else None
+    if not words:
+        raise InvalidInput(f"{path}: has no API key")
+    return words[0]
