@@ -63,8 +63,9 @@ def batch(
 
     kosmos2 batch photographs/ --classes "red circle,blue square" --out run.jsonl
 
-    The same command continues a run that was interrupted. The exit code is 1 if a picture has an
-    error.
+    The same command continues a run that was interrupted.
+
+    The exit code is 1 if a picture has an error.
     """
     # Late, because these import prometheus_client, which `serve` must configure before.
     from app.commands.own_engine import run_with_engine

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import sys
 from io import TextIOWrapper
 from socket import socket
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -205,19 +207,28 @@ def _url_of(settings: Settings, listener: socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
+def _exit_on(number: int, _frame: FrameType | None) -> None:
+    """Exit through all `finally` blocks, which stop children and remove temporary files."""
+    sys.exit(128 + number)  # as a shell reports a process that a signal ended
+
+
 def main() -> None:
     """Run the command line; print errors of the project as one line and exit with their code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
+    signal.signal(signal.SIGTERM, _exit_on)
     try:
         try:
             cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
-        # Python flushes standard output once more at exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
+            print(error, file=sys.stderr)
+        if sys.stdout is not None:
+            # Python flushes standard output once more at exit, which must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except StartupError as error:
         print(error, file=sys.stderr)

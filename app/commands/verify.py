@@ -54,8 +54,9 @@ def verify(
 ) -> None:
     """Compare a checkpoint on this machine with its recorded answers and with transformers.
 
-    Every device and dtype answers alone, in a batch, over HTTP and as a stream. The exit code is 1
-    if anything differs.
+    Every device and dtype answers alone, in a batch, over HTTP and as a stream.
+
+    The exit code is 1 if anything differs.
 
     kosmos2 verify microsoft/kosmos-2-patch14-224 --report report
     """

@@ -29,19 +29,23 @@ async def running_engine(
         state = run_directory.open_state()
         state.begin_epoch()
         child = await start_engine(run_directory, module)
-        if not await child.wait_until_ready():
-            raise EngineNotReady(await child.wait())
-        client = EngineClient(run_directory.engine_endpoint, state)
-        receiving = asyncio.create_task(client.receive())
-        watching = asyncio.create_task(_end_with(child, client))
         try:
-            yield client
+            if not await child.wait_until_ready():
+                raise EngineNotReady(await child.wait())
+            client = EngineClient(run_directory.engine_endpoint, state)
+            receiving = asyncio.create_task(client.receive())
+            watching = asyncio.create_task(_end_with(child, client))
+            try:
+                yield client
+            finally:
+                watching.cancel()
+                receiving.cancel()
+                client.close()
+                child.request_stop()
+                await child.wait()
         finally:
-            watching.cancel()
-            receiving.cancel()
-            client.close()
-            child.request_stop()
-            await child.wait()
+            # An engine that is still starting would miss the files of the run directory.
+            await child.end()
 
 
 async def _end_with(engine: ChildProcess, client: EngineClient) -> None:

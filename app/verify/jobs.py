@@ -156,6 +156,7 @@ def _run(module: str, job: dict[str, Any]) -> dict[str, Any]:
         text=True,
         check=False,
         env=without_settings(os.environ),
+        start_new_session=True,  # a terminal's Ctrl-C reaches the parent only, which kills the job
     )
     if done.returncode:
         raise StartupError(f"{module} ended with exit code {done.returncode}")

@@ -1,17 +1,24 @@
 """Errors at the start are reported in one line, with an exit code."""
 
+import inspect
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from typer.models import CommandInfo
 
+from app.commands.cli import cli
 from app.processors import count_processors
 from harness.pictures import picture_file
+from harness.waiting import eventually
 
 SITE_CUSTOMIZE = """
 import os, socket, sys
@@ -161,3 +168,60 @@ def test_info_shows_what_would_be_served(endless_checkpoint: Path) -> None:
     assert int(shown["machine_processors"]) == processors.machine
     assert int(shown["usable_processors"]) == processors.usable
     assert int(shown["threads"]) <= processors.usable
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("batch", "{0}", "--classes", "a", "--out", "{0}/missing/run.jsonl"),
+        ("batch", "{0}", "--classes-file", "{0}/missing", "--out", "{0}/run.jsonl"),
+        ("bench", "--url", "http://127.0.0.1:9", "--api-key-file", "{0}/missing"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_reported_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    result = run(*(argument.format(tmp_path) for argument in arguments))
+    assert result.returncode == 1
+    assert f"{tmp_path}/missing" in last_line(result)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_standard_output_is_reported_in_one_line() -> None:
+    command = [sys.executable, "-m", "app.commands.cli", "--help"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=180, check=False
+        )
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "No space left" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_start_removes_all_files(
+    tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    """An engine that starts without its parent would miss its files, and print a traceback."""
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    files = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))  # a short path, for the socket
+    command = [sys.executable, "-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
+    with subprocess.Popen(
+        [*command, "--task", "brief_caption"],
+        env=os.environ | {"TMPDIR": str(files)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert eventually(lambda: any(files.glob("*/settings.json")))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (exit_code, False)
+    files.rmdir()  # fails if the folder is not empty
+
+
+@pytest.mark.parametrize("command", cli.registered_commands, ids=attrgetter("callback.__name__"))
+def test_paragraphs_of_help_texts_are_one_line(command: CommandInfo) -> None:
+    """Typer prints the line ends within a paragraph, except those of the first one."""
+    assert command.callback is not None
+    _, *paragraphs = inspect.cleandoc(command.callback.__doc__ or "").split("\n\n")
+    assert [text for text in paragraphs if "\n" in text] == []
