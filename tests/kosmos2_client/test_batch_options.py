@@ -18,6 +18,8 @@ def picture(tmp_path: Path) -> Path:
     ("options", "message"),
     [
         (["--concurrency", "0"], "--concurrency must be at least 1"),
+        (["--patience", "-1"], "--patience must be more than 0"),
+        (["--timeout", "nan"], "--timeout must be more than 0"),
         (["--url", "http://[::1"], "is invalid"),
         (["--url", "http://localhost:99999"], "no valid port"),
         (["--url", "http://"], "no host"),

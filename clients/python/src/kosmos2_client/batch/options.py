@@ -81,6 +81,8 @@ class BatchOptions:
         """
         if self.concurrency < 1:
             raise InvalidOptions("--concurrency must be at least 1")
+        if not self.patience > 0:  # also for NaN
+            raise InvalidOptions("--patience must be more than 0")
         if self.retry_errors is not None and self.retry_errors.resolve() == self.out.resolve():
             raise InvalidOptions("--out must be another file than that of --retry-errors")
         root = root_of(self.sources) if self.root is None else self.root

@@ -9,7 +9,7 @@ from typing import Any
 
 from kosmos2_client.async_client import AsyncKosmos2
 from kosmos2_client.batch import options as shared
-from kosmos2_client.batch.options import BatchOptions, read_api_key
+from kosmos2_client.batch.options import BatchOptions, InvalidOptions, read_api_key
 from kosmos2_client.batch.request import ServiceAnswerer
 from kosmos2_client.batch.run import BatchRun
 from kosmos2_client.retries import RetryPolicy
@@ -65,7 +65,12 @@ async def run_with_service(batch: BatchRun, url: str, api_key: str | None, timeo
 
     Args:
         timeout_s: for one request.
+
+    Raises:
+        InvalidOptions: the timeout is not positive.
     """
+    if not timeout_s > 0:  # also for NaN
+        raise InvalidOptions("--timeout must be more than 0")
     _forget_missing_sniffio()
     retries = RetryPolicy(timeout_s=timeout_s, max_retries=0)
     async with AsyncKosmos2(url, api_key, retries) as client:
