@@ -1,7 +1,7 @@
 """`kosmos2 verify`: the options of the command; `app/verify` does the work."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,23 +15,37 @@ Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the
 ReportFolder = Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")]
 RecordedPicture = Annotated[
     Path | None,
-    typer.Option(help="The recorded picture. Default: next to the weights, or the hub's."),
+    typer.Option(
+        help="The recorded picture. Default: next to the weights, or the hub's.",
+        exists=True,
+        dir_okay=False,
+    ),
 ]
-OnlyDevice = Annotated[str | None, typer.Option(help="Only this device: cpu or cuda.")]
+OnlyDevice = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Only this device.")]
 OnlyDtype = Annotated[
-    str | None, typer.Option(help="Only this dtype: float32, bfloat16 or float16.")
+    Literal["float32", "bfloat16", "float16"] | None, typer.Option(help="Only this dtype.")
 ]
 Refcoco = Annotated[
     Path | None,
-    typer.Option(help="Annotations of a split of RefCOCO, such as refcoco_val.json."),
+    typer.Option(
+        help="Annotations of a split of RefCOCO, such as refcoco_val.json.",
+        exists=True,
+        dir_okay=False,
+    ),
 ]
 Flickr30k = Annotated[
     Path | None,
-    typer.Option(help="Ids of a split of Flickr30k Entities, such as test.txt."),
+    typer.Option(
+        help="Ids of a split of Flickr30k Entities, such as test.txt.", exists=True, dir_okay=False
+    ),
 ]
 Images = Annotated[
     Path | None,
-    typer.Option(help="Pictures of the datasets. Default: `images` next to the file."),
+    typer.Option(
+        help="Pictures of the datasets. Default: `images` next to the file.",
+        exists=True,
+        file_okay=False,
+    ),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Questions per dataset.")]
 Record = Annotated[

@@ -57,7 +57,12 @@ def verify(options: VerifyOptions) -> int:
 
     Returns:
         The exit code: 1 if anything differs or no answer could be compared, otherwise 0.
+
+    Raises:
+        OSError: the report cannot be written.
     """
+    if options.report is not None:
+        options.report.mkdir(parents=True, exist_ok=True)  # an error, if any, before all checks
     try:
         checkpoint = open_checkpoint(options.model, options.revision)
         recording = find_recording(checkpoint)

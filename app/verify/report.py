@@ -70,8 +70,8 @@ class Report:
         """Write `report.json` and `report.html`."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
-        (folder / "report.json").write_text(text + "\n")
-        (folder / "report.html").write_text(_page(self))
+        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "report.html").write_text(_page(self), encoding="utf-8")
 
 
 def describe_machine(versions: dict[str, str], devices: Sequence[dict[str, str]]) -> dict[str, str]:

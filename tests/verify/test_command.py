@@ -38,3 +38,19 @@ def test_the_embedded_checkpoint_passes(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "kosmos2 verify: kosmos2-shapes-demo: passed" in page
     assert report["checksums"]["model.safetensors"] in page
+
+
+@pytest.mark.parametrize(
+    "option", ["--device", "--dtype", "--picture", "--refcoco", "--flickr30k", "--images"]
+)
+def test_an_option_that_cannot_be_used_is_reported_before_the_checks(option: str) -> None:
+    done = run_verify(option, "missing")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Invalid value for '{option}'" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_reported_before_the_checks(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_verify("--report", tmp_path / "file" / "report")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "Not a directory" in done.stderr
