@@ -20,5 +20,5 @@ Pictures = Annotated[list[Path], typer.Argument(help="Picture files.", exists=Tr
 AsJson = Annotated[bool, typer.Option("--json", help="Print each whole answer as a line of JSON.")]
 SaveAnnotated = Annotated[
     Path | None,
-    typer.Option(help="File for the picture with its boxes drawn; a directory for several."),
+    typer.Option(help="File for the picture with its boxes drawn, or folder for several."),
 ]

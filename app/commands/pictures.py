@@ -12,19 +12,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from app.checkpoint.files import Checkpoint
+from app.commands.drawing_files import MEDIA_TYPES, drawing_files
 from app.commands.offline import Call, answer_all
 from app.errors import RequestError
 from app.pictures.drawing.annotator import Annotator
-from app.pictures.marks import Mark, MediaType
+from app.pictures.marks import Mark
 from app.settings import Settings
 from app.supervisor.engine_keeper import ENGINE_MODULE
-
-_MEDIA_TYPES: dict[str, MediaType] = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-}
 
 A = TypeVar("A")
 
@@ -35,8 +29,7 @@ class Output:
 
     Attributes:
         as_json: whether each answer is printed as a line of JSON.
-        save_annotated: file for the picture with its boxes, or directory for several pictures;
-            `None` saves nothing.
+        save_annotated: see `drawing_files`; `None` saves nothing.
     """
 
     as_json: bool
@@ -77,11 +70,14 @@ def run_pictures(
     Returns:
         The exit code: 1 if the request failed for a picture, otherwise 0.
     """
+    target = output.save_annotated
+    files = None if target is None else drawing_files(target, pictures)
     calls = [call_for(path.read_bytes()) for path in pictures]
     console, num_failed = Console(stderr=True), 0
     annotator = Annotator(settings.max_image_pixels)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
-        progress = bar.add_task("pictures", total=len(calls), visible=len(calls) > 1)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=len(calls) == 1) as bar:
+        progress = bar.add_task("pictures", total=len(calls))
 
         def show(number: int, answer: A | RequestError) -> None:
             nonlocal num_failed
@@ -92,7 +88,8 @@ def run_pictures(
             else:
                 report = report_of(answer)
                 _print(output, path, report, is_alone=len(pictures) == 1)
-                _save(annotator, output, path, report.marks, is_alone=len(pictures) == 1)
+                if files is not None:
+                    _save(annotator, path, report.marks, files[number])
             bar.advance(progress)
 
         asyncio.run(answer_all(settings, checkpoint, calls, show, engine_module))
@@ -114,14 +111,6 @@ def json_line(content: dict[str, Any], encoding: str) -> str:
     return json.dumps(content, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
-def _save(
-    annotator: Annotator, output: Output, path: Path, marks: Sequence[Mark], *, is_alone: bool
-) -> None:
-    target = output.save_annotated
-    if target is None:
-        return
-    if not is_alone or target.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        target = target / f"{path.stem}.png"
-    media_type = _MEDIA_TYPES.get(target.suffix.lower(), "image/png")
-    target.write_bytes(annotator.annotate(path.read_bytes(), marks, media_type, "pixel"))
+def _save(annotator: Annotator, path: Path, marks: Sequence[Mark], file: Path) -> None:
+    media_type = MEDIA_TYPES[file.suffix.lower()]
+    file.write_bytes(annotator.annotate(path.read_bytes(), marks, media_type, "pixel"))
