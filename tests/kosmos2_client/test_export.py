@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,36 @@ def test_a_damaged_line_is_reported_and_a_partial_last_line_is_not(
     run_file.write_text('{"path": 1}\n')
     assert main(arguments) == 1
     assert "run.jsonl, line 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export {0}/run.jsonl --format csv --out {0}/run.jsonl",
+        "export {0}/run.jsonl --format csv --out {0}/link.jsonl",
+        "export {0}/run.jsonl --format csv --thresholds {0}/other --out {0}/other",
+        "evaluate {0}/run.jsonl --truth {0}/other --json {0}/other",
+        "evaluate {0}/run.jsonl --truth {0}/other --json {0}/new --write-thresholds {0}/new",
+    ],
+)
+def test_no_file_of_a_command_is_overwritten(
+    run_file: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run may have taken hours."""
+    run_file.with_name("link.jsonl").symlink_to(run_file)
+    run_file.with_name("other").write_text("{}")
+    before = {path: path.read_bytes() for path in run_file.parent.iterdir()}
+    assert main(command.format(run_file.parent).split()) == 1
+    assert "is another file of this command" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run_file.parent.iterdir()} == before
+
+
+def test_neither_a_folder_nor_a_device_is_replaced(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(run_file.with_name("pipe"))
+    run_file.with_name("folder").mkdir()
+    for name in ("pipe", "folder"):
+        out = str(run_file.with_name(name))
+        assert main(["export", str(run_file), "--format", "coco", "--out", out]) == 1
+        assert f"{out}: is not a file" in capsys.readouterr().err

@@ -72,8 +72,8 @@ class Line:
                 if error is None
                 else LineError(error["code"], error["detail"], error["status"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidRunFile(f"not a line of a run file: {error!r}") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidRunFile("not a line of a run file") from None
         if not isinstance(parsed.path, str) or not isinstance(parsed.answer, dict | None):
             raise InvalidRunFile("not a line of a run file: the path or the answer is invalid")
         if (parsed.answer is None) == (parsed.error is None):

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kosmos2_client.commands.export import add_selection, classes_of, new_path, selection_of
+from kosmos2_client.commands.export import (
+    add_selection,
+    check_outputs,
+    classes_of,
+    new_path,
+    selection_of,
+)
 from kosmos2_client.evaluation import report, sheet
 from kosmos2_client.evaluation.calibration_file import calibrate
 from kosmos2_client.evaluation.evaluate import Comparison, Evaluation, compare, evaluate
@@ -73,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.sheet is None) != (arguments.root is None):
         print("kosmos2-client: --sheet and --root need each other", file=sys.stderr)
         return 2
+    check_outputs(arguments)
     index = read_index(arguments.runs)
     selection = selection_of(arguments)
     truth = read_truth(arguments.truth)

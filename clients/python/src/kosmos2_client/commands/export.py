@@ -16,6 +16,9 @@ from kosmos2_client.export.selection import Selection, read_thresholds
 from kosmos2_client.export.yolo import DEFAULT_VAL_SHARE
 from kosmos2_client.texts import listed
 
+_OUTPUTS = ("out", "json", "sheet", "write_thresholds", "write_calibration")
+"""Options of `export` and `evaluate` that name a file or a folder to write."""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
     """Add the options of the command and return their parser."""
@@ -112,6 +115,7 @@ def _add_options_of_formats(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the export, and a summary to the standard error."""
+    check_outputs(arguments)
     index = read_index(arguments.runs)
     dataset = Dataset(
         index,
@@ -189,6 +193,21 @@ def new_path(text: str) -> Path:
     if path.name in ("", ".."):
         raise argparse.ArgumentTypeError(f"must name a new file or folder, not {text!r}")
     return path
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Check that no file to write is a file to read, or another file to write.
+
+    Raises:
+        InvalidInput: one is; it would be lost.
+    """
+    paths = {name: path for name, path in vars(arguments).items() if isinstance(path, Path)}
+    written = [paths.pop(name) for name in _OUTPUTS if name in paths]
+    used = {path.resolve() for path in (*paths.values(), *arguments.runs)}
+    for path in written:
+        if path.resolve() in used:
+            raise InvalidInput(f"{path}: is another file of this command; name a new file")
+        used.add(path.resolve())
 
 
 def share(text: str) -> float:

@@ -19,7 +19,13 @@ def new_file(path: Path, newline: str | None = "\n") -> Iterator[TextIO]:
 
     Args:
         newline: as for `open`.
+
+    Raises:
+        InvalidInput: `path` is a folder or a device, such as `/dev/null`, which root could replace.
     """
+    path = path.resolve()  # a link stays a link
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path}: is not a file; name a new file")
     partial = path.with_name(path.name + _SUFFIX)
     try:
         # Names of files may hold bytes that are no UTF-8, which Python represents as surrogates.
