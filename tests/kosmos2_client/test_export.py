@@ -301,12 +301,15 @@ def test_no_file_of_a_command_is_overwritten(
     assert {path: path.read_bytes() for path in run_file.parent.iterdir()} == before
 
 
+@pytest.mark.parametrize("format_name", ["coco", "csv", "parquet", "label-studio"])
 def test_neither_a_folder_nor_a_device_is_replaced(
-    run_file: Path, capsys: pytest.CaptureFixture[str]
+    run_file: Path, format_name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if format_name == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not a dependency of this project")
     os.mkfifo(run_file.with_name("pipe"))
     run_file.with_name("folder").mkdir()
     for name in ("pipe", "folder"):
         out = str(run_file.with_name(name))
-        assert main(["export", str(run_file), "--format", "coco", "--out", out]) == 1
+        assert main(["export", str(run_file), "--format", format_name, "--out", out]) == 1
         assert f"{out}: is not a file" in capsys.readouterr().err

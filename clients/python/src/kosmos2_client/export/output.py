@@ -14,11 +14,8 @@ _SUFFIX = ".partial"
 
 
 @contextmanager
-def new_file(path: Path, newline: str | None = "\n") -> Iterator[TextIO]:
-    """Yield a file that replaces `path` at the end of the block, unless an exception ends it.
-
-    Args:
-        newline: as for `open`.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path whose file replaces `path` after the block, unless an exception ends it.
 
     Raises:
         InvalidInput: `path` is a folder or a device, such as `/dev/null`, which root could replace.
@@ -28,12 +25,25 @@ def new_file(path: Path, newline: str | None = "\n") -> Iterator[TextIO]:
         raise InvalidInput(f"{path}: is not a file; name a new file")
     partial = path.with_name(path.name + _SUFFIX)
     try:
-        # Names of files may hold bytes that are no UTF-8, which Python represents as surrogates.
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline=newline) as file:
-            yield file
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path, newline: str | None = "\n") -> Iterator[TextIO]:
+    """Yield a text file that replaces `path`; see `replacing`.
+
+    Args:
+        newline: as for `open`.
+    """
+    # Names of files may hold bytes that are no UTF-8, which Python represents as surrogates.
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline=newline) as file,
+    ):
+        yield file
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from kosmos2_client.conversions.rows import COLUMNS, Row, error_row, rows
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
-from kosmos2_client.export.output import new_file
+from kosmos2_client.export.output import new_file, replacing
 
 _ROWS_PER_GROUP = 50_000
 """Rows that Parquet keeps in memory."""
@@ -44,17 +44,12 @@ def write_parquet(dataset: Dataset, out: Path) -> int:
     types = {str: pa.string(), int: pa.int32(), float: pa.float64()}
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     number, remaining = 0, _rows(dataset)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        with pq.ParquetWriter(partial, schema) as writer:
-            while group := list(islice(remaining, _ROWS_PER_GROUP)):
-                for row in group:
-                    row["path"] = _as_unicode(str(row["path"]))
-                writer.write_table(pa.Table.from_pylist(group, schema))
-                number += sum(row["class"] is not None for row in group)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(out) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while group := list(islice(remaining, _ROWS_PER_GROUP)):
+            for row in group:
+                row["path"] = _as_unicode(str(row["path"]))
+            writer.write_table(pa.Table.from_pylist(group, schema))
+            number += sum(row["class"] is not None for row in group)
     return number
 
 
