@@ -74,7 +74,9 @@ def serve(
     if settings.tracing:
         check_installed()
     listener = listen(settings.host, settings.port)
-    ops = None if settings.ops_port is None else listen(settings.host, settings.ops_port)
+    ops = None
+    if settings.ops_port is not None:
+        ops = listen(settings.host, settings.ops_port, "KOSMOS2_OPS_PORT={0}")
     checkpoint = prepare(settings, "supervisor")
 
     async def run(run_directory: RunDirectory) -> int:

@@ -6,8 +6,13 @@ import socket
 from app.errors import AddressInUse, StartupError
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(
+    host: str, port: int, advice: str = "make run PORT={0}, or kosmos2 serve --port {0}"
+) -> socket.socket:
     """Return a listening socket, which the HTTP processes share.
+
+    Args:
+        advice: how to choose another port than one in use; `{0}` is the next port.
 
     Raises:
         AddressInUse: another program listens at the address.
@@ -25,7 +30,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
-                f"port {port} is in use; choose another: make run PORT={port + 1}, "
-                f"or kosmos2 serve --port {port + 1}"
+                f"port {port} is in use; choose another: {advice.format(port + 1)}"
             ) from None
         raise StartupError(f"cannot listen on {host}, port {port}: {error.strerror}") from None

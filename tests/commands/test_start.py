@@ -73,6 +73,14 @@ def test_the_error_of_a_used_port_suggests_another() -> None:
     assert f"PORT={port + 1}" in last_line(result)
 
 
+def test_the_error_of_a_used_ops_port_names_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", "0", KOSMOS2_OPS_PORT=str(port))
+    assert result.returncode == 71
+    assert last_line(result).endswith(f"choose another: KOSMOS2_OPS_PORT={port + 1}")
+
+
 def test_a_missing_path_is_reported() -> None:
     result = run("serve", "--port", "0", "--model", "/no/such/model")
     assert result.returncode == 65
