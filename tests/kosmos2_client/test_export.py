@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +315,27 @@ def test_neither_a_folder_nor_a_device_is_replaced(
         out = str(run_file.with_name(name))
         assert main(["export", str(run_file), "--format", format_name, "--out", out]) == 1
         assert f"{out}: is not a file" in capsys.readouterr().err
+
+
+@pytest.mark.processes
+def test_help_texts_are_printed_on_a_terminal_without_utf_8() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "kosmos2_client.cli", "export", "--help"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_that_is_no_dataset_is_reported_without_its_bytes(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = run_file.with_name("truth.json")
+    truth.write_bytes(b"\x89PNG" * 1000)
+    for options in (
+        ["evaluate", str(run_file), "--truth"],
+        ["export", str(run_file), "--format", "coco-results", "--out", "out", "--ids-from"],
+    ):
+        assert main([*options, str(truth)]) == 1
+        message = f"kosmos2-client: {truth}: must be UTF-8\n"
+        assert capsys.readouterr().err == message

@@ -6,6 +6,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 
 from kosmos2_client import commands
 from kosmos2_client.errors import Kosmos2ClientError
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the name of the program; `None` reads those of the process.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     parsed = _parser().parse_args(arguments)
     try:
         exit_code: int = parsed.run(parsed)

@@ -12,6 +12,7 @@ from kosmos2_client.conversions.pictures import Orientation
 from kosmos2_client.entities import Edges
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.results import Image
+from kosmos2_client.texts import read_text
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_truth(path: Path) -> Truth:
         InvalidInput: it is no COCO dataset.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         names = {one["id"]: str(one["name"]) for one in content["categories"]}
         boxes: dict[int, list[TrueBox]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:

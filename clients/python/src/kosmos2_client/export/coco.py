@@ -10,6 +10,7 @@ from kosmos2_client.conversions import coco
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.output import new_file, write_array
+from kosmos2_client.texts import read_text
 
 FIRST_CATEGORY = 1
 """COCO's own ids start at 1, and 0 means background to some tools."""
@@ -37,7 +38,7 @@ def read_ids(path: Path) -> Ids:
         InvalidInput: it is no COCO dataset.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         return Ids(
             {image["file_name"]: image["id"] for image in content["images"]},
             {category["name"]: category["id"] for category in content["categories"]},
