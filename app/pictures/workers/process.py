@@ -83,8 +83,12 @@ def main() -> None:
     abilities = Abilities(heic.OBSTACLE is None, confinement.landlock, confinement.seccomp)
     while (job := read_job(sys.stdin.buffer)) is not None:
         limit_processor_time()
-        sys.stdout.buffer.write(to_frame(perform(job, max_pixels, annotator, abilities)))
-        sys.stdout.buffer.flush()
+        result = to_frame(perform(job, max_pixels, annotator, abilities))
+        try:
+            sys.stdout.buffer.write(result)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # the parent has ended; Python's own flush at exit would fail again
+            os._exit(0)
 
 
 if __name__ == "__main__":

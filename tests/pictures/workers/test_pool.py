@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
+import sys
 from collections.abc import Collection
 
 import psutil
@@ -13,6 +15,7 @@ from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedIma
 from app.pictures.decode import decode_picture
 from app.pictures.marks import Mark
 from app.pictures.workers import limits
+from app.pictures.workers.messages import Describe, to_frame
 from app.pictures.workers.pool import PicturePool
 from harness.bombs import (
     gif_of_a_long_comment,
@@ -238,3 +241,22 @@ def test_all_processes_are_stopped_at_the_end() -> None:
 
     with_pool(use, num_processes=2)
     assert children() == []
+
+
+def test_a_picture_process_whose_parent_has_ended_logs_no_error() -> None:
+    """As after Ctrl-C while a service starts: the first job has no reader."""
+    command = [sys.executable, "-m", "app.pictures.workers.process", "1000000", "info", "json"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(to_frame(Describe()))
+        process.stdin.flush()
+        assert process.stderr.read() == b""
+        process.stdin.close()
