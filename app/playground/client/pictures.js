@@ -18,7 +18,7 @@ export async function toBlob(picture) {
   // An expression rather than a name, so that bundlers for browsers leave it alone.
   const files = "node:fs/promises";
   const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ files);
-  return new Blob([await readFile(picture)]);
+  return new Blob([await readFile(/^file:\/\//i.test(text) ? new URL(text) : picture)]);
 }
 
 // Not `fetch`, which a page's Content-Security-Policy may deny for data URIs.
@@ -26,7 +26,11 @@ function blobOfDataUri(uri) {
   const comma = uri.indexOf(",");
   const head = uri.slice(5, comma);
   const type = head.split(";")[0];
-  const content = decodeURIComponent(uri.slice(comma + 1));
-  if (!/;base64$/i.test(head)) return new Blob([content], { type });
-  return new Blob([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], { type });
+  try {
+    const content = decodeURIComponent(uri.slice(comma + 1));
+    if (!/;base64$/i.test(head)) return new Blob([content], { type });
+    return new Blob([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], { type });
+  } catch (cause) {
+    throw new TypeError("the data URI is malformed: its content is neither base64 nor percent-encoded text", { cause });
+  }
 }

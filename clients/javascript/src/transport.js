@@ -12,8 +12,8 @@ export class Transport {
   #fetch;
 
   constructor(baseUrl, { apiKey, maxRetries, fetch }) {
-    this.#baseUrl = String(baseUrl).replace(/\/+$/, "");
-    this.#headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
+    this.#baseUrl = checkedAddress(String(baseUrl)).replace(/\/+$/, "");
+    this.#headers = apiKey ? { Authorization: `Bearer ${checkedKey(apiKey)}` } : {};
     this.#maxRetries = maxRetries;
     this.#fetch = fetch;
   }
@@ -49,6 +49,18 @@ export class Transport {
       return new ConnectionError("the service cannot be reached", { code: "connection_failed", cause });
     }
   }
+}
+
+// `fetch` throws the same error for a wrong address or header as for a lost connection, which would be tried again.
+function checkedAddress(address) {
+  const isInPage = globalThis.location !== undefined;
+  if (/^https?:\/\//i.test(address) || (isInPage && !/^[^/]*:/.test(address))) return address;
+  throw new TypeError(`the address of a service starts with http: or https:, not ${JSON.stringify(address)}`);
+}
+
+function checkedKey(key) {
+  if (!/^[ -~]*$/.test(key.trim())) throw new TypeError("an API key has printable ASCII characters only");
+  return key.trim();
 }
 
 function isTransient(error) {

@@ -86,3 +86,15 @@ test("the key is sent in the header", async (context) => {
   const { url } = await serve(context, (response, request) => response.end(JSON.stringify([request.headers.authorization])));
   assert.deepEqual(await new Kosmos2(`${url}/`, { apiKey: "k" }).tasks(), ["Bearer k"]);
 });
+
+for (const address of ["", "localhost:8000", "127.0.0.1:8000", "ftp://localhost"]) {
+  test(`the address ${JSON.stringify(address)} is an error at once`, () => {
+    assert.throws(() => new Kosmos2(address), /^TypeError: the address of a service starts with http/);
+  });
+}
+
+for (const apiKey of ["schlüssel", "a\nb"]) {
+  test(`the key ${JSON.stringify(apiKey)}, which no header can hold, is an error at once`, () => {
+    assert.throws(() => new Kosmos2("http://127.0.0.1", { apiKey }), /^TypeError: an API key has/);
+  });
+}
