@@ -10,18 +10,21 @@ const SIDES = [0, 1, 2, 3];
 export function mountRegion(store, stage) {
   const edges = SIDES.map((side) => byId(`edge-${side}`));
   byId("draw").addEventListener("click", () => {
-    setDrawing(byId("draw").getAttribute("aria-pressed") !== "true", stage);
+    setDrawing(byId("draw").getAttribute("aria-pressed") !== "true");
   });
   byId("clear-region").addEventListener("click", () => store.set({ region: null }));
   for (const edge of edges) {
-    edge.addEventListener("change", () => store.set({ region: typedRegion(edges) ?? store.get().region }));
+    edge.addEventListener("change", () => {
+      const region = typedRegion(edges) ?? store.get().region;
+      if (region !== null) store.set({ region }); // until all four edges are typed, the fields keep the first ones
+    });
   }
   drawWithPointer(store, stage);
-  store.watch(["region", "pictureUrl", "task"], ({ region, picture, task }) => {
-    byId("draw").disabled = picture === null;
+  store.watch(["region", "pictureUrl", "task"], (state) => {
+    const region = usedRegion(state);
+    byId("draw").disabled = state.picture === null;
     byId("clear-region").hidden = region === null;
-    const takesRegion = taskNamed(task).region !== undefined;
-    show(stage, takesRegion ? region : null);
+    show(stage, region);
     edges.forEach((edge, side) => (edge.value = region ? (region[side] * 100).toFixed(1) : ""));
   });
 }
@@ -32,6 +35,11 @@ export function setRegion(store, region) {
   store.set({ region, task });
 }
 
+/** Returns the region if the task accepts one, or null. */
+function usedRegion({ region, task }) {
+  return taskNamed(task).region === undefined ? null : region;
+}
+
 function typedRegion(edges) {
   if (edges.some((edge) => edge.value === "")) return null;
   const [x0, y0, x1, y1] = edges.map((edge) => Math.min(1, Math.max(0, Number(edge.value) / 100)));
@@ -39,9 +47,9 @@ function typedRegion(edges) {
 }
 
 // A finger scrolls the page unless the button is pressed; a mouse can always draw.
-function setDrawing(isOn, stage) {
+function setDrawing(isOn) {
   byId("draw").setAttribute("aria-pressed", isOn);
-  stage.sheet?.classList.toggle("drawing", isOn);
+  byId("stage").classList.toggle("drawing", isOn);
 }
 
 function drawWithPointer(store, stage) {
@@ -54,15 +62,18 @@ function drawWithPointer(store, stage) {
     stage.sheet.setPointerCapture(event.pointerId);
   });
   container.addEventListener("pointermove", (event) => start && show(stage, between(start, positionOf(event, stage.sheet))));
-  container.addEventListener("pointercancel", () => (start = null));
+  container.addEventListener("pointercancel", () => {
+    start = null;
+    show(stage, usedRegion(store.get()));
+  });
   container.addEventListener("pointerup", (event) => {
     if (start === null) return;
     const drawn = between(start, positionOf(event, stage.sheet));
     start = null;
     const isClick = drawn[2] - drawn[0] < LEAST_SIDE || drawn[3] - drawn[1] < LEAST_SIDE;
-    if (isClick) show(stage, store.get().region);
+    if (isClick) show(stage, usedRegion(store.get()));
     else {
-      setDrawing(false, stage);
+      setDrawing(false);
       setRegion(store, drawn);
     }
   });
