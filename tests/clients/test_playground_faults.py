@@ -230,3 +230,59 @@ def test_a_picture_that_the_browser_cannot_show_gets_boxes_on_a_blank_grid(
     assert playground.boxes.count() == 3
     ratio = playground("#stage .sheet").evaluate("sheet => sheet.clientWidth / sheet.clientHeight")
     assert ratio == pytest.approx(1.5, rel=0.01)
+
+
+def test_files_of_the_page_that_cannot_be_loaded_are_explained_and_loaded_later(
+    playground: Playground,
+) -> None:
+    playground.page.route("**/playground/scenes/*", lambda route: route.abort())
+    playground.page.route("**/playground/published.json", lambda route: route.fulfill(status=503))
+    playground("#examples button").first.click()
+    assert "cannot be reached" in playground("#message strong").text_content()
+    playground("#tab-published").click()
+    playground("#recorded:has-text('cannot be loaded')").wait_for()
+    playground.page.unroute_all()
+    playground("#tab-try").click()
+    playground("#tab-published").click()
+    playground("#recorded li.shown").wait_for()
+    assert "cannot be loaded" not in playground("#recorded").text_content()
+    playground("#tab-try").click()
+    playground.use_example()
+    assert playground("#message").is_hidden()
+    forget_expected(playground, 503)
+    playground.complaints[:] = [
+        line
+        for line in playground.complaints
+        if "ERR_FAILED" not in line and not line.startswith("failed: ")
+    ]
+
+
+def test_a_key_that_no_header_can_hold_is_not_used(playground: Playground) -> None:
+    type_key(playground, "schlüssel")
+    assert not playground("#key").evaluate("field => field.checkValidity()")
+    assert playground("#key").is_visible()
+
+
+def test_a_double_click_keeps_no_camera_on(playground: Playground) -> None:
+    playground.page.evaluate("""() => {
+      window.tracks = [];
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await open(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+      };
+    }""")
+    playground("#camera").dblclick()
+    playground.page.wait_for_function("() => window.tracks.length === 2")
+    playground("#video").wait_for()
+    playground("#close-camera").click()
+    states = playground.page.evaluate("() => window.tracks.map((track) => track.readyState)")
+    assert states == ["ended", "ended"]
+
+
+def test_a_camera_takes_a_picture_only_when_it_shows_one(playground: Playground) -> None:
+    playground("#camera").click()
+    playground("#shoot:focus").wait_for()
+    playground("#video").evaluate("video => { video.srcObject = new MediaStream() }")
+    playground("#shoot:disabled").wait_for()

@@ -10,6 +10,7 @@ export function mountCamera(use) {
       byId("capture").click();
       return;
     }
+    stop(video.srcObject); // of an earlier click of a double click
     video.srcObject = stream;
     dialog.showModal();
   });
@@ -19,8 +20,13 @@ export function mountCamera(use) {
     use(blob, "photo.jpg");
   });
   byId("close-camera").addEventListener("click", () => dialog.close());
+  video.addEventListener("emptied", () => (byId("shoot").disabled = true));
+  video.addEventListener("loadeddata", () => {
+    byId("shoot").disabled = false;
+    byId("shoot").focus();
+  });
   dialog.addEventListener("close", () => {
-    for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+    stop(video.srcObject);
     video.srcObject = null;
   });
 }
@@ -32,6 +38,10 @@ async function openCamera() {
   } catch {
     return null;
   }
+}
+
+function stop(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
 function photograph(video) {

@@ -1,5 +1,6 @@
 // The scenes of the embedded checkpoint, one click away.
 import { byId, element } from "./dom.js";
+import { loadFile } from "./files.js";
 
 const SCENES = {
   "two_red_circles_and_blue_square.jpg": "Two red circles and a blue square",
@@ -9,15 +10,19 @@ const SCENES = {
   "red_circle.png": "A red circle",
 };
 
-/** Calls `use(blob, name)` for the chosen scene. */
-export function mountExamples(use) {
-  byId("examples").append(...Object.entries(SCENES).map(([name, title]) => example(name, title, use)));
+/** Calls `use(blob, name)` for the chosen scene, or `onLost()` if it cannot be loaded. */
+export function mountExamples(use, onLost) {
+  byId("examples").append(...Object.entries(SCENES).map(([name, title]) => example(name, title, use, onLost)));
 }
 
-function example(name, title, use) {
+function example(name, title, use, onLost) {
   const url = `./playground/scenes/${name}`;
   const picture = element("img", { src: url, alt: title, width: 96, height: 96 });
   const button = element("button", { type: "button" }, picture);
-  button.addEventListener("click", async () => use(await (await fetch(url)).blob(), name));
+  button.addEventListener("click", async () => {
+    const blob = await loadFile(url);
+    if (blob === null) onLost();
+    else use(blob, name);
+  });
   return element("li", {}, button);
 }

@@ -9,6 +9,7 @@ import { mountExamples } from "./examples.js";
 import { mountExports } from "./exports.js";
 import { reportActive, showActive } from "./links.js";
 import { mountKey, mountMessage } from "./message_box.js";
+import { messageOf } from "./messages.js";
 import { mountNotice } from "./notice.js";
 import { mountPictureSources } from "./picture_sources.js";
 import { mountPublished } from "./published.js";
@@ -35,7 +36,10 @@ mountNotice(store);
 mountKey(store, run);
 mountPictureSources(usePicture);
 mountCamera(usePicture);
-mountExamples((blob, name) => usePicture(blob, name, "brief_caption"));
+mountExamples(
+  (blob, name) => usePicture(blob, name, "brief_caption"),
+  () => store.set({ message: messageOf({ code: "connection_failed", message: "the example cannot be loaded" }) }),
+);
 const showPublished = mountPublished();
 mountTabs((name) => name === "published" && showPublished());
 byId("cancel").addEventListener("click", cancel);

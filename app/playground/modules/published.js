@@ -1,5 +1,6 @@
 // The recorded answers of the published model, on a blank grid: no request runs a model for them.
 import { byId, element, unseen } from "./dom.js";
+import { loadFile } from "./files.js";
 import { colourOf } from "./items.js";
 import { reportActive, showActive } from "./links.js";
 import { segmentsOf } from "./segments.js";
@@ -9,20 +10,26 @@ import { taskNamed } from "./tasks.js";
 
 const VIEW = { threshold: 0, kind: "refined" };
 
-/** Returns a function that loads and shows the answers, the first time that it is called. */
+/** Returns a function that loads and shows the answers, the first time that it is called. A failed load is repeated. */
 export function mountPublished() {
-  let loaded = null;
-  return () => (loaded ??= load());
+  let isLoaded = false;
+  return async () => {
+    if (isLoaded) return;
+    isLoaded = true; // a second call must not wait for the same file
+    const file = await loadFile("./playground/published.json");
+    isLoaded = file !== null;
+    if (isLoaded) show(JSON.parse(await file.text()));
+    else byId("recorded").replaceChildren(element("li", { role: "alert" }, "The answers cannot be loaded. Check the network, then choose this tab again."));
+  };
 }
 
-async function load() {
-  const { answers } = await (await fetch("./playground/published.json")).json();
+function show({ answers }) {
   const recorded = answers.map(stateOf);
   const stage = new Stage(byId("published-stage"));
   stage.showBlank(1);
   const store = createStore({ shown: 0, active: null, pinned: null });
   const cards = recorded.map((answer, index) => card(answer, index, store));
-  byId("recorded").append(...cards);
+  byId("recorded").replaceChildren(...cards);
   reportActive(byId("panel-published"), store);
   store.watch(["shown"], ({ shown }) => {
     stage.draw(recorded[shown].items, VIEW);
