@@ -1,9 +1,12 @@
 """The playground with a keyboard, a screen reader, a phone, in the dark, without motion."""
 
+import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from harness.service import RunningService
 from tests.clients.npm_packages import installed
@@ -130,6 +133,48 @@ def test_a_finger_draws_a_region_after_the_button_is_pressed(
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         assert float(playground("#edge-0").input_value()) == pytest.approx(40, abs=1)
         assert float(playground("#edge-3").input_value()) == pytest.approx(70, abs=1)
+
+
+def test_forced_colours_show_what_is_chosen(browser: Any, service: RunningService) -> None:
+    """The system replaces all backgrounds by one colour, and transparent borders by another."""
+    looks = (
+        "part => (({ backgroundColor, color }) => backgroundColor + color)(getComputedStyle(part))"
+    )
+    line = "tab => getComputedStyle(tab).borderBottomColor"
+    with opened(browser, service.url, forced_colors="active") as playground:
+        for group in ("#tasks", ".segments"):
+            chosen = playground(f"{group} input:checked + span").first.evaluate(looks)
+            assert chosen != playground(f"{group} input:not(:checked) + span").first.evaluate(looks)
+        assert playground("#tab-try").evaluate(line) != playground("#tab-published").evaluate(line)
+
+
+def test_phrases_from_right_to_left_keep_to_themselves(
+    browser: Any, service: RunningService
+) -> None:
+    """Without isolation, the numbers between two Hebrew names change places with the names."""
+    with opened(browser, service.url) as playground:
+        playground.use_example()
+        playground.choose_task("detect")
+        playground("#text").fill("שלום, אדום, red circle")
+        playground.run()
+        boxes = [phrase.bounding_box() for phrase in playground("#answer .phrase").all()]
+        assert len(boxes) == 3
+        for left, right in itertools.pairwise(boxes):
+            assert left["x"] + left["width"] <= right["x"]
+
+
+@pytest.mark.parametrize("size", [(8000, 2), (2000, 20)])
+def test_a_very_wide_picture_fills_the_width(
+    browser: Any, service: RunningService, size: tuple[int, int]
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, "PNG")
+    picture = {"name": "wide.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    with opened(browser, service.url) as playground:
+        playground("#file").set_input_files(picture)
+        playground.wait_until_answered()
+        sheet, stage = (playground(name).bounding_box() for name in ("#stage .sheet", "#stage"))
+        assert sheet["width"] == pytest.approx(stage["width"], abs=3)
 
 
 def test_dark_mode_is_dark(browser: Any, service: RunningService) -> None:
