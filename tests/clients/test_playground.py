@@ -240,6 +240,31 @@ def test_the_copied_python_gets_the_same_answer(answered: Playground) -> None:
     assert sorted(one["class"] for one in found) == sorted(shown)
 
 
+def test_the_copied_curl_reads_a_file_with_signs_in_its_name(
+    playground: Playground, tmp_path: Path
+) -> None:
+    require_programs("curl")
+    file = tmp_path / """it's a,b;type="x".jpg"""
+    file.write_bytes(EXAMPLE_SCENE.read_bytes())
+    playground("#file").set_input_files(file)
+    playground.wait_until_answered()
+    command = shlex.split(copied(playground, "curl").replace("\\\n", ""))
+    done = subprocess.run([*command, "--silent"], cwd=tmp_path, capture_output=True, check=True)
+    assert are_same(json.loads(done.stdout), playground.answer)
+
+
+def test_text_with_a_picture_of_it_is_pasted_into_a_field_as_text(answered: Playground) -> None:
+    answered.choose_task("phrase_grounding")
+    answered("#text").evaluate("""field => {
+      const copied = new DataTransfer();
+      copied.items.add(new File(["x"], "table.png", { type: "image/png" }));
+      copied.items.add("a red circle", "text/plain");
+      field.dispatchEvent(new ClipboardEvent("paste", { clipboardData: copied, bubbles: true }));
+    }""")
+    assert answered("#save-json").is_enabled()
+    assert len(answered.posts) == 1
+
+
 def test_the_copied_javascript_names_the_package_and_the_fields(answered: Playground) -> None:
     code = copied(answered, "javascript")
     assert code.startswith('import { Kosmos2 } from "@kosmos2/client";')

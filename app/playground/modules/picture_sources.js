@@ -9,7 +9,11 @@ export function mountPictureSources(use) {
       input.value = ""; // the same file can be chosen again
     });
   }
-  document.addEventListener("paste", (event) => take(event.clipboardData?.files, use));
+  document.addEventListener("paste", ({ target, clipboardData }) => {
+    // Documents and tables are copied as text and as a picture: a field takes the text.
+    const isText = target.matches("input") && clipboardData.types.includes("text/plain");
+    if (!isText) take(clipboardData.files, use);
+  });
   mountDrop(use);
 }
 

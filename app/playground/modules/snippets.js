@@ -10,10 +10,13 @@ export function snippetsOf(fields, baseUrl, name, hasKey) {
   return { curl: curl(fields, url, name, hasKey), python: python(fields, url, name, hasKey), javascript: javascript(fields, url, name, hasKey) };
 }
 
+// In names without quotes, curl ends the name at a comma or a semicolon.
+const curlFile = (name) => (/[,;"]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);
+
 function curl(fields, url, name, hasKey) {
   const form = Object.entries(fields).map(([field, value]) => `--form-string ${shell(`${field}=${formValue(value)}`)}`);
   const key = hasKey ? [`-H "Authorization: Bearer $KOSMOS2_API_KEY"`] : [];
-  return ["curl", ...key, `-F ${shell(`image=@${name}`)}`, ...form, shell(url + routeOf(fields))].join(" \\\n  ");
+  return ["curl", ...key, `-F ${shell(`image=@${curlFile(name)}`)}`, ...form, shell(url + routeOf(fields))].join(" \\\n  ");
 }
 
 function python(fields, url, name, hasKey) {
