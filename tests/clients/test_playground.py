@@ -216,6 +216,17 @@ def copied(playground: Playground, language: str) -> str:
     return text
 
 
+def test_a_page_without_a_clipboard_shows_the_code(answered: Playground) -> None:
+    """Over plain HTTP, browsers give a page none."""
+    answered.page.evaluate("() => Object.defineProperty(navigator, 'clipboard', {})")
+    answered("#copy-curl:has-text('Copy as curl')").click()
+    answered("#copy-curl:has-text('Shown below')").click()
+    assert answered("#code").is_visible()
+    answered("#copy-curl:has-text('Copy as curl')").wait_for()
+    answered("#copy-curl:has-text('Copy as curl')").click()
+    assert "/v1/ground" in answered("#code").text_content()
+
+
 def test_the_copied_curl_gets_the_same_answer(answered: Playground) -> None:
     require_programs("curl")
     answered.choose_task("phrase_grounding")

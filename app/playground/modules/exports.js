@@ -15,7 +15,9 @@ export function mountExports(store) {
     return snippetsOf(fields, BASE_URL, pictureName, apiKey !== "");
   };
   for (const language of COPIES) {
-    byId(`copy-${language}`).addEventListener("click", () => copy(byId(`copy-${language}`), code()[language]));
+    const button = byId(`copy-${language}`);
+    const label = button.textContent;
+    button.addEventListener("click", () => copy(button, label, code()[language]));
   }
   byId("save-json").addEventListener("click", () => {
     save(new Blob([JSON.stringify(store.get().answer, null, 2)], { type: "application/json" }), "answer.json");
@@ -27,14 +29,23 @@ export function mountExports(store) {
   });
 }
 
-async function copy(button, text) {
+async function copy(button, label, text) {
   byId("code").textContent = text;
-  const label = button.textContent;
-  const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
-  if (!copied) byId("code").closest("details").open = true; // pages over plain HTTP have no clipboard
+  const copied = await isCopied(text);
+  if (!copied) byId("code").closest("details").open = true;
   button.textContent = copied ? "Copied" : "Shown below";
   byId("status").textContent = copied ? "Copied." : "The code is shown below.";
   setTimeout(() => (button.textContent = label), 1500);
+}
+
+// Pages over plain HTTP have no clipboard, and users can deny it to others.
+async function isCopied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The service draws the boxes that the page shows; the model does not run again. */

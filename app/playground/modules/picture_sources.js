@@ -11,7 +11,7 @@ export function mountPictureSources(use) {
   }
   document.addEventListener("paste", ({ target, clipboardData }) => {
     // Documents and tables are copied as text and as a picture: a field takes the text.
-    const isText = target.matches("input") && clipboardData.types.includes("text/plain");
+    const isText = target.matches("[type=text], [type=password]") && clipboardData.types.includes("text/plain");
     if (!isText) take(clipboardData.files, use);
   });
   mountDrop(use);
