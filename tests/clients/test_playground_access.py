@@ -135,6 +135,19 @@ def test_a_finger_draws_a_region_after_the_button_is_pressed(
         assert float(playground("#edge-3").input_value()) == pytest.approx(70, abs=1)
 
 
+@pytest.mark.parametrize("forced_colors", ["none", "active"])
+def test_a_pressed_button_stays_readable_under_the_pointer(
+    browser: Any, service: RunningService, forced_colors: str
+) -> None:
+    looks = "part => [getComputedStyle(part).color, getComputedStyle(part).backgroundColor]"
+    with opened(browser, service.url, forced_colors=forced_colors) as playground:
+        playground.use_example()
+        playground("#draw").click()
+        under_pointer = playground("#draw").evaluate(looks)
+        playground("h1").hover()
+        assert playground("#draw").evaluate(looks) == under_pointer
+
+
 def test_forced_colours_show_what_is_chosen(browser: Any, service: RunningService) -> None:
     """The system replaces all backgrounds by one colour, and transparent borders by another."""
     looks = (
