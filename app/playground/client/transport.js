@@ -41,7 +41,10 @@ export class Transport {
     let response;
     try {
       response = await this.#fetch(`${this.#baseUrl}${path}`, request);
-      return response.ok ? await read(response) : await errorOfResponse(response);
+      if (response.ok) return await read(response);
+      const error = await errorOfResponse(response);
+      request.signal.throwIfAborted(); // the body of the error may be incomplete for this reason
+      return error;
     } catch (cause) {
       request.signal.throwIfAborted();
       if (cause instanceof Kosmos2Error) return cause;

@@ -73,6 +73,17 @@ test("a signal ends the call with its reason, also during a wait", async (contex
   assert.ok(performance.now() - start < 900, "the call waited for Retry-After");
 });
 
+test("a signal ends the call with its reason while the body of an error arrives", async (context) => {
+  const { url } = await serve(context, (response) => response.writeHead(422).write("{"));
+  const controller = new AbortController();
+  const fetchAndAbort = async (...sent) => {
+    const response = await fetch(...sent);
+    setTimeout(() => controller.abort(new Error("enough")));
+    return response;
+  };
+  await assert.rejects(new Kosmos2(url, { fetch: fetchAndAbort }).tasks({ signal: controller.signal }), /enough/);
+});
+
 test("a stream that ends before its last event is an error", async (context) => {
   const { url } = await serve(context, (response) => response.end('event: token\ndata: {"text": "a"}\n\n'));
   const texts = [];
