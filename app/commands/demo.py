@@ -6,6 +6,7 @@ import httpx
 
 from app.commands.plain_text import describe
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE, Example
+from app.settings import without_settings
 from app.supervisor.child_service import child_service
 from app.supervisor.ready_line import read_ready
 
@@ -18,7 +19,8 @@ def demonstrate() -> int:
     Returns:
         The service's exit code, or 1 if a request failed.
     """
-    with child_service({**os.environ, "KOSMOS2_LOG_LEVEL": "warning"}) as service:
+    environment = without_settings(os.environ) | {"KOSMOS2_LOG_LEVEL": "warning"}
+    with child_service(environment) as service:
         url = read_ready(service.stdout or ())
         # Without a URL, the service has already printed the reason.
         shown = [_show(url, e) for e in EMBEDDED_EXAMPLES] if url else [False]
@@ -33,6 +35,7 @@ def _show(url: str, example: Example) -> bool:
         files={"image": EXAMPLE_SCENE.read_bytes()},
         data=example.fields,
         timeout=_ANSWER_TIMEOUT_S,
+        trust_env=False,  # the environment may name a proxy
     )
     print(describe(response.json()) if response.is_success else response.text)
     return response.is_success
