@@ -1,4 +1,4 @@
-"""`kosmos2 demo` shows the embedded checkpoint, whatever the environment is set to."""
+"""`kosmos2 demo` shows the embedded checkpoint, and ignores settings in the environment."""
 
 import os
 import subprocess
