@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from socket import socket
 from types import FrameType
@@ -209,19 +211,39 @@ def _url_of(settings: Settings, listener: socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _exit_on(number: int, _frame: FrameType | None) -> None:
-    """Exit through all `finally` blocks, which stop children and remove temporary files."""
-    sys.exit(128 + number)  # as a shell reports a process that a signal ended
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM stop the block as Ctrl-C does, which removes temporary files; exit with 143.
+
+    asyncio turns Ctrl-C into a cancellation. An exception raised by a handler of our own could end
+    a step of the event loop in the middle, and with it the wait for a child.
+    """
+    is_terminated = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        signal.raise_signal(signal.SIGINT)
+
+    # Jobs in the background of a script ignore Ctrl-C, and SIGTERM must end these, too.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        if is_terminated:
+            sys.exit(128 + signal.SIGTERM)  # as a shell reports a process that a signal ended
+        raise
 
 
 def main() -> None:
     """Run the command line; print errors of the project as one line and exit with their code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
-    signal.signal(signal.SIGTERM, _exit_on)
     try:
         try:
-            cli(with_ray_address(sys.argv[1:]))
+            with _stopped_by_sigterm():
+                cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -227,6 +227,18 @@ def test_a_signal_during_the_start_removes_all_files(
     files.rmdir()  # fails if the folder is not empty
 
 
+def test_sigterm_ends_a_background_job_of_a_script_that_ignores_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    command = [sys.executable, "-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command, "--task", "brief_caption"]
+    files = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))  # a short path, for the socket
+    with subprocess.Popen(ignoring, env=os.environ | {"TMPDIR": str(files)}) as process:
+        assert eventually(lambda: any(files.glob("*/settings.json")))
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+    shutil.rmtree(files)
+
+
 @pytest.mark.parametrize("command", cli.registered_commands, ids=attrgetter("callback.__name__"))
 def test_paragraphs_of_help_texts_are_one_line(command: CommandInfo) -> None:
     """Typer prints the line ends within a paragraph, except those of the first one."""
