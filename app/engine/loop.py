@@ -95,7 +95,7 @@ class Engine:
         first_tokens = self._run(self._runner.prefill, starting)
         finished += self._scheduler.finish()
         self._send_tokens(first_tokens)
-        self._count_step(starting, first_tokens, new_tokens, finished, began)
+        self._count_step(starting, new_tokens, finished, began)
 
     def _start(self, now: float) -> list[Sequence]:
         """Admit sequences; return the running ones whose pictures are encoded, with slots."""
@@ -244,7 +244,10 @@ class Engine:
         for sequence in sequences:
             self._send(sequence.client, Failure(self._epoch, sequence.request.key, reason))
 
-    def _send_tokens(self, outgoing: Iterable[tuple[bytes, NewToken]]) -> None:
+    def _send_tokens(self, outgoing: list[tuple[bytes, NewToken]]) -> None:
+        # Before they are sent, so that the metrics include an answer that a client has.
+        self._metrics.generation_tokens_total.inc(len(outgoing))
+        self._count_sequences()
         by_client: dict[bytes, list[NewToken]] = defaultdict(list)
         for client, new_token in outgoing:
             by_client[client].append(new_token)
@@ -273,7 +276,6 @@ class Engine:
     def _count_step(
         self,
         starting: list[Sequence],
-        first_tokens: list[tuple[bytes, NewToken]],
         decoded: list[tuple[bytes, NewToken]],
         finished: list[Sequence],
         began: float,
@@ -292,7 +294,6 @@ class Engine:
             metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
         if decoded:
             metrics.engine_batch_size.observe(len({(c, token.key) for c, token in decoded}))
-        metrics.generation_tokens_total.inc(len(first_tokens) + len(decoded))
         rate = self._rate.count(len(finished), now - began)
         if finished:
             self._state.publish_rate(rate)
@@ -303,7 +304,6 @@ class Engine:
         metrics.drafts_accepted_total.inc(counts.accepted - before.accepted)
         self._counts = counts
         metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
-        self._count_sequences()
 
     def _count_sequences(self) -> None:
         self._metrics.num_requests_running.set(len(self._scheduler.running))

@@ -32,6 +32,13 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
+# A test run in the background of a script ignores Ctrl-C, and its children would, too.
+IN_FOREGROUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -213,9 +220,9 @@ def test_a_signal_during_the_start_removes_all_files(
     """An engine that starts without its parent would miss its files, and print a traceback."""
     (tmp_path / "scene.png").write_bytes(picture_file())
     files = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))  # a short path, for the socket
-    command = [sys.executable, "-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
+    options = ["-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
     with subprocess.Popen(
-        [*command, "--task", "brief_caption"],
+        [sys.executable, "-c", IN_FOREGROUND, *options, "--task", "brief_caption"],
         env=os.environ | {"TMPDIR": str(files)},
         stderr=subprocess.PIPE,
         text=True,
