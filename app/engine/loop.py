@@ -245,6 +245,8 @@ class Engine:
             self._send(sequence.client, Failure(self._epoch, sequence.request.key, reason))
 
     def _send_tokens(self, outgoing: list[tuple[bytes, NewToken]]) -> None:
+        if not outgoing:
+            return
         # Before they are sent, so that the metrics include an answer that a client has.
         self._metrics.generation_tokens_total.inc(len(outgoing))
         self._count_sequences()
