@@ -75,6 +75,8 @@ def serve(
     )
     if settings.tracing:
         check_installed()
+    # Until the supervisor drains on it, SIGTERM ends the process at once, also during a download.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     listener = listen(settings.host, settings.port)
     ops = None
     if settings.ops_port is not None:
