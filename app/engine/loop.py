@@ -17,6 +17,7 @@ from app.engine.runner import Runner
 from app.engine.scheduler import Scheduler
 from app.engine.sequence import Sequence
 from app.engine.service_rate import ServiceRate
+from app.engine.step_metrics import StepMetrics
 from app.ipc.engine_messages import (
     MAX_NAMED_TOKENS,
     Cancel,
@@ -64,10 +65,10 @@ class Engine:
     ) -> None:
         self._runner, self._scheduler, self._socket = runner, scheduler, socket
         self._parent_pipe, self._state, self._phases = parent_pipe, state, phases
-        self._metrics, self._clock, self._epoch = metrics, clock, state.epoch
+        self._metrics = StepMetrics(metrics, runner, scheduler, clock)
+        self._clock, self._epoch = clock, state.epoch
         self._rate = ServiceRate()
         self._held = HeldPictures(runner.pictures)
-        self._counts = runner.counts  # those of the warm-up do not count
         self._ended_clients: set[bytes] = set()
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
@@ -75,7 +76,7 @@ class Engine:
 
     def serve(self) -> None:
         """Step while there is work, otherwise wait, until the parent's pipe closes."""
-        self._count_sequences()
+        self._metrics.count_sequences()
         while self.receive():
             if not self._scheduler.is_idle:
                 self.step()
@@ -95,7 +96,8 @@ class Engine:
         first_tokens = self._run(self._runner.prefill, starting)
         finished += self._scheduler.finish()
         self._send_tokens(first_tokens)
-        self._count_step(starting, new_tokens, finished, began)
+        self._metrics.count_step(starting, new_tokens, finished, began)
+        self._publish_rate(finished, began)
 
     def _start(self, now: float) -> list[Sequence]:
         """Admit sequences; return the running ones whose pictures are encoded, with slots."""
@@ -206,7 +208,7 @@ class Engine:
         if message.epoch != self._epoch:
             return  # for an earlier engine; its client sends pending requests again
         pixels = b"".join(frames[2:])
-        self._metrics.picture_bytes_received_total.inc(len(pixels))
+        self._metrics.count_message(message, len(pixels))
         if isinstance(message, Cancel):
             self._scheduler.cancel([(client, message.key)])
         elif isinstance(message, HoldPicture):
@@ -215,12 +217,11 @@ class Engine:
             self._held.release(client, message.key)
         else:
             self._add(client, message, pixels)
-        self._count_sequences()
+        self._metrics.count_sequences()
 
     def _add(self, client: bytes, request: Generate, pixels: bytes) -> None:
         if request.held_picture is not None:
             pixels = self._held.pixels(client, request.held_picture)
-        self._metrics.requests_replayed_total.inc(request.is_replay)
         sequence = Sequence(client, request, pixels, arrived_at=self._clock())
         if len(pixels) != PICTURE_BYTES or not self._fits(request):
             self._fail([sequence], "engine_failure")
@@ -248,8 +249,7 @@ class Engine:
         if not outgoing:
             return
         # Before they are sent, so that the metrics include an answer that a client has.
-        self._metrics.generation_tokens_total.inc(len(outgoing))
-        self._count_sequences()
+        self._metrics.count_tokens(len(outgoing))
         by_client: dict[bytes, list[NewToken]] = defaultdict(list)
         for client, new_token in outgoing:
             by_client[client].append(new_token)
@@ -275,39 +275,7 @@ class Engine:
             self._scheduler.cancel_client(client)
             self._held.release_client(client)
 
-    def _count_step(
-        self,
-        starting: list[Sequence],
-        decoded: list[tuple[bytes, NewToken]],
-        finished: list[Sequence],
-        began: float,
-    ) -> None:
-        metrics, now = self._metrics, self._clock()
-        started = [sequence for sequence in starting if sequence.first_token_at]
-        for sequence in started:
-            metrics.prompt_tokens_total.inc(sequence.num_prompt_tokens)
-            metrics.image_cache_queries_total.inc()
-            metrics.image_cache_hits_total.inc(sequence.num_cached_tokens > 0)
-            metrics.request_queue_time_seconds.observe(sequence.started_at - sequence.arrived_at)
-            metrics.request_prefill_time_seconds.observe(
-                sequence.first_token_at - sequence.started_at
-            )
-        for sequence in finished:
-            metrics.request_decode_time_seconds.observe(now - sequence.first_token_at)
-        if decoded:
-            metrics.engine_batch_size.observe(len({(c, token.key) for c, token in decoded}))
-        rate = self._rate.count(len(finished), now - began)
+    def _publish_rate(self, finished: list[Sequence], began: float) -> None:
+        rate = self._rate.count(len(finished), self._clock() - began)
         if finished:
             self._state.publish_rate(rate)
-        metrics.engine_busy_seconds_total.inc(now - began)
-        counts, before = self._runner.counts, self._counts
-        metrics.pictures_encoded_total.inc(counts.encoded - before.encoded)
-        metrics.drafts_total.inc(counts.drafted - before.drafted)
-        metrics.drafts_accepted_total.inc(counts.accepted - before.accepted)
-        self._counts = counts
-        metrics.device_memory_bytes.labels("picture_cache").set(self._runner.pictures.num_bytes)
-
-    def _count_sequences(self) -> None:
-        self._metrics.num_requests_running.set(len(self._scheduler.running))
-        self._metrics.num_requests_waiting.set(len(self._scheduler.waiting))
-        self._metrics.kv_slots_used.set(self._runner.slots.num_used)
