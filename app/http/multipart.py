@@ -62,7 +62,7 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
     try:
         parser = MultipartParser(parameters[b"boundary"], collector.callbacks())
         unfolder = HeaderUnfolder(parameters[b"boundary"])
-        async for chunk in stream:
+        async for chunk in _without_preamble(stream, parameters[b"boundary"]):
             for piece in unfolder.unfold(chunk):
                 parser.write(piece)
         parser.write(unfolder.rest())
@@ -73,6 +73,26 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
     if not collector.is_complete:
         raise MalformedBody("the body ends before its last boundary")
     return collector.parts
+
+
+async def _without_preamble(stream: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[bytes]:
+    """Yield a body from its first delimiter; text before it has no meaning (RFC 2046, 5.1.1).
+
+    Raises:
+        MalformedBody: the body has no delimiter.
+    """
+    delimiter, held = b"\n--" + boundary, b"\n"  # most bodies begin with the delimiter
+    async for chunk in stream:
+        held += chunk
+        start = held.find(delimiter) + 1
+        if start > 0:
+            yield held[start:]
+            break
+        held = held[-len(delimiter) :]
+    else:
+        raise MalformedBody("the body lacks the boundary that its Content-Type names")
+    async for chunk in stream:
+        yield chunk
 
 
 class _Collector:

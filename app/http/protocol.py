@@ -6,23 +6,27 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from app.errors import HeadersTooLarge, MalformedRequest, RequestError, RequestTimeout
+from app.errors import MalformedRequest, RequestError, RequestTimeout
 from app.http.answer_transport import AnswerTransport, UnchunkedTransport
+from app.http.heads import MAX_HEADER_BYTES, encode_head, error_of_head, headers_too_large
 from app.http.idle_connections import IdleConnections
 from app.http.problems import response_of
 from app.http.security_headers import SECURITY_HEADERS
+from app.http.write_timeout import WriteTimeout
 from app.settings import Settings
 from app.telemetry.logs import get_logger
-
-MAX_HEADER_BYTES = 32 * 2**10
-"""Request line and headers together."""
 
 MAX_PIPELINED = 8
 """Requests that may wait on one connection for the answer to an earlier request."""
@@ -44,7 +48,7 @@ class GuardedProtocol(HttpToolsProtocol):
       while the client still writes, the system would reset the connection, and the client would
       lose the part of the answer that it has not read yet (RFC 9112, section 9.6).
     - A connection is aborted when its client reads nothing of an answer for a limited time.
-    - Bytes that are not HTTP are answered with a problem.
+    - Bytes that are not HTTP are answered with a problem, after the requests before them.
     - Requests to upgrade to another protocol are ignored (RFC 9110, section 7.8).
     - HTTP/1.0 clients get neither chunks nor `100 Continue`.
 
@@ -61,14 +65,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._max_discarded_bytes = max(self._max_request_bytes, _MIN_DISCARDED_BYTES)
         self._awaits_headers = True
         self._is_lingering = False
+        # The request that is being answered; `cycle` is the last one of which the headers are read.
+        self._current: RequestResponseCycle = None  # type: ignore[assignment]
         self._num_bytes = 0  # of the headers or the body that are being read
         self._rejection: RequestError | None = None
+        self._waiting_rejection: RequestError | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
-        self._writing_timer: asyncio.TimerHandle | None = None
+        self._write_timeout: WriteTimeout = None  # type: ignore[assignment]  # set with `transport`
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit of the first request's headers."""
         super().connection_made(transport)
+        self._write_timeout = WriteTimeout(transport, self._settings.body_timeout_s)
         self._idle.add(transport)
         # If all others are busy, the new connection itself is the one that has been idle longest.
         self._idle.make_room(len(self.connections))
@@ -77,16 +85,17 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
         super().connection_lost(exc)
+        self._cancel_answer()
         self._idle.discard(self.transport)
         self._stop_reading_timer()
-        self._stop_writing_timer()
+        self._write_timeout.stop()
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, and enforce the limits of size."""
         if self._awaits_headers and self._reading_timer is None:
             self._start_reading_timer(self._settings.header_timeout_s)
         self._num_bytes += len(data)
-        if not self._is_lingering:
+        if not self._is_lingering and self._waiting_rejection is None:
             self._unset_keepalive_if_required()
             self._parse(data)
         # The application enforces the limit of a body; this one stops endless chunk framing, and
@@ -97,39 +106,45 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             self.transport.abort()
         elif self._awaits_headers and self._num_bytes > MAX_HEADER_BYTES:
-            self._reject(_headers_too_large())
+            self._reject(headers_too_large())
+
+    def on_message_begin(self) -> None:
+        """Start the time limit of headers that arrive together with the end of a request."""
+        super().on_message_begin()
+        if self._reading_timer is None:
+            self._num_bytes = 1
+            self._start_reading_timer(self._settings.header_timeout_s)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; ignore trailers, which follow the body and must not change the request."""
         if self._awaits_headers:
             super().on_header(name, value)
+        elif name.lower() == b"connection":  # the parser would ignore all later requests
+            self._rejection = MalformedRequest("trailers may not contain Connection")
+            raise self._rejection
 
     def on_headers_complete(self) -> None:
         """Check the headers and start to serve the request."""
         self._stop_reading_timer()
         self._unset_keepalive_if_required()
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > MAX_HEADER_BYTES:
-            self._rejection = _headers_too_large()
-        elif len(self.pipeline) >= MAX_PIPELINED:
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self._rejection = error_of_head(method, version, self.url, self.headers)
+        if len(self.pipeline) >= MAX_PIPELINED:
             self._rejection = MalformedRequest(
                 f"more than {MAX_PIPELINED} requests wait on one connection; read the answers first"
             )
-        elif self.parser.get_method() == b"CONNECT":
-            self._rejection = MalformedRequest("CONNECT is not supported; the service is no proxy")
         if self._rejection is not None:
             raise self._rejection  # the parser raises it again, and `_parse` refuses the request
         if self.parser.should_upgrade():
             return  # `_parse` parses the head again, without the upgrade
+        self.expect_100_continue = self.expect_100_continue and version >= "1.1"
+        super().on_headers_complete()  # raises an error if the path is malformed
         self._awaits_headers, self._num_bytes = False, 0
         self._idle.discard(self.transport)
-        is_http_1_0 = self.parser.get_http_version() < "1.1"
-        self.expect_100_continue = self.expect_100_continue and not is_http_1_0
-        super().on_headers_complete()
         # uvicorn has created the cycle, but its task has not written anything yet.
-        make_transport = UnchunkedTransport if is_http_1_0 else AnswerTransport
+        make_transport = UnchunkedTransport if version < "1.1" else AnswerTransport
         self.cycle.transport = make_transport(  # type: ignore[assignment]
-            self.transport, self._on_answer_end, has_body=self.parser.get_method() != b"HEAD"
+            self.transport, self._on_answer_end, has_body=method != b"HEAD"
         )
 
     def on_message_complete(self) -> None:
@@ -150,7 +165,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_lingering:
             return
         super().on_response_complete()
-        if not self._awaits_headers:  # the body still arrives, so the connection is not idle
+        if self._waiting_rejection is not None and not self._is_answering:
+            self._send_rejection(self._waiting_rejection)
+        elif not self._awaits_headers:  # the body still arrives, so the connection is not idle
             self._unset_keepalive_if_required()
             self._start_reading_timer(self._settings.body_timeout_s)
         elif not self._is_answering:
@@ -159,12 +176,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Start the time limit of writing: the client reads more slowly than the service writes."""
         super().pause_writing()
-        self._start_writing_timer()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
         """Stop the time limit of writing: the client has caught up."""
         super().resume_writing()
-        self._stop_writing_timer()
+        self._write_timeout.stop()
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser, and ignore requests to upgrade to another protocol.
@@ -185,26 +202,40 @@ class GuardedProtocol(HttpToolsProtocol):
             self._reject(self._rejection or MalformedRequest("the request is not HTTP/1.1"))
 
     def _head_without_upgrade(self) -> bytes:
-        version = self.parser.get_http_version().encode()
-        request_line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        request_line = b"%b %b HTTP/%b\r\n" % (method, self.url, version.encode())
         headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
-        return request_line + _encode_headers(headers) + b"\r\n"
+        return encode_head(request_line, headers)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _reject(self, error: RequestError) -> None:
-        """Answer a request that did not reach the application, and close the connection."""
-        if self._is_lingering:
+        """Answer a request that did not reach the application, after all requests before it."""
+        if self._is_lingering or self._waiting_rejection is not None:
             return
-        if self._is_answering and self.cycle.response_started:
+        is_own_answer = not self._awaits_headers and self.cycle is self._current
+        if is_own_answer and self.cycle.response_complete:
+            self._linger()  # a second answer would be read as that to another request
+        elif is_own_answer and self.cycle.response_started:
             self.transport.abort()  # a second response would become part of the first one's body
-            return
+        elif is_own_answer or not self._is_answering:
+            self._send_rejection(error)
+        else:
+            self._waiting_rejection = error
+            if not self._awaits_headers:  # the error is in the body of a request that waits
+                self.pipeline.popleft()
+
+    def _send_rejection(self, error: RequestError) -> None:
         request_id = uuid.uuid4().hex
         response = response_of(error, request_id)
         get_logger().info("request rejected", request_id=request_id, status=response.status_code)
         response.headers.update(SECURITY_HEADERS)
         response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
         headers = [*self.server_state.default_headers, *response.raw_headers]
-        head = STATUS_LINE[response.status_code] + _encode_headers(headers) + b"\r\n"
-        self.transport.write(head + bytes(response.body))
+        first_line = STATUS_LINE[response.status_code]
+        self.transport.write(encode_head(first_line, headers) + bytes(response.body))
         self._linger()
 
     def _on_answer_end(self) -> None:
@@ -215,9 +246,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """Send nothing more, but read for a limited time: the client may still send."""
-        if self._is_answering:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._cancel_answer()
+        self._unset_keepalive_if_required()
         self._is_lingering = True
         self._idle.add(self.transport)
         with suppress(OSError):  # the client has disconnected
@@ -225,9 +255,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self._start_reading_timer(self._settings.body_timeout_s)
 
+    def _cancel_answer(self) -> None:
+        if self._is_answering:
+            self._current.disconnected = True
+            self._current.message_event.set()
+
     @property
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._current is not None and not self._current.response_complete
 
     def _start_reading_timer(self, timeout_s: float) -> None:
         self._stop_reading_timer()
@@ -253,24 +288,6 @@ class GuardedProtocol(HttpToolsProtocol):
         else:  # the request is answered, but the client may not have read the answer yet
             self._linger()
 
-    def _start_writing_timer(self) -> None:
-        self._stop_writing_timer()
-        before = self.transport.get_write_buffer_size()
-        timeout_s = self._settings.body_timeout_s
-        self._writing_timer = self.loop.call_later(timeout_s, self._on_writing_timeout, before)
-
-    def _stop_writing_timer(self) -> None:
-        if self._writing_timer is not None:
-            self._writing_timer.cancel()
-            self._writing_timer = None
-
-    def _on_writing_timeout(self, num_bytes_before: int) -> None:
-        """Abort the connection if the client has read nothing; otherwise start the timer again."""
-        if self.transport.get_write_buffer_size() < num_bytes_before:
-            self._start_writing_timer()
-        else:
-            self.transport.abort()
-
 
 def protocol_factory(settings: Settings, max_connections: int) -> Callable[..., GuardedProtocol]:
     """Return the function that uvicorn calls to create the protocol of a connection."""
@@ -280,11 +297,3 @@ def protocol_factory(settings: Settings, max_connections: int) -> Callable[..., 
         return GuardedProtocol(settings, idle, **protocol_kwargs)
 
     return make
-
-
-def _encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
-def _headers_too_large() -> HeadersTooLarge:
-    return HeadersTooLarge(f"the headers may have at most {MAX_HEADER_BYTES:,} bytes")

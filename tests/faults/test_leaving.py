@@ -1,7 +1,6 @@
 """Every accepted request is answered exactly once, even if clients or processes end."""
 
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,19 +37,18 @@ def num_ended(service: RunningService, outcome: str, task: str) -> float:
     )
 
 
-def test_a_client_that_disconnects_frees_its_slot(one_slot: RunningService) -> None:
+@pytest.mark.parametrize("next_request", [b"", request("GET", "/livez")])
+def test_a_client_that_disconnects_frees_its_slot(
+    one_slot: RunningService, next_request: bytes
+) -> None:
     """With one slot and an empty queue, no other request could run."""
     # The service is shared, so the test compares counters with their earlier values.
     num_cancelled = num_ended(one_slot, "cancelled", "brief_caption")
-    request = httpx.Request(
-        "POST", f"{one_slot.url}/v1/ground", files={"image": PICTURE}, data=LONG
-    )
-    address = request.url.host, request.url.port or 80
-    with socket.create_connection(address) as connection:
-        head = f"POST /v1/ground HTTP/1.1\r\nHost: {request.url.host}\r\n"
-        kept = ("content-type", "content-length")
-        head += "".join(f"{name}: {request.headers[name]}\r\n" for name in kept)
-        connection.sendall(head.encode() + b"\r\n" + request.read())
+    form = httpx.Request("POST", one_slot.url, files={"image": PICTURE}, data=LONG)
+    headers = [f"{name}: {form.headers[name]}" for name in ("content-type", "content-length")]
+    sent = request("POST", "/v1/ground", *headers, body=form.read())
+    with open_connection(one_slot.url) as connection:
+        connection.sendall(sent + next_request)
         assert eventually(lambda: is_running_one(one_slot))
         rejected = request_caption(one_slot.url)
         assert rejected.status_code == 503

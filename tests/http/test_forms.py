@@ -64,6 +64,29 @@ def test_a_body_may_arrive_in_pieces_of_any_size(size: int) -> None:
     assert read(parts) == (b"\r\n--x\r-", {"task": "raw"})
 
 
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        b"This is a multi-part message in MIME format.\r\n",
+        b"\r\n\n\r\n",
+        b"--y\r\na--x\r\n\r\n --x\r\n",
+        b"-" * 9000 + b"\n",
+    ],
+)
+def test_text_before_the_first_boundary_is_ignored(preamble: bytes, size: int) -> None:
+    """Libraries for mail write it; RFC 2046, section 5.1.1."""
+    body = preamble + BODY.replace(PICTURE, b"picture")
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    assert read(parts) == (b"picture", {"task": "raw"})
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", BODY[1:200], b"a" + BODY[:200], b"\r\n" * 50])
+def test_a_body_without_its_boundary_is_reported(body: bytes) -> None:
+    with pytest.raises(MalformedBody, match="lacks the boundary"):
+        read(iter([body]))
+
+
 PNG = b"\x89PNG\r\n\0\xff = "
 Headers = tuple[bytes, ...]
 

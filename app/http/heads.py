@@ -1,0 +1,53 @@
+"""Checks the head of a request, which the parser has accepted, and encodes heads."""
+
+from collections.abc import Iterable, Sequence
+
+from app.errors import HeadersTooLarge, MalformedRequest, RequestError
+
+MAX_HEADER_BYTES = 32 * 2**10
+"""Request line and headers together."""
+
+
+def error_of_head(
+    method: bytes, version: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> RequestError | None:
+    """Return why a request is rejected at its headers, or `None`.
+
+    Args:
+        version: of HTTP, such as `1.1`.
+        headers: names are in lower case.
+
+    >>> str(error_of_head(b"GET", "1.1", b"/livez", []))
+    'a request of HTTP/1.1 has one Host header'
+    """
+    size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > MAX_HEADER_BYTES:
+        return headers_too_large()
+    if method == b"CONNECT":
+        return MalformedRequest("CONNECT is not supported; the service is no proxy")
+    # Servers that choose differently between two hosts can be played off against each other.
+    num_hosts = sum(name == b"host" for name, _ in headers)
+    if num_hosts > 1 or (num_hosts == 0 and version == "1.1"):
+        return MalformedRequest("a request of HTTP/1.1 has one Host header")
+    # The parser accepts more codings before the last one, but nothing would decode them.
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        return MalformedRequest("the only Transfer-Encoding that is supported is chunked")
+    return None
+
+
+def headers_too_large() -> HeadersTooLarge:
+    """Return the error of headers over the limit."""
+    return HeadersTooLarge(f"the headers may have at most {MAX_HEADER_BYTES:,} bytes")
+
+
+def encode_head(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    r"""Return the bytes of a head, with the empty line at its end.
+
+    Args:
+        first_line: with its line end.
+
+    >>> encode_head(b"GET / HTTP/1.1\r\n", [(b"host", b"x")])
+    b'GET / HTTP/1.1\r\nhost: x\r\n\r\n'
+    """
+    return first_line + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
