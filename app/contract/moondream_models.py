@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.contract.chat_answers import ChatGrounding
 from app.contract.detect_models import DetectBody
@@ -41,6 +41,15 @@ class _PictureBody(BaseModel):
     settings: MoondreamSettings = Field(
         default_factory=MoondreamSettings, description="Options of sampling and detection."
     )
+    spatial_refs: list[Any] | None = Field(None, description="Not supported: must be empty.")
+
+    @field_validator("spatial_refs")
+    @classmethod
+    def _check_spatial_refs(cls, refs: list[Any] | None) -> list[Any] | None:
+        if refs:
+            message = "are not supported: send regions with their phrases to /v1/ground"
+            raise InvalidRequest("spatial_refs", message)
+        return refs
 
 
 class _AnsweredBody(_PictureBody):
@@ -82,17 +91,9 @@ class QueryBody(_AnsweredBody):
     """A question."""
 
     question: str = Field(description="The question about the picture.")
-    spatial_refs: list[Any] | None = Field(None, description="Not supported: must be empty.")
 
     def to_ground_body(self) -> GroundBody:
-        """Return the same request for `POST /v1/ground`.
-
-        Raises:
-            InvalidRequest: a field is outside its limits, or there are spatial references.
-        """
-        if self.spatial_refs:
-            message = "are not supported: send regions with their phrases to /v1/ground"
-            raise InvalidRequest("spatial_refs", message)
+        """Return the same request for `POST /v1/ground`."""
         return self._ground_body("grounded_vqa", self.question)
 
 

@@ -64,4 +64,5 @@ def _message(kind: str, message: str) -> str:
         return "must be an object"
     if kind == _NO_UNICODE:
         return LONE_SURROGATE
-    return message[:1].lower() + message[1:]
+    # Pydantic counts the items of lists "after validation", which means nothing to the sender.
+    return message[:1].lower() + message[1:].replace(" after validation", "")

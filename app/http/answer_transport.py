@@ -44,7 +44,8 @@ class AnswerTransport:
 
     def _send_held(self) -> None:
         data, self._held = self._held, b""
-        if data:
+        # asyncio would log a warning for each write after the client has disconnected.
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def is_closing(self) -> bool:

@@ -10,13 +10,17 @@ from app.http.answer_transport import AnswerTransport, UnchunkedTransport
 
 HEADERS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = b"5\r\nhello\r\n"
+LAST = b"4\r\nlast\r\n"
 
 
 class Written(list[bytes]):
-    """A transport that keeps what is written in each call."""
+    """A transport that keeps what is written in each call; `LAST` ends it."""
 
     def write(self, data: bytes) -> None:
         self.append(data)
+
+    def is_closing(self) -> bool:
+        return LAST in self
 
 
 def written_by(
@@ -76,6 +80,16 @@ def test_the_end_of_an_answer_sends_the_headers() -> None:
         transport.close()
 
     assert written_by(answer) == ([HEADERS],) * 2
+
+
+def test_nothing_is_written_after_the_client_has_disconnected() -> None:
+    """Otherwise asyncio logs a warning for each write."""
+
+    def answer(transport: AnswerTransport) -> None:
+        for data in (HEADERS, CHUNK, LAST, CHUNK, CHUNK):
+            transport.write(data)
+
+    assert written_by(answer) == ([HEADERS + CHUNK, LAST],) * 2
 
 
 @pytest.mark.parametrize("last", [b"", b"0\r\n\r\n"])

@@ -52,7 +52,7 @@ def test_a_list_of_pictures_gets_a_list_of_answers(client: httpx.Client) -> None
         ({"image": {"type": "base64", "value": "~"}}, "image.value: is not base64"),
         ({"image": [PICTURE, {"type": "base64", "value": "~"}]}, "image[1].value: is not base64"),
         ({"image": [PICTURE, 7]}, "image[1]: must be"),
-        ({"text": []}, "text: "),
+        ({"text": []}, "text: list should have at least 1 item, not 0"),
         ({"text": "a"}, "text: "),
         ({"text": ["a", "a"]}, "text[1]: occurs twice"),
         ({"text": ["a", " "]}, "text[1]: must not be blank"),

@@ -110,6 +110,8 @@ def test_point_returns_the_centres(send: Any) -> None:
         ("query", {}, "invalid_request", "question: field required"),
         ("query", {"question": "?", "spatial_refs": [[0.1, 0.2]]}, "invalid_request",
          "spatial_refs: are not supported"),
+        ("point", {"object": "a", "spatial_refs": [[0.1, 0.2]]}, "invalid_request",
+         "spatial_refs: are not supported"),
         ("detect", {}, "invalid_request", "object: field required"),
         ("point", {"object": "a", "settings": {"max_objects": 0}}, "invalid_request",
          "settings.max_objects"),
