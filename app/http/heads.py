@@ -25,6 +25,8 @@ def error_of_head(
         return headers_too_large()
     if method == b"CONNECT":
         return MalformedRequest("CONNECT is not supported; the service is no proxy")
+    if b"#" in url:  # a proxy could read another path than the service
+        return MalformedRequest("the path of a request must not contain #")
     # Servers that choose differently between two hosts can be played off against each other.
     num_hosts = sum(name == b"host" for name, _ in headers)
     if num_hosts > 1 or (num_hosts == 0 and version == "1.1"):

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from starlette.types import Message
 
 from app.contract.json_values import MAX_VALUES
 from app.errors import InvalidRequest, PayloadTooLarge
-from app.http.json_bodies import decode_base64, read_json, take_image
+from app.http.json_bodies import decode_base64, decode_data_uri, read_json, take_image
 
 
 @given(data=st.binary(min_size=1, max_size=60), cut=st.integers(0, 2), gap=st.sampled_from("\n \t"))
@@ -21,6 +23,33 @@ def test_padding_is_optional_and_white_space_is_ignored(data: bytes, cut: int, g
     text = base64.b64encode(data).decode()
     wrapped = gap.join(text[i : i + 7] for i in range(0, len(text), 7))
     assert decode_base64("image", wrapped.rstrip("=") + "=" * cut) == data
+
+
+@given(data=st.binary(min_size=1, max_size=40), escaped=st.sets(st.integers(0, 60)))
+def test_any_character_of_a_data_uri_may_be_escaped(data: bytes, escaped: set[int]) -> None:
+    text = base64.b64encode(data).decode() + "\n"
+    written = (f"%{ord(c):02x}" if n in escaped else c for n, c in enumerate(text))
+    assert decode_data_uri("image", "data:;base64," + "".join(written)) == data
+
+
+@pytest.mark.parametrize(
+    "data", ["QQ%", "QQ%3", "QQ%3D%", "QQ%zz", "%\nQQ", "QQ%3Dä", "QQ%3D\ud800"]
+)
+def test_a_malformed_escape_is_not_base64(data: str) -> None:
+    with pytest.raises(InvalidRequest, match="standard alphabet"):
+        decode_data_uri("image", "data:;base64," + data)
+
+
+@pytest.mark.parametrize("escape", ["%41", "%", "%ff"])
+def test_a_uri_of_escapes_needs_little_memory(escape: str) -> None:
+    """And so little time: a list of all escapes would have a hundred times the size of the body."""
+    uri = "data:;base64," + escape * 200_000
+    tracemalloc.start()
+    with suppress(InvalidRequest):
+        decode_data_uri("image", uri)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(uri)
 
 
 @pytest.mark.parametrize("text", ["a", "ab_-", "ab*d", "abcde", "ä"])

@@ -148,6 +148,8 @@ def test_headers_within_the_limit_are_accepted(short_timeouts: RunningService) -
         request("BREW", "/livez"),
         request("GET", "/\xff"),
         request("GET", "http://[::1/"),
+        request("GET", "/metrics#a"),
+        request("GET", "/metrics?#a"),
         request("GET", "/livez", "X: \0"),
         request("GET", "/livez", "X\r: a"),
         b"GET /livez HTTP/3.7\r\n\r\n",
