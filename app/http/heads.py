@@ -25,6 +25,8 @@ def error_of_head(
         return headers_too_large()
     if method == b"CONNECT":
         return MalformedRequest("CONNECT is not supported; the service is no proxy")
+    if version not in {"1.0", "1.1"}:  # the parser also accepts 0.9 and 2.0
+        return MalformedRequest("the version of HTTP must be 1.1 or 1.0")
     if b"#" in url:  # a proxy could read another path than the service
         return MalformedRequest("the path of a request must not contain #")
     # Servers that choose differently between two hosts can be played off against each other.

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -207,7 +206,7 @@ class GuardedProtocol(HttpToolsProtocol):
         headers = [(name, value) for name, value in self.headers if name != b"upgrade"]
         return encode_head(request_line, headers)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._current = cycle
         super()._start_asgi_task(cycle, app)
 

@@ -14,8 +14,9 @@ from uvicorn.server import ServerState
 
 PROTOCOL = Path(__file__).parents[2] / "app" / "http" / "protocol.py"
 MODULE = "uvicorn.protocols.http.httptools_impl"
-MODULE_NAMES = ("HttpToolsProtocol", "STATUS_LINE")
+MODULE_NAMES = ("HttpToolsProtocol", "RequestResponseCycle", "STATUS_LINE")
 PROTOCOL_NAMES = (
+    "_start_asgi_task",
     "_unset_keepalive_if_required",
     "connection_lost",
     "connection_made",
@@ -33,6 +34,7 @@ PROTOCOL_NAMES = (
     "loop",
     "on_header",
     "on_headers_complete",
+    "on_message_begin",
     "on_message_complete",
     "on_response_complete",
     "parser",

@@ -153,6 +153,8 @@ def test_headers_within_the_limit_are_accepted(short_timeouts: RunningService) -
         request("GET", "/livez", "X: \0"),
         request("GET", "/livez", "X\r: a"),
         b"GET /livez HTTP/3.7\r\n\r\n",
+        b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/0.9\r\n\r\n",
         b"GET /livez HTTP/1.1\r\n\r\n",
         request("GET", "/livez", "Host: y"),
         *(
