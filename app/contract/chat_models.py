@@ -13,6 +13,7 @@ from app.grounding.tasks import task_for_text
 from app.ipc.sampling_limits import MAX_NEW_TOKENS, MAX_SEED
 
 UNSUPPORTED_VALUE = "unsupported_value"
+MAX_MESSAGES = 4_096  # longer than any conversation
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 200
 
@@ -53,6 +54,7 @@ class ChatBody(BaseModel):
 
     messages: list[dict[str, Any]] = Field(
         min_length=1,
+        max_length=MAX_MESSAGES,
         description="The last user message has the text, and it or one before it the picture, as a "
         "part of type `image_url` with a data URI. Other messages are ignored.",
     )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MAX_PARTS = 32  # larger than the number of fields, so that an unknown field is reported by name
+MAX_BOUNDARIES = 1_000
+"""Also of those inside contents, where they delimit nothing: the parser handles each in Python, and
+a body full of them would occupy the process for seconds."""
 _HAS_FILENAME = re.compile(r";\s*filename(?:\*\d*)?\*?\s*=", re.IGNORECASE)
 
 
@@ -58,11 +61,15 @@ async def read_parts(content_type: str, stream: AsyncIterator[bytes]) -> list[Pa
     _, parameters = parse_options_header(content_type)
     if b"boundary" not in parameters:
         raise MalformedBody("the Content-Type of the form lacks a boundary")
+    boundary, num_boundaries = parameters[b"boundary"], 0
     collector = _Collector()
     try:
-        parser = MultipartParser(parameters[b"boundary"], collector.callbacks())
-        unfolder = HeaderUnfolder(parameters[b"boundary"])
-        async for chunk in _without_preamble(stream, parameters[b"boundary"]):
+        parser = MultipartParser(boundary, collector.callbacks())
+        unfolder = HeaderUnfolder(boundary)
+        async for chunk in _without_preamble(stream, boundary):
+            num_boundaries += chunk.count(b"\n--" + boundary)
+            if num_boundaries > MAX_BOUNDARIES:
+                raise MalformedBody("the body has its boundary too often; choose a longer one")
             for piece in unfolder.unfold(chunk):
                 parser.write(piece)
         parser.write(unfolder.rest())

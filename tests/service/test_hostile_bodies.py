@@ -45,6 +45,7 @@ def post(client: httpx.Client, body: bytes, kind: str) -> httpx.Response:
         (b"-" * 100_000, FORM, "malformed_body"),
         (b"--x" * 50_000, FORM, "invalid_request"),
         (form(*fields(3000)), FORM, "malformed_body"),
+        (form((IMAGE[0], b"\r\n--xy" * 1001), TASK), FORM, "malformed_body"),
         (form(*[IMAGE] * 3), FORM, "malformed_body"),
         (form((b'form-data; name="a"\r\nX: ' + b"y" * 100_000, b"")), FORM, "malformed_body"),
         (form((b'form-data; name="a"' + b"\r\nX: y" * 5000, b"")), FORM, "malformed_body"),

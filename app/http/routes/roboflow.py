@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.contract.detect_models import DetectBody, DetectionsBody, NmsBody
 from app.contract.sent_fields import rename_fields
 from app.contract.validation import validate
+from app.detect.requests import MAX_CLASSES
 from app.errors import InvalidRequest
 from app.http.bodies import JSON, read_json_fields
 from app.http.call_context import with_priority
@@ -37,7 +38,7 @@ class InferBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    text: list[str] = Field(description="The classes to find.")
+    text: list[str] = Field(max_length=MAX_CLASSES, description="The classes to find.")
     confidence: float | None = Field(None, description="Least confidence of a prediction.")
     box_threshold: float | None = Field(None, description="The same, of Grounding DINO's clients.")
     class_agnostic_nms: bool = Field(
