@@ -13,7 +13,7 @@ from app.errors import StartupError
 from app.settings import Settings
 from kosmos2_client.batch import options as shared
 from kosmos2_client.batch.options import BatchOptions, InvalidOptions
-from kosmos2_client.batch.run import DEFAULT_CONCURRENCY
+from kosmos2_client.batch.run import DEFAULT_CONCURRENCY, BatchRun
 from kosmos2_client.batch.runner import Limits
 from kosmos2_client.batch.sources import PATH_COLUMN
 
@@ -65,7 +65,7 @@ def batch(
 
     The same command continues a run that was interrupted.
 
-    The exit code is 1 if a picture has an error.
+    The exit code is 1 if a picture of this run has an error.
     """
     # Late, because these import prometheus_client, which `serve` must configure before.
     from app.commands.own_engine import run_with_engine
@@ -74,18 +74,20 @@ def batch(
     from kosmos2_client.commands.batch import run_with_service
 
     options = BatchOptions.from_mapping(context.params)
+    run = options.to_run()  # wrong options are reported before a model is downloaded
     if url is not None:
         key = read_api_key(api_key_file)
-        raise typer.Exit(asyncio.run(run_with_service(options.to_run(), url, key, timeout)))
+        raise typer.Exit(asyncio.run(run_with_service(run, url, key, timeout)))
     settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
-    checkpoint = prepare(settings, "batch")
     if ray is not None:
-        raise typer.Exit(_run_on_ray(options, settings, ray, ray_cores, ray_engines))
-    raise typer.Exit(asyncio.run(run_with_engine(options.to_run(), settings, checkpoint)))
+        raise typer.Exit(_run_on_ray(options, run, settings, ray, ray_cores, ray_engines))
+    checkpoint = prepare(settings, "batch")
+    raise typer.Exit(asyncio.run(run_with_engine(run, settings, checkpoint)))
 
 
 def _run_on_ray(
     options: BatchOptions,
+    run: BatchRun,
     settings: Settings,
     address: str,
     cores_per_engine: int,
@@ -97,13 +99,14 @@ def _run_on_ray(
         StartupError: the extra `ray` is not installed.
     """
     try:
+        from app.commands.preparation import prepare
         from app.commands.ray_batch import run_on_ray
         from app.commands.stored_pictures import StoredPictures
     except ImportError:
         raise StartupError("--ray needs pip install 'kosmos2-server[ray]'") from None
-    run = options.to_run()
     if any("://" in source for source in options.sources):
         if len(options.sources) > 1:
             raise InvalidOptions("a folder in an object store must be the only source")
         run = replace(run, sources=StoredPictures(options.sources[0], options.path_column))
+    prepare(settings, "batch")
     return run_on_ray(run, settings, Cluster(address, cores_per_engine, max_engines))

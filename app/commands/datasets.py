@@ -19,4 +19,4 @@ def evaluate(context: typer.Context) -> None:
 def _forward(command: str, context: typer.Context) -> None:
     from kosmos2_client.cli import main
 
-    raise typer.Exit(main([command, *context.args]))
+    raise typer.Exit(main([command, *context.args], program="kosmos2"))

@@ -21,13 +21,15 @@ def drawing_files(target: Path, pictures: Sequence[Path]) -> list[Path]:
         target: a folder if there are several pictures, it exists as one, or it has no suffix.
 
     Raises:
-        InvalidRequest: the target has another suffix, or a drawing would overwrite a picture or
-            another drawing.
+        InvalidRequest: the target has another suffix or is a file where a folder is needed, or a
+            drawing would overwrite a picture or another drawing.
         OSError: the folder cannot be created.
     """
     is_folder = len(pictures) > 1 or target.is_dir() or not target.suffix
     if not is_folder and target.suffix.lower() not in MEDIA_TYPES:
         raise _invalid(f"must be a folder, or end in {', '.join(MEDIA_TYPES)}")
+    if is_folder and target.is_file():
+        raise _invalid(f"must be a folder for several pictures; {target} is a file")
     files = [target / f"{path.stem}.png" for path in pictures] if is_folder else [target]
     originals = {path.resolve() for path in pictures}
     drawn = set[Path]()

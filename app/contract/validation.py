@@ -19,6 +19,7 @@ names of its own."""
 _UNION_TAGS = (WORD, OBJECT, LIST)
 
 _UNKNOWN_FIELD = "extra_forbidden"  # pydantic's name
+_MISSING = "missing"  # pydantic's name
 _NO_OBJECT = "model_type"  # pydantic's name
 _NO_UNICODE = "string_unicode"  # pydantic's name
 
@@ -60,6 +61,8 @@ def _path(location: Sequence[int | str]) -> str:
 def _message(kind: str, message: str) -> str:
     if kind == _UNKNOWN_FIELD:
         return "is not a field of this request"
+    if kind == _MISSING:
+        return "is required"
     if kind == _NO_OBJECT:
         return "must be an object"
     if kind == _NO_UNICODE:

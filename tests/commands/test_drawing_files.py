@@ -27,6 +27,13 @@ def test_a_drawing_has_a_file_in_a_folder_that_exists(
     assert chosen[0].parent.is_dir()
 
 
+def test_several_drawings_need_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.png"
+    file.write_bytes(b"an earlier drawing")
+    with pytest.raises(InvalidRequest, match="must be a folder for several pictures; .* is a file"):
+        drawing_files(file, [tmp_path / "a.jpg", tmp_path / "b.jpg"])
+
+
 @pytest.mark.parametrize(
     ("target", "pictures", "message"),
     [

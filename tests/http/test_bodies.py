@@ -57,7 +57,7 @@ def test_a_query_has_entities_to_draw() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("", "task: field required"),
+        ("", "task: is required"),
         ("task=dance", "task: input should be"),
         ("task=raw&text=a&txet=b", "txet: is not a field"),
         ("task=raw&task=raw", "task: is sent twice"),

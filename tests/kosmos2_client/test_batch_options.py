@@ -1,5 +1,6 @@
 """Options and files of `kosmos2-client batch` that cannot be used are one line for people."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def picture(tmp_path: Path) -> Path:
         (["--url", "http://"], "no host"),
         (["--classes", '[["a"]]'], "a JSON list of names"),
         (["--classes", "[5]"], "a JSON list of names"),
+        (["--task", "brief_caption"], "exactly one of --classes, --classes-file and --task"),
     ],
 )
 def test_invalid_options_are_reported(
@@ -35,6 +37,16 @@ def test_invalid_options_are_reported(
     assert main([*command, "--out", out, *options]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_the_command_in_the_help_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """People copy it."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["batch", "--help"])
+    [example] = [line for line in capsys.readouterr().out.splitlines() if "photographs/" in line]
+    words = shlex.split(example)
+    assert words[:2] == ["kosmos2-client", "batch"]
+    assert words[-2:] == ["--out", "run.jsonl"]
 
 
 def test_errors_are_not_tried_again_in_their_own_file(

@@ -161,7 +161,7 @@ def test_a_truth_may_state_no_sizes(tmp_path: Path) -> None:
     [
         (truth_of({"a.jpg": []}, width=100, height=200), "try --truth-orientation stored"),
         (truth_of({"z.jpg": []}), "no pictures in common"),
-        ({"images": []}, "not a COCO dataset"),
+        ({"images": []}, "not a COCO dataset: 'categories' is missing"),
         ([], "not a COCO dataset"),
         (truth_of({"a.jpg": [("red circle", (5.0, 0.0, 1.0, 1.0))]}), "not a COCO dataset"),
     ],

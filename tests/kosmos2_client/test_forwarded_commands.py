@@ -23,8 +23,9 @@ def test_export_writes_the_file_of_the_client(tmp_path: Path) -> None:
 def test_options_and_exit_codes_are_those_of_the_client(command: str, tmp_path: Path) -> None:
     described = CliRunner().invoke(cli, [command, "--help"])
     assert (described.exit_code, "--nms-iou" in described.output) == (0, True)
+    assert described.output.startswith(f"usage: kosmos2 {command} ")
     missing = [command, str(tmp_path / "missing.jsonl")]
     required = {"export": ["--format", "csv", "--out", str(tmp_path / "out")]}
     truth = ["--truth", str(tmp_path / "missing.json")]
     result = CliRunner().invoke(cli, [*missing, *required.get(command, truth)])
-    assert result.exit_code == 1
+    assert (result.exit_code, result.output.startswith("kosmos2: ")) == (1, True)

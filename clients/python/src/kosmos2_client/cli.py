@@ -12,28 +12,29 @@ from kosmos2_client import commands
 from kosmos2_client.errors import Kosmos2ClientError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "kosmos2-client") -> int:
     """Run a command and return its exit code; print errors as one line.
 
     Args:
         arguments: without the name of the program; `None` reads those of the process.
+        program: its name in help and errors.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser(program).parse_args(arguments)
     try:
         exit_code: int = parsed.run(parsed)
     except (Kosmos2ClientError, OSError) as error:
-        print(f"kosmos2-client: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # as a shell reports a process that SIGINT ended
     return exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kosmos2-client",
+        prog=program,
         description="Send pictures to a Kosmos-2 service, and use the answers.",
     )
     parser.add_argument("--version", action="version", version=_version())

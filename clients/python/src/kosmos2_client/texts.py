@@ -1,4 +1,4 @@
-"""Reads text files of users, and shortens lists for people."""
+"""Reads text files of users, states what is wrong with them, and shortens lists for people."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,15 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput(f"{path}: must be UTF-8") from None
+
+
+def mistake_of(error: Exception) -> str:
+    """Return what is wrong with a document, from the error that reading it raised.
+
+    >>> mistake_of(KeyError("images")), mistake_of(ValueError("annotation 7 has no box"))
+    ("'images' is missing", 'annotation 7 has no box')
+    """
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def listed(names: Sequence[str]) -> str:

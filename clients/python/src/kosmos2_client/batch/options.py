@@ -97,7 +97,7 @@ class BatchOptions:
     def _request(self) -> BatchRequest:
         wanted = [self.classes, self.classes_file, self.task]
         if sum(option is not None for option in wanted) != 1:
-            raise InvalidOptions("one of --classes, --classes-file and --task is required")
+            raise InvalidOptions("exactly one of --classes, --classes-file and --task is required")
         given = {name: getattr(self, name) for name in _REQUEST_FIELDS}
         request_fields = {name: value for name, value in given.items() if value is not None}
         return BatchRequest(self._labels(), request_fields)

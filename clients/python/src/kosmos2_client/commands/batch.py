@@ -15,10 +15,11 @@ from kosmos2_client.batch.run import BatchRun
 from kosmos2_client.retries import RetryPolicy
 
 _EPILOG = """\
-example: kosmos2-client batch photographs/ --url http://127.0.0.1:8000 \
---classes "red circle,blue square" --out run.jsonl
+example:
+  kosmos2-client batch photographs/ --url http://127.0.0.1:8000 --classes "cat,dog" --out run.jsonl
 
-The same command continues a run that was interrupted. The exit code is 1 if a picture has an error.
+The same command continues a run that was interrupted.
+The exit code is 1 if a picture of this run has an error.
 """
 
 
@@ -28,6 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "batch",
         help="send pictures to a service, and write one line of JSON per picture",
         epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # wraps no command of the epilog
         argument_default=argparse.SUPPRESS,  # the defaults are those of `BatchOptions`
     )
     add = parser.add_argument

@@ -12,7 +12,7 @@ from kosmos2_client.conversions.pictures import Orientation
 from kosmos2_client.entities import Edges
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.results import Image
-from kosmos2_client.texts import read_text
+from kosmos2_client.texts import mistake_of, read_text
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_truth(path: Path) -> Truth:
             boxes[annotation["image_id"]].append(_true_box(annotation, names))
         pictures = [_true_picture(image, boxes[image["id"]]) for image in content["images"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{path}: not a COCO dataset: {error!r}") from None
+        raise InvalidInput(f"{path}: not a COCO dataset: {mistake_of(error)}") from None
     classes = [names[number] for number in sorted(names)]
     return Truth(classes, sorted(pictures, key=lambda picture: picture.image_id))
 

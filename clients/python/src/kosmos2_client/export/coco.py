@@ -10,7 +10,7 @@ from kosmos2_client.conversions import coco
 from kosmos2_client.errors import InvalidInput
 from kosmos2_client.export.dataset import Dataset
 from kosmos2_client.export.output import new_file, write_array
-from kosmos2_client.texts import read_text
+from kosmos2_client.texts import mistake_of, read_text
 
 FIRST_CATEGORY = 1
 """COCO's own ids start at 1, and 0 means background to some tools."""
@@ -44,7 +44,7 @@ def read_ids(path: Path) -> Ids:
             {category["name"]: category["id"] for category in content["categories"]},
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{path}: not a COCO dataset: {error!r}") from None
+        raise InvalidInput(f"{path}: not a COCO dataset: {mistake_of(error)}") from None
 
 
 def write_dataset(dataset: Dataset, out: Path) -> int:

@@ -40,7 +40,7 @@ def write_parquet(dataset: Dataset, out: Path) -> int:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise InvalidInput("Parquet needs pyarrow: pip install kosmos2-client[parquet]") from None
+        raise InvalidInput("Parquet needs pyarrow: pip install 'kosmos2-client[parquet]'") from None
     types = {str: pa.string(), int: pa.int32(), float: pa.float64()}
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     number, remaining = 0, _rows(dataset)
