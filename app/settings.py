@@ -16,7 +16,7 @@ MAX_HTTP_WORKERS = 64
 MAX_SLOTS = 1024
 # A host name or a bracketed IPv6 address, and an optional port.
 _AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)
-_ROUTE = r"^/[^\s{}?#%]*$"
+_ROUTE = re.compile(r"/[^\s{}?#%]*")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PUBLISHED_MODEL = "microsoft/kosmos-2-patch14-224"
 PUBLISHED_REVISION = "e91cfbcb4ce051b6a55bfb5f96165a3bbf5eb82c"
@@ -88,14 +88,12 @@ class Settings(BaseSettings):
     )
     health_route: str | None = Field(
         None,
-        pattern=_ROUTE,
         validation_alias="AIP_HEALTH_ROUTE",
         description="Another path for /readyz, on the main port. Vertex AI sets it as "
         "`AIP_HEALTH_ROUTE`.",
     )
     predict_route: str | None = Field(
         None,
-        pattern=_ROUTE,
         validation_alias="AIP_PREDICT_ROUTE",
         description="Another path for /invocations. Vertex AI sets it as `AIP_PREDICT_ROUTE`.",
     )
@@ -268,6 +266,13 @@ class Settings(BaseSettings):
             # An operator who sets the variable wants to restrict access, not to open the service.
             raise ValueError("has no value between its separators; unset it instead")
         return tuple(value.replace(",", " ").split())
+
+    @field_validator("health_route", "predict_route")
+    @classmethod
+    def _check_route(cls, route: str | None) -> str | None:
+        if route is not None and not _ROUTE.fullmatch(route):
+            raise ValueError(f"{route} is not a path, such as /predict; none of {{}}?#% is allowed")
+        return route
 
     @field_validator("cors_origins")
     @classmethod

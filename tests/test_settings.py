@@ -8,7 +8,15 @@ from app.settings import Settings, without_settings
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HOST", ""), ("GRACE_PERIOD_S", "inf"), ("DRAIN_DELAY_S", "inf"), ("DEADLINE_S", "nan")],
+    [
+        ("HOST", ""),
+        ("GRACE_PERIOD_S", "inf"),
+        ("DRAIN_DELAY_S", "inf"),
+        ("DEADLINE_S", "nan"),
+        ("HEALTH_ROUTE", "health"),
+        ("HEALTH_ROUTE", "/a b"),
+        ("PREDICT_ROUTE", "/{name}"),
+    ],
 )
 def test_a_value_that_cannot_work_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -264,7 +264,8 @@ def main() -> None:
         sys.exit(1)
     except ValidationError as error:
         for mistake in error.errors(include_url=False):
-            print(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}", file=sys.stderr)
+            message = mistake["msg"].removeprefix("Value error, ")
+            print(f"{'.'.join(map(str, mistake['loc']))}: {message}", file=sys.stderr)
         # EX_USAGE of sysexits.h; app/errors.py has the other codes.
         sys.exit(64)
 

@@ -32,4 +32,6 @@ def listen(
             raise AddressInUse(
                 f"port {port} is in use; choose another: {advice.format(port + 1)}"
             ) from None
-        raise StartupError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+        # Python appends the address, in parentheses.
+        reason = str(error.strerror).partition(" (")[0]
+        raise StartupError(f"cannot listen on {host}, port {port}: {reason}") from None

@@ -28,9 +28,13 @@ def check_installed() -> None:
     Raises:
         StartupError: the SDK or its exporter is not installed.
     """
-    for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
-        if find_spec(module) is None:
-            raise StartupError("tracing needs more packages: pip install 'kosmos2-server[tracing]'")
+    modules = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+    try:
+        are_installed = all(find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # `find_spec` imports the packages that contain the module
+        are_installed = False
+    if not are_installed:
+        raise StartupError("tracing needs more packages: pip install 'kosmos2-server[tracing]'")
 
 
 class Tracer:

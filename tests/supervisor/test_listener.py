@@ -4,7 +4,15 @@ import socket
 
 import pytest
 
+from app.errors import StartupError
 from app.supervisor.listener import listen
+
+
+def test_an_address_of_another_machine_is_named_once() -> None:
+    with pytest.raises(StartupError) as raised:
+        listen("192.0.2.1", 8000)
+    message = "cannot listen on 192.0.2.1, port 8000: Cannot assign requested address"
+    assert str(raised.value).replace("Can't", "Cannot") == message  # macOS words it so
 
 
 def can_connect(address: tuple[str, int]) -> bool:
