@@ -122,6 +122,8 @@ def test_the_notebook_verifies_the_pinned_commit() -> None:
     code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     assert f'MODEL = "{PUBLISHED_MODEL}"\nREVISION = "{PUBLISHED_REVISION}"\n' in code
     assert '!kosmos2 verify "$MODEL" --revision "$REVISION"' in code
+    # The server requires the client, which no package index has.
+    assert "pip install -q --constraint constraints.txt ./clients/python ." in code
 
 
 @pytest.mark.parametrize("file", FORMS, ids=lambda path: path.name)
