@@ -30,8 +30,7 @@ def print_information(settings: Settings, checkpoint: Checkpoint) -> int:
     """
     # A process of its own, since this one must not import torch.
     program = ["-m", "app.ipc.start_child", "app.engine.describe", str(checkpoint.directory)]
-    # Our own module and a directory that the operator chose: no user input.
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(  # noqa: S603 - our own module, a directory of the operator
         [sys.executable, *program], stdout=subprocess.PIPE, text=True, check=False
     )
     if result.returncode == 0:

@@ -29,5 +29,5 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 def test_an_entry_of_a_list_that_is_no_path_is_reported(tmp_path: Path) -> None:
     table = pyarrow.table({"path": ["a.jpg", None]})
     parquet.write_table(table, tmp_path / "list.parquet")
-    with pytest.raises(InvalidSource, match="entry 2: no text 'path'"):
+    with pytest.raises(InvalidSource, match="entry 2: no text in column 'path'"):
         names_of(tmp_path / "list.parquet")

@@ -104,7 +104,7 @@ def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
         ("list.jsonl", '{"path": "a"}\n{"file": "b"}\n', "line 2"),
         ("list.jsonl", "no JSON\n", "line 1"),
         ("list.csv", "file\na\n", "no column 'path'"),
-        ("list.csv", "n,path\n1,a\n2\n", "entry 2: no text 'path'"),
+        ("list.csv", "n,path\n1,a\n2\n", "entry 2: no text in column 'path'"),
         ("list.csv", "path\n\udcff\n", "must be UTF-8"),
         ("list.jsonl", '{"path": "\udcff"}\n', "must be UTF-8"),
         ("list.jsonl", '{"path": "\\ud800.jpg"}\n', "entry 1: no path"),

@@ -31,7 +31,7 @@ _PICTURE = {
     "type": "string",
     "format": "binary",
     "description": f"The picture's file. The header `{ATTRIBUTES}` has the fields as a query "
-    "string; without it, the setting `KOSMOS2_INVOCATION_OPTIONS` has.",
+    "string; without it, the setting `KOSMOS2_INVOCATION_OPTIONS` has them.",
 }
 _BODY = {FORM: {"schema": _FIELDS}, JSON: {"schema": _FIELDS}, PICTURE: {"schema": _PICTURE}}
 

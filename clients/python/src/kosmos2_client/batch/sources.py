@@ -132,7 +132,7 @@ def checked_paths(entries: Iterable[object], source: str, path_column: str) -> I
     """
     for number, name in enumerate(entries, start=1):
         if not isinstance(name, str):
-            raise InvalidSource(f"{source}, entry {number}: no text {path_column!r}")
+            raise InvalidSource(f"{source}, entry {number}: no text in column {path_column!r}")
         if not _can_be_path(name):
             raise InvalidSource(f"{source}, entry {number}: no path, or the list is not UTF-8")
         yield name
@@ -163,7 +163,7 @@ def _read_jsonl(path: Path, path_column: str) -> Iterator[str]:
             except (ValueError, KeyError, TypeError):
                 name = None
             if not isinstance(name, str):
-                raise InvalidSource(f"{path}, line {number}: no text {path_column!r}")
+                raise InvalidSource(f"{path}, line {number}: no text in column {path_column!r}")
             yield name
 
 
