@@ -7,6 +7,7 @@ enough to reach.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,6 +57,20 @@ def send_raw(content: bytes, kind: str) -> Callable[[RunningService], httpx.Resp
         headers=KEY | {"Content-Type": kind},
         timeout=60,
     )
+
+
+def chat(**fields: object) -> Callable[[RunningService], httpx.Response]:
+    """Return a sender of a chat about a picture; `fields` override its parts."""
+    url = f"data:image/png;base64,{b64encode(PICTURE).decode()}"
+    body = {"model": "any", "messages": message_with(url)} | fields
+    return lambda service: httpx.post(
+        f"{service.url}/v1/chat/completions", json=body, headers=KEY, timeout=60
+    )
+
+
+def message_with(url: str) -> list[dict[str, object]]:
+    """Return the messages of a chat about the picture at a URL."""
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
 
 
 def get(path: str) -> Callable[[RunningService], httpx.Response]:
@@ -134,6 +149,14 @@ ROWS: tuple[Row, ...] = (
     ("`regions=[{\"boxes\": [[9, 1, 5, 5]]}]`", "bad box",
      post(data={"task": "referring_expression_generation",
                 "regions": json.dumps([{"boxes": [[9, 1, 5, 5]]}])})),
+    ("64 classes, `tiles={\"width\": 32, \"height\": 32}`", "too many classes and tiles",
+     post("/v1/detect", data={"classes": ",".join(map(str, range(64))),
+                              "tiles": json.dumps({"width": 32, "height": 32})})),
+    ("`/v1/chat/completions`: a picture at `https://a.example/b.png`", "URL of a picture",
+     chat(messages=message_with("https://a.example/b.png"))),
+    ("`/v1/chat/completions`: `n=2`", "value of OpenAI's that is not supported", chat(n=2)),
+    ("`/v1/chat/completions`: `response_format` with the type `grammar`",
+     "response format that is not supported", chat(response_format={"type": "grammar"})),
     ("a PNG without its end", "not a picture, or truncated", post(image=PICTURE[:-100])),
     ("more than 60 calls in a minute, where 60 are allowed", "one key over its rate", call_often),
     ("a second request, one slot and no waiting place", "queue full", while_busy),

@@ -59,7 +59,7 @@ def wants_detections(response_format: dict[str, Any] | None) -> bool:
     if kind == "json_object":
         return True
     if kind != "json_schema" or response_format is None:
-        message = "must have the type text, json_object or json_schema"
+        message = "must be text, json_object or json_schema"
         raise InvalidRequest(f"{_FIELD}.type", message, code=UNSUPPORTED)
     wrapped = response_format.get("json_schema")
     schema = wrapped.get("schema") if isinstance(wrapped, dict) else None

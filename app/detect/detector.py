@@ -190,7 +190,7 @@ def _tiles_of(choice: TileChoice, image: ImageFacts, num_classes: int) -> list[T
     num_rows = num_classes * (1 + count_tiles(image.width, image.height, options))
     if num_rows > MAX_ROWS:
         message = (
-            f"make {num_rows} rows (classes × views) of a picture of {image.width} × "
+            f"classes × (1 + tiles) is {num_rows:,} for this picture of {image.width} × "
             f"{image.height}; the limit is {MAX_ROWS}: send larger tiles or fewer classes"
         )
         raise InvalidRequest("tiles", message, code=TOO_MANY_ROWS)
