@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     host: str = Field(
         "127.0.0.1",
         min_length=1,  # an empty one would be all addresses
-        description="Address to listen on. 0.0.0.0: all IPv4 addresses; ::: all addresses.",
+        description="Address to listen on. `0.0.0.0` is all IPv4 addresses, `::` all of IPv4 and "
+        "IPv6.",
     )
     port: int = Field(
         8000,
@@ -206,7 +207,7 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         None,
         description="File with more API keys, one per line, also with `batch:` before them; reread "
-        "after every change, so replace it in one step (mv).",
+        "after every change. Replace it in one step (`mv`), or half of it may be read.",
     )
     requests_per_minute: int | None = Field(
         None,

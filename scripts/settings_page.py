@@ -31,17 +31,10 @@ _NOTES = """
 
 - **Durations** end in `_S` and are seconds, **sizes** end in `_BYTES` and are bytes.
 - **Lists** are separated by commas or spaces.
-- `KOSMOS2_DEVICE=auto` uses CUDA if a test kernel runs on it. If there is an NVIDIA device but no
-  kernel runs, the start fails with advice, because a silent fallback to the CPU would be a hundred
-  times slower.
-- `KOSMOS2_HOST=::` accepts IPv6 and IPv4 on all interfaces, `0.0.0.0` IPv4 only.
 - `KOSMOS2_KEEP_ALIVE_S` must exceed the idle timeout of the load balancer
   ([table](operations.md#idle-connections)).
-- `KOSMOS2_API_KEYS_FILE` is read again whenever the file changes. Replace it in one step (`mv`), so
-  that the service never reads half a file.
 - `KOSMOS2_CORS_ORIGINS`: browsers of the listed origins may send any header.
-- `KOSMOS2_TRACING` needs the extra `tracing`. OpenTelemetry's own variables, such as
-  `OTEL_EXPORTER_OTLP_ENDPOINT`, decide where traces are sent.
+- `KOSMOS2_TRACING`: [traces](operations.md#traces) describes the variables.
 """
 
 _BOUNDS = (("gt", "> {}"), ("ge", "≥ {}"), ("lt", "< {}"), ("le", "≤ {}"))
