@@ -123,7 +123,7 @@ def ground(
     kosmos2 ground *.jpg --task brief_caption --json --save-annotated boxes/ > captions.jsonl
     """
     from app.commands.ground import ground_pictures
-    from app.commands.pictures import Output
+    from app.commands.pictures import output_of
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
@@ -132,7 +132,7 @@ def ground(
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
-    output = Output(json, save_annotated)
+    output = output_of(as_json=json, save_annotated=save_annotated, pictures=pictures)
     raise typer.Exit(ground_pictures(settings, prepare(settings, "ground"), pictures, body, output))
 
 
@@ -161,7 +161,7 @@ def detect(
     kosmos2 detect scene.png --classes "red circle,blue square" --save-annotated boxes.png
     """
     from app.commands.detect import detect_pictures
-    from app.commands.pictures import Output
+    from app.commands.pictures import output_of
     from app.contract.detect_models import DetectBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
@@ -170,7 +170,7 @@ def detect(
     fields = {"classes": classes, "confidence": confidence, "tiles": tiles}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(DetectBody, fields_of_texts(texts), strict=False)
-    output = Output(json, save_annotated)
+    output = output_of(as_json=json, save_annotated=save_annotated, pictures=pictures)
     raise typer.Exit(detect_pictures(settings, prepare(settings, "detect"), pictures, body, output))
 
 

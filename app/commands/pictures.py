@@ -29,11 +29,17 @@ class Output:
 
     Attributes:
         as_json: whether each answer is printed as a line of JSON.
-        save_annotated: see `drawing_files`; `None` saves nothing.
+        drawings: the file for the drawing of each picture; `None` saves nothing.
     """
 
     as_json: bool
-    save_annotated: Path | None
+    drawings: Sequence[Path] | None
+
+
+def output_of(*, as_json: bool, save_annotated: Path | None, pictures: Sequence[Path]) -> Output:
+    """Return the forms that the options of a command choose; see `drawing_files`."""
+    files = None if save_annotated is None else drawing_files(save_annotated, pictures)
+    return Output(as_json, files)
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,6 @@ def run_pictures(
     Returns:
         The exit code: 1 if the request failed for a picture, otherwise 0.
     """
-    target = output.save_annotated
-    files = None if target is None else drawing_files(target, pictures)
     calls = [call_for(path.read_bytes()) for path in pictures]
     console, num_failed = Console(stderr=True), 0
     annotator = Annotator(settings.max_image_pixels)
@@ -88,8 +92,8 @@ def run_pictures(
             else:
                 report = report_of(answer)
                 _print(output, path, report, is_alone=len(pictures) == 1)
-                if files is not None:
-                    _save(annotator, path, report.marks, files[number])
+                if output.drawings is not None:
+                    _save(annotator, path, report.marks, output.drawings[number])
             bar.advance(progress)
 
         asyncio.run(answer_all(settings, checkpoint, calls, show, engine_module))

@@ -171,6 +171,17 @@ def test_an_invalid_request_is_reported_in_one_line(tmp_path: Path) -> None:
     assert last_line(result).startswith("task: ")
 
 
+def test_a_drawing_that_cannot_be_saved_is_reported_before_a_checkpoint_is_opened(
+    tmp_path: Path,
+) -> None:
+    """It may be a download of gigabytes."""
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    options = ["--classes", "a", "--save-annotated", str(tmp_path / "boxes.gif")]
+    result = run("detect", str(tmp_path / "scene.png"), *options, "--model", "/no/such/model")
+    assert result.returncode == 1
+    assert last_line(result).startswith("--save-annotated: must be a folder, or end in .png")
+
+
 def test_info_shows_what_would_be_served(endless_checkpoint: Path) -> None:
     result = run("info", "--model", str(endless_checkpoint), KOSMOS2_SLOTS="7")
     shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())

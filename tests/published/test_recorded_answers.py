@@ -118,7 +118,7 @@ def test_the_command_prints_the_recorded_answer(
     write_script(older_layout, lines)
     answer = next(a for a in material.answers if a.name == "detailed_caption")
     settings, body = Settings(model=str(older_layout)), GroundBody(**answer.fields)
-    checkpoint, output = open_checkpoint(settings.model), Output(as_json=True, save_annotated=None)
+    checkpoint, output = open_checkpoint(settings.model), Output(as_json=True, drawings=None)
     exit_code = ground_pictures(settings, checkpoint, [snowman], body, output, MODULE)
     assert exit_code == 0
     assert facts_of(json.loads(capsys.readouterr().out)) == recorded(answer)
