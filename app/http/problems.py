@@ -54,6 +54,7 @@ INTERNAL_ERROR_DETAIL = (
     "the service failed on this request; its log has the cause under the request id"
 )
 NOT_FOUND = ProblemKind(HTTPStatus.NOT_FOUND, "not_found")
+NOT_FOUND_DETAIL = "the service has no such path"
 
 PROBLEMS: Mapping[type[Kosmos2Error], ProblemKind] = MappingProxyType(
     {
@@ -179,7 +180,17 @@ async def handle_framework_error(request: Request, error: Exception) -> Response
     status = HTTPStatus(error.status_code)
     kind = ProblemKind(status, _FRAMEWORK_CODES.get(status, INTERNAL_ERROR.code))
     headers = _allowing_head(error.headers or {})
-    return problem_response(kind, error.detail, request.state.request_id, headers=headers)
+    detail = _detail_of(status, error.detail, headers)
+    return problem_response(kind, detail, request.state.request_id, headers=headers)
+
+
+def _detail_of(status: HTTPStatus, detail: str, headers: Mapping[str, str]) -> str:
+    """Return what is wrong; the framework's own detail may only repeat the title."""
+    if status == HTTPStatus.NOT_FOUND:
+        return NOT_FOUND_DETAIL
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
+        return f"the path accepts only {headers['Allow']}"
+    return detail
 
 
 def _allowing_head(headers: Mapping[str, str]) -> Mapping[str, str]:

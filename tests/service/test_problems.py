@@ -250,14 +250,18 @@ def test_a_picture_under_another_name_is_reported_with_the_right_name(client: ht
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [("GET", "/nowhere", 404, "not_found"), ("GET", "/v1/ground", 405, "method_not_allowed")],
+    ("method", "path", "status", "code", "detail"),
+    [
+        ("GET", "/nowhere", 404, "not_found", "the service has no such path"),
+        ("GET", "/v1/ground", 405, "method_not_allowed", "the path accepts only POST"),
+        ("POST", "/v1/tasks", 405, "method_not_allowed", "the path accepts only GET, HEAD"),
+    ],
 )
 def test_a_wrong_path_or_method_is_a_problem(
-    client: httpx.Client, method: str, path: str, status: int, code: str
+    client: httpx.Client, method: str, path: str, status: int, code: str, detail: str
 ) -> None:
     content = problem(client.request(method, path))
-    assert (content["status"], content["code"]) == (status, code)
+    assert (content["status"], content["code"], content["detail"]) == (status, code, detail)
 
 
 def test_no_message_has_a_path_or_a_repr(client: httpx.Client) -> None:

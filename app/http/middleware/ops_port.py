@@ -23,7 +23,7 @@ class OpsPort:
         if scope["type"] == "http":
             is_ops_port = scope["server"][1] == self._port
             if is_ops_port != (scope["path"] in OPS_PATHS):
-                detail = NOT_FOUND.status.phrase
+                detail = "this port does not serve the path"
                 response = problem_response(NOT_FOUND, detail, scope["state"]["request_id"])
                 await response(scope, receive, send)
                 return
