@@ -1,5 +1,6 @@
 """Both packages of this repository have one version, and are installed together."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "python"
+IMAGE_TAG = re.compile(r"kosmos2-server(?::|, newTag: )([\w.]+)-(?:cpu|cuda)\b")
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -20,6 +22,19 @@ def test_the_client_has_the_version_of_the_server() -> None:
     version = project(ROOT)["version"]
     assert project(CLIENT)["version"] == version
     assert f"kosmos2-client=={version}" in project(ROOT)["dependencies"]
+
+
+def test_the_other_packages_and_the_deployed_images_have_the_version_of_the_server() -> None:
+    """A release must not deploy the images of the one before."""
+    version = project(ROOT)["version"]
+    package, description = (
+        json.loads((ROOT / name).read_text())
+        for name in ("clients/javascript/package.json", "docs/openapi.json")
+    )
+    manifests = (file.read_text() for file in (ROOT / "deploy" / "kubernetes").rglob("*.yaml"))
+    tags = [tag for manifest in manifests for tag in IMAGE_TAG.findall(manifest)]
+    assert (package["version"], description["info"]["version"]) == (version, version)
+    assert tags == [version] * 4
 
 
 def test_the_client_requires_httpx_only_and_a_python_of_the_server() -> None:
