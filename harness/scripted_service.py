@@ -62,7 +62,8 @@ def response_of(step: Step, headers: dict[str, str] | None = None) -> httpx.Resp
     if isinstance(step, bytes):
         return httpx.Response(200, content=step, headers=headers)
     if isinstance(step, list) and step and isinstance(step[0], tuple):
-        return httpx.Response(200, content=b"".join(_frame(*event) for event in step))
+        events = b"".join(_frame(*event) for event in step)
+        return httpx.Response(200, content=events, headers={"Content-Type": "text/event-stream"})
     status = step.get("status", 200) if isinstance(step, dict) else 200
     return httpx.Response(status, json=step, headers=headers)
 

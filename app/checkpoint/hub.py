@@ -90,8 +90,9 @@ def _errors_of_hub_as_ours(model: str) -> Iterator[None]:
         raise CheckpointError(f"{model}: the hub has no such file") from None
     except HFValidationError as error:
         raise CheckpointError(f"{model}: {error}") from None
-    except (OSError, httpx.HTTPError) as error:
-        raise CheckpointError(f"{model}: the hub reports: {error}") from None
+    # An `ImportError` is a SOCKS proxy, for which httpx needs a further package.
+    except (OSError, ImportError, httpx.HTTPError) as error:
+        raise CheckpointError(f"{model}: the hub's client reports: {error}") from None
     except _NOT_OF_A_HUB:
         raise _NotAHub(f"{model}: {_NOT_A_HUB}") from None
 
@@ -122,7 +123,7 @@ def _check_disk(model: str, revision: str | None) -> None:
     """Print the size of the download; raise `OutOfMemory` if it does not fit on the disk."""
     try:
         files = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
-    except (OSError, httpx.HTTPError, *_NOT_OF_A_HUB):
+    except (OSError, ImportError, httpx.HTTPError, *_NOT_OF_A_HUB):
         return  # the cache may hold all files; if it does not, the download reports the error
     fetched = [f for f in files if Path(f.rfilename).suffix in {".safetensors", ".json"}]
     size = sum(file.size or 0 for file in fetched)

@@ -174,6 +174,14 @@ def test_downloads_use_a_proxy(hub: LoopbackHub, tmp_path: Path) -> None:
     assert hub.hosts == {"hub.example"}
 
 
+def test_a_socks_proxy_without_its_package_is_reported_in_one_line(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    proxy = {"ALL_PROXY": "socks5h://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
+    output = open_from(hub, tmp_path / "cache", **proxy)
+    assert output.startswith("CheckpointError owner/kosmos: ")
+
+
 def test_offline_without_a_cache_is_reported(hub: LoopbackHub, tmp_path: Path) -> None:
     output = open_from(hub, tmp_path / "cache", HF_HUB_OFFLINE="1")
     assert output.startswith("CheckpointError owner/kosmos: not in the cache")

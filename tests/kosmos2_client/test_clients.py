@@ -172,6 +172,20 @@ def test_an_error_event_is_raised_as_the_error_it_is(use: Use) -> None:
         use(Script(events), FakeTime(), "ground_stream", b"p", "brief_caption")
 
 
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("text/html", b"<html>"),
+        ("application/json", b"{}"),
+        ("text/event-stream", b'event: token\ndata: {"text": "\xff"}\n\n'),
+    ],
+)
+def test_a_stream_of_another_program_is_an_error(use: Use, media_type: str, content: bytes) -> None:
+    headers = {"Content-Type": media_type}
+    with pytest.raises(InvalidAnswer):
+        use(Script((content, headers)), FakeTime(), "ground_stream", b"p", "brief_caption")
+
+
 def test_a_stream_is_requested_again_before_its_first_event(use: Use) -> None:
     script = Script(problem(503, "overloaded"), [("done", grounding())])
     got = use(script, FakeTime(), "ground_stream", b"p", "brief_caption")

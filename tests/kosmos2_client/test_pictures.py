@@ -27,6 +27,13 @@ def test_a_pillow_picture_becomes_a_file_with_the_same_pixels(mode: str) -> None
     assert read.convert("RGB").getpixel((1, 1)) == image.convert("RGB").getpixel((1, 1))
 
 
+def test_a_pillow_picture_keeps_its_16_bits() -> None:
+    """Pillow's conversion to 8 bits makes all values above 255 white."""
+    values = np.array([[0, 300, 65_535]], np.uint16)
+    read = Image.open(io.BytesIO(read_picture(Image.fromarray(values))))
+    assert np.array_equal(np.asarray(read), values)
+
+
 def test_a_pillow_picture_is_not_turned(tmp_path: Path) -> None:
     """Boxes refer to the pixels that the caller has."""
     exif = Image.Exif()
@@ -50,8 +57,15 @@ def test_an_array_becomes_a_file_with_the_same_pixels(shape: tuple[int, ...]) ->
         (io.StringIO("text"), "binary mode"),
         ("http://example.org/a.jpg", "does not load URLs"),
         (np.zeros((2, 2, 7), np.uint8), "cannot be converted"),
+        (np.zeros((2, 2), np.uint16), "must have values of the type uint8"),
+        (np.ones((2, 2), np.float32), "must have values of the type uint8"),
+        (np.zeros((0, 2, 3), np.uint8), "cannot be converted"),
+        (Image.new("L", (0, 0)), "cannot be converted"),
     ],
-    ids=["number", "text file", "URL", "seven channels"],
+    ids=[
+        *("number", "text file", "URL", "seven channels", "16 bits", "floats"),
+        *("array without pixels", "picture without pixels"),
+    ],
 )
 def test_other_objects_are_refused(picture: object, message: str) -> None:
     with pytest.raises(InvalidPicture, match=message):

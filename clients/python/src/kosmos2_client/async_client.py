@@ -19,7 +19,9 @@ from kosmos2_client.folders import pictures_in
 from kosmos2_client.http_messages import (
     Endpoint,
     build_request,
+    errors_of_environment,
     failure_of,
+    has_events,
     open_reply_of,
     reply_of,
 )
@@ -47,6 +49,7 @@ class AsyncKosmos2:
 
     Raises:
         InvalidUrl: the URL is not one of HTTP.
+        InvalidInput: a proxy or certificates of the environment cannot be used.
     """
 
     def __init__(
@@ -61,7 +64,9 @@ class AsyncKosmos2:
     ) -> None:
         self._retries = retries or RetryPolicy()
         self._clock, self._sleep = clock, sleep
-        self._http = httpx.AsyncClient(transport=transport, **Endpoint(url, api_key).options())
+        options = Endpoint(url, api_key).options()
+        with errors_of_environment():
+            self._http = httpx.AsyncClient(transport=transport, **options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,7 +198,7 @@ class AsyncKosmos2:
             # httpx itself only limits the time between two parts of an answer.
             async with asyncio.timeout(action.timeout_s):
                 response = await self._http.send(request, stream=call.is_stream)
-                if call.is_stream and response.is_success:
+                if call.is_stream and has_events(response):
                     return open_reply_of(response)
                 return reply_of(response, await response.aread())
         except TimeoutError:

@@ -18,7 +18,9 @@ from kosmos2_client.folders import pictures_in
 from kosmos2_client.http_messages import (
     Endpoint,
     build_request,
+    errors_of_environment,
     failure_of,
+    has_events,
     open_reply_of,
     reply_of,
 )
@@ -46,6 +48,7 @@ class Kosmos2:
 
     Raises:
         InvalidUrl: the URL is not one of HTTP.
+        InvalidInput: a proxy or certificates of the environment cannot be used.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Kosmos2:
     ) -> None:
         self._retries = retries or RetryPolicy()
         self._clock, self._sleep = clock, sleep
-        self._http = httpx.Client(transport=transport, **Endpoint(url, api_key).options())
+        options = Endpoint(url, api_key).options()
+        with errors_of_environment():
+            self._http = httpx.Client(transport=transport, **options)
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +192,7 @@ class Kosmos2:
         request = build_request(self._http, call, action.timeout_s)
         try:
             response = self._http.send(request, stream=True)
-            if call.is_stream and response.is_success:
+            if call.is_stream and has_events(response):
                 return open_reply_of(response)
             with closing(response):
                 return reply_of(response, self._read(response, deadline))

@@ -16,7 +16,7 @@ Kosmos2ClientError
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 
 class Kosmos2ClientError(Exception):
@@ -65,6 +65,11 @@ class ServiceProblem(Kosmos2ClientError):
         self.code = str(problem.get("code", "unknown"))
         self.detail = str(problem.get("detail", "the answer has no description"))
         super().__init__(f"{status} {self.code}: {self.detail}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...], dict[str, Any]]:
+        # Otherwise pickle would pass the message only, and a pool of processes would hang.
+        arguments = (self.status, self.problem, self.retry_after_s)
+        return type(self), arguments, self.__dict__
 
 
 class RequestRejected(ServiceProblem):

@@ -56,7 +56,7 @@ class EventReader:
         """
         *frames, self._unread = (self._unread + data).split(b"\n\n")
         for frame in frames:
-            event = _event_of(frame.decode())
+            event = _event_of(frame)
             if event is not None:
                 self._is_done = self._is_done or isinstance(event, Done)
                 yield event
@@ -71,11 +71,11 @@ class EventReader:
             raise ConnectionFailed("the stream ended before the answer was complete")
 
 
-def _event_of(frame: str) -> Event | None:
+def _event_of(frame: bytes) -> Event | None:
     """Return the event of a frame; `None` for a comment or an unknown event."""
-    fields = dict(line.partition(": ")[::2] for line in frame.split("\n"))
-    name = fields.get("event")
     try:
+        fields = dict(line.partition(": ")[::2] for line in frame.decode().split("\n"))
+        name = fields.get("event")
         data: Any = json.loads(fields.get("data", "null"))
         if name == "token":
             return NewText(data["text"])

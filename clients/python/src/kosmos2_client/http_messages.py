@@ -1,5 +1,7 @@
 """What both clients do with httpx: options, requests, and the meaning of its exceptions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -38,10 +40,13 @@ class Endpoint:
             raise InvalidUrl(f"the URL must start with http:// or https://, not {self.url!r}")
         try:
             url = httpx.URL(self.url)
+            has_host = bool(url.host)  # decodes an international name, which may be invalid
         except (httpx.InvalidURL, ValueError) as error:
             raise InvalidUrl(f"the URL {self.url!r} is invalid: {error}") from None
-        if not url.host or (url.port or 0) > MAX_PORT:
+        if not has_host or (url.port or 0) > MAX_PORT:
             raise InvalidUrl(f"the URL {self.url!r} has no host, or no valid port")
+        if url.query or url.fragment:
+            raise InvalidUrl(f"the URL {self.url!r} must end with its path: no ? and no #")
         if self.api_key is not None and not fits_header(self.api_key):
             raise InvalidInput("the API key may only have printable ASCII characters")
 
@@ -50,6 +55,20 @@ class Endpoint:
         headers = {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
         # With a slash at its end, httpx appends paths to the path of the base.
         return {"base_url": self.url.rstrip("/") + "/", "headers": headers, "limits": _LIMITS}
+
+
+@contextmanager
+def errors_of_environment() -> Iterator[None]:
+    """Let a block create a client of httpx, which reads proxies and certificates.
+
+    Raises:
+        InvalidInput: httpx cannot use them.
+    """
+    try:
+        yield
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        message = "proxies (HTTP_PROXY, ALL_PROXY, NO_PROXY, …) or certificates (SSL_CERT_FILE, …)"
+        raise InvalidInput(f"{message} of the environment cannot be used: {error}") from None
 
 
 def fits_header(text: str) -> bool:
@@ -64,7 +83,11 @@ def fits_header(text: str) -> bool:
 def build_request(
     http: httpx.Client | httpx.AsyncClient, call: Call[Any], timeout_s: float
 ) -> httpx.Request:
-    """Return the request of a call, with its whole body in memory."""
+    """Return the request of a call, with its whole body in memory.
+
+    Raises:
+        InvalidInput: a text cannot be encoded.
+    """
     arguments: dict[str, Any] = {
         "headers": {"Accept": call.accept},
         "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
@@ -72,7 +95,10 @@ def build_request(
     if call.image is not None:
         arguments["files"] = {"image": ("image", call.image, "application/octet-stream")}
         arguments["data"] = call.fields
-    request = http.build_request(call.method, _url_of(http.base_url, call.path), **arguments)
+    try:
+        request = http.build_request(call.method, _url_of(http.base_url, call.path), **arguments)
+    except UnicodeEncodeError:
+        raise InvalidInput("a text has a lone surrogate, which is no character") from None
     request.read()  # otherwise httpx sends each part of the form with calls of its own
     return request
 
@@ -86,6 +112,12 @@ def _url_of(base: httpx.URL, path: str) -> httpx.URL:
 def reply_of(response: httpx.Response, content: bytes) -> Reply:
     """Return a response with its content."""
     return Reply(response.status_code, content, response.headers.get("Retry-After"))
+
+
+def has_events(response: httpx.Response) -> bool:
+    """Return whether a response is a stream of events; a proxy may answer with a page instead."""
+    media_type: str = response.headers.get("Content-Type", "")
+    return response.is_success and media_type.lower().startswith("text/event-stream")
 
 
 def open_reply_of(response: httpx.Response) -> Reply:

@@ -16,7 +16,9 @@ refer to its own pixels. Arrays have the shape (height, width), (height, width, 
 (height, width, 4) with RGBA, and 8 bits per sample.
 """
 
-_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+_PNG_MODES = {"1", "I;16", "L", "LA", "P", "RGB", "RGBA"}
+_SAMPLES = {"|u1", "|b1"}
+"""Types of the values of arrays: Pillow would cut off those of others at 255 without an error."""
 
 
 def read_picture(picture: Picture) -> bytes:
@@ -53,6 +55,9 @@ def _read_file(read: Callable[[], object]) -> bytes:
 
 
 def _pillow_of(array: Any) -> Any:
+    samples = array.__array_interface__["typestr"]
+    if samples not in _SAMPLES:
+        raise InvalidPicture(f"an array must have values of the type uint8, not {samples}")
     try:
         from PIL import Image
     except ImportError:
@@ -68,5 +73,8 @@ def _encode(image: Any) -> bytes:
     """Return a Pillow picture as PNG, without the orientation of the file it was read from."""
     target = io.BytesIO()
     encodable = image if image.mode in _PNG_MODES else image.convert("RGB")
-    encodable.save(target, format="PNG", exif=b"", compress_level=1)
+    try:
+        encodable.save(target, format="PNG", exif=b"", compress_level=1)
+    except ValueError as error:  # it has no pixels
+        raise InvalidPicture(f"the picture cannot be converted: {error}") from None
     return target.getvalue()

@@ -91,7 +91,9 @@ def read_retry_after(value: str | None) -> float | None:
         date = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (date - datetime.now(date.tzinfo or UTC)).total_seconds())
+    if date.tzinfo is None:  # dates of HTTP are in UTC
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _problem_json(reply: Reply) -> Mapping[str, Any]:

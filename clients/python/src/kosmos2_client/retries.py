@@ -15,6 +15,12 @@ from kosmos2_client.errors import (
 )
 from kosmos2_client.replies import Reply, error_of
 
+_LEAST_S = 0.001
+_LONGEST_TRY_S = 2e6
+"""Sockets accept no timeout below 0, and none above 24.8 days."""
+
+_MOST_DOUBLINGS = 64
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -25,12 +31,19 @@ class RetryPolicy:
         max_retries: tries after the first one.
         first_wait_s: longest wait after the first failure; it doubles with each failure.
         longest_wait_s: upper limit of the doubling. `Retry-After` may be longer.
+
+    Raises:
+        ValueError: `timeout_s` is not positive.
     """
 
     timeout_s: float = 120.0
     max_retries: int = 8
     first_wait_s: float = 0.5
     longest_wait_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:  # also for NaN
+            raise ValueError("timeout_s must be more than 0")
 
     def wait_s(self, error: Kosmos2ClientError, num_failures: int, random: float) -> float | None:
         """Return the seconds to wait before the next try; `None` if there must be none.
@@ -40,7 +53,8 @@ class RetryPolicy:
         """
         if num_failures > self.max_retries or not is_transient(error):
             return None
-        longest_s = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (num_failures - 1))
+        doublings = min(num_failures - 1, _MOST_DOUBLINGS)
+        longest_s = min(self.longest_wait_s, self.first_wait_s * 2.0**doublings)
         required_s = retry_after_of(error)
         if required_s is None:
             return longest_s * (0.5 + random / 2)
@@ -97,7 +111,8 @@ def exchange(
     deadline = clock() + policy.timeout_s
     num_failures = 0
     while True:
-        outcome = yield Send(deadline - clock())
+        # A wait may have ended a little after the deadline.
+        outcome = yield Send(max(_LEAST_S, min(_LONGEST_TRY_S, deadline - clock())))
         error: Kosmos2ClientError | None
         if isinstance(outcome, Reply):
             error = error_of(outcome)
