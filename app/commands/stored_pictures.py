@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pyarrow import fs, parquet
+from pyarrow import ArrowInvalid, fs, parquet
 
 from kosmos2_client.batch.names import NameSet
 from kosmos2_client.batch.sources import InvalidSource, checked_paths
@@ -36,12 +36,15 @@ class StoredPictures:
         """Yield the name of each picture once; see `Sources.names`.
 
         Raises:
-            InvalidSource: the folder has no picture, or the Parquet file lacks the column of paths
-                or has an entry that is no path.
+            InvalidSource: the folder has no picture, the URI has an unknown scheme, or the Parquet
+                file is invalid, lacks the column of paths or has an entry that is no path.
             OSError: the store cannot be read.
         """
         found = self._names_in_list() if self._is_list else self._names_in_folder()
-        yield from (name for name in found if done.add(name))
+        try:
+            yield from (name for name in found if done.add(name))
+        except ArrowInvalid as error:
+            raise InvalidSource(f"{self.uri}: {error}") from None
 
     def _names_in_list(self) -> Iterator[str]:
         yield from checked_paths(self._entries(), self.uri, self.path_column)

@@ -26,6 +26,13 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert names_of(tmp_path) == ["a.jpg", "sub/b.png"]
 
 
+def test_a_store_or_a_list_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "list.parquet").write_bytes(b"no Parquet")
+    for uri in ("unknown://bucket/photographs", (tmp_path / "list.parquet").as_uri()):
+        with pytest.raises(InvalidSource, match=uri):
+            list(StoredPictures(uri, "path").names(NameSet()))
+
+
 def test_an_entry_of_a_list_that_is_no_path_is_reported(tmp_path: Path) -> None:
     table = pyarrow.table({"path": ["a.jpg", None]})
     parquet.write_table(table, tmp_path / "list.parquet")

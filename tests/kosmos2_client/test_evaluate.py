@@ -163,6 +163,7 @@ def test_a_truth_may_state_no_sizes(tmp_path: Path) -> None:
         (truth_of({"z.jpg": []}), "no pictures in common"),
         ({"images": []}, "not a COCO dataset: 'categories' is missing"),
         ([], "not a COCO dataset"),
+        (TRUTH | {"categories": [*TRUTH["categories"], {"id": "c", "name": "c"}]}, "not a COCO"),
         (truth_of({"a.jpg": [("red circle", (5.0, 0.0, 1.0, 1.0))]}), "not a COCO dataset"),
     ],
 )
@@ -188,6 +189,7 @@ def test_the_sheet_shows_the_worst_picture_first_and_escapes_names(tmp_path: Pat
     )
     sheet = tmp_path / "sheets" / "worst.html"
     sheet.parent.mkdir()
+    (tmp_path / "pictures").mkdir()
     evaluate(tmp_path, lines, truth, "--sheet", str(sheet), "--root", str(tmp_path / "pictures"))
     page = sheet.read_text()
     first, *_ = page.split("<figure>")[1:]
@@ -218,3 +220,15 @@ def test_without_predictions_the_best_threshold_keeps_nothing() -> None:
     assert (best_quality([tally]).threshold, best_quality([tally]).f1) == (1.0, 0.0)
     assert tally.average_precision(0) == 0
     assert Tally().average_precision(0) is None
+
+
+def test_a_sheet_needs_the_folder_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise a typing mistake gives a page without any picture."""
+    run = write_run(tmp_path / "run.jsonl", RUN)
+    (tmp_path / "instances.json").write_text(json.dumps(TRUTH))
+    files = ["--truth", str(tmp_path / "instances.json"), "--sheet", str(tmp_path / "worst.html")]
+    assert main(["evaluate", str(run), *files, "--root", str(tmp_path / "missing")]) == 1
+    assert "missing: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "worst.html").exists()

@@ -177,6 +177,7 @@ def test_names_of_classes_survive_yaml() -> None:
         (["/a.jpg"], "below the root"),
         (["a\nb.jpg"], "line break"),
         (["a\u2028b.jpg"], "line break"),
+        (["\udcff.jpg"], "UTF-8"),
         (["a/images/labels/b.jpg", "a/labels/images/b.jpg"], "share a label file"),
     ],
 )

@@ -36,6 +36,7 @@ class Service:
         self._behaviour = behaviour
         self.tries: list[tuple[float, str]] = []
         self.num_running = self.most_running = 0
+        self.ended_at = 0.0
 
     @property
     def now(self) -> float:
@@ -84,6 +85,7 @@ def run(
         pacing = Pacing(max_concurrency, clock)
         runner = Runner(service, REQUEST, read, lines.append, pacing, clock, limits)
         await runner.run(iter(names))
+        service.ended_at = clock()
 
     run_in_virtual_time(main())
     return lines, service
@@ -182,6 +184,15 @@ def test_a_run_without_any_answer_stops_and_writes_nothing() -> None:
     with pytest.raises(RunStopped, match="answered nothing for 60 s; the same command"):
         run(fail, *names, limits=Limits(patience_s=60), lines=lines)
     assert lines == []
+
+
+def test_patience_ends_before_a_longer_retry_after() -> None:
+    async def fail(_: Service, __: str) -> Kosmos2ClientError | None:
+        return failure(503, 1e6)
+
+    lines, service = run(fail, "a", limits=Limits(patience_s=60))
+    assert len(lines) == len(service.tries) == 1
+    assert service.ended_at == 60
 
 
 def test_the_last_pictures_are_written_when_patience_ends() -> None:

@@ -89,6 +89,16 @@ def test_paths_of_lists_are_relative_to_the_root(tmp_path: Path, name: str, cont
     assert names_of(root, tmp_path / name, column="file") == ["a.jpg", "sub/x y.jpg"]
 
 
+def test_pipes_and_devices_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    """Reading them might never end."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "broken.jpg").symlink_to("missing.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    assert sorted(names_of(tmp_path, tmp_path)) == ["a.jpg", "broken.jpg", "link.jpg"]
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="names must be Unicode there")
 def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"")

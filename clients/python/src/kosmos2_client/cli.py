@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -21,15 +22,34 @@ def main(arguments: Sequence[str] | None = None, program: str = "kosmos2-client"
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
-    parsed = _parser(program).parse_args(arguments)
     try:
-        exit_code: int = parsed.run(parsed)
+        return _run(program, arguments)
     except (Kosmos2ClientError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
+            print(f"{program}: {error}", file=sys.stderr)
+        _discard_output()
         return 1
     except KeyboardInterrupt:
         return 130  # as a shell reports a process that SIGINT ended
-    return exit_code
+
+
+def _run(program: str, arguments: Sequence[str] | None) -> int:
+    try:
+        parsed = _parser(program).parse_args(arguments)
+        exit_code: int = parsed.run(parsed)
+        return exit_code
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Discard what cannot be printed: Python prints it once more at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

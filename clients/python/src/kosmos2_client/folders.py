@@ -1,6 +1,7 @@
 """Finds the picture files of a folder, without keeping their names."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,9 @@ def is_picture(path: str) -> bool:
 def pictures_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the pictures in a folder and its subfolders, in the order of the file system.
 
-    Links to folders are not followed, since they may form a circle, and hidden folders are left
-    out. A subfolder that cannot be read is yielded like a picture: reading it raises the error, and
-    the pictures elsewhere are not lost.
+    Links to folders are not followed, since they may form a circle. Hidden folders, pipes and
+    devices are left out. A subfolder that cannot be read is yielded like a picture: reading it
+    raises the error, and the pictures elsewhere are not lost.
 
     Raises:
         OSError: the folder cannot be read.
@@ -48,5 +49,15 @@ def pictures_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders += [] if entry.name.startswith(".") else [entry.path]
-                elif is_picture(entry.name):
+                elif is_picture(entry.name) and _has_end(entry):
                     yield Path(entry.path)
+
+
+def _has_end(entry: "os.DirEntry[str]") -> bool:
+    """Return whether reading an entry ends; that of a pipe or a device might not."""
+    if entry.is_file():  # known without a system call, except for links
+        return True
+    try:
+        return stat.S_ISDIR(entry.stat().st_mode)
+    except OSError:  # a broken link: reading it raises the same error
+        return True

@@ -114,7 +114,7 @@ class Runner:
                     break
                 for one in await self._wait(jobs, running):
                     self._finish(one, jobs)
-                if self._clock() - self._answered_at > self._limits.patience_s:
+                if self._patience_left_s() <= 0:
                     self._lose_patience(jobs)
         finally:
             for task in running:
@@ -137,7 +137,8 @@ class Runner:
             waits.append(max(due - self._clock(), self._pacing.pause_s))
         timeout_s = min(waits, default=None)
         if not running:
-            await asyncio.sleep(timeout_s or 0.0)
+            # `Retry-After` may be longer.
+            await asyncio.sleep(min(timeout_s or 0.0, self._patience_left_s()))
             return []
         done, _ = await asyncio.wait(
             running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -204,6 +205,9 @@ class Runner:
         """Return whether a failure counts: it does not while the service answers nothing at all."""
         is_outage = isinstance(error, ConnectionFailed) and self._num_answers == job.num_answers
         return not is_outage or job.num_failures == 0
+
+    def _patience_left_s(self) -> float:
+        return self._answered_at + self._limits.patience_s - self._clock()
 
     def _lose_patience(self, jobs: Jobs) -> None:
         """Give up the pictures that wait for another try, or stop if others were never tried.

@@ -13,6 +13,7 @@ from kosmos2_client.commands.export import (
     new_path,
     selection_of,
 )
+from kosmos2_client.errors import InvalidInput
 from kosmos2_client.evaluation import report, sheet
 from kosmos2_client.evaluation.calibration_file import calibrate
 from kosmos2_client.evaluation.evaluate import Comparison, Evaluation, compare, evaluate
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.sheet is None) != (arguments.root is None):
         print("kosmos2-client: --sheet and --root need each other", file=sys.stderr)
         return 2
+    if arguments.root is not None and not arguments.root.is_dir():
+        raise InvalidInput(f"--root {arguments.root}: no such folder")
     check_outputs(arguments)
     index = read_index(arguments.runs)
     selection = selection_of(arguments)
@@ -87,9 +90,14 @@ def run(arguments: argparse.Namespace) -> int:
         index, truth, selection, arguments.truth_orientation, classes_of(arguments)
     )
     evaluation = evaluate(comparison)
-    print(report.as_text(evaluation))
+    calibration = ""
+    try:
+        calibration = _write(arguments, comparison, evaluation)
+    finally:  # after the files, because `head` may close the output
+        print(report.as_text(evaluation))
+    if calibration:
+        print(f"\n{calibration}")
     _warn(index)
-    _write(arguments, comparison, evaluation)
     return 0
 
 
@@ -102,7 +110,8 @@ def _warn(index: RunIndex) -> None:
         )
 
 
-def _write(arguments: argparse.Namespace, comparison: Comparison, evaluation: Evaluation) -> None:
+def _write(arguments: argparse.Namespace, comparison: Comparison, evaluation: Evaluation) -> str:
+    """Write the files that the options name, and return how well a calibration fits."""
     if arguments.json is not None:
         _write_json(arguments.json, report.as_json(evaluation))
     thresholds = report.thresholds(evaluation)
@@ -112,10 +121,11 @@ def _write(arguments: argparse.Namespace, comparison: Comparison, evaluation: Ev
         worst = sheet.worst_pictures(comparison.pictures(), thresholds)
         with new_file(arguments.sheet) as file:
             file.write(sheet.as_html(worst, arguments.root, arguments.sheet))
-    if arguments.write_calibration is not None:
-        calibrated = calibrate(comparison, arguments.base_calibration)
-        _write_json(arguments.write_calibration, calibrated.content)
-        print(f"\n{calibrated.as_text()}")
+    if arguments.write_calibration is None:
+        return ""
+    calibrated = calibrate(comparison, arguments.base_calibration)
+    _write_json(arguments.write_calibration, calibrated.content)
+    return calibrated.as_text()
 
 
 def _write_json(path: Path, content: Any) -> None:

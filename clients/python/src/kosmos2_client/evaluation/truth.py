@@ -89,10 +89,10 @@ def read_truth(path: Path) -> Truth:
         for annotation in content["annotations"]:
             boxes[annotation["image_id"]].append(_true_box(annotation, names))
         pictures = [_true_picture(image, boxes[image["id"]]) for image in content["images"]]
+        classes = [names[number] for number in sorted(names)]
+        return Truth(classes, sorted(pictures, key=lambda picture: picture.image_id))
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{path}: not a COCO dataset: {mistake_of(error)}") from None
-    classes = [names[number] for number in sorted(names)]
-    return Truth(classes, sorted(pictures, key=lambda picture: picture.image_id))
 
 
 def _true_picture(image: Mapping[str, Any], boxes: Sequence[TrueBox]) -> TruePicture:

@@ -153,6 +153,14 @@ def _write_lists(folder: Path, paths: list[str], val_share: float) -> None:
             file.writelines(f"./images/{path}\n" for path in members)
 
 
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_names(paths: list[str]) -> None:
     """Raise `InvalidInput` if pictures or label files cannot be in the dataset, or are shared."""
     pictures: dict[PurePosixPath, str] = {}
@@ -160,6 +168,8 @@ def _check_names(paths: list[str]) -> None:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not pure.name:
             raise InvalidInput(f"{path!r}: YOLO needs paths below the root of the run")
+        if not _is_unicode(path):
+            raise InvalidInput(f"{path!r}: YOLO's lists are UTF-8, which cannot hold this name")
         if path.splitlines() != [path]:
             raise InvalidInput(f"{path!r}: a name with a line break does not fit into YOLO's lists")
         other = pictures.setdefault(label_path(path), path)
