@@ -122,7 +122,8 @@ class Settings(BaseSettings):
         512,
         ge=80,
         le=2048,
-        description="Tokens per slot: picture, prompt and answer together.",
+        description="Tokens per slot: picture, prompt and answer together. A detection needs about "
+        "210, of which 128 are for boxes.",
     )
     max_waiting: int | None = Field(
         None,

@@ -1,9 +1,11 @@
 """Reads the settings of a command, configures its logs and opens its checkpoint."""
 
+import os
 import sys
 from typing import Any
 
 from app.checkpoint.files import Checkpoint, open_checkpoint
+from app.commands.unknown_settings import warn_of_unknown_settings
 from app.settings import PUBLISHED_MODEL, Settings
 from app.telemetry.logs import configure_logs, get_logger
 
@@ -36,6 +38,7 @@ def prepare(settings: Settings, process: str) -> Checkpoint:
         StartupError: see `open_checkpoint`.
     """
     configure_logs(settings.log_level, process, settings.log_format)
+    warn_of_unknown_settings(os.environ)
     checkpoint = open_checkpoint(settings.model, settings.revision)
     if checkpoint.is_embedded:
         print(_EMBEDDED_NOTICE, file=sys.stderr)

@@ -80,7 +80,7 @@ class Detector:
         max_sequence_length: int,
     ) -> None:
         self._checkpoint, self._engine, self._pictures = checkpoint, engine, pictures
-        self._tokenizer, self._max_prompt_tokens = tokenizer, max_sequence_length - MAX_TOKENS
+        self._tokenizer, self._max_sequence_length = tokenizer, max_sequence_length
         self._rows = RowRunner(
             engine, tokenizer, checkpoint.calibration, checkpoint.no_repeat_ngram_size
         )
@@ -99,7 +99,7 @@ class Detector:
         """
         calibration = self._checkpoint.calibration
         prompts = write_class_prompts(
-            self._tokenizer, calibration, request.classes, self._max_prompt_tokens
+            self._tokenizer, calibration, request.classes, self._max_sequence_length, MAX_TOKENS
         )
         picture = await self._pictures.decode(request.image)
         image = ImageFacts(picture.width, picture.height, picture.exif_orientation)

@@ -26,12 +26,14 @@ def write_class_prompts(
     tokenizer: Kosmos2Tokenizer,
     calibration: Calibration,
     classes: Sequence[str],
-    max_tokens: int,
+    max_sequence_length: int,
+    max_new_tokens: int,
 ) -> list[ClassPrompts]:
     """Return the prompts of all classes.
 
     Args:
-        max_tokens: longest prompt, so that an answer fits into a slot.
+        max_sequence_length: tokens per slot: prompt and answer together.
+        max_new_tokens: of the answer.
 
     Raises:
         InvalidRequest: a name is blank, too long, or contains a control token.
@@ -47,8 +49,11 @@ def write_class_prompts(
             tokenizer.encode_prompt(phrase_prompt(calibration, name)),
         )
         longest = max(len(prompts.presence), len(prompts.phrase))
-        if longest > max_tokens:
-            message = f"makes a prompt of {longest} tokens; the limit is {max_tokens}"
+        if longest + max_new_tokens > max_sequence_length:
+            message = (
+                f"makes a prompt of {longest} tokens; with {max_new_tokens} tokens for its boxes "
+                f"it exceeds the limit of {max_sequence_length}"
+            )
             raise InvalidRequest(field, message)
         written.append(prompts)
     return written

@@ -147,6 +147,23 @@ def test_a_setting_out_of_range_is_reported() -> None:
     assert "max_sequence_length" in last_line(result)
 
 
+def test_a_misspelled_setting_is_logged() -> None:
+    """It has no effect, and its name may be that of a limit or a key."""
+    result = run("info", KOSMOS2_API_KEY="secret", KOSMOS2_LOG_FORMAT="json")
+    [warning] = [json.loads(line) for line in result.stderr.splitlines() if "no such" in line]
+    assert (warning["variable"], warning["nearest"]) == ("KOSMOS2_API_KEY", "KOSMOS2_API_KEYS")
+    assert "secret" not in result.stderr
+    assert result.returncode == 0
+
+
+def test_a_detection_that_does_not_fit_into_a_slot_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    arguments = ["detect", str(tmp_path / "scene.png"), "--classes", "star"]
+    result = run(*arguments, KOSMOS2_MAX_SEQUENCE_LENGTH="80")
+    assert result.returncode == 1
+    assert "with 128 tokens for its boxes it exceeds the limit of 80" in result.stderr
+
+
 def test_ground_answers_without_a_server_and_without_a_network(tmp_path: Path) -> None:
     """The embedded checkpoint needs no connection; the engine's socket is a file."""
     (tmp_path / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
