@@ -94,9 +94,11 @@ def test_pipes_and_devices_of_a_folder_are_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "device.jpg").symlink_to("/dev/zero")
     (tmp_path / "broken.jpg").symlink_to("missing.jpg")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
     (tmp_path / "a.jpg").write_bytes(b"")
     (tmp_path / "link.jpg").symlink_to("a.jpg")
-    assert sorted(names_of(tmp_path, tmp_path)) == ["a.jpg", "broken.jpg", "link.jpg"]
+    names = ["a.jpg", "broken.jpg", "circle.jpg", "link.jpg"]
+    assert sorted(names_of(tmp_path, tmp_path)) == names
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names must be Unicode there")

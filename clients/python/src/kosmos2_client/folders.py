@@ -55,9 +55,8 @@ def pictures_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _has_end(entry: "os.DirEntry[str]") -> bool:
     """Return whether reading an entry ends; that of a pipe or a device might not."""
-    if entry.is_file():  # known without a system call, except for links
-        return True
     try:
-        return stat.S_ISDIR(entry.stat().st_mode)
+        # Known without a system call, except for links.
+        return entry.is_file() or stat.S_ISDIR(entry.stat().st_mode)
     except OSError:  # a broken link: reading it raises the same error
         return True
