@@ -16,7 +16,7 @@ from kosmos2_client.label_studio.fetching import Fetcher, FetchLimits
 from kosmos2_client.label_studio.tokens import TokenSource
 
 BASE = "https://labels.example:8443/studio"
-ADDRESSES = Addresses(BASE, ["pictures.example", "storage.example:9000"])
+ADDRESSES = Addresses(BASE, ["pictures.example", "storage.example:9000", "[2001:db8::1]:80"])
 LEGACY = "legacy"
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -77,6 +77,7 @@ def test_a_configuration_without_rectangles_is_rejected(text: str, message: str)
         ("/data/%2E%2E/api/users/", f"{BASE}/data/%2E%2E/api/users/", False),
         ("https://pictures.example/a.jpg", "https://pictures.example/a.jpg", False),
         ("http://storage.example:9000/a.jpg", "http://storage.example:9000/a.jpg", False),
+        ("http://[2001:db8::1]/a.jpg", "http://[2001:db8::1]/a.jpg", False),
         (
             "s3://bucket/a.jpg",
             f"{BASE}/tasks/5/presign/?fileuri={base64.urlsafe_b64encode(b's3://bucket/a.jpg').decode()}",
@@ -112,6 +113,7 @@ def test_pictures_are_fetched_from_label_studio_and_allowed_hosts(
         "https://storage.example/a.jpg",
         "https://127.0.0.1/a.jpg",
         "https://[::1]/a.jpg",
+        "https://xn--/a.jpg",
         "https:///a.jpg",
         "https://pictures.example:99999/a.jpg",
         "\\\\other.example\\a.jpg",

@@ -203,9 +203,15 @@ def test_a_password_protects_all_but_health(
         (["--basic-auth-file", "{folder}/word"], "must be user:password"),
         (["--label-studio-url", "ftp://labels.example"], "only addresses of http"),
         (["--url", "service.example"], "must start with http"),
+        (["--url", "http://service.example/?key=1"], "must end with its path"),
+        (["--allow-host", "http://pictures.example"], "must be host or host:port"),
+        (["--allow-host", "pictures.example/folder"], "must be host or host:port"),
+        (["--allow-host", ""], "must be host or host:port"),
+        (["--picture-timeout", "nan"], "must be more than 0"),
+        (["--max-picture-bytes", "0"], "must be more than 0"),
     ],
 )
-def test_the_command_refuses_unsafe_options(
+def test_the_command_refuses_options_that_are_unsafe_or_have_no_effect(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").write_text("\n")

@@ -45,14 +45,14 @@ class Addresses:
         allowed_hosts: other hosts, as `host` or `host:port`.
 
     Raises:
-        InvalidInput: the base URL is not one of HTTP.
+        InvalidInput: the base URL is not one of HTTP, or a host is not one.
     """
 
     def __init__(self, label_studio: str, allowed_hosts: Sequence[str] = ()) -> None:
         self._base = label_studio.rstrip("/")
         base = _parse(label_studio)
         self._origin, self._base_path = _origin_of(base), base.path.rstrip("/")
-        self._allowed = {host.lower() for host in allowed_hosts}
+        self._allowed = {_host_of(text) for text in allowed_hosts}
 
     def of_label_studio(self, path: str) -> Address:
         """Return the address of a path that starts with `/`."""
@@ -89,8 +89,8 @@ class Addresses:
         scheme, host, port = origin = _origin_of(url)
         if origin == self._origin:
             return Address(url, self._is_picture(url.path))
-        names = {f"{host}:{port}"} | ({host} if port == _PORTS[scheme] else set())
-        if not names & self._allowed:
+        allowed_port = None if port == _PORTS[scheme] else port
+        if not {(host, port), (host, allowed_port)} & self._allowed:
             raise InvalidInput(f"{host}:{port} is not allowed: start with --allow-host {host}")
         return Address(url, sends_token=False)
 
@@ -107,10 +107,26 @@ def _parse(text: str) -> httpx.URL:
         raise InvalidInput("not a URL") from None
 
 
+def _host_of(text: str) -> tuple[str, int | None]:
+    """Return host and port; the port is `None` if the text has none."""
+    url = _parse(f"allowed://{text}")  # httpx drops the default ports of schemes that it knows
+    if url.userinfo or url.path.strip("/") or url.query or url.fragment or not _decoded_host(url):
+        raise InvalidInput(f"{text!r} must be host or host:port")
+    return _decoded_host(url), url.port
+
+
 def _origin_of(url: httpx.URL) -> Origin:
-    if url.scheme not in _PORTS or not url.host or url.userinfo:
+    host = _decoded_host(url)
+    if url.scheme not in _PORTS or not host or url.userinfo:
         raise InvalidInput("only addresses of http and https without a user name are allowed")
     port = url.port or _PORTS[url.scheme]
     if port > MAX_PORT:
         raise InvalidInput(f"a port is at most {MAX_PORT}")
-    return url.scheme, url.host.lower(), port
+    return url.scheme, host, port
+
+
+def _decoded_host(url: httpx.URL) -> str:
+    try:
+        return url.host.lower()
+    except ValueError:  # an international name that is invalid
+        raise InvalidInput("not a URL") from None

@@ -11,6 +11,7 @@ from kosmos2_client.async_client import AsyncKosmos2
 from kosmos2_client.calls import DetectOptions
 from kosmos2_client.conversions import label_studio
 from kosmos2_client.errors import InvalidInput, Kosmos2ClientError
+from kosmos2_client.http_messages import Endpoint
 from kosmos2_client.label_studio.addresses import Addresses
 from kosmos2_client.label_studio.config import LabelConfig, read_label_config
 from kosmos2_client.label_studio.fetching import Fetcher, FetchLimits
@@ -51,14 +52,14 @@ class Backend:
         transport: of httpx, for tests.
 
     Raises:
-        InvalidInput: the URL of the service is not one of HTTP.
+        InvalidUrl: the URL of the service is not one of HTTP.
+        InvalidInput: its key has characters that a header cannot hold.
     """
 
     def __init__(
         self, options: BackendOptions, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        if not options.service_url.startswith(("http://", "https://")):
-            raise InvalidInput("the URL of the service must start with http:// or https://")
+        Endpoint(options.service_url, options.api_key)  # reports mistakes before the first task
         self._options, self._transport = options, transport
 
     @property

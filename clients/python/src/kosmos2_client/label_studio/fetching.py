@@ -21,10 +21,17 @@ class FetchLimits:
     Attributes:
         max_bytes: of the file.
         timeout_s: from the request to the last byte, redirects included, in seconds.
+
+    Raises:
+        InvalidInput: a limit is not positive.
     """
 
     max_bytes: int = 20_000_000
     timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (self.max_bytes > 0 and self.timeout_s > 0):  # also for NaN
+            raise InvalidInput("--max-picture-bytes and --picture-timeout must be more than 0")
 
 
 class Fetcher:
