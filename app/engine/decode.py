@@ -40,9 +40,10 @@ class PassShape:
     ) -> "PassShape":
         """Return the shape that rows from `first_row` on require.
 
-        >>> shape = PassShape.of(2, [RowOptions(num_tokens=80), RowOptions()], has_drafts=True)
-        >>> shape.first_row, shape.num_rows, shape.length
-        (2, 2, 81)
+        >>> rows = [RowOptions(num_tokens=80), RowOptions(no_repeat_ngram_size=3)]
+        >>> shape = PassShape.of(2, rows, has_drafts=True)
+        >>> shape.first_row, shape.num_rows, shape.length, shape.max_ngram_size
+        (2, 2, 81, 3)
         """
         return cls(
             first_row=first_row,
@@ -82,8 +83,7 @@ class TokenStep:
         last = first_row + len(options)
         self._staged[first_row:last] = torch.tensor(options, dtype=torch.float64)
         self._staged[last:] = self._idle  # a rounded pass includes free slots
-        if self._options is not self._staged:
-            self._options.copy_(self._staged, non_blocking=True)
+        self._options.copy_(self._staged, non_blocking=True)  # on a CPU, both are one tensor
 
     def __call__(self, shape: PassShape) -> None:
         """Compute the staged pass."""

@@ -24,14 +24,10 @@ class HeldPictures:
         self._cache = cache
         self._held: dict[tuple[bytes, int], _Held] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def hold(self, client: bytes, message: HoldPicture, pixels: bytes) -> None:
         """Hold a picture until it is released, or its deadline passes."""
-        if (client, message.key) not in self._held:
-            self._held[client, message.key] = _Held(message.digest, pixels, message.deadline)
-            self._cache.pin(message.digest)
+        self._held[client, message.key] = _Held(message.digest, pixels, message.deadline)
+        self._cache.pin(message.digest)
 
     def pixels(self, client: bytes, key: int) -> bytes:
         """Return the bytes of a held picture; empty if it is not held."""

@@ -11,6 +11,8 @@ class ServiceRate:
     >>> rate = ServiceRate()
     >>> rate.count(num_finished=4, busy_s=2.0)
     2.0
+    >>> round(rate.count(num_finished=0, busy_s=30.0), 3)  # the plain mean would be 0.125
+    0.048
     """
 
     def __init__(self) -> None:

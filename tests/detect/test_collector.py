@@ -59,6 +59,7 @@ def test_a_class_is_final_after_its_last_view_and_does_not_depend_on_their_order
         (RIGHT, (0.5, 0.2, 1.0, 1.0), True),
         ((0, 0, 200, 50), (0.2, 0.2, 0.5, 1.0), False),
         ((0, 50, 200, 100), (0.2, 0.0, 0.5, 0.5), False),
+        ((40, 25, 160, 75), (0.2, 0.2, 0.5, 0.5), True),  # cut on all sides
         (None, (0.0, 0.0, 1.0, 1.0), True),
     ],
 )

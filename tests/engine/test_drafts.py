@@ -26,10 +26,11 @@ def test_the_ban_after_a_draft_includes_the_draft() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_draft_whose_logits_are_not_finite_is_rejected(value: float) -> None:
     """The next pass then reads the token itself, and fails the row after its valid token."""
-    logits = torch.tensor([[[0.0, 9.0, 0.0], [0.0, value, 0.0]]])
-    options = staged([RowOptions(num_tokens=1, draft=1)])
-    tokens, logarithms = choose_verified(logits, torch.tensor([[2, 1]]), options, 0, False)
-    assert tokens.tolist() == [[1, NO_TOKEN]]
+    first, held = [0.0, 9.0, 0.0], torch.tensor([[2, 1], [2, 1]])
+    logits = torch.tensor([[first, [0.0, value, 0.0]], [first, [9.0, 0.0, 0.0]]])
+    options = staged([RowOptions(num_tokens=1, draft=1)] * 2)
+    tokens, logarithms = choose_verified(logits, held, options, 0, False)
+    assert tokens.tolist() == [[1, NO_TOKEN], [1, 0]]
     assert logarithms[0, 0].isfinite()
 
 
@@ -77,3 +78,7 @@ def test_a_pass_of_many_rows_reads_no_drafts() -> None:
     """Whether it did would depend on neighbours, and so would the rounding of an answer."""
     assert are_worthwhile([RowOptions(draft=5)] * MAX_ROWS)
     assert not are_worthwhile([RowOptions(draft=5)] * (MAX_ROWS + 1))
+
+
+def test_a_pass_without_any_draft_reads_one_token_per_row() -> None:
+    assert not are_worthwhile([RowOptions()])

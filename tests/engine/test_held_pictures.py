@@ -93,6 +93,17 @@ def test_a_row_about_a_picture_that_is_not_held_fails(rig: EngineRig) -> None:
     assert rig.run_until_idle() == ({}, [Failure(EPOCH, 1, "engine_failure")])
 
 
+def test_the_holds_of_an_ended_http_process_end(without_cache: EngineRig) -> None:
+    """It cannot release them any more."""
+    rig = without_cache
+    hold(rig, 0)
+    ask_about(rig, 1, 0)
+    rig.client.close(linger=0)
+    while not rig.scheduler.is_idle:
+        rig.engine.step()
+    assert rig.runner.pictures.num_bytes == 0
+
+
 def test_a_hold_ends_at_its_deadline(without_cache: EngineRig) -> None:
     """Its HTTP process may have died without releasing it."""
     rig = without_cache

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from app.grounding.localization import CellDistribution
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import (
     Cancel,
     Failure,
@@ -16,6 +17,7 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.picture_size import PICTURE_BYTES
+from app.settings import EMBEDDED_CHECKPOINT
 from harness.drafts import AnswerDrafts
 from harness.engine_rig import (
     EPOCH,
@@ -197,6 +199,24 @@ def test_a_replayed_request_continues_after_the_tokens_it_has(
         assert (token.token_id, token.finish_reason) == (expected.token_id, expected.finish_reason)
         assert token.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
         assert probabilities(token) == pytest.approx(probabilities(expected), abs=1e-4)
+
+
+def test_every_location_token_is_sent_with_its_distribution(rig: EngineRig) -> None:
+    """Refined boxes and their confidence are computed from it."""
+    rig.submit(1, max_new_tokens=40)
+    tokens = rig.new_tokens_until_idle()[0][1]
+    location_ids = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT).location_token_ids
+    is_location = [token.token_id in location_ids for token in tokens]
+    assert 0 < sum(is_location) < len(tokens)
+    assert [token.location is not None for token in tokens] == is_location
+
+
+def test_each_phase_of_each_request_is_measured_once(rig: EngineRig) -> None:
+    names = [f"request_{phase}_time_seconds_count" for phase in ("queue", "prefill", "decode")]
+    rig.submit(1)
+    rig.submit(2)
+    rig.run_until_idle()
+    assert [counted(rig, name) for name in names] == [2, 2, 2]
 
 
 def probabilities(token: NewToken) -> list[float]:

@@ -32,3 +32,12 @@ def test_only_a_phase_with_longer_passes_than_in_the_warm_up_may_take_longer(
         began = clock.now
         assert not state.is_stuck(began + allowance_s - 0.1)
         assert state.is_stuck(began + allowance_s + 0.1)
+
+
+def test_a_wait_for_work_does_not_count_as_a_hang(tmp_path: Path) -> None:
+    """Even if the processor is busy when it ends."""
+    state, clock = SharedState(tmp_path / "state"), ManualClock()
+    phases = PhaseClock(state, EngineMetrics(CollectorRegistry()), clock)
+    phases.rest()
+    assert phases.max_rest_ms > 0
+    assert not state.is_stuck(clock.now + 2 * phases.max_rest_ms / 1000)

@@ -28,10 +28,10 @@ def test_sequences_gather_for_some_steps_while_many_run() -> None:
 
 def test_a_step_prefills_no_more_prompt_tokens_than_its_limit() -> None:
     """Running rows keep their pace even if many prompts arrive at once."""
-    scheduler = make_scheduler()
-    add(scheduler, make_sequence(0, 60), make_sequence(1, 60))
-    assert keys(scheduler.admit(now=0)) == [0]
-    assert keys(scheduler.admit(now=0)) == [1]
+    scheduler = make_scheduler(num_slots=4)
+    add(scheduler, *(make_sequence(key, size) for key, size in enumerate((60, 60, 40, 1))))
+    started = [keys(scheduler.admit(now=0)) for _ in range(3)]
+    assert started == [[0], [1, 2], [3]]
 
 
 def test_a_prompt_longer_than_the_limit_starts_alone() -> None:

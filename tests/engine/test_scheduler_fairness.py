@@ -11,9 +11,9 @@ def test_rows_of_a_detection_take_half_of_a_step_while_others_are_there() -> Non
     scheduler = make_scheduler(num_slots=9)
     add(scheduler, *(make_sequence(key, 30, group=100) for key in range(4)))
     assert keys(scheduler.admit(now=0)) == [0, 1, 2]
-    add(scheduler, make_sequence(9, 30), *(make_sequence(k, 30, group=200) for k in (10, 11)))
+    add(scheduler, make_sequence(9, 30), *(make_sequence(k, 20, group=200) for k in (10, 11, 12)))
     started = [keys(scheduler.admit(now=0)) for _ in range(3)]
-    assert started == [[9, 10], [3], [11]]
+    assert started == [[9, 10, 3], [11, 12], []]
 
 
 def start_one_by_one(scheduler: Scheduler) -> list[int]:
@@ -50,6 +50,17 @@ def test_a_request_that_paused_gets_no_credit() -> None:
     assert start_one_by_one(scheduler) == [1, 13, 2, 3, 14, 15]
 
 
+def test_a_request_after_a_batch_sequence_gets_no_credit() -> None:
+    """A batch sequence starts late, with a turn that is long past."""
+    scheduler = make_scheduler(num_slots=1)
+    add(scheduler, make_sequence(0, priority="batch"))
+    add(scheduler, *(make_sequence(key, group=100) for key in range(1, 5)))
+    assert start_one_by_one(scheduler) == [1, 2, 3, 4, 0]
+    add(scheduler, *(make_sequence(key, group=100) for key in (5, 6)))
+    add(scheduler, *(make_sequence(key, group=200) for key in (10, 11)))
+    assert start_one_by_one(scheduler) == [10, 5, 11, 6]
+
+
 def test_interactive_sequences_start_before_batch_ones() -> None:
     scheduler = make_scheduler(num_slots=4)
     add(scheduler, make_sequence(0, priority="batch"), make_sequence(1, priority="batch"))
@@ -66,13 +77,14 @@ def test_a_quarter_of_the_slots_is_never_for_batch_sequences() -> None:
 
 
 def test_batch_sequences_encode_few_pictures_while_interactive_ones_are_there() -> None:
-    """A new picture waits for those that are being encoded."""
+    """A new picture waits for those that are being encoded. Cached pictures do not count."""
     limits = replace(LIMITS, max_pictures=8)
-    scheduler = make_scheduler(num_slots=16, limits=limits)
-    batch = (make_sequence(k, picture=bytes([k]), priority="batch") for k in range(9))
+    scheduler = make_scheduler(num_slots=24, limits=limits, cached=[b"a", b"b", b"c"])
+    pictures = [b"a", b"b", b"c", *(bytes([k]) for k in range(9))]
+    batch = (make_sequence(k, picture=p, priority="batch") for k, p in enumerate(pictures, -3))
     add(scheduler, *batch, make_sequence(9, picture=bytes([0])), make_sequence(10, picture=b"new"))
     started = [keys(scheduler.admit(now=0)) for _ in range(3)]
-    assert started == [[9, 10, 0, 1, 2], [3, 4], [5, 6]]
+    assert started == [[9, 10, -3, -2, -1, 0, 1, 2], [3, 4], [5, 6]]
     scheduler.cancel([(b"client", 9), (b"client", 10)])
     assert keys(scheduler.admit(now=0)) == [7, 8]
 

@@ -161,6 +161,27 @@ def test_a_cell_at_the_border_gets_the_neighbour_that_it_lacks(inner: float, edg
         calibration,
     ).box
     assert mirrored == pytest.approx((1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]))
+    turned = CellDistribution(np.array([5, 5 + GRID]), first.probabilities)
+    transposed = localize((5, lower_right), turned, certain(lower_right), calibration).box
+    assert transposed == pytest.approx((box[1], box[0], box[3], box[2]))
+
+
+def test_a_cell_next_to_those_at_the_border_lacks_no_neighbour() -> None:
+    """Some probability of a cell at the border does not move its edge further."""
+    upper_left, lower_right = 5 * GRID + 1, 20 * GRID + 20
+    first = CellDistribution(np.array([upper_left - 1, upper_left]), np.array([0.2, 0.8]))
+    calibration = Calibration(neighbour_share=0.04)
+    box = localize((upper_left, lower_right), first, certain(lower_right), calibration).box
+    assert box[0] * GRID == pytest.approx(1.5 - 0.2)
+
+
+def test_cells_whose_box_has_no_width_have_no_weight() -> None:
+    """In one row, the box of a right cell and the left one next to it is a line."""
+    left, right = 7 * GRID + 5, 7 * GRID + 9
+    first = CellDistribution(np.array([left, left + 2]), np.array([0.5, 0.5]))
+    second = CellDistribution(np.array([left + 1, right]), np.array([0.5, 0.5]))
+    found = localize((left, left + 1), first, second)
+    assert found.box == pytest.approx(patch_indices_to_box(left, left + 1))
 
 
 def test_the_least_probable_cells_still_give_a_box_between_them() -> None:

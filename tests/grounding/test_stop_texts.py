@@ -76,6 +76,17 @@ def test_reading_ends_at_the_stop_text(tokenizer: Kosmos2Tokenizer) -> None:
     assert [entity.phrase for entity in grounded.entities] == ["a red circle"]
 
 
+def test_a_stop_text_at_the_end_of_the_last_token_is_left_out(tokenizer: Kosmos2Tokenizer) -> None:
+    """The longest answer may end with a stop text."""
+    prompt_ids = tokenizer.encode_prompt("<grounding> An image of")
+    reader = StoppingReader(AnswerReader(tokenizer, prompt_ids, IMAGE), ["circle"])
+    *first, last = tokenizer.encode_prompt("a red circle")[len(tokenizer.prefix_ids) :]
+    events = [event for t in first for event in reader.read(NewToken(0, t, -0.5, None, 0.0, 0))]
+    events += reader.read(NewToken(0, last, -0.5, "length", 0.0, 0))
+    assert text_of(events) == reader.grounded().answer == "a red "
+    assert reader.grounded().finish_reason == "stop"
+
+
 def test_an_entity_follows_the_text_that_was_held_back_before_it(
     tokenizer: Kosmos2Tokenizer,
 ) -> None:

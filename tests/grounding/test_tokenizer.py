@@ -1,5 +1,6 @@
 """The tokenizer gives the ids and texts of the reference."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,9 @@ from tokenizers.models import WordLevel
 
 from app.errors import CheckpointError
 from app.grounding.markup import patch_tag
+from app.grounding.token_decoder import TokenDecoder
 from app.grounding.tokenizer import NUM_IMAGE_TOKENS, Kosmos2Tokenizer
+from app.settings import EMBEDDED_CHECKPOINT
 from tests.grounding.prompt_texts import CARD_PROMPTS, tag_like_texts
 
 
@@ -85,6 +88,35 @@ def test_location_tokens_with_scattered_ids_are_rejected(tokenizer: Kosmos2Token
     scattered.patch_ids = dict(reversed(tokenizer.patch_ids.items()))
     with pytest.raises(CheckpointError, match="not consecutive"):
         _ = scattered.location_token_ids
+
+
+def save_changed(directory: Path, **config: object) -> Kosmos2Tokenizer:
+    """Return the embedded tokenizer, stored with truncation, padding and another configuration."""
+    backend = Tokenizer.from_file(str(EMBEDDED_CHECKPOINT / "tokenizer.json"))
+    backend.enable_truncation(70)
+    backend.enable_padding(length=100)
+    backend.save(str(directory / "tokenizer.json"))
+    stored = json.loads((EMBEDDED_CHECKPOINT / "tokenizer_config.json").read_text())
+    (directory / "tokenizer_config.json").write_text(json.dumps(stored | config))
+    return Kosmos2Tokenizer.load(directory)
+
+
+def test_prompts_are_encoded_whole_and_without_padding(tmp_path: Path) -> None:
+    """The stored tokenizer truncates and pads. A special token may be an object with `content`."""
+    tokenizer = save_changed(tmp_path, eos_token={"content": "</s>", "lstrip": False})
+    embedded = Kosmos2Tokenizer.load(EMBEDDED_CHECKPOINT)
+    assert tokenizer.eos_id == embedded.eos_id
+    for prompt in ("", "<grounding> An image of a red circle and a blue square"):
+        assert tokenizer.encode_prompt(prompt) == embedded.encode_prompt(prompt)
+
+
+def test_spaces_before_punctuation_stay_if_the_checkpoint_keeps_them(tmp_path: Path) -> None:
+    tokenizer = save_changed(tmp_path, clean_up_tokenization_spaces=False)
+    start = len(tokenizer.prefix_ids)
+    ids = [i for word in ("a circle", ".") for i in tokenizer.encode_prompt(word)[start:]]
+    decoder = TokenDecoder(tokenizer)
+    read = "".join(decoder.push([token_id]) for token_id in ids) + decoder.finish()
+    assert read.split() == tokenizer.decode(ids).split() == ["a", "circle", "."]
 
 
 def test_threads_can_share_one_tokenizer(tokenizer: Kosmos2Tokenizer) -> None:

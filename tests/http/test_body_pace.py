@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain, repeat
 
 import pytest
 from starlette.requests import Request
@@ -14,16 +15,23 @@ from harness.virtual_time import run_in_virtual_time
 TIMEOUT_S, DEADLINE_S = 30.0, 120.0
 
 
-def read(pieces: Sequence[int], pause_s: float, is_last: bool = True) -> int | type[Kosmos2Error]:
-    """Return the length of a body with a pause before each piece, or the type of the error."""
+def read(
+    pieces: Sequence[int], pause_s: float, *, first_pause_s: float | None = None
+) -> int | type[Kosmos2Error]:
+    """Return the length of a body with a pause before each piece, or the type of the error.
+
+    Args:
+        first_pause_s: the pause before the first piece if it differs; then the body never ends.
+    """
 
     async def main() -> int | type[Kosmos2Error]:
         arriving = iter(pieces)
+        pauses = chain([first_pause_s or pause_s], repeat(pause_s))
 
         async def receive() -> Message:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(next(pauses))
             size = next(arriving, 0)
-            more = size > 0 or not is_last
+            more = size > 0 or first_pause_s is not None
             return {"type": "http.request", "body": bytes(size), "more_body": more}
 
         clock = asyncio.get_running_loop().time
@@ -67,5 +75,5 @@ def test_a_body_that_is_too_slow_is_rejected(
 
 
 def test_a_body_that_stops_is_rejected_however_much_arrived_before() -> None:
-    assert read([10_000_000], 29.0, is_last=False) is DeadlineExceeded
-    assert read([10_000_000], 30.5, is_last=False) is RequestTimeout
+    assert read([10_000_000], 29.0, first_pause_s=1.0) is DeadlineExceeded
+    assert read([10_000_000], 30.5, first_pause_s=1.0) is RequestTimeout

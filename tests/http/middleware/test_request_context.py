@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Overloaded
+from app.errors import Overloaded, PayloadTooLarge
 from app.http.middleware.body_limit import BodyLimit
 from app.http.middleware.request_context import RequestContext
 from app.http.route_table import RouteTable
@@ -166,6 +166,19 @@ def test_a_declared_length_over_the_limit_is_rejected_before_the_body() -> None:
 
 def test_a_body_within_the_limit_passes() -> None:
     _, body = call(limited(EchoingApp()), [bytes(LIMIT - 5), b"67890"], content_length=str(LIMIT))
+    assert body["body"] == b"1024"
+
+
+def test_a_body_over_the_limit_without_a_declared_length_is_rejected_as_it_arrives() -> None:
+    parts = [bytes(LIMIT // 2), bytes(LIMIT // 2), b"1"]
+    with pytest.raises(PayloadTooLarge):
+        call(limited(EchoingApp()), parts)
+
+
+def test_one_body_may_have_the_longest_length_however_many_processes_share_the_memory() -> None:
+    settings = Settings(max_body_bytes=LIMIT, max_bodies_bytes=2 * LIMIT, http_workers=4)
+    app = BodyLimit(EchoingApp(), settings, HttpMetrics(CollectorRegistry()))
+    _, body = call(app, [bytes(LIMIT)], content_length=str(LIMIT))
     assert body["body"] == b"1024"
 
 
