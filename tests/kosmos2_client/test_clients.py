@@ -166,6 +166,26 @@ def test_a_stream_that_is_cut_is_an_error_and_is_not_sent_again(use: Use) -> Non
     assert len(script.requests) == 1
 
 
+class BrokenStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """An answer whose connection is lost after its first bytes."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b": ping\n\n"
+        raise httpx.ReadError("reset")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for data in self:
+            yield data
+
+
+def test_a_stream_whose_connection_is_lost_is_an_error_of_the_client(use: Use) -> None:
+    """Not one of httpx."""
+    script = Script(httpx.Response(200, stream=BrokenStream()))
+    with pytest.raises(ConnectionFailed, match="reset"):
+        use(script, FakeTime(), "ground_stream", b"p", "brief_caption")
+    assert len(script.requests) == 1
+
+
 def test_an_error_event_is_raised_as_the_error_it_is(use: Use) -> None:
     events = [("token", {"text": "a"}), ("error", problem(500, "engine_failure"))]
     with pytest.raises(ServiceFailure, match="engine_failure"):

@@ -1,4 +1,4 @@
-"""BMP files with run lengths, complete and damaged."""
+"""BMP files with run lengths or bit fields, complete and damaged."""
 
 import struct
 
@@ -8,8 +8,10 @@ import pytest
 from app.errors import ImageTooLarge, InvalidImage
 from app.pictures.decode import decode_picture
 from harness.bmp_files import bmp_files
+from harness.scenery import HEIGHT, WIDTH
 
 FILES = {name: data for name, data, _ in bmp_files() if "run lengths" in name}
+BIT_FIELDS = next(data for name, data, _ in bmp_files() if "masks=10-bit" in name)
 COMPLETE = [name for name in FILES if "moves" not in name]
 
 
@@ -54,6 +56,25 @@ def test_a_run_that_is_longer_than_its_row_is_cut_at_the_edge() -> None:
     assert len({tuple(pixel) for pixel in upright[-1].tolist()}) == 1
     assert (upright[-2, 2:] == upright[0, 0]).all()
     assert (upright[-2, :2] != upright[0, 0]).any()
+
+
+def test_bit_fields_may_begin_with_the_top_row() -> None:
+    width, height, start = WIDTH * 4, HEIGHT, struct.unpack_from("<I", BIT_FIELDS, 10)[0]
+    rows = [BIT_FIELDS[start + n * width : start + (n + 1) * width] for n in range(height)]
+    header = BIT_FIELDS[:22] + struct.pack("<i", -height) + BIT_FIELDS[26:start]
+    assert np.array_equal(pixels(header + b"".join(rows[::-1])), pixels(BIT_FIELDS))
+
+
+def test_bit_fields_may_have_one_pixel() -> None:
+    one = BIT_FIELDS[:18] + struct.pack("<ii", 1, 1) + BIT_FIELDS[26:]
+    assert pixels(one).tolist() == pixels(BIT_FIELDS)[-1:, :1].tolist()
+
+
+@pytest.mark.parametrize("num_missing", [1, 4 * HEIGHT])
+def test_bit_fields_that_are_cut_short_are_invalid(num_missing: int) -> None:
+    """Without a pixel per row, narrower rows would still be a picture."""
+    with pytest.raises(InvalidImage, match="cut short"):
+        pixels(BIT_FIELDS[:-num_missing])
 
 
 def test_the_pixel_limit_counts_before_run_lengths_are_read() -> None:

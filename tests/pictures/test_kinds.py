@@ -91,6 +91,12 @@ def test_a_png_with_damaged_metadata_is_decoded(metadata: bytes) -> None:
     assert np.array_equal(pixels(data[:33] + metadata + data[33:]), pixels(data))
 
 
+@pytest.mark.parametrize("num_bytes", [1, 5])
+def test_a_png_with_bytes_after_its_end_is_decoded(num_bytes: int) -> None:
+    """They may be too few for the name of another chunk."""
+    assert np.array_equal(pixels(FILES["PNG"] + bytes(num_bytes)), pixels(FILES["PNG"]))
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
@@ -106,6 +112,7 @@ def test_a_png_with_damaged_metadata_is_decoded(metadata: bytes) -> None:
         (pages({259: 65535}), "camera raw (PEF)"),
         (b"II*\0\x10\0\0\0CR\2\0" + pages({})[12:], "camera raw (CR2)"),
         (pages({254: 1}), "a TIFF whose only page is a thumbnail"),
+        (pages({338: 2}), "a TIFF of 1 band of 8 bits"),  # declares a second band
         (pages({259: 34712}), "a TIFF of 1 band of 8 bits (grey, compressed by scheme 34712)"),
         (pages({259: 50001}), "a TIFF of 1 band of 8 bits (grey, compressed by WebP)"),
         (pages({259: 34927}), "a TIFF of 1 band of 8 bits (grey, compressed by WebP)"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from harness.picture_files import PictureFile, other_pictures, tiff_pictures
+from harness.tiff_compression import DEFLATE, LZW
 from harness.tiffs import BLACK_IS_ZERO, CMYK, PALETTE, RGB, UNASSOCIATED, TiffKind, tiff_file
 from reliability.pictures import EQUAL, REFUSED, judge
 
@@ -45,14 +46,21 @@ BASELINE = [
     *(TiffKind(PALETTE, bits) for bits in (1, 2, 4, 8, 16)),
     *(TiffKind(CMYK, bits) for bits in (4, 8, 12, 16)),
 ]
+PREDICTED = [
+    TiffKind(RGB, bits, compression=scheme, predictor=2)
+    for bits in (8, 16)
+    for scheme in (DEFLATE, LZW)
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", BASELINE, ids=str)
+@pytest.mark.parametrize("kind", [*BASELINE, *PREDICTED], ids=str)
 @pytest.mark.parametrize("is_big_endian", [False, True])
 @pytest.mark.parametrize("is_planar", [False, True])
-def test_baseline_tiffs_are_accepted(kind: TiffKind, is_big_endian: bool, is_planar: bool) -> None:
-    """Readers must support these layouts by the TIFF specification."""
+def test_baseline_and_predicted_tiffs_are_accepted(
+    kind: TiffKind, is_big_endian: bool, is_planar: bool
+) -> None:
+    """Readers must support the baseline by the TIFF specification; editors write predictors."""
     fields = vars(kind) | {"is_big_endian": is_big_endian, "is_planar": is_planar}
     layout = TiffKind(**fields)
     assert judge(PictureFile(str(layout), tiff_file(layout))).outcome == EQUAL

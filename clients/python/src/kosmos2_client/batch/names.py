@@ -15,9 +15,6 @@ class NameSet:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def __contains__(self, name: str) -> bool:
-        return _digest_of(name) in self._digests
-
     def add(self, name: str) -> bool:
         """Add a name, and return whether it is new."""
         before = len(self._digests)
