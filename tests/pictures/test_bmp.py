@@ -77,6 +77,14 @@ def test_bit_fields_that_are_cut_short_are_invalid(num_missing: int) -> None:
         pixels(BIT_FIELDS[:-num_missing])
 
 
+def test_the_last_row_of_indices_may_lack_its_padding() -> None:
+    """A row of 37 bytes is stored in 40."""
+    data = next(data for name, data, _ in bmp_files() if "bits=8 header=40 top-down" in name)
+    assert np.array_equal(pixels(data[:-3]), pixels(data))
+    with pytest.raises(InvalidImage, match="cut short"):
+        pixels(data[:-4])
+
+
 def test_the_pixel_limit_counts_before_run_lengths_are_read() -> None:
     """A few bytes can declare any size."""
     data = bytearray(with_codes(b"\0\1"))

@@ -1,6 +1,7 @@
 """Pictures that Pillow alone reads wrongly, rejects although valid, or rejects without a name."""
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -59,9 +60,13 @@ def test_a_jpeg_with_missing_data_is_invalid(name: str, missing: int) -> None:
 
 
 def test_a_progressive_jpeg_cut_between_two_scans_is_invalid() -> None:
-    """It has all pixels, but none with full quality."""
+    """It has all pixels, but none with full quality. A scan may follow the tables of its codes."""
     data = FILES["progressive JPEG"]
-    for place in [at for at in range(2, len(data)) if data[at : at + 2] == b"\xff\xda"][1:]:
+    first = data.index(b"\xff\xda")
+    begins = [match.start() for match in re.finditer(rb"\xff[\xc4\xda]", data)]
+    places = [place for place in begins if place > first]
+    assert len(places) > 9
+    for place in places:
         with pytest.raises(InvalidImage):
             decode(data[:place])
 
@@ -89,6 +94,22 @@ def test_a_png_with_damaged_metadata_is_decoded(metadata: bytes) -> None:
     """The metadata unpack to megabytes or have a wrong checksum; the pixels are valid."""
     data = FILES["PNG"]
     assert np.array_equal(pixels(data[:33] + metadata + data[33:]), pixels(data))
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.2, 0.8], [51, 204]),
+        ([0.5, 2.5], [0, 255]),
+        ([-1.0, 0.2, 1.0], [0, 153, 255]),
+        ([-3.0, -1.0], [0, 255]),
+    ],
+)
+def test_floats_are_stretched_unless_all_are_between_0_and_1(
+    values: list[float], shown: list[int]
+) -> None:
+    data = file_of(Image.fromarray(np.array([values], np.float32)), "TIFF")
+    assert pixels(data)[0, :, 0].tolist() == shown
 
 
 @pytest.mark.parametrize("num_bytes", [1, 5])
