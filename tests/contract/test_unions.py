@@ -54,3 +54,9 @@ def test_only_the_sent_kind_is_reported(
         validate(body, sent, strict=False)
     [error] = raised.value.errors
     assert error == FieldError(field, error.message)
+
+
+def test_a_value_in_place_of_an_object_is_reported_without_names_of_classes() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        validate(GroundBody, {"task": "grounded_vqa", "regions": ["a dog"]}, strict=True)
+    assert raised.value.errors == (FieldError("regions[0]", "must be an object"),)

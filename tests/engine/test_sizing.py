@@ -76,6 +76,11 @@ def test_half_of_the_remaining_memory_is_for_pictures(published: Checkpoint) -> 
     assert plan(published, 84.0, picture_cache_bytes=7).picture_cache_bytes == 7
 
 
+def test_with_fewer_pictures_per_step_more_slots_fit(published: Checkpoint) -> None:
+    few, default = plan(published, 10.0, max_pictures_per_step=1), plan(published, 10.0)
+    assert few.num_slots > default.num_slots
+
+
 def test_without_recordings_more_slots_fit(published: Checkpoint) -> None:
     assert plan(published, 10.0, recordings=False).num_slots > plan(published, 10.0).num_slots
 

@@ -27,6 +27,7 @@ def picture(tmp_path: Path) -> Path:
         (["--classes", '[["a"]]'], "a JSON list of names"),
         (["--classes", "[5]"], "a JSON list of names"),
         (["--task", "brief_caption"], "exactly one of --classes, --classes-file and --task"),
+        (["--classes", "[red circle]"], "no JSON list"),
     ],
 )
 def test_invalid_options_are_reported(
