@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,65 +11,22 @@ import pytest
 
 from harness.scripted_service import FakeTime, Script
 from kosmos2_client import (
-    AsyncKosmos2,
     ConnectionFailed,
-    Done,
     InvalidAnswer,
     InvalidPicture,
     InvalidUrl,
     Kosmos2,
-    NewEntity,
-    NewText,
     Overloaded,
     RateLimited,
     RequestRejected,
     RetryPolicy,
-    ServiceFailure,
     Unauthorized,
 )
 from tests.kosmos2_client.answers import box, detections, entity, grounding, problem
+from tests.kosmos2_client.callers import Use, use_async, use_sync
 
-URL = "http://service/prefix/"
 CLASSES = ["red circle", "blue square"]
 FOUND = detections(*CLASSES)
-
-Use = Callable[..., Any]
-"""Calls a method of a client with a script and a time, and returns what it returns."""
-
-
-def use_sync(script: Script, time: FakeTime, method: str, *args: Any, **options: Any) -> Any:
-    retries = options.pop("retries", None)
-    transport = httpx.MockTransport(script)
-    with Kosmos2(
-        URL, "key", retries, transport=transport, clock=time.clock, sleep=time.advance
-    ) as client:
-        result = getattr(client, method)(*args, **options)
-        return list(result) if method in {"ground_stream", "map_folder"} else result
-
-
-def use_async(script: Script, time: FakeTime, method: str, *args: Any, **options: Any) -> Any:
-    retries = options.pop("retries", None)
-
-    async def sleep(seconds: float) -> None:
-        time.advance(seconds)
-
-    async def run() -> Any:
-        transport = httpx.MockTransport(script)
-        async with AsyncKosmos2(
-            URL, "key", retries, transport=transport, clock=time.clock, sleep=sleep
-        ) as client:
-            result = getattr(client, method)(*args, **options)
-            if method in {"ground_stream", "map_folder"}:
-                return [item async for item in result]
-            return await result
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(params=[use_sync, use_async], ids=["sync", "async"])
-def use(request: pytest.FixtureRequest) -> Use:
-    chosen: Use = request.param
-    return chosen
 
 
 def test_a_text_is_one_class(use: Use) -> None:
@@ -143,73 +100,6 @@ def test_a_task_is_sent_with_its_options(use: Use) -> None:
     assert script.fields[0]["regions"] == json.dumps(regions).encode()
     assert script.fields[0]["grounding"] == b"false"
     assert [one.class_name for one in answer.predictions] == ["a dog"]
-
-
-def test_a_stream_yields_text_entities_and_the_whole_answer(use: Use) -> None:
-    whole = grounding(entity("a dog", box(0.8)))
-    events = [
-        ("token", {"text": "a dog"}),
-        ("entity", {"index": 0, "entity": whole["entities"][0]}),
-        ("unknown", {}),
-        ("done", whole),
-    ]
-    got = use(Script(events), FakeTime(), "ground_stream", b"p", "brief_caption")
-    assert [type(event) for event in got] == [NewText, NewEntity, Done]
-    assert got[2].result.raw == whole
-
-
-def test_a_stream_that_is_cut_is_an_error_and_is_not_sent_again(use: Use) -> None:
-    """Its first events have been used already."""
-    script = Script([("token", {"text": "a"})])
-    with pytest.raises(ConnectionFailed, match="before the answer was complete"):
-        use(script, FakeTime(), "ground_stream", b"p", "brief_caption")
-    assert len(script.requests) == 1
-
-
-class BrokenStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """An answer whose connection is lost after its first bytes."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield b": ping\n\n"
-        raise httpx.ReadError("reset")
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for data in self:
-            yield data
-
-
-def test_a_stream_whose_connection_is_lost_is_an_error_of_the_client(use: Use) -> None:
-    """Not one of httpx."""
-    script = Script(httpx.Response(200, stream=BrokenStream()))
-    with pytest.raises(ConnectionFailed, match="reset"):
-        use(script, FakeTime(), "ground_stream", b"p", "brief_caption")
-    assert len(script.requests) == 1
-
-
-def test_an_error_event_is_raised_as_the_error_it_is(use: Use) -> None:
-    events = [("token", {"text": "a"}), ("error", problem(500, "engine_failure"))]
-    with pytest.raises(ServiceFailure, match="engine_failure"):
-        use(Script(events), FakeTime(), "ground_stream", b"p", "brief_caption")
-
-
-@pytest.mark.parametrize(
-    ("media_type", "content"),
-    [
-        ("text/html", b"<html>"),
-        ("application/json", b"{}"),
-        ("text/event-stream", b'event: token\ndata: {"text": "\xff"}\n\n'),
-    ],
-)
-def test_a_stream_of_another_program_is_an_error(use: Use, media_type: str, content: bytes) -> None:
-    headers = {"Content-Type": media_type}
-    with pytest.raises(InvalidAnswer):
-        use(Script((content, headers)), FakeTime(), "ground_stream", b"p", "brief_caption")
-
-
-def test_a_stream_is_requested_again_before_its_first_event(use: Use) -> None:
-    script = Script(problem(503, "overloaded"), [("done", grounding())])
-    got = use(script, FakeTime(), "ground_stream", b"p", "brief_caption")
-    assert [type(event) for event in got] == [Done]
 
 
 @pytest.mark.parametrize(
