@@ -2897,6 +2897,11 @@ export interface operations {
                         max_objects?: number | null;
                     };
                     /**
+                     * Spatial Refs
+                     * @description Not supported: must be empty.
+                     */
+                    spatial_refs?: unknown[] | null;
+                    /**
                      * Stream
                      * @description `true` returns the text as a stream.
                      * @default false
@@ -3060,6 +3065,11 @@ export interface operations {
                         max_objects?: number | null;
                     };
                     /**
+                     * Spatial Refs
+                     * @description Not supported: must be empty.
+                     */
+                    spatial_refs?: unknown[] | null;
+                    /**
                      * Stream
                      * @description `true` returns the text as a stream.
                      * @default false
@@ -3070,11 +3080,6 @@ export interface operations {
                      * @description The question about the picture.
                      */
                     question: string;
-                    /**
-                     * Spatial Refs
-                     * @description Not supported: must be empty.
-                     */
-                    spatial_refs?: unknown[] | null;
                 };
             };
         };
@@ -3225,6 +3230,11 @@ export interface operations {
                          */
                         max_objects?: number | null;
                     };
+                    /**
+                     * Spatial Refs
+                     * @description Not supported: must be empty.
+                     */
+                    spatial_refs?: unknown[] | null;
                     /**
                      * Object
                      * @description What to find.
@@ -3379,6 +3389,11 @@ export interface operations {
                          */
                         max_objects?: number | null;
                     };
+                    /**
+                     * Spatial Refs
+                     * @description Not supported: must be empty.
+                     */
+                    spatial_refs?: unknown[] | null;
                     /**
                      * Object
                      * @description What to find.
