@@ -75,6 +75,8 @@ def batch(
 
     options = BatchOptions.from_mapping(context.params)
     run = options.to_run()  # wrong options are reported before a model is downloaded
+    if ray is None:
+        _refuse_stored(options.sources)
     if url is not None:
         key = read_api_key(api_key_file)
         raise typer.Exit(asyncio.run(run_with_service(run, url, key, timeout)))
@@ -83,6 +85,17 @@ def batch(
         raise typer.Exit(_run_on_ray(options, run, settings, ray, ray_cores, ray_engines))
     checkpoint = prepare(settings, "batch")
     raise typer.Exit(asyncio.run(run_with_engine(run, settings, checkpoint)))
+
+
+def _refuse_stored(sources: list[str]) -> None:
+    """Refuse folders that only the file systems of Ray's extra can read."""
+    stored = next(filter(_is_stored, sources), None)
+    if stored is not None:
+        raise InvalidOptions(f"{stored}: a folder in an object store needs --ray")
+
+
+def _is_stored(source: str) -> bool:
+    return "://" in source
 
 
 def _run_on_ray(
@@ -104,7 +117,7 @@ def _run_on_ray(
         from app.commands.stored_pictures import StoredPictures
     except ImportError:
         raise StartupError("--ray needs pip install 'kosmos2-server[ray]'") from None
-    if any("://" in source for source in options.sources):
+    if any(map(_is_stored, options.sources)):
         if len(options.sources) > 1:
             raise InvalidOptions("a folder in an object store must be the only source")
         run = replace(run, sources=StoredPictures(options.sources[0], options.path_column))

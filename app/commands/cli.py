@@ -73,6 +73,10 @@ def serve(
         http_workers=http_workers,
         slots=slots,
     )
+    if "invocation_options" in settings.model_fields_set:
+        from app.contract.invocation_options import check_invocation_options
+
+        check_invocation_options(settings.invocation_options)
     if settings.tracing:
         check_installed()
     # Until the supervisor drains on it, SIGTERM ends the process at once, also during a download.
@@ -127,11 +131,13 @@ def ground(
     from app.contract.request_models import GroundBody
     from app.contract.text_fields import fields_of_texts
     from app.contract.validation import validate
+    from app.grounding.prompts import check_fields
 
     settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
     fields = {"task": task, "text": text, "regions": regions, "max_new_tokens": max_new_tokens}
     texts = {name: str(value) for name, value in fields.items() if value is not None}
     body = validate(GroundBody, fields_of_texts(texts), strict=False)
+    check_fields(body.to_request(b""))  # before a model is downloaded
     output = output_of(as_json=json, save_annotated=save_annotated, pictures=pictures)
     raise typer.Exit(ground_pictures(settings, prepare(settings, "ground"), pictures, body, output))
 

@@ -37,6 +37,18 @@ def encode_request(
     return tokenizer.encode_prompt(prompt)
 
 
+def check_fields(request: GroundRequest) -> None:
+    """Check the fields of a request against its task, as far as its picture is not needed.
+
+    Raises:
+        InvalidRequest: a field does not fit the task.
+    """
+    regions = [
+        Region(region.phrase, ((0, 0),) * len(region.boxes)) for region in request.regions
+    ]
+    write_prompt(request.task, text=request.text, regions=regions, grounding=request.grounding)
+
+
 def longest_field(tokenizer: Kosmos2Tokenizer, request: GroundRequest) -> str:
     """Return the field that contributes most tokens to a prompt: `text` or `regions`."""
     if request.text is None:

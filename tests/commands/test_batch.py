@@ -53,6 +53,13 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     assert result.stderr == "exactly one of --classes, --classes-file and --task is required\n"
 
 
+def test_a_folder_in_an_object_store_needs_ray(tmp_path: Path) -> None:
+    out = str(tmp_path / "run.jsonl")
+    result = run("s3://bucket/photographs", "--classes", "a", "--out", out)
+    assert result.returncode == 1
+    assert result.stderr == "s3://bucket/photographs: a folder in an object store needs --ray\n"
+
+
 def test_ray_names_its_extra_where_it_is_missing(tmp_path: Path) -> None:
     out = str(tmp_path / "run.jsonl")
     result = run(str(tmp_path), "--classes", "a", "--out", out, "--ray", command=WITHOUT_RAY)

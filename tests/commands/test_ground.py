@@ -45,6 +45,21 @@ def test_pictures_are_answered_and_drawn_and_a_broken_one_is_reported(tmp_path: 
         assert drawn.size == (320, 240)
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--task", "phrase_grounding"], "text: is required by the task phrase_grounding"),
+        (["--task", "brief_caption", "--text", "a"], "text: is not used by the task brief_caption"),
+    ],
+)
+def test_fields_that_do_not_fit_the_task_are_reported_before_a_checkpoint_is_opened(
+    tmp_path: Path, options: list[str], reason: str
+) -> None:
+    (tmp_path / "scene.png").write_bytes(picture_file())
+    result = run(str(tmp_path / "scene.png"), "--model", "/no/such/model", *options)
+    assert (result.returncode, result.stderr) == (1, f"{reason}\n")
+
+
 def test_one_picture_is_drawn_into_the_named_file_and_nothing_is_logged(tmp_path: Path) -> None:
     """Standard error has only the notice about the embedded checkpoint."""
     (tmp_path / "scene.png").write_bytes(picture_file())

@@ -147,6 +147,22 @@ def test_a_setting_out_of_range_is_reported() -> None:
     assert "max_sequence_length" in last_line(result)
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("task=dance", "task: input should be"),
+        ("task=grounded_vqa", "text: is required by the task grounded_vqa"),
+        ("classes=cat,cat", "classes[1]: occurs twice"),
+    ],
+)
+def test_options_with_which_every_invocation_would_fail_are_reported(
+    options: str, reason: str
+) -> None:
+    result = run("serve", "--port", "0", KOSMOS2_INVOCATION_OPTIONS=options)
+    assert result.returncode == 78
+    assert last_line(result).startswith(f"KOSMOS2_INVOCATION_OPTIONS={options}: {reason}")
+
+
 def test_a_misspelled_setting_is_logged() -> None:
     """It has no effect, and its name may be that of a limit or a key."""
     result = run("info", KOSMOS2_API_KEY="secret", KOSMOS2_LOG_FORMAT="json")
