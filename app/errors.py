@@ -32,7 +32,9 @@ A message states the fact and the limit. Only a `StartupError`, which the operat
 path of the machine, a `repr` or a traceback.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+MAX_FIELD_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class FieldError:
 
     field: str
     message: str
+
+
+def _shortened(error: FieldError) -> FieldError:
+    """Bound the name of a field, which the sender chose: an answer repeats it."""
+    if len(error.field) <= MAX_FIELD_CHARACTERS:
+        return error
+    return replace(error, field=error.field[:MAX_FIELD_CHARACTERS] + "…")
 
 
 class Kosmos2Error(Exception):
@@ -70,7 +79,7 @@ class InvalidRequest(RequestError):
         self, field: str, message: str, *others: FieldError, code: str | None = None
     ) -> None:
         self.code = code
-        self.errors = (FieldError(field, message), *others)
+        self.errors = tuple(map(_shortened, (FieldError(field, message), *others)))
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
 
 

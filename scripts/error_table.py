@@ -183,7 +183,9 @@ def rows() -> Iterator[str]:
                 # The id differs in every run, and the page would, too.
                 shown = response.json()
                 shown |= {"request_id": "…"} if "request_id" in shown else {}
-                retry = response.headers.get("retry-after")
+                # That of a key counts the seconds until the next minute.
+                is_rate = response.status_code == 429
+                retry = "…" if is_rate else response.headers.get("retry-after")
                 after = f"<br>`Retry-After: {retry}`" if retry else ""
                 # A vertical bar would end the cell.
                 body = json.dumps(shown, ensure_ascii=False).replace("|", "\\|")

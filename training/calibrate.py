@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.checkpoint.calibration import CALIBRATION_FILE, Calibration
 from training.answering import Answerer
+from training.arguments import checkpoint, num_scenes
 from training.calibration_choices import Measurements, Report, calibrate
 from training.confidence_questions import ClassProbe, ask_for_boxes, chunks, class_list
 from training.harder_scenes import HARDER
@@ -81,8 +82,8 @@ def write(calibration: Calibration, report: Report, num_scenes: int, directory: 
 def main() -> None:
     """Calibrate as the command line requests."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=int, default=1500)
+    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=num_scenes, default=1500)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     measurements = measure(Answerer(options.checkpoint, options.device), options.scenes)

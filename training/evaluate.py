@@ -11,6 +11,7 @@ from pathlib import Path
 from app.grounding.markup import parse
 from app.pictures.marks import Box
 from training.answering import Answer, Answerer
+from training.arguments import checkpoint, new_file, num_scenes
 from training.grammar import (
     Example,
     brief_caption,
@@ -258,10 +259,10 @@ def scored_boxes(asked: Sequence[Asked]) -> list[ScoredBox]:
 def main() -> None:
     """Evaluate as the command line requests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=num_scenes, default=1000)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, help="file for the table and the scored boxes")
+    parser.add_argument("--json", type=new_file, help="file for the table and the scored boxes")
     parser.add_argument("--plots", type=Path, help="folder for the ROC and reliability curves")
     options = parser.parse_args()
     evaluation = evaluate(ask_all(Answerer(options.checkpoint, options.device), options.scenes))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.checkpoint.calibration import Calibration
 from training.answering import Answerer
+from training.arguments import checkpoint, num_scenes
 from training.confidence_measures import (
     HARDER,
     Measure,
@@ -114,9 +115,9 @@ def report(answers: Answers, calibration: Calibration, results: Path, images: Pa
 def main() -> None:
     """Evaluate as the command line requests."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--harder", type=int, default=100, help="scenes of each harder kind")
+    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=num_scenes, default=1000)
+    parser.add_argument("--harder", type=num_scenes, default=100, help="scenes of each harder kind")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path("results/evaluation"))
     parser.add_argument("--images", type=Path, default=Path("docs/images"))

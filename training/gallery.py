@@ -10,6 +10,7 @@ from app.pictures.drawing.draw import draw_marks
 from app.pictures.drawing.fonts import load_fonts
 from app.pictures.marks import Mark, scale_box
 from training.answering import Answer, Answerer
+from training.arguments import checkpoint, num_scenes
 from training.measured_scenes import measured_scene
 
 WIDTH = 360
@@ -49,9 +50,9 @@ def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
 def main() -> None:
     """Caption held-out scenes and draw the answers on one page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--scenes", type=int, default=12)
+    parser.add_argument("--scenes", type=num_scenes, default=12)
     options = parser.parse_args()
     answerer = Answerer(options.checkpoint)
     pictures = [measured_scene("held out", index).picture for index in range(options.scenes)]

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from training.arguments import checkpoint
+
 PROMPT = "<grounding> An image of"
 NUM_RUNS = 20
 NUM_TOKENS = 33
@@ -33,7 +35,7 @@ def seconds_to_generate(checkpoint: Path, picture: Path, num_tokens: int) -> flo
 def main() -> None:
     """Print the time of vision and prefill, and the time of one more token."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
     options = parser.parse_args()
     picture = options.checkpoint / "scenes" / "six_shapes.jpg"
     first = seconds_to_generate(options.checkpoint, picture, 1)

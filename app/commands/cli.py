@@ -35,6 +35,7 @@ from app.grounding.tasks import TASKS
 from app.settings import Settings
 from app.supervisor.ready_line import Ready
 from kosmos2_client import Kosmos2ClientError
+from kosmos2_client.texts import reason_of
 
 cli = typer.Typer(
     help="Serve Kosmos-2: a picture and a task in, grounded text with boxes out.",
@@ -257,7 +258,7 @@ def main() -> None:
                 sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
-            print(error, file=sys.stderr)
+            print(reason_of(error), file=sys.stderr)
         if sys.stdout is not None:
             # Python flushes standard output once more at exit, which must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

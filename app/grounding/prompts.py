@@ -43,9 +43,7 @@ def check_fields(request: GroundRequest) -> None:
     Raises:
         InvalidRequest: a field does not fit the task.
     """
-    regions = [
-        Region(region.phrase, ((0, 0),) * len(region.boxes)) for region in request.regions
-    ]
+    regions = [Region(region.phrase, ((0, 0),) * len(region.boxes)) for region in request.regions]
     write_prompt(request.task, text=request.text, regions=regions, grounding=request.grounding)
 
 

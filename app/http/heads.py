@@ -1,8 +1,11 @@
 """Checks the head of a request, which the parser has accepted, and encodes heads."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from app.errors import HeadersTooLarge, MalformedRequest, RequestError
+
+_WITHOUT_PATH = re.compile(rb"^[a-z]+://[^/?]+(?=\?|$)", re.IGNORECASE)
 
 MAX_HEADER_BYTES = 32 * 2**10
 """Request line and headers together."""
@@ -38,6 +41,15 @@ def error_of_head(
     if codings not in ([], [b"chunked"]):
         return MalformedRequest("the only Transfer-Encoding that is supported is chunked")
     return None
+
+
+def rooted(url: bytes) -> bytes:
+    """Return the target of a request with a path: in a whole URL, an empty one means `/`.
+
+    >>> rooted(b"http://a.example?b=1"), rooted(b"http://a.example/b"), rooted(b"/b")
+    (b'http://a.example/?b=1', b'http://a.example/b', b'/b')
+    """
+    return _WITHOUT_PATH.sub(rb"\g<0>/", url)
 
 
 def headers_too_large() -> HeadersTooLarge:

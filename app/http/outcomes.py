@@ -84,7 +84,7 @@ def record_outcome(
     if error is not None:
         outcome.name = _name(error)
     # The middleware counts rejections by key, rate and declared length itself.
-    if isinstance(error, Overloaded | Unavailable):
+    if isinstance(error, Overloaded | PayloadTooLarge | Unavailable):
         count_rejection(metrics, error)
     metrics.requests_total.labels(outcome.task, outcome.name, outcome.door).inc()
     metrics.e2e_request_latency_seconds.labels(outcome.task).observe(latency_s)

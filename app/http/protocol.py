@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from app.errors import MalformedRequest, RequestError, RequestTimeout
 from app.http.answer_transport import AnswerTransport, UnchunkedTransport
-from app.http.heads import MAX_HEADER_BYTES, encode_head, error_of_head, headers_too_large
+from app.http.heads import MAX_HEADER_BYTES, encode_head, error_of_head, headers_too_large, rooted
 from app.http.idle_connections import IdleConnections
 from app.http.problems import response_of
 from app.http.security_headers import SECURITY_HEADERS
@@ -136,6 +136,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._rejection  # the parser raises it again, and `_parse` refuses the request
         if self.parser.should_upgrade():
             return  # `_parse` parses the head again, without the upgrade
+        self.url = rooted(self.url)
         self.expect_100_continue = self.expect_100_continue and version >= "1.1"
         super().on_headers_complete()  # raises an error if the path is malformed
         self._awaits_headers, self._num_bytes = False, 0

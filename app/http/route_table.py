@@ -1,12 +1,19 @@
 """Finds the facts about a request's route that middleware needs before the router runs."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fastapi import APIRouter
 from starlette.routing import Route
 from starlette.types import Scope
 
 from app.telemetry.metrics import DoorName
+
+_MISSING_PATHS: Mapping[str, DoorName] = MappingProxyType(
+    dict.fromkeys(("/v1/completions", "/v1/embeddings", "/v1/responses"), "openai")
+)
+"""Paths that no route has, but that clients of a door call: these show only errors of its shape."""
 
 UNKNOWN_ROUTE = "Not Found"
 """In logs, the name of every path that no route has: such a path is user input."""
@@ -74,10 +81,11 @@ class RouteTable:
         return frozenset(self._open)
 
     def door_of(self, path: str) -> DoorName:
-        """Return the door of a path; a path that no route has belongs to this project's door."""
+        """Return the door of a path; most paths that no route has belong to this project's door."""
         if path in self._doors:
             return self._doors[path]
-        return next((door for regex, _, door in self._patterns if regex.match(path)), "kosmos2")
+        doors = (door for regex, _, door in self._patterns if regex.match(path))
+        return next(doors, _MISSING_PATHS.get(path, "kosmos2"))
 
     def name_of(self, path: str) -> str:
         """Return the pattern of a path's route, or `UNKNOWN_ROUTE`."""

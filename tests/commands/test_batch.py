@@ -43,6 +43,7 @@ def test_a_run_is_continued_and_a_broken_picture_has_the_error_of_the_service(
     assert (broken.code, broken.status) == ("invalid_image", 422)
     found = lines["part-1/001.jpg"].result
     assert isinstance(found, Detections)
+    assert lines["part-1/001.jpg"].options == {"confidence": 0.3}
     assert {one.class_name for one in found} == set(CLASSES.split(","))
 
 

@@ -5,7 +5,14 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.errors import ClientDisconnected, DeadlineExceeded, InvalidRequest, Overloaded, RateLimited
+from app.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    InvalidRequest,
+    Overloaded,
+    PayloadTooLarge,
+    RateLimited,
+)
 from app.http.outcomes import REASONS, count_rejection, count_request
 from app.http.problems import PROBLEMS
 from app.telemetry.metrics import HttpMetrics, OutcomeName, RejectionReason
@@ -47,6 +54,15 @@ def test_a_request_without_an_error_is_counted_once_by_its_finish_reason() -> No
         outcome.complete("length")
     labels = {"task": "unknown", "outcome": "length", "door": "roboflow"}
     assert registry.get_sample_value("kosmos2_requests_total", labels) == 1
+
+
+def test_a_body_that_turns_out_too_long_is_counted_as_rejected() -> None:
+    """As one whose length was declared."""
+    registry = CollectorRegistry()
+    with pytest.raises(PayloadTooLarge), count_request(HttpMetrics(registry), 0.0, lambda: 0.0):
+        raise PayloadTooLarge("the body may have at most 9 bytes")
+    name = "kosmos2_admission_rejections_total"
+    assert registry.get_sample_value(name, {"reason": "payload_too_large"}) == 1
 
 
 def test_a_rejection_is_counted_by_its_reason() -> None:

@@ -44,6 +44,7 @@ def test_a_route_that_answers_post_needs_a_permit() -> None:
         ("/v1/models/a\nb", "openai", "/v1/models/{name:path}"),
         ("/ping", "sagemaker", "/ping"),
         ("/v1/models", "kosmos2", UNKNOWN_ROUTE),
+        ("/v1/responses", "openai", UNKNOWN_ROUTE),
         ("/nowhere", "kosmos2", UNKNOWN_ROUTE),
     ],
 )

@@ -81,6 +81,14 @@ def test_files_that_cannot_be_used_are_reported(
     assert f"file.txt: {message}" in capsys.readouterr().err
 
 
+def test_a_missing_file_is_reported_without_the_number_of_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.jsonl"
+    assert main(["export", str(missing), "--format", "csv", "--out", str(tmp_path / "a.csv")]) == 1
+    assert capsys.readouterr().err == f"kosmos2-client: {missing}: no such file or directory\n"
+
+
 def test_a_key_that_no_header_can_hold_is_reported_without_the_key(
     picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

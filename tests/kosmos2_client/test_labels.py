@@ -1,5 +1,6 @@
 """Labels, their prompts, and one answer from several requests."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from kosmos2_client.batch.labels import InvalidClasses, Labels
 from kosmos2_client.batch.request import BatchRequest
+from kosmos2_client.run_file import Line
 from tests.kosmos2_client.answers import detections, grounding
 
 
@@ -122,4 +124,22 @@ def phrase(text: str) -> BatchRequest:
 def test_an_answer_shows_whether_it_belongs_to_another_request(
     request_: BatchRequest, answer: dict[str, Any], difference: str | None
 ) -> None:
-    assert request_.difference(answer) == difference
+    assert request_.difference_of(answer) == difference
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (None, None),
+        ({"tiles": "auto", "max_new_tokens": 9}, None),
+        ({"max_new_tokens": 9}, "another --tiles"),
+        ({"tiles": "auto", "max_new_tokens": 8}, "another --max-new-tokens"),
+    ],
+)
+def test_a_line_has_the_options_that_its_answer_does_not_show(
+    options: dict[str, Any] | None, difference: str | None
+) -> None:
+    """Files of older versions have none."""
+    request = BatchRequest(LABELS, {"tiles": "auto", "max_new_tokens": 9})
+    line = replace(Line.of_answer("a.jpg", CIRCLES), options=options)
+    assert request.difference(Line.from_json(line.to_json())) == difference

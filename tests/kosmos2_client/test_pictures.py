@@ -56,6 +56,8 @@ def test_an_array_becomes_a_file_with_the_same_pixels(shape: tuple[int, ...]) ->
         (7, "a int is no picture"),
         (io.StringIO("text"), "binary mode"),
         ("http://example.org/a.jpg", "does not load URLs"),
+        ("a\0b", "the path is invalid"),
+        ("\ud800", "the path is invalid"),
         (np.zeros((2, 2, 7), np.uint8), "cannot be converted"),
         (np.zeros((2, 2), np.uint16), "must have values of the type uint8"),
         (np.ones((2, 2), np.float32), "must have values of the type uint8"),
@@ -63,7 +65,16 @@ def test_an_array_becomes_a_file_with_the_same_pixels(shape: tuple[int, ...]) ->
         (Image.new("L", (0, 0)), "cannot be converted"),
     ],
     ids=[
-        *("number", "text file", "URL", "seven channels", "16 bits", "floats"),
+        *(
+            "number",
+            "text file",
+            "URL",
+            "zero byte",
+            "lone surrogate",
+            "seven channels",
+            "16 bits",
+            "floats",
+        ),
         *("array without pixels", "picture without pixels"),
     ],
 )

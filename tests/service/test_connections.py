@@ -181,6 +181,15 @@ def test_bytes_that_are_not_http_are_rejected(short_timeouts: RunningService, se
     assert is_problem(answer_to(short_timeouts, sent), 400, "malformed_request")
 
 
+@pytest.mark.parametrize("target", ["http://x", "http://x/", "HTTP://x?a=b"])
+def test_a_whole_url_without_a_path_means_the_root(
+    short_timeouts: RunningService, target: str
+) -> None:
+    """Clients of proxies send whole URLs, and RFC 9112 requires servers to accept them."""
+    sent = request("GET", target, "Connection: close")
+    assert answer_to(short_timeouts, sent).content["code"] == "unauthorized"
+
+
 @pytest.mark.parametrize("protocol", ["websocket", "h2c", "nothing"])
 def test_requests_to_upgrade_are_answered_in_http(
     short_timeouts: RunningService, protocol: str

@@ -55,6 +55,8 @@ def test_moondreams_header_is_a_key_at_its_door(guarded: RunningService) -> None
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     elsewhere = loopback.get(f"{guarded.url}/v1/tasks", headers=headers)
     assert elsewhere.status_code == 401
+    without = loopback.post(f"{guarded.url}/moondream/caption", json={})
+    assert without.json()["detail"] == "send a valid API key: X-Moondream-Auth: <key>"
 
 
 def test_every_door_accepts_a_key(guarded: RunningService) -> None:

@@ -57,6 +57,17 @@ def test_each_file_has_its_type_and_is_compressed(client: httpx.Client, path: st
     assert plain.headers["Content-Type"].startswith(("text/", "image/", "application/json"))
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [("", False), ("gzip;q=0", False), ("br, gzip;q=0.5", True), ("x-gzip-not", False)],
+)
+def test_a_file_is_compressed_only_if_the_browser_accepts_it(
+    client: httpx.Client, accepted: str, is_packed: bool
+) -> None:
+    response = client.get("/", headers={"Accept-Encoding": accepted})
+    assert ("Content-Encoding" in response.headers) == is_packed
+
+
 def test_a_browser_that_has_the_file_gets_no_body(client: httpx.Client) -> None:
     first = client.get("/")
     assert first.headers["Cache-Control"] == "no-cache"

@@ -23,7 +23,8 @@ WINDOW_S = 60
 BATCH_MARK = "batch:"
 """Before a configured key: its requests are confined to the priority `batch`."""
 
-_FOREIGN_HEADERS: Mapping[DoorName, str] = MappingProxyType({"moondream": "x-moondream-auth"})
+_HEADER = "Authorization: Bearer"
+_FOREIGN_HEADERS: Mapping[DoorName, str] = MappingProxyType({"moondream": "X-Moondream-Auth"})
 """The header in which the clients of a door send a key instead of `Authorization`."""
 
 
@@ -123,7 +124,7 @@ class ApiKeys:
             await self._app(scope, receive, send)
             return
         try:
-            key = self._admit(_sent_keys(Headers(scope=scope), scope["state"]["door"]))
+            key = self._admit(Headers(scope=scope), scope["state"]["door"])
         except (RateLimited, Unauthorized) as error:
             count_rejection(self._metrics, error)
             await response_of(error, scope["state"]["request_id"])(scope, receive, send)
@@ -132,11 +133,13 @@ class ApiKeys:
         scope["state"]["is_batch_only"] = key.is_batch_only
         await self._app(scope, receive, send)
 
-    def _admit(self, sent: list[str]) -> ApiKey:
+    def _admit(self, headers: Headers, door: DoorName) -> ApiKey:
+        sent = _sent_keys(headers, door)
         # With two headers, a proxy in front of the service may have checked the other one.
         key = self._keys.find(sent[0]) if len(sent) == 1 else None
         if key is None:
-            raise Unauthorized("send a valid API key: Authorization: Bearer <key>")
+            header = f"{_FOREIGN_HEADERS[door]}:" if door in _FOREIGN_HEADERS else _HEADER
+            raise Unauthorized(f"send a valid API key: {header} <key>")
         if self._limit is not None:
             window, elapsed_s = divmod(self._clock(), WINDOW_S)
             if self._state.count_call(key.number, int(window)) > self._limit:

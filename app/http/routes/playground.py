@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from app.http.accept import preferred_type
 from app.http.bodies import JSON
 from app.http.security_headers import policy_of_page
 from app.settings import EMBEDDED_CHECKPOINT
@@ -87,7 +88,9 @@ class Asset:
         known = request.headers.get("if-none-match", "").removeprefix("W/")
         if known == self.headers["ETag"]:
             return Response(status_code=304, headers=dict(self.headers))
-        accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
+        # For `preferred_type`, an empty header accepts everything.
+        codings = request.headers.get("accept-encoding") or "identity"
+        accepts_gzip = preferred_type(codings, ["gzip"]) is not None
         if self.compressed is None or not accepts_gzip:
             return Response(self.content, headers=dict(self.headers))
         return Response(self.compressed, headers={**self.headers, "Content-Encoding": "gzip"})

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
@@ -86,7 +86,7 @@ class AsyncKosmos2:
 
     async def ground_stream(
         self, picture: Picture, task: str, **options: Unpack[GroundOptions]
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield the parts of an answer as soon as they are final, then the whole answer.
 
         A stream that is cut is not tried again, since its first events have been used.
@@ -137,7 +137,7 @@ class AsyncKosmos2:
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],
-    ) -> AsyncIterator[tuple[Path, Detections | Kosmos2ClientError | OSError]]:
+    ) -> AsyncGenerator[tuple[Path, Detections | Kosmos2ClientError | OSError], None]:
         """Yield each picture of a folder and its subfolders with its detections, as they complete.
 
         An error of one picture is yielded instead of its detections. For a run that resumes after

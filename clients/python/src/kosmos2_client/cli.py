@@ -11,6 +11,7 @@ from io import TextIOWrapper
 
 from kosmos2_client import commands
 from kosmos2_client.errors import Kosmos2ClientError
+from kosmos2_client.texts import reason_of
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "kosmos2-client") -> int:
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "kosmos2-client"
         return _run(program, arguments)
     except (Kosmos2ClientError, OSError) as error:
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
-            print(f"{program}: {error}", file=sys.stderr)
+            reason = reason_of(error) if isinstance(error, OSError) else error
+            print(f"{program}: {reason}", file=sys.stderr)
         _discard_output()
         return 1
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -83,7 +83,7 @@ class Kosmos2:
 
     def ground_stream(
         self, picture: Picture, task: str, **options: Unpack[GroundOptions]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Yield the parts of an answer as soon as they are final, then the whole answer.
 
         A stream that is cut is not tried again, since its first events have been used.
@@ -132,7 +132,7 @@ class Kosmos2:
         *,
         concurrency: int = 8,
         **options: Unpack[DetectOptions],
-    ) -> Iterator[tuple[Path, Detections | Kosmos2ClientError | OSError]]:
+    ) -> Generator[tuple[Path, Detections | Kosmos2ClientError | OSError], None, None]:
         """Yield each picture of a folder and its subfolders with its detections, as they complete.
 
         An error of one picture is yielded instead of its detections. For a run that resumes after

@@ -1,7 +1,7 @@
 """Applies a function to many items, some at the same time, in threads or in tasks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +12,7 @@ B = TypeVar("B")
 
 def in_threads(
     function: Callable[[A], B], items: Iterable[A], concurrency: int
-) -> Iterator[tuple[A, B]]:
+) -> Generator[tuple[A, B], None, None]:
     """Yield items and results as they complete; items are read when a thread is free.
 
     Raises:
@@ -31,7 +31,7 @@ def in_threads(
 
 async def in_tasks(
     function: Callable[[A], Awaitable[B]], items: Iterable[A], concurrency: int
-) -> AsyncIterator[tuple[A, B]]:
+) -> AsyncGenerator[tuple[A, B], None]:
     """Yield items and results as they complete; items are read when a task has ended.
 
     Raises:

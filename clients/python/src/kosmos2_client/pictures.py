@@ -44,7 +44,10 @@ def read_picture(picture: Picture) -> bytes:
 def _read_path(path: str | os.PathLike[str]) -> bytes:
     if os.fspath(path).startswith(("http://", "https://")):
         raise InvalidPicture("the service does not load URLs; download the picture first")
-    return Path(path).read_bytes()
+    try:
+        return Path(path).read_bytes()
+    except ValueError as error:  # the path contains a zero byte or a lone surrogate
+        raise InvalidPicture(f"the path is invalid: {error}") from None
 
 
 def _read_file(read: Callable[[], object]) -> bytes:

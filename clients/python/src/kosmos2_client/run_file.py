@@ -1,7 +1,7 @@
 """Reads and writes run files: one line of JSON per picture, in the order of completion.
 
-A line is `{"path", "image", "answer"}` or `{"path", "image", "error": {"code", "detail",
-"status"}}`. `path` is first, so that a resuming run can read it without parsing the answer.
+A line is `{"path", "image", "answer", "options"}`, or has `"error": {"code", "detail", "status"}`
+instead of `answer`. `path` is first, so that a resuming run can read it without parsing the answer.
 """
 
 import json
@@ -42,12 +42,14 @@ class Line:
         path: relative to the root of the run, with forward slashes.
         image: size and orientation; `None` if the picture could not be read.
         answer: the whole answer of `POST /v1/detect` or `POST /v1/ground` as JSON.
+        options: the fields of the request except the classes; `None` in older files.
     """
 
     path: str
     image: Image | None = None
     answer: Mapping[str, Any] | None = None
     error: LineError | None = None
+    options: Mapping[str, Any] | None = None
 
     @classmethod
     def of_answer(cls, path: str, answer: Mapping[str, Any]) -> Self:
@@ -71,6 +73,7 @@ class Line:
                 error=None
                 if error is None
                 else LineError(error["code"], error["detail"], error["status"]),
+                options=line.get("options"),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidRunFile("not a line of a run file") from None
@@ -90,6 +93,8 @@ class Line:
         if self.error is not None:
             error = self.error
             line["error"] = {"code": error.code, "detail": error.detail, "status": error.status}
+        if self.options is not None:
+            line["options"] = self.options
         return json.dumps(line, ensure_ascii=True)
 
     @property

@@ -21,6 +21,17 @@ def read_text(path: Path) -> str:
         raise InvalidInput(f"{path}: must be UTF-8") from None
 
 
+def reason_of(error: OSError) -> str:
+    """Return what failed in one line, without the number of the error.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "run.jsonl"))
+    'run.jsonl: no such file or directory'
+    """
+    if error.filename is None or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
 def mistake_of(error: Exception) -> str:
     """Return what is wrong with a document, from the error that reading it raised.
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kosmos2_client.async_client import AsyncKosmos2
 from kosmos2_client.batch.labels import Labels
+from kosmos2_client.run_file import Line
 
 _ROUNDING = 1e-4
 """The service rounds a confidence to 4 decimals."""
@@ -69,11 +70,21 @@ class BatchRequest:
         """Return the answer for a picture, from the answers to `requests()`."""
         return answers[0] if self.labels is None else self.labels.combine(answers)
 
-    def difference(self, answer: Answer) -> str | None:
-        """Return how an answer of an earlier run shows that it belongs to another request.
+    def difference(self, line: Line) -> str | None:
+        """Return how a line of an earlier run shows that it belongs to another request.
 
-        `None` means that it shows no difference: an answer lacks most fields of its request.
+        `None` means that it shows no difference: a line without options lacks most fields.
         """
+        by_answer = None if line.answer is None else self.difference_of(line.answer)
+        if by_answer is not None or line.options is None:
+            return by_answer
+        names = sorted({*line.options, *self.fields})
+        changed = (one for one in names if line.options.get(one) != self.fields.get(one))
+        name = next(changed, None)
+        return None if name is None else f"another --{name.replace('_', '-')}"
+
+    def difference_of(self, answer: Answer) -> str | None:
+        """Return how an answer shows that it belongs to another request, or `None`."""
         if self.labels is None:
             return self._difference_of_task(answer)
         names = [one["class"] for one in answer.get("classes", ())]

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -13,7 +13,7 @@ from typing import TextIO
 from kosmos2_client.batch.names import NameSet
 from kosmos2_client.batch.pacing import Pacing
 from kosmos2_client.batch.progress import Counts, Progress
-from kosmos2_client.batch.request import Answerer, BatchRequest
+from kosmos2_client.batch.request import Answerer, BatchRequest, Fields
 from kosmos2_client.batch.runner import Limits, Runner
 from kosmos2_client.batch.sources import NameSource
 from kosmos2_client.errors import Kosmos2ClientError
@@ -37,6 +37,7 @@ class Continuation:
     """
 
     pending: Iterator[str]
+    _options: Fields
     _writer: RunWriter
     _counts: Counts
     _progress: Progress
@@ -47,7 +48,7 @@ class Continuation:
         Raises:
             OSError: the line cannot be written.
         """
-        self._writer.append(line)
+        self._writer.append(replace(line, options=self._options))
         self._progress.count(is_error=line.error is not None)
 
     @property
@@ -114,7 +115,8 @@ class BatchRun:
             counts = Counts(num_before + num_pending, num_before)
             progress = Progress(counts, self.progress, self.clock)
             try:
-                yield Continuation(self._pending(), writer, counts, progress)
+                fields = self.request.fields
+                yield Continuation(self._pending(), fields, writer, counts, progress)
             finally:
                 progress.close()
 
@@ -139,8 +141,8 @@ class BatchRun:
         Raises:
             OtherRequest: one of them belongs to another request.
         """
-        answers = (line.answer for line in read_lines(self.out) if line.answer)
-        for answer in islice(answers, _CHECKED_ANSWERS):
-            if difference := self.request.difference(answer):
+        lines = (line for line in read_lines(self.out) if line.answer)
+        for line in islice(lines, _CHECKED_ANSWERS):
+            if difference := self.request.difference(line):
                 message = f"has answers for {difference}; write to another file"
                 raise OtherRequest(f"{self.out} {message}")
