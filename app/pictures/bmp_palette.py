@@ -1,7 +1,8 @@
 """Decodes BMP files with a palette.
 
-Pillow drops a palette of black and white or of greys, and then reads the pixels with the wrong
-number of bits. It also misreads run lengths that skip pixels.
+Pillow refuses indices of 2 bits, which Windows CE wrote. It drops a palette of black and white or
+of greys, and then reads the pixels with the wrong number of bits. It also misreads run lengths that
+skip pixels.
 """
 
 import struct
@@ -24,7 +25,7 @@ class IndexLayout:
 
     Attributes:
         start: offset of the indices, in bytes.
-        bits: per index, 1, 4 or 8.
+        bits: per index, 1, 2, 4 or 8.
         compression: 0 none, 1 run lengths of 8-bit indices, 2 run lengths of 4-bit indices.
         palette: the colours as stored, in order of the indices; missing ones are black.
         colour_bytes: per colour of the palette, 3 or 4.
@@ -52,7 +53,7 @@ def find_indices(data: bytes) -> IndexLayout | None:
         width, height, bits, compression = struct.unpack_from("<iixxHI", data, 18)
         num_colours, colour_bytes = struct.unpack_from("<I", data, 46)[0], 4
     is_known = header == _OLD_HEADER or header in _HEADERS
-    if not is_known or bits not in (1, 4, 8) or compression > _RUNS_OF_HALF_BYTES:
+    if not is_known or bits not in (1, 2, 4, 8) or compression > _RUNS_OF_HALF_BYTES:
         return None
     if width < 1 or height == 0:
         raise InvalidImage("the picture has no pixels")

@@ -117,6 +117,25 @@ def test_a_phone_shows_picture_and_answer_without_scrolling_sideways(
         assert violations(playground, axe) == []
 
 
+def test_a_phone_scrolls_to_a_message(browser: Any, service: RunningService) -> None:
+    """The picture, which stays in sight, must not cover it."""
+    phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
+    with opened(browser, service.url, **phone) as playground:
+        playground.use_example()
+        playground.choose_task("detect")
+        playground("#text").fill(" , ,")
+        # The button at the lower edge of the screen.
+        playground("#run").evaluate("(button) => button.scrollIntoView({ block: 'end' })")
+        playground("#run").tap()
+        message, picture = playground("#message"), playground("#stage").bounding_box()
+        message.wait_for()
+        place = message.bounding_box()
+        assert message.text_content().startswith("The list has commas only")
+        assert picture["y"] + picture["height"] <= place["y"]
+        assert place["y"] + place["height"] <= 640
+        assert len(playground.posts) == 1
+
+
 def test_a_finger_draws_a_region_after_the_button_is_pressed(
     browser: Any, service: RunningService
 ) -> None:
@@ -237,6 +256,10 @@ def test_everything_works_with_the_keyboard_alone(playground: Playground) -> Non
     assert region["xyxy_normalized"][0] == pytest.approx(0.05, abs=1 / 32)
     press_until(playground, "Shift+Tab", "#tab-try")
     keyboard.press("ArrowRight")
+    assert playground.page.evaluate(FOCUS, "#tab-published")
+    keyboard.press("Home")
+    assert playground.page.evaluate(FOCUS, "#tab-try")
+    keyboard.press("End")
     assert playground.page.evaluate(FOCUS, "#tab-published")
     assert playground("#panel-published").is_visible()
 

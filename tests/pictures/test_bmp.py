@@ -43,6 +43,17 @@ def test_run_lengths_that_are_cut_short_are_invalid(name: str, kept: float) -> N
         pixels(data[: start + int((len(data) - start) * kept)])
 
 
+def test_indices_may_have_two_bits() -> None:
+    """Pillow and most programs refuse them; Windows CE wrote such files."""
+    colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    palette = b"".join(bytes([blue, green, red, 0]) for red, green, blue in colours)
+    header = struct.pack("<IiiHHIIiiII", 40, 5, 1, 1, 2, 0, 0, 0, 0, 4, 0)
+    rows = bytes([0b00_01_10_11, 0b01_00_00_00, 0, 0])
+    start = 14 + len(header) + len(palette)
+    data = struct.pack("<2sIII", b"BM", start + len(rows), 0, start) + header + palette + rows
+    assert pixels(data).tolist() == [[list(colours[index]) for index in (0, 1, 2, 3, 1)]]
+
+
 @pytest.mark.parametrize("move", [b"\xff\0", b"\0\xff"])
 def test_a_move_out_of_the_picture_is_invalid(move: bytes) -> None:
     """Its pixels would wrap around into other rows."""

@@ -9,6 +9,7 @@ export function mountMessage(store) {
     if (message === null) return;
     const parts = [["strong", message.title], ["span", message.advice], ["small", message.detail]];
     box.append(...parts.filter(([, text]) => text).map(([tag, text]) => element(tag, {}, text)));
+    box.scrollIntoView({ block: "nearest" }); // on a phone it may be below the screen
     if (message.code === "unauthorized") {
       byId("key-box").open = true;
       byId("key").focus();

@@ -37,7 +37,7 @@ export function readForm({ task: name, region }) {
   const task = taskNamed(name);
   const text = byId("text").value.trim();
   if (task.text !== undefined && text === "") return { wrong: byId("text"), message: `${task.text}: this task needs words.` };
-  if (name === "detect") return { fields: detection(text) };
+  if (name === "detect") return detection(text);
   const fields = { task: name, ...(task.text === undefined ? {} : { text }) };
   if (task.region === "required" && region === null) {
     return { wrong: byId("draw"), message: "This task needs a region: drag over the picture, or type the four edges." };
@@ -55,8 +55,9 @@ export function readForm({ task: name, region }) {
 
 function detection(text) {
   const classes = [...new Set(text.split(",").map((name) => name.trim()).filter(Boolean))];
+  if (classes.length === 0) return { wrong: byId("text"), message: "The list has commas only: type the names of classes." };
   // No threshold: the slider hides boxes, and can show them again without another request.
-  return { classes, confidence: 0, ...(byId("tiles").checked ? { tiles: "auto" } : {}) };
+  return { fields: { classes, confidence: 0, ...(byId("tiles").checked ? { tiles: "auto" } : {}) } };
 }
 
 function firstText(task, region, model) {

@@ -1,4 +1,4 @@
-// The two tabs, as the ARIA pattern describes them: arrow keys move, one tab stop.
+// The two tabs, as the ARIA pattern describes them: arrow keys, Home and End move, one tab stop.
 import { byId } from "./dom.js";
 
 const NAMES = ["try", "published"];
@@ -17,9 +17,10 @@ export function mountTabs(onShow) {
   NAMES.forEach((name, index) => {
     byId(`tab-${name}`).addEventListener("click", () => show(name));
     byId(`tab-${name}`).addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step === undefined) return;
-      const next = NAMES[(index + step + NAMES.length) % NAMES.length];
+      const position = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+      if (position === undefined) return;
+      event.preventDefault(); // Home and End scroll the page
+      const next = NAMES.at(position % NAMES.length);
       show(next);
       byId(`tab-${next}`).focus();
     });
