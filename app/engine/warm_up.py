@@ -39,7 +39,6 @@ def warm_up(runner: Runner, max_prefill_tokens: int, last_token_id: int) -> None
         runner.decode(sequences)
         for sequence in sequences:
             runner.slots.free(sequence.held_slot)
-            sequence.slot = None
     runner.pictures.clear()
 
 

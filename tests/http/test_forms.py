@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from starlette.types import Message
 
 from app.errors import InvalidRequest, MalformedBody
 from app.http.forms import read_form
+from app.http.multipart import MAX_BOUNDARIES, MAX_PARTS
 
 PICTURE = bytes(3 * 2**20)
 BODY = (
@@ -87,6 +89,12 @@ def test_a_body_without_its_boundary_is_reported(body: bytes) -> None:
         read(iter([body]))
 
 
+def test_text_right_after_a_boundary_is_reported() -> None:
+    """The error is not in the headers of a part."""
+    with pytest.raises(MalformedBody, match="not a valid multipart form"):
+        read(iter([b"--xy\r\n"]))
+
+
 PNG = b"\x89PNG\r\n\0\xff = "
 Headers = tuple[bytes, ...]
 
@@ -124,6 +132,28 @@ def test_the_part_named_image_is_the_picture_with_any_parameters(
     assert read_parts(part("image", PNG, *headers, disposition=disposition)) == (PNG, {})
 
 
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"BM\0"])
+def test_a_picture_without_a_file_name_may_look_like_text_in_part(content: bytes) -> None:
+    """Text has neither zero bytes nor bytes that are not UTF-8."""
+    assert read_parts(part("image", content)) == (content, {})
+
+
+def test_the_number_of_parts_is_limited() -> None:
+    """A form with many parts would occupy the process."""
+    fields = [part(f"field{number}", b"a") for number in range(MAX_PARTS)]
+    assert len(read_parts(IMAGE, *fields[1:])[1]) == MAX_PARTS - 1
+    with pytest.raises(MalformedBody, match=f"at most {MAX_PARTS} parts"):
+        read_parts(IMAGE, *fields)
+
+
+def test_the_number_of_boundaries_inside_contents_is_limited() -> None:
+    """The last boundary of the form counts, too."""
+    content = PNG + b"\r\n--xa" * (MAX_BOUNDARIES - 1)
+    assert read(iter([part("image", content) + b"--x--\r\n"])) == (content, {})
+    with pytest.raises(MalformedBody, match="boundary too often"):
+        read(iter([part("image", content + b"\r\n--xa") + b"--x--\r\n"]))
+
+
 def test_a_text_may_be_as_long_as_the_body() -> None:
     """JSON bodies allow it as well."""
     long = b"a" * (2 * 2**20)
@@ -152,6 +182,34 @@ def test_a_text_is_decoded_by_the_headers_of_its_part(
 ) -> None:
     """Otherwise the model would receive the encoded text, and the answer would be a 200."""
     assert read_parts(IMAGE, part("text", content, header))[1] == {"text": text}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "UTF-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "iso-8859-1",
+        "iso8859-1",
+        "iso_8859-1",
+        "latin1",
+        "latin-1",
+        "iso-8859-15",
+        "windows-1252",
+        "cp1252",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+    ],
+)
+def test_a_text_may_have_any_accepted_charset(charset: str) -> None:
+    text = "a cat" if "ascii" in charset else "café"
+    sent = part(
+        "text", text.encode(charset), b"Content-Type: text/plain; charset=" + charset.encode()
+    )
+    assert read_parts(IMAGE, sent)[1] == {"text": text}
 
 
 @pytest.mark.parametrize(
@@ -193,6 +251,7 @@ def test_an_unsupported_header_of_a_part_is_reported(
         ("task", b'"brief_caption"', "brief_caption"),
         ("stream", b"true", True),
         ("max_new_tokens", b"64", "64"),
+        ("regions", b"[Infinity]", [math.inf]),  # the validation reports the number
     ],
 )
 @pytest.mark.parametrize("disposition", [b"", BLOB])

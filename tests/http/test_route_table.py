@@ -69,6 +69,8 @@ def test_a_path_that_needs_a_key_for_one_method_needs_it_for_all() -> None:
     assert not both.is_open("/a")
     both.open_path("/a")
     assert not both.is_open("/a")
+    both.open_path("/b")
+    assert both.is_open("/b")
 
 
 def test_a_route_that_runs_the_model_cannot_be_open() -> None:

@@ -1,12 +1,17 @@
 """The configuration has the fields and defaults of `transformers`."""
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import Kosmos2Config
 
+from app.checkpoint.files import read_checkpoint
+from app.errors import CheckpointError
 from app.model.config import ModelConfig
+from app.model.loading import read_config
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.checkpoints import tiny_config
 
@@ -61,3 +66,27 @@ def test_a_value_that_no_model_can_have_is_rejected(stored: dict[str, Any]) -> N
 def test_one_or_several_tokens_end_an_answer(stored: int | list[int], ids: set[int]) -> None:
     text = ModelConfig.from_json({"text_config": {"eos_token_id": stored}}).text_config
     assert text.end_token_ids == ids
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("text_config", "activation_function", "relu", "activation 'relu' is not"),
+        ("text_config", "add_cross_attention", True, "cross-attention"),
+        ("text_config", "tie_word_embeddings", False, "untied head"),
+        ("text_config", "layers", 0, "config.json"),
+        ("vision_config", "hidden_act", "relu", "activation 'relu' of the vision tower"),
+    ],
+)
+def test_a_model_that_this_service_cannot_run_is_rejected(
+    tmp_path: Path, part: str, field: str, value: object, message: str
+) -> None:
+    """Its answers would be wrong."""
+    for file in EMBEDDED_CHECKPOINT.iterdir():
+        if file.is_file() and file.name != "config.json":
+            (tmp_path / file.name).symlink_to(file)
+    config = json.loads((EMBEDDED_CHECKPOINT / "config.json").read_bytes())
+    config[part][field] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        read_config(read_checkpoint(tmp_path, "copy", None))

@@ -156,6 +156,21 @@ def test_each_view_crosses_once_and_is_encoded_once(
     assert {name: service.metric(name) - before[name] for name in counters} == counters
 
 
+def test_a_detection_occupies_half_of_the_slots(
+    client: httpx.Client, service: RunningService
+) -> None:
+    """The other half remains for short requests."""
+    series = [f'kosmos2_engine_batch_size_bucket{{le="{size}.0"}}' for size in (8, 16, 128)]
+    assert eventually(lambda: service.metric("kosmos2_num_requests_running") == 0)
+    before = [service.metric(name) for name in series]
+    found(client, classes=[f"{RED} {number}" for number in range(60)], confidence="0")
+    assert eventually(lambda: service.metric("kosmos2_num_requests_running") == 0)
+    small, half, all_passes = (
+        service.metric(name) - n for name, n in zip(series, before, strict=True)
+    )
+    assert small < half == all_passes
+
+
 def test_tiles_find_what_is_small_in_the_picture(client: httpx.Client) -> None:
     """The scene is pasted into a picture of 1100 × 900 pixels."""
     large = Image.new("RGB", (1100, 900), "white")

@@ -80,9 +80,10 @@ def test_a_form_whose_pictures_hold_boundaries_is_read(client: httpx.Client) -> 
     assert content["code"] == "invalid_image"
 
 
-def test_a_form_may_declare_utf8(client: httpx.Client) -> None:
+@pytest.mark.parametrize("charset", ['"UTF-8"', "utf8", "us-ascii"])
+def test_a_form_may_declare_utf8(client: httpx.Client, charset: str) -> None:
     limit = (b'form-data; name="max_new_tokens"', b"1")
-    response = post(client, form(IMAGE, TASK, limit), f'{FORM}; charset="UTF-8"')
+    response = post(client, form(IMAGE, TASK, limit), f"{FORM}; charset={charset}")
     assert response.status_code == 200
 
 

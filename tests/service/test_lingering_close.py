@@ -125,6 +125,28 @@ def test_a_rejected_client_may_send_only_for_a_limited_time(
         assert eventually(lambda: not accepts_bytes(connection))
 
 
+def test_a_discarded_body_may_be_larger_than_any_that_is_accepted(
+    short_timeouts: RunningService,
+) -> None:
+    """A proxy that is reset while it sends reports 502 instead of the answer."""
+    with open_connection(short_timeouts.url) as connection:
+        connection.sendall(request("POST", "/v1/ground", "Content-Length: 20000000"))
+        connection.sendall(bytes(20_000_000))
+        assert receive(connection).status == 401
+
+
+def test_a_request_after_the_end_of_answers_is_not_served(short_timeouts: RunningService) -> None:
+    """No client would get its answer."""
+    unserved = request("GET", "/v1/tasks", "Authorization: Bearer key", "X-Request-ID: unserved")
+    with open_connection(short_timeouts.url) as connection:
+        connection.sendall(request("POST", "/v1/ground", FORM, "Content-Length: 5"))
+        assert receive(connection).status == 401
+        assert is_closed(connection)
+        connection.sendall(b"12345" + unserved)
+        assert eventually(lambda: not accepts_bytes(connection))
+    assert not any("unserved" in line for line in short_timeouts.log)
+
+
 def test_the_size_of_a_discarded_body_is_limited(short_timeouts: RunningService) -> None:
     """The framing of chunks counts as well."""
     head = request("POST", "/v1/ground", "Content-Length: 1000000000")

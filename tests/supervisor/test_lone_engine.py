@@ -14,7 +14,8 @@ from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import SamplingParameters
 from app.ipc.picture_size import PICTURE_BYTES
 from app.settings import EMBEDDED_CHECKPOINT, Settings
-from app.supervisor.lone_engine import running_engine
+from app.supervisor.engine_keeper import EXIT_KILLED
+from app.supervisor.lone_engine import EngineNotReady, running_engine
 from harness.requests import prompt_of
 
 
@@ -38,3 +39,16 @@ def test_requests_of_an_engine_that_died_raise_unavailable(endless_checkpoint: P
                     pass
 
     asyncio.run(run())
+
+
+def test_an_engine_that_ends_before_it_is_ready_is_an_error() -> None:
+    """Even if it ends without one: the command would wait for answers."""
+    settings = Settings()
+
+    async def run() -> None:
+        async with running_engine(settings, open_checkpoint(settings.model), "app.errors"):
+            pass
+
+    with pytest.raises(EngineNotReady, match="did not start") as caught:
+        asyncio.run(run())
+    assert caught.value.exit_code == EXIT_KILLED

@@ -1,6 +1,7 @@
 """The line that `kosmos2 serve` prints when it is ready, to a terminal and to a pipe."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 from app.supervisor.ready_line import Ready, read_ready
@@ -41,6 +42,12 @@ def test_a_terminal_shows_text() -> None:
         "Ready at http://127.0.0.1:8000. Try:\n"
         "  curl http://127.0.0.1:8000\n"
     )
+
+
+def test_a_terminal_shows_one_url_if_there_is_one_port() -> None:
+    terminal = Terminal()
+    replace(READY, ops_url=None).print_to(terminal)
+    assert terminal.getvalue().startswith("Ready at http://127.0.0.1:8000. Try:\n")
 
 
 def test_reading_returns_none_if_the_service_ends_before_it_is_ready() -> None:
