@@ -94,3 +94,22 @@ def test_the_stored_ends_of_an_answer_are_read(copy: Path, stored: Any, ids: set
     """Like `generate`, the engine prefers those of `generation_config.json`."""
     change_json(copy / "generation_config.json", lambda c: c.update(eos_token_id=stored))
     assert read_checkpoint(copy, "copy", None).end_token_ids == ids
+
+
+def write_index(directory: Path, *files: str) -> None:
+    content = {"weight_map": {f"tensor {file}": file for file in files}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(content))
+
+
+def test_the_index_chooses_the_files_of_the_model(copy: Path) -> None:
+    """A folder may also have weights in another form, whose tensors have the same names."""
+    expected = read_checkpoint(copy, "copy", None).tensors
+    shutil.copy(copy / "model.safetensors", copy / "other.safetensors")
+    write_index(copy, "model.safetensors")
+    assert read_checkpoint(copy, "copy", None).tensors == expected
+
+
+def test_missing_files_of_the_index_are_reported(copy: Path) -> None:
+    write_index(copy, "b.safetensors", "model.safetensors", "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"a\.safetensors, b\.safetensors missing"):
+        read_checkpoint(copy, "copy", None)
