@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from training.command_line import check_output, device, errors_in_one_line, positive
 from training.data import Packer, TrainingScenes
 from training.example_scenes import draw_example_scenes
 from training.export import export
@@ -96,14 +97,16 @@ def read_options() -> Options:
     parser.add_argument("--out", type=Path, default=Path("app/demo"), help="output folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", default="build", help="name of the state in training/runs")
-    parser.add_argument("--device", default="cuda" if has_gpu else "cpu")
+    parser.add_argument("--device", type=device, default="cuda" if has_gpu else "cpu")
     # On layers this small, two processes wait less than two threads of one process.
-    parser.add_argument("--processes", type=int, default=1 if has_gpu else 2)
+    parser.add_argument("--processes", type=positive, default=1 if has_gpu else 2)
     # A GPU learns faster than one processor draws.
     workers = max(1, (os.cpu_count() or 1) - 2) if has_gpu else 1
     parser.add_argument("--workers", type=int, default=workers, help="processes that draw scenes")
-    parser.add_argument("--vision-steps", type=int, help="default: 2000 on a GPU, 3500 without")
-    parser.add_argument("--joint-steps", type=int, help="default: 5713 on a GPU, 4000 without")
+    parser.add_argument(
+        "--vision-steps", type=positive, help="default: 2000 on a GPU, 3500 without"
+    )
+    parser.add_argument("--joint-steps", type=positive, help="default: 5713 on a GPU, 4000 without")
     given = parser.parse_args()
     usual = ON_CPU if given.device == "cpu" else ON_GPU
     schedule = replace(
@@ -136,6 +139,8 @@ def build(rank: int, options: Options, meeting_point: Path) -> None:
 def main() -> None:
     """Build with the number of processes given on the command line."""
     options = read_options()
+    with errors_in_one_line():
+        check_output(options.out / "config.json")
     # A forked process would inherit the locks of threads that it does not have.
     context = get_context("spawn")
     with TemporaryDirectory() as directory:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from app.checkpoint.calibration import CALIBRATION_FILE, Calibration
 from training.answering import Answerer
-from training.arguments import checkpoint, num_scenes
 from training.calibration_choices import Measurements, Report, calibrate
+from training.command_line import check_output, device, errors_in_one_line, positive
 from training.confidence_questions import ClassProbe, ask_for_boxes, chunks, class_list
 from training.harder_scenes import HARDER
 from training.measured_scenes import measured_scene
@@ -28,6 +28,9 @@ QUESTIONS = (
 PHRASES = ("a {class}", "the {class}", "{class}")
 NUM_CLASSES = 10
 """Classes of a list; on average, three of them are in the picture."""
+
+LEAST_SCENES = 20
+"""A tenth of them have class lists, of which each half of a cross-validation needs one."""
 
 FIRST_CLASS_SCENE = 100_000
 """Class lists have scenes of their own."""
@@ -82,11 +85,21 @@ def write(calibration: Calibration, report: Report, num_scenes: int, directory: 
 def main() -> None:
     """Calibrate as the command line requests."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=num_scenes, default=1500)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=positive, default=1500, help=f"at least {LEAST_SCENES}")
+    parser.add_argument("--device", type=device, default="cpu")
     options = parser.parse_args()
-    measurements = measure(Answerer(options.checkpoint, options.device), options.scenes)
+    if options.scenes < LEAST_SCENES:
+        parser.error(f"argument --scenes: at least {LEAST_SCENES}")
+    with errors_in_one_line():
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, write the calibration file, and print how it was chosen."""
+    answerer = Answerer(options.checkpoint, options.device)
+    check_output(options.checkpoint / CALIBRATION_FILE)
+    measurements = measure(answerer, options.scenes)
     calibration, report = calibrate(measurements)
     write(calibration, report, options.scenes, options.checkpoint)
     print(json.dumps(report, indent=2))

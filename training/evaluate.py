@@ -11,7 +11,7 @@ from pathlib import Path
 from app.grounding.markup import parse
 from app.pictures.marks import Box
 from training.answering import Answer, Answerer
-from training.arguments import checkpoint, new_file, num_scenes
+from training.command_line import check_output, device, errors_in_one_line, positive
 from training.grammar import (
     Example,
     brief_caption,
@@ -29,7 +29,7 @@ from training.metrics import (
     num_matches,
     roc_auc,
 )
-from training.plots import draw_plots
+from training.plots import PLOTS, draw_plots
 from training.questions import ask_about
 from training.world import COLOURS, PLURALS, SHAPES, Scene
 
@@ -259,12 +259,20 @@ def scored_boxes(asked: Sequence[Asked]) -> list[ScoredBox]:
 def main() -> None:
     """Evaluate as the command line requests and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=num_scenes, default=1000)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=new_file, help="file for the table and the scored boxes")
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=positive, default=1000)
+    parser.add_argument("--device", type=device, default="cpu")
+    parser.add_argument("--json", type=Path, help="file for the table and the scored boxes")
     parser.add_argument("--plots", type=Path, help="folder for the ROC and reliability curves")
-    options = parser.parse_args()
+    with errors_in_one_line():
+        run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluate, print the table, and write the files."""
+    plots = [options.plots / name for name in PLOTS] if options.plots else []
+    for file in [options.json, *plots] if options.json else plots:
+        check_output(file)
     evaluation = evaluate(ask_all(Answerer(options.checkpoint, options.device), options.scenes))
     print(evaluation.as_text())
     if options.json:

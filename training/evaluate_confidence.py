@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.checkpoint.calibration import Calibration
 from training.answering import Answerer
-from training.arguments import checkpoint, num_scenes
+from training.command_line import check_output, device, errors_in_one_line, positive
 from training.confidence_measures import (
     HARDER,
     Measure,
@@ -115,13 +115,22 @@ def report(answers: Answers, calibration: Calibration, results: Path, images: Pa
 def main() -> None:
     """Evaluate as the command line requests."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
-    parser.add_argument("--scenes", type=num_scenes, default=1000)
-    parser.add_argument("--harder", type=num_scenes, default=100, help="scenes of each harder kind")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    parser.add_argument("--scenes", type=positive, default=1000)
+    parser.add_argument("--harder", type=positive, default=100, help="scenes of each harder kind")
+    parser.add_argument("--device", type=device, default="cpu")
     parser.add_argument("--results", type=Path, default=Path("results/evaluation"))
     parser.add_argument("--images", type=Path, default=Path("docs/images"))
-    options = parser.parse_args()
+    with errors_in_one_line():
+        run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write and draw the results."""
+    check_output(options.results / "confidence.md")
+    check_output(options.results / "confidence.json")
+    check_output(options.images / "confidence-reliability.png")
+    check_output(options.images / "refined-boxes.png")
     answerer = Answerer(options.checkpoint, options.device)
     answers = ask_all(answerer, options.scenes, options.harder)
     report(answers, answerer.calibration, options.results, options.images)

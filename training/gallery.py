@@ -10,7 +10,7 @@ from app.pictures.drawing.draw import draw_marks
 from app.pictures.drawing.fonts import load_fonts
 from app.pictures.marks import Mark, scale_box
 from training.answering import Answer, Answerer
-from training.arguments import checkpoint, num_scenes
+from training.command_line import check_output, errors_in_one_line, positive
 from training.measured_scenes import measured_scene
 
 WIDTH = 360
@@ -50,17 +50,23 @@ def sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
 def main() -> None:
     """Caption held-out scenes and draw the answers on one page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--scenes", type=num_scenes, default=12)
-    options = parser.parse_args()
+    parser.add_argument("--scenes", type=positive, default=12)
+    with errors_in_one_line():
+        run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Caption the scenes and write the page."""
+    page = options.out / "held-out-captions.png"
+    check_output(page)
     answerer = Answerer(options.checkpoint)
     pictures = [measured_scene("held out", index).picture for index in range(options.scenes)]
     prompts = [(number, PROMPT) for number in range(len(pictures))]
     answers = answerer.answer(answerer.see(pictures), prompts)
     pages = [drawn(*pair) for pair in zip(pictures, answers, strict=True)]
-    options.out.mkdir(parents=True, exist_ok=True)
-    sheet(pages, columns=4).save(options.out / "held-out-captions.png", optimize=True)
+    sheet(pages, columns=4).save(page, optimize=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from training.arguments import checkpoint
+from training.command_line import errors_in_one_line
 
 PROMPT = "<grounding> An image of"
 NUM_RUNS = 20
@@ -35,11 +35,16 @@ def seconds_to_generate(checkpoint: Path, picture: Path, num_tokens: int) -> flo
 def main() -> None:
     """Print the time of vision and prefill, and the time of one more token."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=checkpoint, default=Path("app/demo"))
-    options = parser.parse_args()
-    picture = options.checkpoint / "scenes" / "six_shapes.jpg"
-    first = seconds_to_generate(options.checkpoint, picture, 1)
-    whole = seconds_to_generate(options.checkpoint, picture, NUM_TOKENS)
+    parser.add_argument("--checkpoint", type=Path, default=Path("app/demo"))
+    with errors_in_one_line():
+        measure(parser.parse_args().checkpoint)
+
+
+def measure(checkpoint: Path) -> None:
+    """Print both times of a checkpoint."""
+    picture = checkpoint / "scenes" / "six_shapes.jpg"
+    first = seconds_to_generate(checkpoint, picture, 1)
+    whole = seconds_to_generate(checkpoint, picture, NUM_TOKENS)
     print(f"vision and prefill, with the first token: {first * 1e3:.1f} ms")
     print(f"each further token: {(whole - first) / (NUM_TOKENS - 1) * 1e3:.2f} ms")
 

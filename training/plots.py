@@ -5,12 +5,14 @@ from pathlib import Path
 
 from training.metrics import reliability, roc_auc, roc_curve
 
+PLOTS = ROC, RELIABILITY = "box-score-roc.png", "box-score-reliability.png"
+
 
 def draw_plots(scores: Sequence[float], truths: Sequence[bool], directory: Path) -> None:
-    """Write `box-score-roc.png` and `box-score-reliability.png` to a folder."""
+    """Write both plots to a folder."""
     directory.mkdir(parents=True, exist_ok=True)
-    _draw_roc(scores, truths, directory / "box-score-roc.png")
-    _draw_reliability(scores, truths, directory / "box-score-reliability.png")
+    _draw_roc(scores, truths, directory / ROC)
+    _draw_reliability(scores, truths, directory / RELIABILITY)
 
 
 def _draw_roc(scores: Sequence[float], truths: Sequence[bool], path: Path) -> None:
