@@ -13,6 +13,7 @@ _PREFIX = "KOSMOS2_"
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
 MAX_HTTP_WORKERS = 64
+MAX_NGRAM_SIZE = 8  # of a request and of a checkpoint
 MAX_SLOTS = 1024
 # A host name or a bracketed IPv6 address, and an optional port.
 _AUTHORITY = re.compile(r"([\w.-]+|\[[\da-f:]+\])(:\d+)?", re.ASCII)

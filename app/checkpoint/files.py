@@ -21,7 +21,7 @@ from app.checkpoint.calibration import (
     parse_calibration,
 )
 from app.errors import CheckpointError
-from app.settings import EMBEDDED_CHECKPOINT, PUBLISHED_MODEL
+from app.settings import EMBEDDED_CHECKPOINT, MAX_NGRAM_SIZE, PUBLISHED_MODEL
 
 EMBEDDED_NAME = "kosmos2-shapes-demo"
 DEMO_NOTICE = (
@@ -120,7 +120,15 @@ def read_checkpoint(directory: Path, name: str, revision: str | None) -> Checkpo
     """
     try:
         return _read(directory, name, revision)
-    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,  # JSON with a hundred thousand opening brackets
+        TypeError,
+        ValueError,
+    ) as error:
         why = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{directory} cannot be read: {why}") from error
 
@@ -177,13 +185,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _no_repeat_ngram_size(defaults: Mapping[str, Any]) -> int:
     stored = defaults.get("no_repeat_ngram_size")
-    return UPSTREAM_NGRAM_SIZE if stored is None else int(stored)
+    if stored is None:
+        return UPSTREAM_NGRAM_SIZE
+    return _whole_number("no_repeat_ngram_size", stored, MAX_NGRAM_SIZE)
 
 
 def _end_token_ids(defaults: Mapping[str, Any]) -> frozenset[int]:
     stored = defaults.get("eos_token_id")
     one_or_more = stored if isinstance(stored, list) else [] if stored is None else [stored]
-    return frozenset(map(int, one_or_more))
+    return frozenset(_whole_number("eos_token_id", one) for one in one_or_more)
+
+
+def _whole_number(name: str, stored: Any, largest: float = math.inf) -> int:
+    if type(stored) is not int or not 0 <= stored <= largest:
+        raise ValueError(f"{name} must not be {stored!r}")
+    return stored
 
 
 def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -196,6 +212,8 @@ def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[floa
     mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
     if not len(mean) == len(std) == _NUM_CHANNELS:
         raise ValueError("image_mean and image_std must have three numbers each")
+    if not (all(map(math.isfinite, mean + std)) and min(std) > 0):
+        raise ValueError("image_mean must be finite, and image_std finite and positive")
     return mean, std
 
 
@@ -250,6 +268,8 @@ def _tensors_of_file(file: Path) -> dict[str, StoredTensor]:
 def _fits(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry of the header has as many bytes as its shape and dtype require."""
     begin, end = entry["data_offsets"]
+    if not all(type(number) is int for number in (begin, end, *entry["shape"])):
+        return False
     width = re.search(r"\d+", entry["dtype"])  # in bits, as in `F16`; `BOOL` has one byte
     num_bytes = math.prod(entry["shape"]) * (int(width[0]) if width else 8) // 8
     return bool(begin >= 0 and end - begin == num_bytes)

@@ -130,7 +130,7 @@ class Kosmos2Tokenizer:
                 _special_tokens_of(config),
                 cleans_up_spaces=config.get("clean_up_tokenization_spaces", False),
             )
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 f"the tokenizer in {directory} cannot be read: {error}"
             ) from error

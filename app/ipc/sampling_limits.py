@@ -1,8 +1,9 @@
 """Defaults and upper limits of the sampling fields; the lower limit is 0 unless noted."""
 
+from app.settings import MAX_NGRAM_SIZE as MAX_NGRAM_SIZE
+
 DEFAULT_MAX_NEW_TOKENS = 128
 MAX_NEW_TOKENS = 1024  # at least 1
-MAX_NGRAM_SIZE = 8
 MAX_TEMPERATURE = 2
 MAX_TOP_K = 2**31 - 1
 MAX_TOP_P = 1  # above 0

@@ -106,14 +106,14 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     """Return a stored value.
 
     Raises:
-        ValueError: it is not of its default's type, or a size that is not positive.
+        ValueError: it is not of its default's type, or too small.
     """
     if name == "eos_token_id" and isinstance(value, list):
         return [_checked(name, one, default) for one in value]
     kind = (float, int) if isinstance(default, float) else type(default)
-    smallest = 0 if name.endswith("token_id") else 1
-    is_number = isinstance(default, int) and not isinstance(default, bool)
-    if not isinstance(value, kind) or (is_number and (value is True or value < smallest)):
+    smallest = 0 if name.endswith(("token_id", "eps")) else 1
+    is_number = not isinstance(default, bool | str)
+    if not isinstance(value, kind) or (is_number and (value is True or not value >= smallest)):
         raise ValueError(f"{name} must not be {value!r}")
     return value
 

@@ -1,6 +1,7 @@
 """Any damaged file of a checkpoint is reported in one line, before the weights are read."""
 
 import json
+import math
 import shutil
 import struct
 from collections.abc import Callable
@@ -42,12 +43,21 @@ def change_header(file: Path, change: Change) -> None:
     [
         ("generation_config.json", lambda c: c.update(no_repeat_ngram_size="three")),
         ("generation_config.json", lambda c: c.update(no_repeat_ngram_size=[3])),
+        ("generation_config.json", lambda c: c.update(no_repeat_ngram_size=-1)),
+        ("generation_config.json", lambda c: c.update(no_repeat_ngram_size=9)),
+        ("generation_config.json", lambda c: c.update(no_repeat_ngram_size=2.5)),
         ("generation_config.json", lambda c: c.update(eos_token_id="end")),
+        ("generation_config.json", lambda c: c.update(eos_token_id="2")),
+        ("generation_config.json", lambda c: c.update(eos_token_id=True)),
+        ("generation_config.json", lambda c: c.update(eos_token_id=[2, -1])),
         ("processor_config.json", lambda c: c.update(image_processor=None)),
         ("processor_config.json", lambda c: c["image_processor"].pop("image_std")),
         ("processor_config.json", lambda c: c["image_processor"].update(image_std=None)),
         ("processor_config.json", lambda c: c["image_processor"].update(image_mean=[0.5, 0.5])),
         ("processor_config.json", lambda c: c["image_processor"].update(image_mean=["a", 1, 1])),
+        ("processor_config.json", lambda c: c["image_processor"].update(image_mean=[1e999] * 3)),
+        ("processor_config.json", lambda c: c["image_processor"].update(image_std=[0, 1, 1])),
+        ("processor_config.json", lambda c: c["image_processor"].update(image_std=[math.nan] * 3)),
     ],
 )
 def test_a_wrong_value_is_reported(copy: Path, name: str, change: Change) -> None:
@@ -70,6 +80,10 @@ def first_tensor(header: dict[str, Any]) -> dict[str, Any]:
         lambda header: first_tensor(header).update(shape=[1]),
         lambda header: first_tensor(header).update(shape="all"),
         lambda header: first_tensor(header).update(data_offsets=[-8, 0]),
+        lambda header: first_tensor(header).update(data_offsets=[0.0, 8.0]),
+        lambda header: first_tensor(header).update(
+            shape=list(map(float, first_tensor(header)["shape"]))
+        ),
         lambda header: header.update(further=[]),
     ],
 )
@@ -78,6 +92,13 @@ def test_a_damaged_header_of_the_weights_is_reported(copy: Path, change: Change)
     [file] = copy.glob("*.safetensors")
     change_header(file, change)
     with pytest.raises(CheckpointError, match=r"cannot be read|does not match its shape"):
+        read_checkpoint(copy, "copy", None)
+
+
+@pytest.mark.parametrize("name", ["config.json", "processor_config.json"])
+def test_json_that_is_nested_too_deeply_is_reported(copy: Path, name: str) -> None:
+    (copy / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="cannot be read: RecursionError"):
         read_checkpoint(copy, "copy", None)
 
 

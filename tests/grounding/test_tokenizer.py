@@ -1,6 +1,7 @@
 """The tokenizer gives the ids and texts of the reference."""
 
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +170,14 @@ def test_a_damaged_tokenizer_is_reported_at_start(
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=message):
+        Kosmos2Tokenizer.load(tmp_path)
+
+
+def test_a_configuration_that_is_nested_too_deeply_is_reported(tmp_path: Path) -> None:
+    """Python's parser raises an error that is no `ValueError`."""
+    shutil.copy(EMBEDDED_CHECKPOINT / "tokenizer.json", tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="cannot be read"):
         Kosmos2Tokenizer.load(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def test_a_written_configuration_is_read_back() -> None:
         {"text_config": {"eos_token_id": ["2"]}},
         {"vision_config": {"num_attention_heads": 5}},
         {"vision_config": {"layer_norm_eps": None}},
+        {"vision_config": {"layer_norm_eps": -1e-5}},
+        {"text_config": {"layer_norm_eps": math.nan}},
+        {"text_config": {"layer_norm_eps": True}},
         {"latent_query_num": 1.5},
     ],
 )
