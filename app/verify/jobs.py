@@ -122,7 +122,7 @@ def answer_jobs(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Read a job from standard input and print its result, in the child process."""
     try:
         result = answer(json.load(sys.stdin))
-    except (StartupError, RuntimeError, OSError, ValueError) as error:  # a failed check, no crash
+    except (StartupError, RuntimeError, OSError, LookupError, ValueError) as error:  # no crash
         result = {"error": str(error).partition("\n")[0] or type(error).__name__}
     print(json.dumps(result))
 

@@ -5,7 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from app.checkpoint.files import Checkpoint
 from app.errors import CheckpointError
@@ -75,6 +77,29 @@ class Recording:
     answers: tuple[RecordedAnswer, ...] = field(repr=False)
 
 
+class _StoredFile(msgspec.Struct):
+    bytes: int
+    sha256: str
+
+
+class _StoredPicture(msgspec.Struct):
+    file: str
+    sha256: str
+
+
+class _Stored(msgspec.Struct):
+    """The content of the file; its types are checked when it is read."""
+
+    model: str
+    revision: str | None
+    num_parameters: int
+    num_tensors: int
+    token_ids: dict[str, int]
+    files: dict[str, _StoredFile]
+    picture: _StoredPicture
+    answers: Annotated[tuple[RecordedAnswer, ...], msgspec.Meta(min_length=1)]
+
+
 def find_recording(checkpoint: Checkpoint) -> Recording:
     """Return the checkpoint's own recording if it has one, otherwise the published model's.
 
@@ -92,34 +117,19 @@ def read_recording(path: Path) -> Recording:
         CheckpointError: the file is not a recording.
     """
     try:
-        content = json.loads(path.read_bytes())
-        return Recording(
-            model=content["model"],
-            revision=content["revision"],
-            num_parameters=content["num_parameters"],
-            num_tensors=content["num_tensors"],
-            token_ids=content["token_ids"],
-            files={name: (f["bytes"], f["sha256"]) for name, f in content["files"].items()},
-            picture=content["picture"]["file"],
-            picture_sha256=content["picture"]["sha256"],
-            answers=tuple(_read_answer(answer) for answer in content["answers"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a recording: {error!r}") from None
-
-
-def _read_answer(content: Mapping[str, Any]) -> RecordedAnswer:
-    ids = content["new_token_ids"]
-    return RecordedAnswer(
-        name=content["name"],
-        source=content["source"],
-        request=content["request"],
-        jpeg_round_trip=content["jpeg_round_trip"],
-        text=content["text"],
-        entities=entities_of(content["entities"]),
-        markup=content["markup"],
-        new_token_ids=None if ids is None else tuple(ids),
-        logits=tuple((step, token_id, value) for step, token_id, value in content["logits"]),
+        stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a recording: {error}") from None
+    return Recording(
+        model=stored.model,
+        revision=stored.revision,
+        num_parameters=stored.num_parameters,
+        num_tensors=stored.num_tensors,
+        token_ids=stored.token_ids,
+        files={name: (file.bytes, file.sha256) for name, file in stored.files.items()},
+        picture=stored.picture.file,
+        picture_sha256=stored.picture.sha256,
+        answers=stored.answers,
     )
 
 

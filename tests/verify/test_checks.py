@@ -1,9 +1,12 @@
 """The comparison of answers and files with the recorded ones."""
 
+import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,8 +112,29 @@ def test_a_recording_is_written_as_it_was_read(path: Path, tmp_path: Path) -> No
     assert (tmp_path / "again.json").read_text() == path.read_text()
 
 
-def test_a_damaged_recording_is_reported(copy: Path) -> None:
-    (copy / RECORDING_NAME).write_text("{}")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.clear(),
+        lambda content: content.update(token_ids=[1]),
+        lambda content: content["files"].update(x={"bytes": "1", "sha256": ""}),
+        lambda content: content.update(answers=[]),
+        lambda content: content["answers"][0].update(request=[1]),
+        lambda content: content["answers"][0].update(text=None),
+        lambda content: content["answers"][0].update(logits=[["0", 1, 1.0]]),
+    ],
+)
+def test_a_damaged_recording_is_reported(copy: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads((copy / RECORDING_NAME).read_bytes())
+    change(content)
+    (copy / RECORDING_NAME).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="not a recording"):
+        find_recording(open_checkpoint(str(copy)))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\xff"])
+def test_a_file_that_is_no_recording_is_reported(copy: Path, text: str) -> None:
+    (copy / RECORDING_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(CheckpointError, match="not a recording"):
         find_recording(open_checkpoint(str(copy)))
 
