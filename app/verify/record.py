@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.checkpoint.files import Checkpoint, open_checkpoint
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
+from app.errors import CheckpointError
 from app.verify.files import read_token_ids
 from app.verify.jobs import Output, describe, run_engine
 from app.verify.prompts import Material
@@ -39,12 +40,15 @@ def record(model: str, revision: str | None, picture: Path | None) -> Path:
         The path of the recording.
 
     Raises:
-        StartupError: the checkpoint cannot be opened or run.
+        StartupError: the checkpoint cannot be opened or run, or lacks the picture.
         RequestError: the picture or a request is invalid.
     """
     checkpoint = open_checkpoint(model, revision)
     template = _template(checkpoint)
-    file = picture or checkpoint.directory / template.picture
+    given = picture or checkpoint.directory / template.picture
+    file = given.parent.resolve() / given.name  # a file of the hub is a link
+    if not (file.is_file() and file.is_relative_to(checkpoint.directory)):
+        raise CheckpointError(f"{file}: the picture must be a file in {checkpoint.directory}")
     tensors = describe(checkpoint.directory)["tensors"]
     ids = read_token_ids(checkpoint, template.token_ids)
     recording = replace(
@@ -55,7 +59,7 @@ def record(model: str, revision: str | None, picture: Path | None) -> Path:
         num_tensors=tensors["num_tensors"],
         token_ids={name: token_id for name, token_id in ids.items() if token_id is not None},
         files=_files(checkpoint),
-        picture=str(file.resolve().relative_to(checkpoint.directory)),
+        picture=str(file.relative_to(checkpoint.directory)),
         picture_sha256=sha256_of(file),
         answers=_answers(checkpoint, template.answers, file),
     )
