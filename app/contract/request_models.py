@@ -21,13 +21,13 @@ from app.ipc.engine_messages import Priority
 from app.ipc.sampling_limits import (
     DEFAULT_MAX_NEW_TOKENS,
     MAX_NEW_TOKENS,
-    MAX_NGRAM_SIZE,
     MAX_SEED,
     MAX_TEMPERATURE,
     MAX_TOP_K,
     MAX_TOP_P,
 )
 from app.pictures.marks import BoxFormat
+from app.settings import MAX_NGRAM_SIZE
 
 MAX_DRAWN_ENTITIES = 256
 MAX_DRAWN_BOXES = 64  # per entity

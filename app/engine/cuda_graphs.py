@@ -16,8 +16,7 @@ import torch
 from app.engine.decode import PassShape
 from app.engine.drafts import MAX_ROWS
 from app.errors import StartupError
-from app.ipc.sampling_limits import MAX_NGRAM_SIZE
-from app.settings import MAX_SLOTS
+from app.settings import MAX_NGRAM_SIZE, MAX_SLOTS
 from app.telemetry.logs import get_logger
 
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, MAX_SLOTS)

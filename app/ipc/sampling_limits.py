@@ -1,7 +1,5 @@
 """Defaults and upper limits of the sampling fields; the lower limit is 0 unless noted."""
 
-from app.settings import MAX_NGRAM_SIZE as MAX_NGRAM_SIZE
-
 DEFAULT_MAX_NEW_TOKENS = 128
 MAX_NEW_TOKENS = 1024  # at least 1
 MAX_TEMPERATURE = 2

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.decode import PassShape
 from app.engine.drafts import MAX_ROWS
-from app.ipc.sampling_limits import MAX_NGRAM_SIZE
+from app.settings import MAX_NGRAM_SIZE
 
 shapes = st.builds(
     PassShape,

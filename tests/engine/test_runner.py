@@ -20,8 +20,7 @@ from app.engine.sequence import Sequence
 from app.errors import StartupError
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import Generate, SamplingParameters
-from app.ipc.sampling_limits import MAX_NGRAM_SIZE
-from app.settings import EMBEDDED_CHECKPOINT, Settings
+from app.settings import EMBEDDED_CHECKPOINT, MAX_NGRAM_SIZE, Settings
 from harness.checkpoints import tiny_config, write_random_checkpoint
 from harness.recordings import record_operators
 from harness.requests import random_requests
