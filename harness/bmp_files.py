@@ -37,7 +37,8 @@ _PALETTES = {
 def bmp_files() -> Iterator[tuple[str, bytes, NDArray[np.float64] | None]]:
     """Yield the name and the content of a file of every kind, and the pixels that readers draw.
 
-    The pixels are (H, W, 3) of 0…255, and `None` where independent readers agree on the file.
+    The pixels are (H, W, 3) of 0…255, and `None` where independent readers agree on the file; they
+    refuse 2 bits.
     """
     for bits, header, top_down in itertools.product(
         (1, 2, 4, 8, 16, 24, 32), (12, 40, 64, 108, 124), (False, True)
@@ -46,7 +47,7 @@ def bmp_files() -> Iterator[tuple[str, bytes, NDArray[np.float64] | None]]:
         if header != 12 or (bits in (1, 4, 8, 24) and not top_down):
             direction = "top-down" if top_down else "bottom-up"
             data = _bmp(bits, header, top_down=top_down)
-            pixels = _pixels(bits, None) if header == 12 else None
+            pixels = _pixels(bits, None) if header == 12 or bits == 2 else None
             yield f"BMP bits={bits} header={header} {direction}", data, pixels
     for name, (bits, masks) in _MASKS.items():
         for header in (40, 56, 108, 124):

@@ -142,7 +142,7 @@ def test_a_png_with_bytes_after_its_end_is_decoded(num_bytes: int) -> None:
         (FILES["JPEG"].replace(b"\xff\xc0", b"\xff\xc3"), "lossless JPEG"),
         (b"\0\0\2" + bytes(9) + struct.pack("<HHBB", 4, 4, 24, 0) + bytes(48), "TGA"),
         (b"\0\0\2\0\1\0" + bytes(40), "CUR"),
-        (file_of(landscape(), "BMP")[:28] + b"\2\0" + file_of(landscape(), "BMP")[30:], "a BMP"),
+        (file_of(landscape(), "BMP")[:28] + b"\3\0" + file_of(landscape(), "BMP")[30:], "a BMP"),
     ],
 )
 def test_a_kind_that_is_not_accepted_is_named(data: bytes, name: str) -> None:

@@ -53,4 +53,4 @@ def test_a_report_that_cannot_be_written_is_reported_before_the_checks(tmp_path:
     (tmp_path / "file").touch()
     done = run_verify("--report", tmp_path / "file" / "report")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert "Not a directory" in done.stderr
+    assert "not a directory" in done.stderr
