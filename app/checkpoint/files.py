@@ -20,6 +20,7 @@ from app.checkpoint.calibration import (
     Calibration,
     parse_calibration,
 )
+from app.checkpoint.image_settings import normalisation_of
 from app.errors import CheckpointError
 from app.settings import EMBEDDED_CHECKPOINT, MAX_NGRAM_SIZE, PUBLISHED_MODEL
 
@@ -29,7 +30,6 @@ DEMO_NOTICE = (
     f"`make run MODEL={PUBLISHED_MODEL}` (6.7 GB to download once, about 8 GB of memory on a CPU)."
 )
 """The notice in every answer of the embedded checkpoint."""
-_NUM_CHANNELS = 3
 UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -209,12 +209,7 @@ def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[floa
     stored = _read_json(newer).get("image_processor", {}) if newer.is_file() else {}
     if "image_mean" not in stored:
         stored = _read_json(older)
-    mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
-    if not len(mean) == len(std) == _NUM_CHANNELS:
-        raise ValueError("image_mean and image_std must have three numbers each")
-    if not (all(map(math.isfinite, mean + std)) and min(std) > 0):
-        raise ValueError("image_mean must be finite, and image_std finite and positive")
-    return mean, std
+    return normalisation_of(stored)
 
 
 def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:

@@ -58,6 +58,9 @@ def change_header(file: Path, change: Change) -> None:
         ("processor_config.json", lambda c: c["image_processor"].update(image_mean=[1e999] * 3)),
         ("processor_config.json", lambda c: c["image_processor"].update(image_std=[0, 1, 1])),
         ("processor_config.json", lambda c: c["image_processor"].update(image_std=[math.nan] * 3)),
+        ("processor_config.json", lambda c: c["image_processor"].update(do_normalize=False)),
+        ("processor_config.json", lambda c: c["image_processor"].update(resample=2)),
+        ("processor_config.json", lambda c: c["image_processor"].update(rescale_factor=1 / 127.5)),
     ],
 )
 def test_a_wrong_value_is_reported(copy: Path, name: str, change: Change) -> None:
