@@ -62,7 +62,6 @@ def serve(
     """
     from app.ipc.run_directory import RunDirectory
     from app.supervisor.listener import listen
-    from app.telemetry.tracing import check_installed
 
     settings = settings_of(
         model=model,
@@ -74,12 +73,7 @@ def serve(
         http_workers=http_workers,
         slots=slots,
     )
-    if "invocation_options" in settings.model_fields_set:
-        from app.contract.invocation_options import check_invocation_options
-
-        check_invocation_options(settings.invocation_options)
-    if settings.tracing:
-        check_installed()
+    _check(settings)
     # Until the supervisor drains on it, SIGTERM ends the process at once, also during a download.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     listener = listen(settings.host, settings.port)
@@ -99,6 +93,18 @@ def serve(
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))
     raise typer.Exit(exit_code)
+
+
+def _check(settings: Settings) -> None:
+    """Check settings whose parts are imported only if they are used; raise `StartupError`."""
+    if "invocation_options" in settings.model_fields_set:
+        from app.contract.invocation_options import check_invocation_options
+
+        check_invocation_options(settings.invocation_options)
+    if settings.tracing:
+        from app.telemetry.tracing import check_installed
+
+        check_installed()
 
 
 @cli.command()
