@@ -186,8 +186,23 @@ def test_a_text_is_decoded_by_the_headers_of_its_part(
 
 @pytest.mark.parametrize(
     "charset",
-    "UTF-8 utf8 us-ascii ascii iso-8859-1 iso8859-1 iso_8859-1 latin1 latin-1 iso-8859-15 "
-    "windows-1252 cp1252 utf-16 utf-16le utf-16be".split(),
+    [
+        "UTF-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "iso-8859-1",
+        "iso8859-1",
+        "iso_8859-1",
+        "latin1",
+        "latin-1",
+        "iso-8859-15",
+        "windows-1252",
+        "cp1252",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+    ],
 )
 def test_a_text_may_have_any_accepted_charset(charset: str) -> None:
     text = "a cat" if "ascii" in charset else "café"
