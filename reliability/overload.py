@@ -141,8 +141,8 @@ async def measure_overload(
             for factor in FACTORS
         ]
     longest_s = 0.0 if at_capacity.latency_s is None else at_capacity.latency_s.p99
-    bound_s = limits["places"] / capacity + longest_s
-    return Overload(capacity, limits["places"], bound_s, offers)
+    bound_s = limits["max_requests"] / capacity + longest_s
+    return Overload(capacity, limits["max_requests"], bound_s, offers)
 
 
 async def _offer(

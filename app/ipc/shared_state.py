@@ -217,7 +217,7 @@ class SharedState:
 
     @property
     def capacity(self) -> int:
-        """Number of requests that the service accepts: slots and places in the queue."""
+        """Number of requests that the service accepts at once: running and waiting ones."""
         return int(self._state.num_slots + self._state.max_waiting)
 
     @property

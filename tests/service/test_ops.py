@@ -33,7 +33,7 @@ def test_the_version_reports_model_defaults_and_limits(client: httpx.Client) -> 
     assert content["defaults"]["no_repeat_ngram_size"] == 0
     assert content["limits"]["max_image_pixels"] == 1_000_000
     assert content["limits"]["slots"] == 32
-    assert content["limits"]["places"] == 32 + 4 * 32
+    assert content["limits"]["max_requests"] == 32 + 4 * 32
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines picture processes")

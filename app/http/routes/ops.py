@@ -121,7 +121,7 @@ def _version(
             "max_boxes_per_region": MAX_BOXES_PER_REGION,
             "deadline_s": settings.deadline_s,
             "slots": state.engine_facts.num_slots,
-            "places": state.capacity,
+            "max_requests": state.capacity,
         },
         picture_processes=PictureProcessesBody.from_abilities(pictures.abilities),
     )
