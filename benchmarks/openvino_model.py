@@ -17,8 +17,8 @@ from openvino.passes import MakeStateful, Manager
 from torch import Tensor, nn
 
 from app.checkpoint.files import open_checkpoint
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.grounding.tokenizer import NUM_IMAGE_TOKENS, Kosmos2Tokenizer
-from app.ipc.picture_size import PICTURE_SIDE
 from app.model.decoder import TextDecoder
 from app.model.loading import Kosmos2Model, load_model, read_config
 from app.model.parts import PartSource, decoder_parts, without_weights

@@ -12,11 +12,11 @@ from time import perf_counter
 
 import torch
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.engine.choices import ChosenToken
 from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import Generate, SamplingParameters
-from app.ipc.picture_size import PICTURE_BYTES
 
 RunPass = Callable[[list[Sequence]], list[ChosenToken]]
 

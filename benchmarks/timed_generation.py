@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from app.ipc.picture_size import PICTURE_SIDE
+from app.checkpoint.picture_size import PICTURE_SIDE
 from benchmarks.full_size_times import PictureTask
 from benchmarks.peers.generation import Generation, Inputs
 

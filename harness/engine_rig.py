@@ -13,6 +13,7 @@ import zmq
 from prometheus_client import CollectorRegistry
 
 from app.checkpoint.files import open_checkpoint
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.engine.choices import ChosenToken
 from app.engine.loop import Engine
 from app.engine.phases import PhaseClock, PhaseTimer
@@ -32,7 +33,6 @@ from app.ipc.engine_messages import (
     encode,
 )
 from app.ipc.pending_request import Prompt
-from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.shared_state import SharedState
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.telemetry.metrics import EngineMetrics

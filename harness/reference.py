@@ -10,10 +10,10 @@ from transformers import Kosmos2ForConditionalGeneration
 from transformers.generation.logits_process import NoRepeatNGramLogitsProcessor
 
 from app.checkpoint.files import read_checkpoint
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.engine.sampling import SamplingRows, noise_keys, race
 from app.ipc.engine_messages import SamplingParameters
 from app.ipc.pending_request import Prompt
-from app.ipc.picture_size import PICTURE_SIDE
 
 MAX_EXCUSED_GAP = 1e-3
 """Two tokens whose logits differ by less than this are tied in float32."""

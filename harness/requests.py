@@ -5,10 +5,10 @@ import random
 
 import numpy as np
 
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.grounding.tasks import TASKS, Region, Use, write_prompt
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.pending_request import Prompt
-from app.ipc.picture_size import PICTURE_SIDE
 from harness.exactness import Request
 
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import Kosmos2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from app.ipc.picture_size import PICTURE_SIDE
+from app.checkpoint.picture_size import PICTURE_SIDE
 from training.pictures import MEAN, STD
 
 IMAGE_SETTINGS = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
-from app.ipc.picture_size import PICTURE_SIDE
+from app.checkpoint.picture_size import PICTURE_SIDE
 
 LATENT_SIDE = 8
 GRID_SIDE = 32

@@ -6,7 +6,7 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from app.ipc.picture_size import PICTURE_SIDE
+from app.checkpoint.picture_size import PICTURE_SIDE
 from training.degradations import through_jpeg
 from training.world import COLOURS, Scene, SceneObject
 

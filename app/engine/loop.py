@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 import zmq
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.engine.choices import ChosenToken
 from app.engine.held_pictures import HeldPictures
 from app.engine.phases import Clock, PhaseClock
@@ -32,7 +33,6 @@ from app.ipc.engine_messages import (
     decode_to_engine,
     encode,
 )
-from app.ipc.picture_size import PICTURE_BYTES
 from app.ipc.shared_state import SharedState
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import EngineMetrics

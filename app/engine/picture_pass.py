@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.engine.kv_slots import KeyValueShape, PrefixRows
-from app.ipc.picture_size import PICTURE_SIDE
 from app.model.loading import Kosmos2Model
 
 

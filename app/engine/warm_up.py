@@ -6,10 +6,10 @@ kernels, and at the published size a picture takes as long as a quarter of loadi
 
 import hashlib
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.engine.runner import Runner
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import Generate, SamplingParameters
-from app.ipc.picture_size import PICTURE_BYTES
 
 _SHORT_PROMPT_TOKENS = 4  # without those of the picture
 _CPU_PREFILL_ROWS = 32  # tokens that the warm-up prefills at once on a CPU, after prefixes

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from app.checkpoint.picture_size import PICTURE_SIDE
+
 Part = TypeVar("Part", "TextConfig", "VisionConfig")
 
 
@@ -45,7 +47,7 @@ class VisionConfig:
 
     hidden_act: str = "quick_gelu"
     hidden_size: int = 1024
-    image_size: int = 224
+    image_size: int = PICTURE_SIDE
     intermediate_size: int = 4096
     layer_norm_eps: float = 1e-5
     num_attention_heads: int = 16
@@ -55,6 +57,8 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         _check_heads(self.hidden_size, self.num_attention_heads)
+        if self.image_size != PICTURE_SIDE:
+            raise ValueError(f"image_size is {self.image_size}, but only {PICTURE_SIDE} is served")
 
 
 @dataclass(frozen=True)

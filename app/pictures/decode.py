@@ -12,8 +12,8 @@ from PIL import AvifImagePlugin, Image, ImageChops, UnidentifiedImageError, WebP
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.errors import ImageTooLarge, InvalidImage, RequestError, UnsupportedImageFormat
-from app.ipc.picture_size import PICTURE_SIDE
 from app.pictures import bmp, bmp_palette, gif, heic, jpeg, png, tiff, webp
 from app.pictures.formats import (
     ACCEPTED_IN_WORDS,

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import Kosmos2ForConditionalGeneration
 
 from app.checkpoint.files import Checkpoint, read_checkpoint
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.engine.device import use_exact_arithmetic
-from app.ipc.picture_size import PICTURE_SIDE
 from app.ipc.sampling_limits import DEFAULT_MAX_NEW_TOKENS
 from app.verify.jobs import Job, Output, answer_jobs, read_job
 

@@ -16,6 +16,12 @@ from app.settings import EMBEDDED_CHECKPOINT
 
 Change = Callable[[dict[str, Any]], Any]
 
+SHORTEST_EDGE = {"shortest_edge": 224}
+
+
+def square(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -60,6 +66,14 @@ def change_header(file: Path, change: Change) -> None:
         ("processor_config.json", lambda c: c["image_processor"].update(image_std=[math.nan] * 3)),
         ("processor_config.json", lambda c: c["image_processor"].update(do_normalize=False)),
         ("processor_config.json", lambda c: c["image_processor"].update(resample=2)),
+        ("processor_config.json", lambda c: c["image_processor"].update(size=square(384))),
+        ("processor_config.json", lambda c: c["image_processor"].update(size=224)),
+        ("processor_config.json", lambda c: c["image_processor"].update(size=SHORTEST_EDGE)),
+        ("processor_config.json", lambda c: c["image_processor"].pop("size")),
+        (
+            "processor_config.json",
+            lambda c: c["image_processor"].update(do_center_crop=True, crop_size=square(192)),
+        ),
         ("processor_config.json", lambda c: c["image_processor"].update(rescale_factor=1 / 127.5)),
     ],
 )
@@ -67,6 +81,21 @@ def test_a_wrong_value_is_reported(copy: Path, name: str, change: Change) -> Non
     change_json(copy / name, change)
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(copy, "copy", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda settings: settings.update(size=SHORTEST_EDGE, use_square_size=True),
+        lambda settings: settings.update(do_center_crop=True, crop_size=square(224)),
+        lambda settings: settings.update(do_center_crop=False, crop_size=square(192)),
+    ],
+)
+def test_other_ways_to_squash_pictures_to_the_same_square_are_read(
+    copy: Path, change: Change
+) -> None:
+    change_json(copy / "processor_config.json", lambda c: change(c["image_processor"]))
+    read_checkpoint(copy, "copy", None)
 
 
 def first_tensor(header: dict[str, Any]) -> dict[str, Any]:

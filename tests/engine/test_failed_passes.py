@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.ipc.engine_messages import (
     Failure,
 )
-from app.ipc.picture_size import PICTURE_BYTES
 from harness.engine_rig import (
     EPOCH,
     EngineRig,

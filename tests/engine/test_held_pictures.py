@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.ipc.engine_messages import (
     Failure,
     Generate,
@@ -13,7 +14,6 @@ from app.ipc.engine_messages import (
     SamplingParameters,
     encode,
 )
-from app.ipc.picture_size import PICTURE_BYTES
 from harness.engine_rig import EPOCH, EngineRig
 
 PICTURES = [bytes([grey]) * PICTURE_BYTES for grey in range(3)]

@@ -5,6 +5,7 @@ import os
 import msgspec
 import pytest
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.grounding.localization import CellDistribution
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import (
@@ -16,7 +17,6 @@ from app.ipc.engine_messages import (
     SamplingParameters,
     encode,
 )
-from app.ipc.picture_size import PICTURE_BYTES
 from app.settings import EMBEDDED_CHECKPOINT
 from harness.drafts import AnswerDrafts
 from harness.engine_rig import (

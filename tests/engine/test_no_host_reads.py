@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.engine.cells import CellLogits
 from app.engine.cuda_graphs import Buckets, PictureBuckets
 from app.engine.decode import PassShape, TokenStep
@@ -21,7 +22,6 @@ from app.engine.prefill import PromptBatch, PromptPass
 from app.engine.sampling import NO_TOKEN, RowOptions
 from app.engine.sequence import Sequence
 from app.ipc.engine_messages import Generate, SamplingParameters
-from app.ipc.picture_size import PICTURE_BYTES
 from app.model.loading import Kosmos2Model
 from harness.checkpoints import full_size_config
 from harness.meta_model import META, build_meta_model

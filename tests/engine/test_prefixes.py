@@ -7,8 +7,8 @@ from threading import Event
 
 import pytest
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.ipc.engine_messages import Cancel, Failure, NewTokens, encode
-from app.ipc.picture_size import PICTURE_BYTES
 from harness.engine_rig import (
     EPOCH,
     NUM_SLOTS,

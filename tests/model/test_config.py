@@ -59,10 +59,11 @@ def test_a_written_configuration_is_read_back() -> None:
         {"text_config": {"layer_norm_eps": math.nan}},
         {"text_config": {"layer_norm_eps": True}},
         {"latent_query_num": 1.5},
+        {"vision_config": {"image_size": 336}},
     ],
 )
 def test_a_value_that_no_model_can_have_is_rejected(stored: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must not be|do not divide"):
+    with pytest.raises(ValueError, match=r"must not be|do not divide|only 224"):
         ModelConfig.from_json(stored)
 
 

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from app.checkpoint.files import open_checkpoint
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.engine.kv_slots import PrefixRows
 from app.grounding.tokenizer import Kosmos2Tokenizer
-from app.ipc.picture_size import PICTURE_SIDE
 from app.model.linear import (
     LinearLayers,
     PackedLinear,

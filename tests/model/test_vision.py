@@ -6,7 +6,7 @@ from torch.nn import functional
 from transformers import Kosmos2ForConditionalGeneration
 
 from app.checkpoint.files import open_checkpoint
-from app.ipc.picture_size import PICTURE_SIDE
+from app.checkpoint.picture_size import PICTURE_SIDE
 from app.model.loading import load_model
 from app.model.vision import VisionEncoder
 from app.settings import EMBEDDED_CHECKPOINT

@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.Image import Transpose
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from app.checkpoint.picture_size import PICTURE_BYTES, PICTURE_SIDE
 from app.errors import InvalidImage
-from app.ipc.picture_size import PICTURE_BYTES, PICTURE_SIDE
 from app.pictures.decode import Picture, decode_picture
 from harness.formats import FILES, exif, file_of, landscape
 from harness.png_chunks import chunk, png

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.errors import ImageTooLarge, InvalidImage
-from app.ipc.picture_size import PICTURE_BYTES
 from app.pictures.cut import cut_tiles
 from app.pictures.decode import decode_picture
 from app.pictures.tiles import (

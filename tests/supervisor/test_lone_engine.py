@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from app.checkpoint.files import open_checkpoint
+from app.checkpoint.picture_size import PICTURE_BYTES
 from app.errors import Unavailable
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.ipc.engine_messages import SamplingParameters
-from app.ipc.picture_size import PICTURE_BYTES
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 from app.supervisor.engine_keeper import EXIT_KILLED
 from app.supervisor.lone_engine import EngineNotReady, running_engine
