@@ -157,7 +157,7 @@ class Detector:
     ) -> None:
         digest = hashlib.sha256(pixels).digest()
         context = run.context
-        async with self._engine.hold(pixels, digest, context.deadline) as held:
+        with self._engine.hold(pixels, digest, context.deadline) as held:
             prompt = Prompt([], pixels, digest, held, run.group, context.priority)
             async with asyncio.TaskGroup() as tasks:
                 for class_id in range(len(run.prompts)):

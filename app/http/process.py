@@ -85,11 +85,10 @@ async def serve(run_directory: RunDirectory, worker: int, listeners: list[socket
             timeout_graceful_shutdown=int(settings.grace_period_s) + _AFTER_GRACE_S,
         )
         server = SupervisedServer(config)
-        receiving = asyncio.create_task(engine.receive())
-        handling = asyncio.create_task(_handle_supervisor_messages(server, engine, settings))
-        await server.serve(sockets=listeners)
-        handling.cancel()
-        receiving.cancel()
+        with engine.receiving():
+            handling = asyncio.create_task(_handle_supervisor_messages(server, engine, settings))
+            await server.serve(sockets=listeners)
+            handling.cancel()
         engine.close()
     if tracer is not None:
         tracer.close()
@@ -130,7 +129,7 @@ async def _handle_supervisor_messages(
     async for line in lines:
         message = decode_line(line)
         if isinstance(message, EngineReady):
-            await engine.on_engine_ready(message.epoch, message.suspects)
+            engine.on_engine_ready(message.epoch, message.suspects)
         else:
             server.should_exit = True
             stopping = Unavailable("the service is stopping")

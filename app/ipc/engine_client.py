@@ -4,14 +4,14 @@ Every request ends here exactly once: with its last token, with an error, or bec
 cancels it. When the engine dies, the client sends its requests to the next one (docs/adr/0011).
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 
 import msgspec
 import zmq
-import zmq.asyncio
 
 from app.errors import (
     DeadlineExceeded,
@@ -50,12 +50,23 @@ class EngineClient:
         self.state = state
         self._pending: dict[int, PendingRequest] = {}
         self._keys = count(secrets.randbits(_KEY_BITS))
-        self._context = zmq.asyncio.Context()
+        self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)  # so that no message waits for the engine
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Deliver every message of the engine to its request during the block."""
+        # The sockets of `zmq.asyncio` take several times as long per message.
+        loop, descriptor = asyncio.get_running_loop(), self._socket.fileno()
+        loop.add_reader(descriptor, self._deliver_arrived)
+        try:
+            yield
+        finally:
+            loop.remove_reader(descriptor)
 
     async def generate(
         self, prompt: Prompt, sampling: SamplingParameters, deadline: float
@@ -79,7 +90,7 @@ class EngineClient:
         self._pending[pending.key] = pending
         try:
             if self.state.is_engine_ready:  # otherwise `on_engine_ready` sends it
-                await self._send(pending, self.state.epoch)
+                self._send_request(pending, self.state.epoch)
             while True:
                 event = await pending.events.get()
                 if isinstance(event, Kosmos2Error):
@@ -94,16 +105,14 @@ class EngineClient:
             del self._pending[pending.key]
             if not pending.is_over:
                 pending.is_over = True
-                self._socket.send(encode(Cancel(pending.epoch, pending.key)))
+                self._send(encode(Cancel(pending.epoch, pending.key)))
 
     def new_group(self) -> int:
         """Return a key for the prompts of one HTTP request."""
         return next(self._keys)
 
-    @asynccontextmanager
-    async def hold(
-        self, pixels: bytes, digest: bytes, deadline: float
-    ) -> AsyncIterator[HeldPicture]:
+    @contextmanager
+    def hold(self, pixels: bytes, digest: bytes, deadline: float) -> Iterator[HeldPicture]:
         """Keep a picture at the engine during the block; it crosses once per engine.
 
         Args:
@@ -116,35 +125,22 @@ class EngineClient:
             yield held
         finally:
             if held.epoch:
-                self._socket.send(encode(ReleasePicture(held.epoch, held.key)))
+                self._send(encode(ReleasePicture(held.epoch, held.key)))
 
-    async def receive(self) -> None:
-        """Deliver every message of the engine to its request, until cancelled."""
-        while True:
-            try:
-                message = decode_from_engine(await self._socket.recv())
-            except msgspec.DecodeError:
-                get_logger().error("invalid message dropped")
-                continue
-            if isinstance(message, Failure):
-                self._fail(message)
-            else:
-                self._deliver(message)
-
-    async def on_engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
+    def on_engine_ready(self, epoch: int, suspects: Collection[int]) -> None:
         """Send all requests that no running engine has to a new engine.
 
         Args:
             epoch: epoch of the new engine.
             suspects: keys of the requests that ran when the last engine died.
         """
-        for pending in list(self._pending.values()):
+        for pending in self._pending.values():
             if pending.epoch >= epoch:
                 continue
             if pending.key in suspects:
                 pending.mark_suspect(len(suspects))
             if not pending.is_over:
-                await self._send(pending, epoch)
+                self._send_request(pending, epoch)
 
     def end_all(self, error: Kosmos2Error) -> None:
         """End every request with `error`, before the process stops."""
@@ -155,20 +151,42 @@ class EngineClient:
         """Close the connection; no request may be pending."""
         self._context.destroy(linger=0)
 
-    async def _send(self, pending: PendingRequest, epoch: int) -> None:
+    def _send_request(self, pending: PendingRequest, epoch: int) -> None:
+        message, held = encode(pending.message_for(epoch)), pending.prompt.held_picture
+        if held is None:
+            self._send(message, pending.prompt.pixels)
+            return
+        if held.epoch < epoch:
+            held.epoch = epoch
+            self._send(
+                encode(HoldPicture(epoch, held.key, held.digest, held.deadline)), held.pixels
+            )
+        self._send(message)
+
+    def _send(self, *frames: bytes) -> None:
         # Sent as a copy: without one, ZeroMQ starts a thread that opens files, and aborts the
         # process when no file descriptors are left.
-        frames, held = [encode(pending.message_for(epoch))], pending.prompt.held_picture
-        if held is None:
-            frames.append(pending.prompt.pixels)
-        elif held.epoch < epoch:
-            # Set before the first await, so that the picture crosses once. ZeroMQ keeps the order.
-            held.epoch = epoch
-            message = HoldPicture(epoch, held.key, held.digest, held.deadline)
-            await self._socket.send_multipart([encode(message), held.pixels])
-        await self._socket.send_multipart(frames)
+        self._socket.send_multipart(frames)
+        # Sending may reset the descriptor that announces messages.
+        self._deliver_arrived()
 
-    def _deliver(self, message: NewTokens) -> None:
+    def _deliver_arrived(self) -> None:
+        with suppress(zmq.Again):
+            while True:
+                self._deliver(self._socket.recv(zmq.NOBLOCK))
+
+    def _deliver(self, frame: bytes) -> None:
+        try:
+            message = decode_from_engine(frame)
+        except msgspec.DecodeError:
+            get_logger().error("invalid message dropped")
+            return
+        if isinstance(message, Failure):
+            self._fail(message)
+        else:
+            self._deliver_tokens(message)
+
+    def _deliver_tokens(self, message: NewTokens) -> None:
         for new_token in message.tokens:
             pending = self._pending.get(new_token.key)
             # A late token of a dead engine would repeat one of its successor.

@@ -33,13 +33,12 @@ async def running_engine(
             if not await child.wait_until_ready():
                 raise EngineNotReady(await child.wait())
             client = EngineClient(run_directory.engine_endpoint, state)
-            receiving = asyncio.create_task(client.receive())
             watching = asyncio.create_task(_end_with(child, client))
             try:
-                yield client
+                with client.receiving():
+                    yield client
             finally:
                 watching.cancel()
-                receiving.cancel()
                 client.close()
                 child.request_stop()
                 await child.wait()

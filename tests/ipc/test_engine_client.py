@@ -65,7 +65,7 @@ class ClientRig:
         self.state.mark_engine_stopped(NOW, is_returning=True)
         epoch = self.state.begin_epoch()
         self.state.mark_engine_ready(FACTS)
-        await self.client.on_engine_ready(epoch, suspects)
+        self.client.on_engine_ready(epoch, suspects)
 
 
 @asynccontextmanager
@@ -78,9 +78,8 @@ async def open_rig(directory: Path) -> AsyncIterator[ClientRig]:
         state.begin_epoch()
         state.mark_engine_ready(FACTS)
         client = EngineClient(endpoint, state)
-        receiving = asyncio.create_task(client.receive())
-        yield ClientRig(client, state, router)
-        receiving.cancel()
+        with client.receiving():
+            yield ClientRig(client, state, router)
         client.close()
 
 
