@@ -5,6 +5,7 @@ probabilities of the cells near the chosen one state where in between the corner
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,6 +35,21 @@ class CellDistribution:
         """Return the distribution that the engine sent with a location token."""
         cells = np.frombuffer(message.cells, "<u2").astype(np.int64)
         return cls(cells, np.frombuffer(message.probabilities, "<f4").astype(np.float64))
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Row of each cell in the grid, (K,)."""
+        return self.cells // GRID
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Column of each cell in the grid, (K,)."""
+        return self.cells % GRID
+
+    def is_near(self, cell: int) -> np.ndarray:
+        """Return whether each cell is at most `RADIUS` rows and columns from `cell`, (K,)."""
+        row, column = divmod(cell, GRID)
+        return (abs(self.rows - row) <= RADIUS) & (abs(self.columns - column) <= RADIUS)
 
 
 @dataclass(frozen=True)
@@ -75,10 +91,10 @@ def localize(
     >>> localize((44, 862), certain, CellDistribution(np.array([862]), np.array([1.0])))
     Localization(box=(0.390625, 0.046875, 0.953125, 0.828125), confidence=1.0)
     """
-    edges = _edges(upper_left.cells, lower_right.cells)
+    edges = _edges(upper_left, lower_right)
     is_ordered = (edges[0] < edges[2]) & (edges[1] < edges[3])  # (K, K)
     weights = np.outer(upper_left.probabilities, lower_right.probabilities) * is_ordered  # (K, K)
-    near = np.outer(_is_near(upper_left.cells, pair[0]), _is_near(lower_right.cells, pair[1]))
+    near = np.outer(upper_left.is_near(pair[0]), lower_right.is_near(pair[1]))  # (K, K)
     shares = _shares(weights * near, calibration.cell_exponent)
     box = _mean_box(edges, shares, pair)
     box = _drawn_to_borders(box, shares, pair, upper_left, lower_right, calibration)
@@ -100,7 +116,7 @@ def _shares(weights: np.ndarray, exponent: float) -> np.ndarray:
 def _mean_box(edges: np.ndarray, shares: np.ndarray, pair: CellPair) -> Box:
     if not shares.any():  # a sampled cell may be far from all probable ones
         return patch_indices_to_box(*sort_corners(pair))
-    x0, y0, x1, y1 = (shares * edges).sum(axis=(1, 2)).tolist()
+    x0, y0, x1, y1 = (edges.reshape(4, -1) @ shares.ravel()).tolist()
     return x0, y0, x1, y1
 
 
@@ -125,13 +141,11 @@ def _drawn_to_borders(
         return _drawn_to_border(edge, some, distances, chosen, calibration.neighbour_share)
 
     first, second = divmod(pair[0], GRID), divmod(pair[1], GRID)
-    top, left = np.divmod(upper_left.cells, GRID)
-    bottom, right = np.divmod(lower_right.cells, GRID)
     return (
-        drawn(box[0], of_first, left, first[1]),
-        drawn(box[1], of_first, top, first[0]),
-        1 - drawn(1 - box[2], of_second, last - right, last - second[1]),
-        1 - drawn(1 - box[3], of_second, last - bottom, last - second[0]),
+        drawn(box[0], of_first, upper_left.columns, first[1]),
+        drawn(box[1], of_first, upper_left.rows, first[0]),
+        1 - drawn(1 - box[2], of_second, last - lower_right.columns, last - second[1]),
+        1 - drawn(1 - box[3], of_second, last - lower_right.rows, last - second[0]),
     )
 
 
@@ -151,29 +165,25 @@ def _drawn_to_border(
         chosen: the distance of the chosen cell.
         neighbour_share: see `Calibration`.
     """
+    if chosen > 0:
+        return edge
     own, inner = shares[distances == 0].sum(), shares[distances == 1].sum()
-    if chosen > 0 or inner == 0:
+    if inner == 0:
         return edge
     missing = own * min(1.0, neighbour_share**2 * own / inner)
     return max(0.0, float((edge - 0.5 / GRID * missing) / (1 + missing)))
 
 
-def _edges(upper_left: np.ndarray, lower_right: np.ndarray) -> np.ndarray:
+def _edges(upper_left: CellDistribution, lower_right: CellDistribution) -> np.ndarray:
     """Return the edges of each pair's box, as `patch_indices_to_box` does, (4, K, K)."""
     # One array per edge, because numpy is several times slower along a short last axis.
-    top, left = np.divmod(upper_left[:, None], GRID)  # (K, 1)
-    bottom, right = np.divmod(lower_right[None], GRID)  # (1, K)
+    top, left = upper_left.rows[:, None], upper_left.columns[:, None]  # (K, 1)
+    bottom, right = lower_right.rows, lower_right.columns  # (K,)
     inset = np.where((top == bottom) | (left == right), 0.0, 0.5)  # (K, K)
     edges: np.ndarray = (
         np.stack([left + inset, top + inset, right + 1 - inset, bottom + 1 - inset]) / GRID
     )
     return edges
-
-
-def _is_near(cells: np.ndarray, chosen: int) -> np.ndarray:
-    rows, columns = np.divmod(cells, GRID)
-    row, column = divmod(chosen, GRID)
-    return (abs(rows - row) <= RADIUS) & (abs(columns - column) <= RADIUS)
 
 
 def _overlaps(box: Box, edges: np.ndarray) -> np.ndarray:
