@@ -138,14 +138,11 @@ class Kosmos2Tokenizer:
             raise CheckpointError(f"the tokenizer in {directory} lacks {error}") from error
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Return all ids of a prompt, including the picture's tokens.
-
-        The whole string is encoded at once, as in the reference.
-        """
-        images = " ".join([_IMAGE] * (1 + NUM_IMAGE_TOKENS))
-        text = f"{self._special_tokens.bos}{images} {END_OF_IMAGE} {prompt.strip()}"
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
-        return [*self.prefix_ids, *ids[len(self.prefix_ids) :]]
+        """Return all ids of a prompt, including the picture's tokens."""
+        # The reference encodes the tags before the last one, too, but no id depends on them.
+        text = f"{END_OF_IMAGE} {prompt.strip()}"
+        _end_of_image, *ids = self._backend.encode(text, add_special_tokens=False).ids
+        return [*self.prefix_ids, *ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the markup of ids with cleaned-up spaces and tags, without `</s>` and the like."""
