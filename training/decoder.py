@@ -96,6 +96,7 @@ def _run_layers(
     # The lowest finite number, as in the masks of the library: -inf could give NaN.
     hidden.masked_fill_(~visible, torch.finfo(states.dtype).min)
     for layer in decoder.layers:
-        states = layer(states, hidden, past_key_values=cache)
+        # By position, because transformers 5.24 renamed this parameter.
+        states = layer(states, hidden, None, None, cache)
     normalised: Tensor = decoder.layer_norm(states)
     return normalised
