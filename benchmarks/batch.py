@@ -92,16 +92,16 @@ def _ways(pictures: Sequence[bytes], folder: Path) -> dict[str, Callable[[], flo
 
 
 def _rate_of_loop(pictures: Sequence[bytes]) -> float:
-    with running(OURS, EMBEDDED_CHECKPOINT) as server:
+    with running(OURS, EMBEDDED_CHECKPOINT) as url:
         bounds = Bounds(num_requests=len(pictures))
-        samples = put_closed_load(server.url, captions(pictures), CLIENTS, bounds)
+        samples = put_closed_load(url, captions(pictures), CLIENTS, bounds)
     ended = sorted(sample.intended_s + sample.latency_s for sample in samples if sample.is_good)
     return _steady_rate(ended)
 
 
 def _rate_through_service(folder: Path) -> float:
-    with running(OURS, EMBEDDED_CHECKPOINT) as server:
-        command = [sys.executable, "-m", "kosmos2_client.cli", "batch", "--url", server.url]
+    with running(OURS, EMBEDDED_CHECKPOINT) as url:
+        command = [sys.executable, "-m", "kosmos2_client.cli", "batch", "--url", url]
         return _rate(command, folder)
 
 

@@ -81,8 +81,8 @@ def measure(is_quick: bool) -> Result:
 def _run(
     contestant: Contestant, workload: Sequence[LoadRequest], clients: Sequence[int], bounds: Bounds
 ) -> dict[int, list[Sample]]:
-    with running(contestant, EMBEDDED_CHECKPOINT) as server:
-        return {n: put_closed_load(server.url, workload, n, bounds) for n in clients}
+    with running(contestant, EMBEDDED_CHECKPOINT) as url:
+        return {n: put_closed_load(url, workload, n, bounds) for n in clients}
 
 
 def _row(name: str, clients: int, results: Sequence[LoadResult], right: float) -> Row:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -66,18 +65,6 @@ class Contestant:
         )
 
 
-@dataclass(frozen=True)
-class Running:
-    """A contestant that answers requests.
-
-    Attributes:
-        start_s: from its start to its first answer.
-    """
-
-    url: str
-    start_s: float
-
-
 def service(name: str = "this service", **settings: object) -> Contestant:
     """Return this service, with settings as in `app.settings.Settings`."""
     return Contestant(name, *SERVE, _OURS | environment_of(settings))
@@ -111,14 +98,13 @@ def _peer(
     threads: int,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Contestant:
-    places = ("--checkpoint", "{checkpoint}", "--port", "{port}")
-    arguments = (*places, "--threads", str(threads))
+    arguments = ("--checkpoint", "{checkpoint}", "--port", "{port}", "--threads", str(threads))
     return Contestant(name, f"benchmarks.peers.{module}", arguments, environment, needs)
 
 
 @contextmanager
-def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
-    """Run a contestant for the duration of the block; all its processes end with the block.
+def running(contestant: Contestant, checkpoint: Path) -> Iterator[str]:
+    """Run a contestant and yield its URL; all its processes end with the block.
 
     Raises:
         RuntimeError: the contestant did not answer in time.
@@ -127,7 +113,6 @@ def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
     url, port = f"http://{address}", int(address.rpartition(":")[2])
     # A file, because a pipe that is not read would block a server that logs a lot.
     with NamedTemporaryFile("w+", suffix=".log") as log:
-        began = time.monotonic()
         process = contestant.start(checkpoint, port, log)
         try:
             # The contestants have no common health check, so wait for a first answer.
@@ -136,7 +121,7 @@ def running(contestant: Contestant, checkpoint: Path) -> Iterator[Running]:
             )
             if not has_settled or process.poll() is not None:
                 raise RuntimeError(f"{contestant.name}: {Path(log.name).read_text()[-2000:]}")
-            yield Running(url, time.monotonic() - began)
+            yield url
         finally:
             _stop(process)
 

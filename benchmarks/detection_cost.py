@@ -41,8 +41,8 @@ ROUNDS = 3
 def measure(is_quick: bool) -> Result:
     """Measure the cost of classes, then captions alone and next to other loads."""
     pictures = scenes(12 if is_quick else 240)
-    with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as server:
-        return run_load(_measure(server.url, pictures, is_quick))
+    with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as url:
+        return run_load(_measure(url, pictures, is_quick))
 
 
 async def _measure(url: str, pictures: Sequence[bytes], is_quick: bool) -> Result:

@@ -71,13 +71,13 @@ def measure(is_quick: bool) -> Result:
     """Measure detections of ten classes, then small objects without and with tiles."""
     queries = [held_out_query(number) for number in range(4 if is_quick else NUM_SCENES)]
     large = [_large_query(number) for number in range(2 if is_quick else NUM_LARGE_PICTURES)]
-    with running(service(), EMBEDDED_CHECKPOINT) as server:
+    with running(service(), EMBEDDED_CHECKPOINT) as url:
         log_progress("detection_quality: ten classes")
-        answers = _answers(server.url, [query.request() for query in queries])
+        answers = _answers(url, [query.request() for query in queries])
         log_progress("detection_quality: small objects")
-        without = _answers(server.url, [query.request() for query in large])
-        tiled = _answers(server.url, [query.request(tiles="auto") for query in large])
-        threshold = _default_threshold(server.url, queries[0])
+        without = _answers(url, [query.request() for query in large])
+        tiled = _answers(url, [query.request(tiles="auto") for query in large])
+        threshold = _default_threshold(url, queries[0])
     found = _matched(queries, answers)
     num_targets = sum(len(question.targets) for query in queries for question in query.questions)
     precision = average_precision(queries, answers)
@@ -237,9 +237,9 @@ def _in_pixels(box: Sequence[float], size: tuple[int, int]) -> list[float]:
 def plot(result: Result) -> Plot:
     """Plot F1 over the threshold."""
     figure, (axes,) = panels(1)
-    places = [float(row["threshold"] or 0) for row in result.rows]
+    thresholds = [float(row["threshold"] or 0) for row in result.rows]
     values = [float(row["F1"] or 0) for row in result.rows]
-    draw_lines(axes, places, {"F1 at IoU 0.5": values}, ("threshold", "F1"))
+    draw_lines(axes, thresholds, {"F1 at IoU 0.5": values}, ("threshold", "F1"))
     return figure
 
 

@@ -47,8 +47,8 @@ def captions_per_second(checkpoint: Path, seconds: float) -> Captions:
     workload = [LoadRequest(picture, fields) for picture in pictures]
     # All clients may wait, because a rejected request would not load the service.
     ours = service(picture_cache_bytes=0, http_workers=max(1, cores // 2), max_waiting=CLIENTS)
-    with running(ours, checkpoint) as server:
-        samples = put_closed_load(server.url, workload, CLIENTS, Bounds(seconds=seconds))
+    with running(ours, checkpoint) as url:
+        samples = put_closed_load(url, workload, CLIENTS, Bounds(seconds=seconds))
     rate = LoadResult.of(samples).goodput_per_s
     return Captions(rate, CLIENTS, cores, cores / _decode_seconds(pictures))
 

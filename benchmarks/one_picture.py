@@ -38,8 +38,8 @@ def measure(is_quick: bool) -> Result:
         # All of them in each repetition: a machine that slows down then affects all.
         for contestant in chosen:
             log_progress(f"one picture, repetition {repetition + 1}: {contestant.name}")
-            with running(contestant, EMBEDDED_CHECKPOINT) as server:
-                samples = put_closed_load(server.url, workload, CLIENTS, bounds)
+            with running(contestant, EMBEDDED_CHECKPOINT) as url:
+                samples = put_closed_load(url, workload, CLIENTS, bounds)
             results[contestant.name].append(LoadResult.of(samples))
             right[contestant.name].append(share_right(samples, expected))
     return Result(

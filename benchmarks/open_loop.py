@@ -32,9 +32,9 @@ def measure(is_quick: bool) -> Result:
     workload = different_pictures(6 if is_quick else 96)
     shares = COMPARED if is_quick else SHARES
     rounds = 1 if is_quick else ROUNDS
-    with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as server:
+    with running(service(picture_cache_bytes=0), EMBEDDED_CHECKPOINT) as url:
         bounds = Bounds(seconds=1.0 if is_quick else 30.0)
-        found = put_closed_load(server.url, workload, CLIENTS, bounds)
+        found = put_closed_load(url, workload, CLIENTS, bounds)
         capacity = LoadResult.of(found).goodput_per_s
         loads: dict[float, list[Sample]] = {share: [] for share in shares}
         # Rounds instead of longer loads: each share is measured at several times.
@@ -45,7 +45,7 @@ def measure(is_quick: bool) -> Result:
                 )
                 requests = 4 if is_quick else _num_requests(share) // rounds
                 arrivals = poisson_arrivals(share * capacity, SEED + number, Bounds(requests))
-                loads[share] += put_open_load(server.url, workload, arrivals)
+                loads[share] += put_open_load(url, workload, arrivals)
     return Result(
         "Open loop: Poisson arrivals on the embedded checkpoint",
         [_row(share, share * capacity, samples) for share, samples in loads.items()],
@@ -92,13 +92,13 @@ def _figures(loads: Loads) -> list[Figure]:
 def plot(result: Result) -> Plot:
     """Plot both times over the load."""
     figure, axes = panels(2)
-    places = [100 * float(row["share"] or 0) for row in result.rows]
+    shares = [100 * float(row["share"] or 0) for row in result.rows]
     for each, name in zip(axes, ("first token", "latency"), strict=True):
         series = {
             p: [float(row[f"{name} {p} s"] or 0) for row in result.rows]
             for p in ("p50", "p95", "p99")
         }
-        draw_lines(each, places, series, ("% of capacity", f"{name}, s"))
+        draw_lines(each, shares, series, ("% of capacity", f"{name}, s"))
         use_logarithms(each, "y")
     return figure
 

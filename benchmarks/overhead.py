@@ -80,8 +80,8 @@ def steady_rate(times: Sequence[float]) -> float:
 def _rate_over_http(
     contestant: Contestant, workload: Sequence[LoadRequest], num_requests: int
 ) -> float:
-    with running(contestant, EMBEDDED_CHECKPOINT) as server:
-        samples = put_closed_load(server.url, workload, CLIENTS, Bounds(num_requests))
+    with running(contestant, EMBEDDED_CHECKPOINT) as url:
+        samples = put_closed_load(url, workload, CLIENTS, Bounds(num_requests))
     return steady_rate([s.intended_s + s.latency_s for s in samples if s.is_good])
 
 

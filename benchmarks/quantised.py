@@ -29,10 +29,10 @@ def measure(is_quick: bool) -> Result:
     figures = []
     for contestant in (INT8,) if is_quick else (FLOAT32, INT8):
         log_progress(f"quantised: {contestant.name}")
-        with running(contestant, EMBEDDED_CHECKPOINT) as server:
+        with running(contestant, EMBEDDED_CHECKPOINT) as url:
             for clients in CLIENTS:
                 bounds = Bounds(num_requests=len(workload))
-                samples = put_closed_load(server.url, workload, clients, bounds)
+                samples = put_closed_load(url, workload, clients, bounds)
                 right = share_right(samples, expected)
                 rows.append(_row(contestant, clients, LoadResult.of(samples), right))
                 if contestant is INT8:
@@ -50,8 +50,8 @@ def share_equal_in_int8(num_requests: int) -> float:
     """Return the share of answers in 8 bits, one at a time, that equal those in float32."""
     workload = different_pictures(num_requests)
     expected = expected_markups(EMBEDDED_CHECKPOINT, workload)
-    with running(INT8, EMBEDDED_CHECKPOINT) as server:
-        samples = put_closed_load(server.url, workload, 1, Bounds(num_requests=num_requests))
+    with running(INT8, EMBEDDED_CHECKPOINT) as url:
+        samples = put_closed_load(url, workload, 1, Bounds(num_requests=num_requests))
     return share_right(samples, expected)
 
 

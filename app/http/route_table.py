@@ -70,16 +70,6 @@ class RouteTable:
         if path not in self._posted:
             self._open.add(path)
 
-    @property
-    def posted_paths(self) -> frozenset[str]:
-        """The paths whose `POST` runs the model."""
-        return frozenset(self._posted)
-
-    @property
-    def open_paths(self) -> frozenset[str]:
-        """The paths that need no key."""
-        return frozenset(self._open)
-
     def door_of(self, path: str) -> DoorName:
         """Return the door of a path; most paths that no route has belong to this project's door."""
         if path in self._doors:

@@ -62,7 +62,7 @@ def test_a_peer_under_concurrent_requests_gives_correct_answers(
         async with load_client(url) as client:
             return await closed_loop(client.send, WORKLOAD, len(WORKLOAD), bounds)
 
-    with running(peer, Path(EMBEDDED_CHECKPOINT)) as server:
-        samples = asyncio.run(ask(server.url))
+    with running(peer, Path(EMBEDDED_CHECKPOINT)) as url:
+        samples = asyncio.run(ask(url))
     assert all(sample.is_good for sample in samples)
     assert share_right(samples, expected) == 1.0
