@@ -122,7 +122,7 @@ def _share_equal(answers: Answers, expected: Answers) -> float:
 
 def _common_prefix(answer: list[int], other: list[int]) -> int:
     pairs = enumerate(zip(answer, other, strict=True))
-    return next((place for place, (one, two) in pairs if one != two), len(answer))
+    return next((index for index, (one, two) in pairs if one != two), len(answer))
 
 
 def device_name() -> Literal["cpu", "cuda"]:

@@ -73,14 +73,14 @@ class InstantEngine:
             self._socket.send_multipart([client, encode(NewTokens(self._epoch, tokens))])
 
     def _next_token(self, name: Name) -> NewToken:
-        place = self._num_sent[name]
-        is_last = place + 1 == len(self._token_ids)
+        index = self._num_sent[name]
+        is_last = index + 1 == len(self._token_ids)
         if is_last:
             del self._num_sent[name]
         else:
-            self._num_sent[name] = place + 1
+            self._num_sent[name] = index + 1
         reason = "stop" if is_last else None
-        return NewToken(name[1], self._token_ids[place], -0.1, reason, 0.0, 0)  # type: ignore[arg-type]
+        return NewToken(name[1], self._token_ids[index], -0.1, reason, 0.0, 0)  # type: ignore[arg-type]
 
 
 def main() -> None:

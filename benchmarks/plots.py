@@ -24,8 +24,8 @@ def draw_bars(
     """Draw bars for each group, one per series, with their values above them."""
     width = _GROUP_WIDTH / len(series)
     for number, (name, values) in enumerate(series.items()):
-        places = [group + number * width for group in range(len(groups))]
-        bars = axes.bar(places, values, width, label=name)
+        xs = [group + number * width for group in range(len(groups))]
+        bars = axes.bar(xs, values, width, label=name)
         axes.bar_label(bars, fmt="%.3g", fontsize=7)
     middle = _GROUP_WIDTH / 2 - width / 2
     axes.set_xticks([group + middle for group in range(len(groups))], groups)
@@ -36,7 +36,7 @@ def draw_bars(
 
 def draw_lines(
     axes: Axes,
-    places: Sequence[float],
+    xs: Sequence[float],
     series: Mapping[str, Sequence[float]],
     labels: tuple[str, str],
     *,
@@ -44,7 +44,7 @@ def draw_lines(
 ) -> None:
     """Draw one line for each series; `labels` are those of the two axes."""
     for name, values in series.items():
-        axes.plot(places, values, marker="o", markersize=3, label=name)
+        axes.plot(xs, values, marker="o", markersize=3, label=name)
     if is_logarithmic:
         use_logarithms(axes, "x")
         use_logarithms(axes, "y")

@@ -63,8 +63,8 @@ def _entries(data: bytes) -> list[bytes]:
     is_big = b"+" in data[2:4]
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     # Where the offset of the directory is, the bytes before its entries, and those of an entry.
-    place, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
-    start = int.from_bytes(data[place], order)
+    pointer, head, size = (slice(8, 16), 8, 20) if is_big else (slice(4, 8), 2, 12)
+    start = int.from_bytes(data[pointer], order)
     cuts = range(start + head, len(data), size)
     parts = [data[:start], data[start : start + head], *(data[cut : cut + size] for cut in cuts)]
     return [part for part in parts if part]
@@ -122,8 +122,8 @@ def _edit_number(data: bytes, source: random.Random) -> bytes:
 
 def _double_piece(data: bytes, source: random.Random) -> bytes:
     parts = pieces(data) or [b""]
-    place = source.randrange(len(parts))
-    parts[place:place] = [parts[place]] * source.choice([1, 1, 2, 20])
+    index = source.randrange(len(parts))
+    parts[index:index] = [parts[index]] * source.choice([1, 1, 2, 20])
     return b"".join(parts)
 
 

@@ -22,8 +22,8 @@ def _as_packbits(data: bytes, row_bytes: int) -> bytes:
             # PackBits: 1 − n as a signed byte repeats the next byte n times.
             packed += bytes([257 - length]) + byte if 1 < length <= 128 else b""
             row = row[length:] if 1 < length <= 128 else row
-        for place in range(0, len(row), 128):
-            piece = row[place : place + 128]
+        for start in range(0, len(row), 128):
+            piece = row[start : start + 128]
             packed += bytes([len(piece) - 1]) + piece
     return bytes(packed)
 

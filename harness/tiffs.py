@@ -219,10 +219,10 @@ _SHORT = {258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339, 530}
 def _file(tags: dict[int, tuple[int, ...]], segments: list[bytes], kind: TiffKind) -> bytes:
     order = ">" if kind.is_big_endian else "<"
     head = 16 if kind.is_bigtiff else 8
-    places = itertools.accumulate([head, *(len(segment) for segment in segments[:-1])])
+    offsets = itertools.accumulate([head, *(len(segment) for segment in segments[:-1])])
     tags = tags | {
         324 if kind.tile else 273: tuple(
-            place if segment else 0 for place, segment in zip(places, segments, strict=True)
+            offset if segment else 0 for offset, segment in zip(offsets, segments, strict=True)
         ),
         325 if kind.tile else 279: tuple(len(segment) for segment in segments),
     }
@@ -231,18 +231,18 @@ def _file(tags: dict[int, tuple[int, ...]], segments: list[bytes], kind: TiffKin
     pixels += bytes(len(pixels) % 2)
     directory = _directory(tags, head + len(pixels), order, is_big=kind.is_bigtiff)
     mark = b"MM" if kind.is_big_endian else b"II"
-    place = head + len(pixels)
+    offset = head + len(pixels)
     if kind.is_bigtiff:
-        return mark + struct.pack(f"{order}HHHQ", 43, 8, 0, place) + pixels + directory
-    return mark + struct.pack(f"{order}HI", 42, place) + pixels + directory
+        return mark + struct.pack(f"{order}HHHQ", 43, 8, 0, offset) + pixels + directory
+    return mark + struct.pack(f"{order}HI", 42, offset) + pixels + directory
 
 
-def _directory(tags: dict[int, tuple[int, ...]], place: int, order: str, *, is_big: bool) -> bytes:
+def _directory(tags: dict[int, tuple[int, ...]], offset: int, order: str, *, is_big: bool) -> bytes:
     count, entry, inline = ("Q", "HHQ", 8) if is_big else ("H", "HHI", 4)
     pointer = "Q" if is_big else "I"
     entries, values = b"", b""
     size = struct.calcsize(f"<{entry}") + inline
-    start = place + struct.calcsize(f"<{count}") + size * len(tags) + inline
+    start = offset + struct.calcsize(f"<{count}") + size * len(tags) + inline
     for tag, numbers in sorted(tags.items()):
         letter, number = ("H", 3) if tag in _SHORT else ("I", 4)
         packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)

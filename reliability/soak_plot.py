@@ -27,9 +27,9 @@ def draw_soak(rows: Sequence[Row], file: Path) -> None:
     counted.plot(minutes, [row.total.num_threads for row in rows], label="threads")
     counted.set_ylim(bottom=0)
     seen = [(row.at_s / _MINUTE_S, row.latency_s) for row in rows if row.latency_s is not None]
-    places = [minute for minute, _ in seen]
-    latency.plot(places, [1000 * times.p50 for _, times in seen], label="p50")
-    latency.plot(places, [1000 * times.p99 for _, times in seen], label="p99")
+    answered_minutes = [minute for minute, _ in seen]
+    latency.plot(answered_minutes, [1000 * times.p50 for _, times in seen], label="p50")
+    latency.plot(answered_minutes, [1000 * times.p99 for _, times in seen], label="p99")
     latency.set_ylim(bottom=0)
     latency.set_ylabel("latency, ms")
     for axes in (memory, counted, latency):

@@ -36,8 +36,8 @@ def buildah(*arguments: str) -> str:
     Raises:
         subprocess.CalledProcessError: buildah failed; its messages are on standard error.
     """
-    places = (f"--root={STORAGE / 'storage'}", f"--runroot={STORAGE / 'run'}")
-    done = subprocess.run(["buildah", *places, *arguments], check=True, stdout=subprocess.PIPE)
+    locations = (f"--root={STORAGE / 'storage'}", f"--runroot={STORAGE / 'run'}")
+    done = subprocess.run(["buildah", *locations, *arguments], check=True, stdout=subprocess.PIPE)
     return done.stdout.decode().strip()
 
 

@@ -20,7 +20,7 @@ from app.grounding.localization import CellDistribution, Localization, localize
 from app.grounding.markup import ParsedMarkup, parse
 from app.grounding.tokenizer import Kosmos2Tokenizer
 from training.data import picture_bytes
-from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
+from training.gaze import FIRST_IMAGE_TOKEN, NUM_IMAGE_TOKENS
 from training.model import picture_features
 from training.pictures import normalise
 from training.scenes import squash
@@ -156,13 +156,13 @@ class Answerer:
         self, image_embeds: Tensor, ids: Tensor, max_new_tokens: int, ngram_size: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Return the new tokens, (B, T), and their logits, (B, T, vocabulary)."""
-        places = torch.zeros_like(ids)
-        places[:, FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS] = 1
+        is_picture = torch.zeros_like(ids)
+        is_picture[:, FIRST_IMAGE_TOKEN : FIRST_IMAGE_TOKEN + NUM_IMAGE_TOKENS] = 1
         output = self.model.generate(
             image_embeds=image_embeds,
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            image_embeds_position_mask=places,
+            image_embeds_position_mask=is_picture,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             no_repeat_ngram_size=ngram_size,

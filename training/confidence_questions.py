@@ -48,8 +48,8 @@ def ask_for_boxes(
     """Return the answers to a phrase, an expression and a caption per scene, if it allows them."""
     scenes = [measured_scene(purpose, number, kind) for number in numbers]
     asked = [
-        (place, example)
-        for place, one in enumerate(scenes)
+        (index, example)
+        for index, one in enumerate(scenes)
         for example in (
             phrase_of_kind(one.scene.objects, one.rng, "phrase_grounding"),
             referring_expression(one.scene.objects, one.rng),
@@ -58,16 +58,16 @@ def ask_for_boxes(
         if example
     ]
     pictures = answerer.see([one.picture for one in scenes])
-    answers = answerer.answer(pictures, [(place, example.prompt) for place, example in asked])
+    answers = answerer.answer(pictures, [(index, example.prompt) for index, example in asked])
     return [
         Grounded(
-            numbers[place],
+            numbers[index],
             kind,
             TASKS[example.kind],
             answer.boxes,
             tuple(thing.xyxy for thing in example.targets),
         )
-        for (place, example), answer in zip(asked, answers, strict=True)
+        for (index, example), answer in zip(asked, answers, strict=True)
     ]
 
 
@@ -140,14 +140,16 @@ class ClassProbe:
         self, answerer: Answerer, numbers: Sequence[int], measured: Sequence[MeasuredScene]
     ) -> None:
         self._answerer = answerer
-        self._places = {number: place for place, number in enumerate(numbers)}
+        self._indices = {number: index for index, number in enumerate(numbers)}
         self._pictures = answerer.see([one.picture for one in measured])
 
     def log_odds(
         self, questions: Sequence[ClassQuestion], calibration: Calibration
     ) -> list[tuple[float, float]]:
         """Return the log probabilities of yes and of no for each class."""
-        prompts = [(self._places[q.scene], presence_prompt(calibration, q.name)) for q in questions]
+        prompts = [
+            (self._indices[q.scene], presence_prompt(calibration, q.name)) for q in questions
+        ]
         ids = presence_token_ids(self._answerer.tokenizer, calibration)
         rows = self._answerer.first_token_log_probabilities(self._pictures, prompts, ids)
         return [(yes, no) for yes, no in rows]
@@ -156,7 +158,7 @@ class ClassProbe:
         self, questions: Sequence[ClassQuestion], calibration: Calibration
     ) -> list[tuple[GeneratedBox, ...]]:
         """Return the boxes that the phrase of each class forces."""
-        prompts = [(self._places[q.scene], phrase_prompt(calibration, q.name)) for q in questions]
+        prompts = [(self._indices[q.scene], phrase_prompt(calibration, q.name)) for q in questions]
         return [answer.boxes for answer in self._answerer.answer(self._pictures, prompts)]
 
 

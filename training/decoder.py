@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, Kosmos2ForConditionalGeneration
 
 from training.data import Pack
-from training.gaze import FIRST_PLACE, NUM_IMAGE_TOKENS
+from training.gaze import FIRST_IMAGE_TOKEN, NUM_IMAGE_TOKENS
 
 
 def answer_states(
@@ -62,8 +62,10 @@ def _prefix_cache(
     """Return keys and values of `<s><image>…</image>` for every picture."""
     ids = torch.tensor(prefix, device=image_embeds.device).expand(len(image_embeds), -1)
     words = model.text_model.model.embed_tokens(ids)  # (B, 67, width)
-    end = FIRST_PLACE + NUM_IMAGE_TOKENS
-    inputs = torch.cat([words[:, :FIRST_PLACE], image_embeds.to(words), words[:, end:]], dim=1)
+    end = FIRST_IMAGE_TOKEN + NUM_IMAGE_TOKENS
+    inputs = torch.cat(
+        [words[:, :FIRST_IMAGE_TOKEN], image_embeds.to(words), words[:, end:]], dim=1
+    )
     cache = DynamicCache()
     causal = torch.ones(len(prefix), len(prefix), device=ids.device).tril() > 0
     _run_layers(model, inputs, torch.arange(len(prefix), device=ids.device), causal, cache)
@@ -90,8 +92,8 @@ def _run_layers(
     decoder = model.text_model.model
     # The library counts positions from the number after the id of the padding.
     offset = decoder.embed_positions.padding_idx + 1
-    places = decoder.embed_positions.weights[positions + offset]
-    states = embeddings * decoder.embed_scale + places
+    position_embeddings = decoder.embed_positions.weights[positions + offset]
+    states = embeddings * decoder.embed_scale + position_embeddings
     hidden = torch.zeros(visible.shape, device=visible.device, dtype=states.dtype)
     # The lowest finite number, as in the masks of the library: -inf could give NaN.
     hidden.masked_fill_(~visible, torch.finfo(states.dtype).min)

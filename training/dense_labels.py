@@ -36,7 +36,7 @@ def dense_labels(objects: Sequence[SceneObject], side: int) -> np.ndarray:
         labels[covered > most, :MIDDLE] = (*kind, left, top, right, bottom)
         most = np.maximum(most, covered)
         # A centre on the right or lower border belongs to the last region.
-        column, row = (min(int(place * side), side - 1) for place in thing.centre)
+        column, row = (min(int(coordinate * side), side - 1) for coordinate in thing.centre)
         labels[row, column, MIDDLE] = number
     return labels.reshape(-1, MIDDLE + 1)
 

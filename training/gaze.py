@@ -20,7 +20,7 @@ from training.world import COLOURS, PLURALS, SHAPES, SceneObject
 
 NOWHERE = -1
 """The value of a token that refers to no objects. Zero means: to objects that are absent."""
-FIRST_PLACE, NUM_IMAGE_TOKENS = 2, 64
+FIRST_IMAGE_TOKEN, NUM_IMAGE_TOKENS = 2, 64
 """The picture's latents follow `<s>` and `<image>`."""
 # Keeps the logarithm of an attention of zero finite.
 TINY = 1e-4
@@ -60,13 +60,13 @@ class Gazes:
     def mentioned(self, ids: Sequence[int], objects: Sequence[SceneObject]) -> list[int]:
         """Return per token: for a noun, all objects it fits; for the end of a box, its object."""
         found = [NOWHERE] * len(ids)
-        for place, token in enumerate(ids):
+        for index, token in enumerate(ids):
             if token in self._shapes or token in self._general:
-                colour = self._colours.get(ids[place - 1]) if place else None
-                found[place] = _bits(objects, colour, self._shapes.get(token))
-        for place, bit in self._boxes(ids, objects):
+                colour = self._colours.get(ids[index - 1]) if index else None
+                found[index] = _bits(objects, colour, self._shapes.get(token))
+        for index, bit in self._boxes(ids, objects):
             # The second corner ends the box.
-            found[place + 1] = bit
+            found[index + 1] = bit
         return found
 
     def chosen(
@@ -82,9 +82,9 @@ class Gazes:
         found = [about] * len(ids)
         for start, end, bits in self._phrases(ids, objects):
             found[start:end] = [bits] * (end - start)
-        for place, bit in self._boxes(ids, objects):
+        for index, bit in self._boxes(ids, objects):
             # The token before each corner predicts it.
-            found[place - 1 : place + 1] = [bit, bit]
+            found[index - 1 : index + 1] = [bit, bit]
         unanswered = answer.start - 1
         return [NOWHERE] * unanswered + found[unanswered:]
 
@@ -102,16 +102,16 @@ class Gazes:
             for k, thing in enumerate(objects)
         }
         pairs = enumerate(pairwise(ids))
-        return [(place, by_corners[pair]) for place, pair in pairs if pair in by_corners]
+        return [(index, by_corners[pair]) for index, pair in pairs if pair in by_corners]
 
     def _phrases(
         self, ids: Sequence[int], objects: Sequence[SceneObject]
     ) -> list[tuple[int, int, int]]:
         """Return for each phrase with boxes: start, position of `<object>`, bits of its objects."""
         boxes, found = self._boxes(ids, objects), []
-        starts = [place for place, token in enumerate(ids) if token == self._phrase]
+        starts = [index for index, token in enumerate(ids) if token == self._phrase]
         for start, next_start in pairwise([*starts, len(ids)]):
-            bits = sum({bit for place, bit in boxes if start < place < next_start})
+            bits = sum({bit for index, bit in boxes if start < index < next_start})
             if bits:
                 found.append((start, ids.index(self._object, start), bits))
         return found
@@ -136,7 +136,7 @@ def gaze_loss(attention: Tensor, wanted: Tensor, middles: Tensor, *, with_nothin
     # A shift by -1 is undefined, hence `clamp`; `where` discards its result.
     bits = torch.where(middles < 0, 0, 1 << middles.clamp(min=0))
     goal = torch.zeros_like(attention)
-    latents = goal[..., FIRST_PLACE : FIRST_PLACE + NUM_IMAGE_TOKENS]
+    latents = goal[..., FIRST_IMAGE_TOKEN : FIRST_IMAGE_TOKEN + NUM_IMAGE_TOKENS]
     latents[(wanted[:, :, None] & bits[:, None, :]) > 0] = 1
     goal[..., 0] = (wanted == 0) | with_nothing
     is_asked = (wanted != NOWHERE) & (goal.sum(-1) > 0)

@@ -89,8 +89,8 @@ def soft_cells(cells: Tensor, softness: float) -> Tensor:
     """Return (N, 1024) weights that sum to one: a Gaussian around each cell in row and column."""
     line = torch.arange(GRID, device=cells.device)
 
-    def near(place: Tensor) -> Tensor:
-        return torch.softmax(-((line - place[:, None]) ** 2) / (2 * softness**2), dim=-1)
+    def near(index: Tensor) -> Tensor:
+        return torch.softmax(-((line - index[:, None]) ** 2) / (2 * softness**2), dim=-1)
 
     rows, columns = near(cells // GRID), near(cells % GRID)
     return (rows[:, :, None] * columns[:, None, :]).flatten(1)

@@ -91,8 +91,8 @@ def _reserved_tokens() -> list[tuple[str, float]]:
 
     No text can produce these tokens by their names, because `<` is always a separate piece.
     """
-    places = [f"<image_place_{index:02d}>" for index in range(NUM_IMAGE_TOKENS)]
-    return [(token, 0.0) for token in [*SPECIAL_TOKENS, *places, *BYTE_TOKENS]]
+    pictures = [f"<image_place_{index:02d}>" for index in range(NUM_IMAGE_TOKENS)]
+    return [(token, 0.0) for token in [*SPECIAL_TOKENS, *pictures, *BYTE_TOKENS]]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:

@@ -178,7 +178,7 @@ class Trainer:
             scenes = self.scenes[self.schedule.is_joint(first)]
             size = self.schedule.batch_size
             share = self.team.share(size)
-            numbers = [step * size + place for step in range(first, last) for place in share]
+            numbers = [step * size + index for step in range(first, last) for index in share]
             for batch in batches(scenes, numbers, len(share), num_workers):
                 self._learn(batch)
                 if self.step % self.schedule.save_every == 0 or self.step == end:

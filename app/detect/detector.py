@@ -40,7 +40,7 @@ class _Run:
 
     Attributes:
         threshold: least confidence of a prediction, 0…1.
-        window: places for its rows in the engine.
+        window: permits for its rows in the engine.
         group: key that all its rows share.
         results: final results by class.
     """
@@ -166,7 +166,7 @@ class Detector:
                 started.set()
 
     async def _run_row(self, run: _Run, class_id: int, view: int, prompt: Prompt) -> None:
-        """Run a row that has a place in the window, and give the place back."""
+        """Run a row that holds a permit of the window, and release the permit."""
         try:
             row = await self._rows.run(
                 run.prompts[class_id], prompt, run.threshold, run.context.deadline

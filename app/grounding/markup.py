@@ -66,22 +66,22 @@ class ParsedEntity:
     Args:
         phrase: as in the text, or `None` if the box has no phrase.
         span: start and end of the phrase in `ParsedMarkup.text`, in code points.
-        place: the end of the text before the boxes, in code points, without trailing white space.
+        text_end: of the text before the boxes, in code points, without trailing white space.
         boxes: one or more, in the order of the markup.
     """
 
     phrase: str | None
     span: tuple[int, int]
-    place: int
+    text_end: int
     boxes: tuple[ParsedBox, ...]
 
     def cleaned(self) -> "ParsedEntity":
-        """Return the entity with sorted boxes inside the grid and a span that ends at `place`."""
+        """Return the entity with sorted boxes inside the grid; its span ends at `text_end`."""
         phrase = self.phrase or None  # treat a phrase of blanks as no phrase
         return ParsedEntity(
             phrase,
-            (self.place - len(phrase or ""), self.place),
-            self.place,
+            (self.text_end - len(phrase or ""), self.text_end),
+            self.text_end,
             tuple(_sorted(box) for box in self.boxes if is_inside_grid(box.patch_indices)),
         )
 
@@ -170,32 +170,34 @@ def parse_markup(markup: str) -> ParsedMarkup:
 
     text = with_spaces.strip()
     matches = list(OBJECT.finditer(markup))
-    places = _text_ends(text, (to_text(match.end()) for match in matches))
+    text_ends = _text_ends(text, (to_text(match.end()) for match in matches))
     entities = tuple(
         replace(entity, span=(to_text(entity.span[0]), to_text(entity.span[1])))
-        for match, place in zip(matches, places, strict=True)
-        for entity in entities_of(match, place)
+        for match, text_end in zip(matches, text_ends, strict=True)
+        for entity in entities_of(match, text_end)
     )
     return ParsedMarkup(markup, text, entities)
 
 
-def entities_of(match: re.Match[str], place: int, markup_start: int = 0) -> Iterator[ParsedEntity]:
+def entities_of(
+    match: re.Match[str], text_end: int, markup_start: int = 0
+) -> Iterator[ParsedEntity]:
     """Yield the entities of one object, with spans in the markup, without surrounding blanks.
 
     Args:
         match: a match of `OBJECT`.
-        place: the end of the text before the object.
+        text_end: the end of the text before the object.
         markup_start: the offset in the markup of the string that was searched.
     """
     boxes = tuple(_boxes(match, markup_start))
     phrase = match["phrase"]
     if phrase is None:
         start = markup_start + match.start()
-        yield from (ParsedEntity(None, (start, start), place, (box,)) for box in boxes)
+        yield from (ParsedEntity(None, (start, start), text_end, (box,)) for box in boxes)
         return
     start = markup_start + match.start("phrase") + len(phrase) - len(phrase.lstrip())
     end = markup_start + match.start("phrase") + len(phrase.rstrip())
-    yield ParsedEntity(phrase.strip(), (start, end), place, boxes)
+    yield ParsedEntity(phrase.strip(), (start, end), text_end, boxes)
 
 
 def restore_brackets(text: str) -> str:

@@ -76,12 +76,12 @@ def _encode_boxes(
         InvalidRequest: a box is malformed or lies outside the picture.
     """
     pairs = []
-    for place, xyxy in enumerate(region.boxes):
+    for index, xyxy in enumerate(region.boxes):
         try:
             box = parse_user_box(
                 xyxy, width=image.width, height=image.height, box_format=box_format
             )
         except ValueError as error:
-            raise InvalidRequest(f"regions[{number}].boxes[{place}]", str(error)) from None
+            raise InvalidRequest(f"regions[{number}].boxes[{index}]", str(error)) from None
         pairs.append(box_to_patch_indices(box))
     return tuple(pairs)

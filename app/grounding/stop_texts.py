@@ -83,8 +83,8 @@ class StoppingReader:
         """Return the events of the answer up to `end`; an entity follows the text before it."""
         events: list[AnswerEvent] = []
         while self._held and self._held[0][0] <= end:
-            place, entity = self._held.pop(0)
-            events += self._release_text(place)
+            text_end, entity = self._held.pop(0)
+            events += self._release_text(text_end)
             events.append(entity)
             self._num_entities += 1
         return events + self._release_text(end)

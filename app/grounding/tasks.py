@@ -221,10 +221,10 @@ def _write_region(region: Region) -> str:
 def _write_question(template: str, text: str, regions: Sequence[Region]) -> str:
     prompt = template.format(text=text)
     start_of_text = template.find("{text}")
-    places = zip(_place_all(text, regions), regions, strict=True)
+    placed = zip(_place_all(text, regions), regions, strict=True)
     written: list[str] = []
     position = 0
-    for (start, end), region in sorted(places, key=lambda place: place[0]):
+    for (start, end), region in sorted(placed, key=lambda pair: pair[0]):
         start, end = start + start_of_text, end + start_of_text
         start -= prompt[start - 1] == " "  # the space before a phrase belongs inside its tag
         written += prompt[position:start], write_phrase(prompt[start:end])
@@ -243,11 +243,11 @@ def _place_all(text: str, regions: Sequence[Region]) -> list[Span]:
 
 
 def _place(field: str, text: FoldedText, phrase: str, taken: Sequence[Span]) -> Span:
-    place = next((place for place in find_whole_words(text, phrase) if place not in taken), None)
-    if place is None:
+    span = next((span for span in find_whole_words(text, phrase) if span not in taken), None)
+    if span is None:
         raise InvalidRequest(
             field, "does not occur in the text, or not often enough: quote whole words, same case"
         )
-    if any(place[0] < end and start < place[1] for start, end in taken):
+    if any(span[0] < end and start < span[1] for start, end in taken):
         raise InvalidRequest(field, "overlaps the phrase of another region in the text")
-    return place
+    return span

@@ -102,7 +102,7 @@ class FileLayout:
         return weight
 
     def write(self, stream: BinaryIO, name: str, weight: QuantizedWeight) -> None:
-        """Write the weight of a layer at its place."""
+        """Write the weight of a layer at its offset."""
         stream.seek(self.offsets[name])
         stream.write(_bytes_of(weight.scales))
         stream.write(_bytes_of(weight.levels))

@@ -109,43 +109,43 @@ def _unpacked_runs(codes: bytes, layout: IndexLayout) -> NDArray[np.uint8]:
     width, height = layout.width, layout.height
     bits = 4 if layout.compression == _RUNS_OF_HALF_BYTES else 8
     pixels = bytearray(width * height)
-    x = y = place = 0
+    x = y = offset = 0
     while y < height - 1 or (y < height and x < width):  # the end marker may be missing
-        count, code = _two_bytes(codes, place)
+        count, code = _two_bytes(codes, offset)
         if count == 0 and code == _END_OF_PICTURE:
             break
         if count == 0 and code == _END_OF_ROW:
-            x, y, place = 0, y + 1, place + 2
+            x, y, offset = 0, y + 1, offset + 2
         elif count == 0 and code == _MOVE:
-            right, rows = _two_bytes(codes, place + 2)
-            x, y, place = x + right, y + rows, place + 4
+            right, rows = _two_bytes(codes, offset + 2)
+            x, y, offset = x + right, y + rows, offset + 4
             if x > width or y > height:
                 raise InvalidImage("the picture is damaged")
         else:
-            run, place = _run(codes, place, bits)
+            run, offset = _run(codes, offset, bits)
             run = run[: width - x]
             pixels[y * width + x : y * width + x + len(run)] = run
             x += len(run)
     return np.frombuffer(pixels, np.uint8).reshape(height, width)
 
 
-def _two_bytes(codes: bytes, place: int) -> tuple[int, int]:
-    if place + 2 > len(codes):
+def _two_bytes(codes: bytes, offset: int) -> tuple[int, int]:
+    if offset + 2 > len(codes):
         raise InvalidImage("the picture is cut short")
-    return codes[place], codes[place + 1]
+    return codes[offset], codes[offset + 1]
 
 
-def _run(codes: bytes, place: int, bits: int) -> tuple[bytes, int]:
-    """Return the indices of the run at `place`, and where the next code starts."""
-    count, code = codes[place], codes[place + 1]
+def _run(codes: bytes, offset: int, bits: int) -> tuple[bytes, int]:
+    """Return the indices of the run at `offset`, and where the next code starts."""
+    count, code = codes[offset], codes[offset + 1]
     if count:
-        repeated = _split(codes[place + 1 : place + 2], bits)
-        return (repeated * count)[:count], place + 2
+        repeated = _split(codes[offset + 1 : offset + 2], bits)
+        return (repeated * count)[:count], offset + 2
     num_bytes = -(-code * bits // 8)
-    listed = codes[place + 2 : place + 2 + num_bytes]
+    listed = codes[offset + 2 : offset + 2 + num_bytes]
     if len(listed) < num_bytes:
         raise InvalidImage("the picture is cut short")
-    return _split(listed, bits)[:code], place + 2 + num_bytes + num_bytes % 2
+    return _split(listed, bits)[:code], offset + 2 + num_bytes + num_bytes % 2
 
 
 def _split(stored: bytes, bits: int) -> bytes:

@@ -26,20 +26,20 @@ class _Segment:
 
 def _segments(data: bytes) -> Iterator[_Segment]:
     """Yield the markers of a JPEG up to the end of its last scan, including the end marker."""
-    place = 2
-    while place + 2 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    offset = 2
+    while offset + 2 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
         if marker == 0xFF or marker in _ALONE:
-            place += 1 if marker == 0xFF else 2
+            offset += 1 if marker == 0xFF else 2
             continue
-        length = int.from_bytes(data[place + 2 : place + 4])
-        yield _Segment(marker, data[place + 4 : place + 2 + length])
+        length = int.from_bytes(data[offset + 2 : offset + 4])
+        yield _Segment(marker, data[offset + 4 : offset + 2 + length])
         if marker == END[1]:
             return
-        place += 2 + length
+        offset += 2 + length
         if marker == _START_OF_SCAN:
-            found = _NEXT_MARKER.search(data, place)
-            place = found.end() - 2 if found else len(data)
+            found = _NEXT_MARKER.search(data, offset)
+            offset = found.end() - 2 if found else len(data)
 
 
 def unaccepted_kind(data: bytes) -> str | None:

@@ -25,11 +25,11 @@ def without_metadata(data: bytes) -> bytes:
 
 def _chunks(data: bytes) -> Iterator[memoryview]:
     """Yield length, name, content and checksum of each chunk; the last one may be cut short."""
-    view, place = memoryview(data), len(SIGNATURE)
-    while place < len(data):
-        length = int.from_bytes(view[place : place + 4])
-        yield view[place : place + 12 + length]
-        place += 12 + length
+    view, offset = memoryview(data), len(SIGNATURE)
+    while offset < len(data):
+        length = int.from_bytes(view[offset : offset + 4])
+        yield view[offset : offset + 12 + length]
+        offset += 12 + length
 
 
 def _is_needed(chunk: memoryview) -> bool:

@@ -73,16 +73,16 @@ def find_page(data: bytes) -> TiffPage:
 
 
 def _pages(data: bytes) -> Iterator[ImageFileDirectory_v2]:
-    place = _directory(data).next
+    offset = _directory(data).next
     seen: set[int] = set()
-    while place and place not in seen and len(seen) < _MAX_PAGES:
-        seen.add(place)
+    while offset and offset not in seen and len(seen) < _MAX_PAGES:
+        seen.add(offset)
         tags = _directory(data)
         file = io.BytesIO(data)
-        file.seek(place)
+        file.seek(offset)
         tags.load(file)
         yield tags
-        place = tags.next
+        offset = tags.next
 
 
 def _directory(data: bytes) -> ImageFileDirectory_v2:

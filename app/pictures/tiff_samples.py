@@ -91,9 +91,9 @@ def _with_zeros(data: bytes, segments: _Segments, shape: tuple[int, int]) -> NDA
     rows, last = segments.layout.segment[1], _part(result, segments, stored[-1])
     size = rows * (len(stored) - 1) + len(last), segments.width
     column = _read_segments(data, segments.select(stored), size)
-    for place, number in enumerate(stored):
+    for index, number in enumerate(stored):
         part = _part(result, segments, number)
-        part[:] = column[place * rows : place * rows + len(part)]
+        part[:] = column[index * rows : index * rows + len(part)]
     return result
 
 
@@ -133,22 +133,22 @@ def _plain_sizes(layout: Layout, segment_bytes: int, count: int) -> tuple[int, .
 
 
 def _read_bytes(data: bytes, tags: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
-    place = len(data) + len(data) % 2
-    header = b"II*\0" + struct.pack("<I", place)
-    file = b"".join([header, data[8:], bytes(place - len(data)), _directory(tags, place)])
+    offset = len(data) + len(data) % 2
+    header = b"II*\0" + struct.pack("<I", offset)
+    file = b"".join([header, data[8:], bytes(offset - len(data)), _directory(tags, offset)])
     # `Image.open` would count bytes as pixels and reject large pictures.
     size = tags[256][0], tags[257][0]
-    return np.asarray(Image.frombytes("L", size, file, "libtiff", "L", False, place))
+    return np.asarray(Image.frombytes("L", size, file, "libtiff", "L", False, offset))
 
 
-def _directory(tags: dict[int, tuple[int, ...]], place: int) -> bytes:
+def _directory(tags: dict[int, tuple[int, ...]], offset: int) -> bytes:
     """Return a directory of 32-bit numbers for an offset in a little-endian file."""
     entries, values = b"", b""
-    values_place = place + 2 + 12 * len(tags) + 4
+    values_offset = offset + 2 + 12 * len(tags) + 4
     for tag, numbers in sorted(tags.items()):
         packed = struct.pack(f"<{len(numbers)}I", *numbers)
         if len(numbers) > 1:
-            packed, values = struct.pack("<I", values_place + len(values)), values + packed
+            packed, values = struct.pack("<I", values_offset + len(values)), values + packed
         entries += struct.pack("<HHI", tag, 4, len(numbers)) + packed
     return struct.pack("<H", len(tags)) + entries + bytes(4) + values
 

@@ -124,7 +124,7 @@ def test_an_entity_follows_its_own_words_and_precedes_all_others(parts: list[str
         if isinstance(item, str):
             text += item
         else:
-            assert len(text) == item.place
+            assert len(text) == item.text_end
 
 
 @given(pieces)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.dense_labels import MIDDLE, dense_labels
-from training.gaze import FIRST_PLACE, NOWHERE, Answer, Gazes, gaze_loss
+from training.gaze import FIRST_IMAGE_TOKEN, NOWHERE, Answer, Gazes, gaze_loss
 from training.tokenizer import encode, train_tokenizer
 from training.world import SceneObject
 
@@ -94,7 +94,7 @@ def attention_on(*places):
 @pytest.mark.parametrize("wanted", [0, 0b001, 0b110])
 def test_equal_attention_to_the_centres_has_no_loss(wanted, with_nothing):
     middles = torch.from_numpy(dense_labels(OBJECTS, 8)[:, MIDDLE])[None]
-    of_objects = [FIRST_PLACE + place for place in (9, 45, 15)]
+    of_objects = [FIRST_IMAGE_TOKEN + place for place in (9, 45, 15)]
     places = [place for bit, place in enumerate(of_objects) if wanted >> bit & 1]
     if with_nothing or not wanted:
         places.append(0)

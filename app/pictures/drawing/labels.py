@@ -97,10 +97,10 @@ def lay_out(marks: Sequence[Mark], size: tuple[int, int], fonts: Fonts) -> Layou
         LabelBox(typesetter.width(text) + 2 * padding, typesetter.line_height, box.rectangle)
         for box, text in shown
     ]
-    places = place(wanted, size, inset=rim_of(line_width) * 2 + line_width)
+    positions = place(wanted, size, inset=rim_of(line_width) * 2 + line_width)
     labels = (
         PlacedLabel(box, found, text)
-        for (box, text), found in zip(shown, places, strict=True)
+        for (box, text), found in zip(shown, positions, strict=True)
         if found is not None
     )
     return Layout(line_width, font_size, boxes, tuple(labels))

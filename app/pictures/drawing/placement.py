@@ -48,16 +48,16 @@ def place(wanted: Sequence[LabelBox], size: tuple[int, int], inset: int) -> list
     [(20, 20, 60, 30), (20, 80, 60, 90)]
     """
     corners = _corners([label.box for label in wanted])  # (4 N, 2)
-    places: list[Rectangle | None] = []
+    positions: list[Rectangle | None] = []
     taken: _Integers = np.empty((0, 4), np.int64)
     for label in wanted:
         found = _next_to_box(label, size, inset, taken, corners) or _anywhere(
             label, size, taken, corners
         )
-        places.append(found)
+        positions.append(found)
         if found is not None:
             taken = np.vstack([taken, found])
-    return places
+    return positions
 
 
 def _corners(boxes: Sequence[Rectangle]) -> _Integers:

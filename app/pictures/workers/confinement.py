@@ -197,8 +197,8 @@ def _instructions(machine: _Machine) -> Iterable[bytes]:
 def _allowed(number: int, *checks: _Check) -> Iterable[bytes]:
     """Yield the steps that allow one system call if all checks hold; its number must be loaded."""
     yield _step(_JUMP_IF_EQUAL, number, 0, 2 * len(checks) + 1 + bool(checks))
-    for place, check in enumerate(checks):
-        to_refusal = 2 * (len(checks) - place) - 1
+    for index, check in enumerate(checks):
+        to_refusal = 2 * (len(checks) - index) - 1
         yield _step(_LOAD, 16 + 8 * check.argument)
         jump = _JUMP_IF_EQUAL if check.kind == "equals" else _JUMP_IF_ANY
         when_true, when_false = (to_refusal, 0) if check.kind == "lacks" else (0, to_refusal)

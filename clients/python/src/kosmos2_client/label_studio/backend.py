@@ -81,7 +81,7 @@ class Backend:
     async def _predict(
         self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig
     ) -> list[Answer]:
-        options, places = self._options, asyncio.Semaphore(self._options.concurrency)
+        options, permits = self._options, asyncio.Semaphore(self._options.concurrency)
         policy = RetryPolicy(timeout_s=options.timeout_s)
         async with (
             # The environment must not add proxies or passwords to requests with the token.
@@ -97,7 +97,7 @@ class Backend:
 
             async def predict(task: Mapping[str, Any]) -> Answer:
                 try:
-                    async with asyncio.timeout(options.timeout_s), places:
+                    async with asyncio.timeout(options.timeout_s), permits:
                         return await self._predict_task(task, config, fetcher, client)
                 except TimeoutError:
                     return {"error": f"took longer than {options.timeout_s:g} s"}
