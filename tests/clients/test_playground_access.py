@@ -1,12 +1,10 @@
 """The playground with a keyboard, a screen reader, a phone, in the dark, without motion."""
 
-import io
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from harness.service import RunningService
 from tests.clients.npm_packages import installed
@@ -193,20 +191,6 @@ def test_phrases_from_right_to_left_keep_to_themselves(
         assert len(boxes) == 3
         for left, right in itertools.pairwise(boxes):
             assert left["x"] + left["width"] <= right["x"]
-
-
-@pytest.mark.parametrize("size", [(8000, 2), (2000, 20)])
-def test_a_very_wide_picture_fills_the_width(
-    browser: Any, service: RunningService, size: tuple[int, int]
-) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", size, "red").save(file, "PNG")
-    picture = {"name": "wide.png", "mimeType": "image/png", "buffer": file.getvalue()}
-    with opened(browser, service.url) as playground:
-        playground("#file").set_input_files(picture)
-        playground.wait_until_answered()
-        sheet, stage = (playground(name).bounding_box() for name in ("#stage .sheet", "#stage"))
-        assert sheet["width"] == pytest.approx(stage["width"], abs=3)
 
 
 def test_dark_mode_is_dark(browser: Any, service: RunningService) -> None:

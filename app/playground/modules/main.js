@@ -51,7 +51,7 @@ store.watch(["items", "threshold", "kind"], (state) => {
 store.watch(["active", "items", "threshold", "kind", "answer", "streamedText"], ({ active }) => {
   for (const id of ["stage", "answer", "boxes"]) showActive(byId(id), active);
 });
-store.watch(["answer"], ({ answer }) => answer && stage.setRatio(answer.image.width / answer.image.height));
+store.watch(["answer"], ({ answer }) => answer && stage.adapt(answer.image));
 
 // The page works without it; only the name of the model and its notice are missing then.
 clientOf(INITIAL)

@@ -5,6 +5,9 @@ import { colourOf, visibleBoxes } from "./items.js";
 /** Share of the height above a box that its label needs on a small screen. */
 const ROOM_FOR_LABEL = 0.1;
 
+/** How to turn a picture whose EXIF orientation the browser ignores, as Chromium does in WebP. */
+const TURNS = { 5: "rotate(90deg) scaleY(-1)", 6: "rotate(90deg)", 7: "rotate(-90deg) scaleY(-1)", 8: "rotate(-90deg)" };
+
 export class Stage {
   #container;
   #sheet = null;
@@ -33,9 +36,13 @@ export class Stage {
     this.#place(element("div", { className: "sheet blank" }), ratio);
   }
 
-  /** Sets the ratio of the blank grid when the size of its picture becomes known. */
-  setRatio(ratio) {
-    if (this.#sheet?.classList.contains("blank")) this.#container.style.setProperty("--ratio", ratio);
+  /** Gives a blank grid the size of its picture, and turns a picture as the service has turned it. */
+  adapt({ width, height, exif_orientation: orientation }) {
+    const image = this.#sheet.querySelector("img");
+    const isUnturned = image !== null && orientation in TURNS && image.naturalWidth > image.naturalHeight !== width > height;
+    if (image === null || isUnturned) this.#setRatio(width / height);
+    if (isUnturned) image.style.transform = `translate(-50%, -50%) ${TURNS[orientation]}`;
+    image?.classList.toggle("turned", isUnturned);
   }
 
   /** Draws the boxes of all items that the slider leaves, small ones above large ones. */
@@ -48,12 +55,16 @@ export class Stage {
   }
 
   #place(sheet, ratio) {
-    this.#container.style.setProperty("--ratio", ratio);
+    this.#setRatio(ratio);
     this.#container.classList.add("filled");
     sheet.append(this.#layer);
     this.#layer.replaceChildren();
     this.#container.replaceChildren(sheet);
     this.#sheet = sheet;
+  }
+
+  #setRatio(ratio) {
+    this.#container.style.setProperty("--ratio", ratio);
   }
 }
 
