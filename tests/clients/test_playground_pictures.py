@@ -1,4 +1,4 @@
-"""The playground with very wide and turned pictures."""
+"""The playground with very wide, very tall and turned pictures."""
 
 import io
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from app.contract.examples import EXAMPLE_SCENE
 from harness.service import RunningService
@@ -21,7 +21,12 @@ STORED = {
 }
 """How a picture is stored whose EXIF orientation turns it upright."""
 
+STEEP = (100, 2000)
 SMALL = (48, 32)
+IS_IN_SIGHT = """(box, stage) => {
+  const [inner, outer] = [box, stage].map((part) => part.getBoundingClientRect());
+  return inner.bottom > outer.top && inner.top < outer.bottom;
+}"""
 
 
 @pytest.fixture
@@ -53,6 +58,20 @@ def test_a_very_wide_picture_fills_the_width(playground: Playground, size: tuple
     open_picture(playground, Image.new("RGB", size, "red"), "PNG")
     sheet, stage = (playground(name).bounding_box() for name in ("#stage .sheet", "#stage"))
     assert sheet["width"] == pytest.approx(stage["width"], abs=3)
+
+
+def test_a_very_tall_picture_is_wide_enough_and_scrolls_to_the_box_of_an_entry(
+    playground: Playground,
+) -> None:
+    picture = Image.new("RGB", STEEP, "white")
+    ImageDraw.Draw(picture).ellipse((10, 100, 90, 180), fill="red")
+    open_picture(playground, picture, "PNG")
+    assert playground("#stage .sheet").bounding_box()["width"] >= 60
+    box, stage = (playground(name).first for name in ("#stage .box", "#stage"))
+    stage.evaluate("stage => (stage.scrollTop = stage.scrollHeight)")
+    assert not box.evaluate(IS_IN_SIGHT, stage.element_handle())
+    playground("#boxes .item").first.focus()
+    assert box.evaluate(IS_IN_SIGHT, stage.element_handle())
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "JPEG"])

@@ -29,10 +29,17 @@ export function reportActive(root, store) {
   root.addEventListener("keydown", (event) => event.target.matches("span[data-item]") && pin(event));
 }
 
-/** Marks the elements of the active item inside `root`. */
+/** Marks the elements of the active item inside `root`, and scrolls `root` to the first one if none is in sight. */
 export function showActive(root, active) {
   root.classList.toggle("has-active", active !== null);
-  for (const part of root.querySelectorAll("[data-item]")) {
-    part.classList.toggle("active", Number(part.dataset.item) === active);
-  }
+  const parts = [...root.querySelectorAll("[data-item]")];
+  const marked = parts.filter((part) => part.classList.toggle("active", Number(part.dataset.item) === active));
+  const { top, height } = root.getBoundingClientRect();
+  const offsets = marked.map((part) => {
+    const box = part.getBoundingClientRect();
+    return box.top + box.height / 2 - top;
+  });
+  const isInSight = offsets.some((offset) => offset > 0 && offset < height);
+  // Not `scrollIntoView`, which would scroll the page as well.
+  if (marked.length > 0 && !isInSight) root.scrollTop += offsets[0] - height / 2;
 }

@@ -5,6 +5,9 @@ import { colourOf, visibleBoxes } from "./items.js";
 /** Share of the height above a box that its label needs on a small screen. */
 const ROOM_FOR_LABEL = 0.1;
 
+/** The least ratio of width to height with which a picture is shown as a whole; others scroll. */
+const LEAST_RATIO = 0.2;
+
 /** How to turn a picture whose EXIF orientation the browser ignores, as Chromium does in WebP. */
 const TURNS = { 5: "rotate(90deg) scaleY(-1)", 6: "rotate(90deg)", 7: "rotate(-90deg) scaleY(-1)", 8: "rotate(-90deg)" };
 
@@ -65,6 +68,7 @@ export class Stage {
 
   #setRatio(ratio) {
     this.#container.style.setProperty("--ratio", ratio);
+    this.#container.classList.toggle("tall", ratio < LEAST_RATIO);
   }
 }
 
