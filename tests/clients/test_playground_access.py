@@ -248,6 +248,31 @@ def test_everything_works_with_the_keyboard_alone(playground: Playground) -> Non
     assert playground("#panel-published").is_visible()
 
 
+COVERED = """() => {
+  const focused = document.activeElement;
+  if (focused === document.body) return null;
+  const part = focused.closest("label") ?? focused;
+  const { left, top, width, height } = part.getBoundingClientRect();
+  const above = document.elementFromPoint(left + width / 2, top + height / 2);
+  return above && (part.contains(above) || above.contains(part)) ? null : part.outerHTML;
+}"""
+
+
+@pytest.mark.parametrize("size", [(320, 640), (360, 740), (768, 1024)])
+def test_the_picture_covers_nothing_that_has_the_focus(
+    browser: Any, service: RunningService, size: tuple[int, int]
+) -> None:
+    """On one column the picture stays in sight, above what scrolls below it."""
+    viewport = dict(zip(("width", "height"), size, strict=True))
+    with opened(browser, service.url, viewport=viewport) as playground:
+        playground.use_example()
+        covered = []
+        for key in ["Tab"] * 40 + ["Shift+Tab"] * 40:
+            playground.page.keyboard.press(key)
+            covered.append(playground.page.evaluate(COVERED))
+        assert [part for part in covered if part is not None] == []
+
+
 def test_reduced_motion_stops_all_movement(browser: Any, service: RunningService) -> None:
     with opened(browser, service.url, reduced_motion="reduce") as playground:
         playground.use_example()
