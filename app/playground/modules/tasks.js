@@ -52,7 +52,7 @@ export const TASKS = [
   {
     name: "detect",
     label: "Class list",
-    hint: "All objects of each class, with a confidence that also says whether the class is there.",
+    hint: "All objects of each class, with a confidence that also shows whether the class is there.",
     text: "Classes, separated by commas",
     samples: ["red circle, blue square, green star", "person, dog, car"],
     prompt: () => "",
