@@ -6,7 +6,7 @@ import { withStringIndices } from "./spans.js";
 const SHOWN_CHARACTERS = 200;
 
 /**
- * Returns what `convert` returns for the JSON in `text`. Whatever `convert` throws means that the JSON
+ * Returns what `convert` returns for the JSON in `text`. Any error of `convert` means that the JSON
  * lacks a field: the rest of the package never sees such an answer.
  */
 export function readAnswer(text, status, convert) {

@@ -1,4 +1,4 @@
-// Sends requests, and sends them again when the service asks for it.
+// Sends requests, and repeats them when the service requests it.
 import { ConnectionError, cutShort, errorOfResponse, Kosmos2Error } from "./errors.js";
 
 const RETRIED_STATUSES = new Set([429, 502, 503]);

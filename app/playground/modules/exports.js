@@ -10,7 +10,7 @@ const COPIES = ["curl", "python", "javascript"];
 export function mountExports(store) {
   const code = () => {
     const { request, pictureName, apiKey, threshold } = store.get();
-    // The page asks for all boxes and hides some; code asks for those that the page shows.
+    // The page requests all boxes and hides some; code requests those that the page shows.
     const fields = request.classes ? { ...request, confidence: threshold } : request;
     return snippetsOf(fields, BASE_URL, pictureName, apiKey !== "");
   };

@@ -1,6 +1,6 @@
 // Brings phrases of an answer and classes of a detection into one form.
 
-/** Colours of Okabe and Ito, lightened so that dark digits are readable on them; digits repeat what a colour says. */
+/** Colours of Okabe and Ito, lightened so that dark digits are readable on them; the digit of a box repeats its colour. */
 const COLOURS = ["#f0b429", "#67c1f5", "#3ad1a5", "#f5ec5d", "#ff9466", "#e9a1cd", "#a7b6ff", "#c9c9c9"];
 
 export const colourOf = (index) => COLOURS[index % COLOURS.length];
@@ -19,7 +19,7 @@ export function itemOfClass({ class: name, presence, predictions }) {
   return { name, presence, isSent: false, boxes };
 }
 
-/** Returns the boxes of an item that the slider leaves: index, confidence, and corners per kind. */
+/** Returns the boxes of an item that the slider does not hide: index, confidence, and corners per kind. */
 export function visibleBoxes(item, { threshold, kind }) {
   return item.boxes
     .map((box, index) => ({ index, confidence: box.confidence, shapes: shapesOf(box, kind) }))

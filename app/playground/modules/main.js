@@ -59,7 +59,7 @@ clientOf(INITIAL)
   .then(({ model }) => store.set({ model }))
   .catch(() => {});
 
-/** Shows a picture and asks about it at once. */
+/** Shows a picture and sends it at once. */
 async function usePicture(blob, name, task = store.get().task) {
   cancel();
   const previous = store.get().pictureUrl;

@@ -1,4 +1,4 @@
-// Says which model answers, and warns of the embedded one.
+// Names the model that answers, and warns of the embedded one.
 import { byId, element } from "./dom.js";
 
 export function mountNotice(store) {

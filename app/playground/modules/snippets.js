@@ -30,7 +30,7 @@ function python(fields, url, name, hasKey) {
   );
 }
 
-// JSON's strings are Python's, except for characters that JSON leaves as they are and Python accepts too.
+// JSON's strings are Python's, except for characters that JSON does not escape and Python accepts too.
 const pythonString = (text) => JSON.stringify(text);
 
 function javascript(fields, url, name, hasKey) {

@@ -48,7 +48,7 @@ export class Stage {
     image?.classList.toggle("turned", isUnturned);
   }
 
-  /** Draws the boxes of all items that the slider leaves, small ones above large ones. */
+  /** Draws the boxes that the slider does not hide, small ones above large ones. */
   draw(items, view) {
     const boxes = items.flatMap((item, index) =>
       visibleBoxes(item, view).flatMap(({ shapes }) => shapes.map(([kind, edges]) => boxElement(item, index, kind, edges))),

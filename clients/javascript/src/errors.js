@@ -63,7 +63,7 @@ export async function errorOfResponse(response) {
   try {
     problem = JSON.parse(text) ?? {};
   } catch {
-    // Not JSON: the status says enough.
+    // Not JSON: the status is enough.
   }
   return errorOfProblem(problem, response.status, secondsOf(response.headers.get("Retry-After")));
 }

@@ -4,7 +4,7 @@ import { cutShort, errorOfProblem, Kosmos2Error } from "./errors.js";
 
 /**
  * Yields what `convert` returns for `{name, data}` of every event up to and including `done`, except null.
- * Leaving the loop early closes the connection, so the service stops working on the answer.
+ * If the caller ends the loop early, the connection is closed, so the service stops working on the answer.
  */
 export async function* readEvents({ body, status }, signal, convert) {
   if (body === null) throw cutShort();
@@ -19,7 +19,7 @@ export async function* readEvents({ body, status }, signal, convert) {
         if (event === null) continue;
         const { name, text } = event;
         if (name === "error") throw readAnswer(text, status, (problem) => errorOfProblem(problem));
-        // Nothing follows; a response that is read to its end leaves the connection free for the next request.
+        // Nothing follows; after a response is read to its end, the connection is free for the next request.
         if (name === "done") await drain(reader);
         const converted = readAnswer(text, status, (data) => convert({ name, data }));
         if (converted !== null) yield converted;

@@ -15,7 +15,7 @@ export async function toBlob(picture) {
   if (/^data:/i.test(text)) return blobOfDataUri(text);
   if (/^https?:/i.test(text)) throw new TypeError("pictures are not fetched from addresses: pass the file");
   if (globalThis.process?.versions?.node === undefined) throw new TypeError("a browser cannot read a path: pass the File");
-  // An expression rather than a name, so that bundlers for browsers leave it alone.
+  // An expression rather than a name, so that bundlers for browsers ignore it.
   const files = "node:fs/promises";
   const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ files);
   return new Blob([await readFile(/^file:\/\//i.test(text) ? new URL(text) : picture)]);
