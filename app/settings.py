@@ -129,6 +129,7 @@ class Settings(BaseSettings):
     max_waiting: int | None = Field(
         None,
         ge=0,
+        le=1_000_000,
         description="Requests that may wait for a slot, in the whole service. Default: 4 x slots.",
     )
     max_prefill_tokens: int | None = Field(
@@ -189,7 +190,10 @@ class Settings(BaseSettings):
         "with Retry-After.",
     )
     max_image_pixels: int = Field(
-        50_000_000, ge=1, description="Largest picture, width x height in pixels."
+        50_000_000,
+        ge=2**16,  # each picture process draws a picture of this size before it is ready
+        le=10**9,
+        description="Largest picture, width x height in pixels.",
     )
     picture_processes: int | None = Field(
         None,

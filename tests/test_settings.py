@@ -16,12 +16,18 @@ from app.settings import Settings, without_settings
         ("HEALTH_ROUTE", "health"),
         ("HEALTH_ROUTE", "/a b"),
         ("PREDICT_ROUTE", "/{name}"),
+        ("MAX_WAITING", str(2**32)),
+        ("MAX_IMAGE_PIXELS", "65535"),
+        ("MAX_IMAGE_PIXELS", str(10**20)),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """An empty host would be all addresses; JSON, by which other processes get it, has no `inf`."""
+    """An empty host would be all addresses; JSON, by which other processes get it, has no `inf`.
+
+    The shared state holds 32 bits of the requests that may wait.
+    """
     monkeypatch.setenv(f"KOSMOS2_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()

@@ -54,6 +54,16 @@ async def until_one_works(known: Collection[psutil.Process] = ()) -> psutil.Proc
     return working[0]
 
 
+@pytest.mark.parametrize("max_pixels", [2**16, 10**9])
+def test_a_pool_starts_with_the_smallest_and_the_largest_limit_of_pixels(max_pixels: int) -> None:
+    """A picture process draws a picture of its own before it is ready."""
+
+    async def use(pool: PicturePool) -> None:
+        assert (await pool.decode(picture_file((64, 64)))).width == 64
+
+    with_pool(use, max_pixels=max_pixels)
+
+
 def test_a_picture_is_decoded_as_by_the_decoder() -> None:
     async def use(pool: PicturePool) -> None:
         decoded = await pool.decode(PICTURE)
