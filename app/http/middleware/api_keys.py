@@ -70,6 +70,8 @@ class KeyRing:
         self._file = settings.api_keys_file
         self._version: tuple[int, ...] | None = None
         self._of_file: list[ApiKey] = []
+        if self._file is not None:
+            self._read(self._file)  # now, so that the log of the start reports a mistake
 
     @property
     def is_open(self) -> bool:
@@ -87,12 +89,12 @@ class KeyRing:
         return found
 
     def _read_again(self) -> None:
-        if self._file is None:
-            return
-        version = _version_of(self._file)
-        if version != self._version:
-            self._of_file = _keys_of(self._file)
-            self._version = version
+        if self._file is not None and _version_of(self._file) != self._version:
+            self._read(self._file)
+
+    def _read(self, file: Path) -> None:
+        self._version = _version_of(file)  # first, so that a change during the reading is noticed
+        self._of_file = _keys_of(file)
 
 
 class ApiKeys:
@@ -177,6 +179,8 @@ def _keys_of(file: Path) -> list[ApiKey]:
     except (OSError, UnicodeDecodeError) as error:
         get_logger().error("API key file cannot be read", reason=type(error).__name__)
         return []
+    if not words:
+        get_logger().error("API key file has no key")
     if len(words) > MAX_API_KEYS:
         get_logger().error("API key file has too many keys", num_left_out=len(words) - MAX_API_KEYS)
     return [ApiKey.configured(word) for word in words[:MAX_API_KEYS]]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from structlog.testing import capture_logs
 
 from app.http.middleware.api_keys import ApiKey, KeyRing
 from app.ipc.shared_state import SharedState
@@ -20,6 +21,26 @@ def test_a_missing_file_rejects_every_key(tmp_path: Path) -> None:
     ring = KeyRing(Settings(api_keys_file=tmp_path / "keys"))
     assert not ring.is_open
     assert ring.find("") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "event", "reason"),
+    [
+        (None, "API key file cannot be read", "FileNotFoundError"),
+        (b"\xff\xfe", "API key file cannot be read", "UnicodeDecodeError"),
+        (b"\n", "API key file has no key", None),
+    ],
+)
+def test_a_file_without_keys_is_reported_at_the_start(
+    tmp_path: Path, content: bytes | None, event: str, reason: str | None
+) -> None:
+    """Otherwise every request gets 401, and no log line shows why."""
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    with capture_logs() as lines:
+        KeyRing(Settings(api_keys_file=file))
+    assert [(line["event"], line.get("reason")) for line in lines] == [(event, reason)]
 
 
 def test_changes_of_the_file_apply_without_a_restart(tmp_path: Path) -> None:
