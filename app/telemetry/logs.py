@@ -27,7 +27,9 @@ _SILENT = ("PIL", "python_multipart")
 
 
 def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> None:
-    """Send every log line of this process, libraries included, to standard error.
+    """Send every log line of this process to standard error, those of libraries included.
+
+    This includes Python's warnings and the exception that ends the process.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
@@ -67,6 +69,8 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
     )
     # `force` replaces the handlers that a library has installed.
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_unforeseen
 
 
 def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
@@ -80,10 +84,9 @@ def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
     )
 
 
-def log_unforeseen(
+def _log_unforeseen(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Log an uncaught exception in the format of all other lines; used as `sys.excepthook`."""
     get_logger().critical("process failed", exc_info=(kind, error, trace))
 
 

@@ -11,10 +11,9 @@ import pytest
 pytestmark = pytest.mark.processes
 
 PROGRAM = """
-import asyncio, logging, sys
-from app.telemetry.logs import configure_logs, get_logger, log_unforeseen
+import asyncio, logging, sys, warnings
+from app.telemetry.logs import configure_logs, get_logger
 configure_logs("debug", *sys.argv[1:])
-sys.excepthook = log_unforeseen
 
 def fail():
     try:
@@ -28,6 +27,7 @@ except ValueError:
     get_logger().exception("request failed", num_slots=4)
 logging.getLogger("PIL.TiffImagePlugin").debug("tag: a planted marker")
 logging.getLogger("python_multipart.multipart").warning("a planted marker")
+warnings.warn("a library warns")
 fail()
 """
 
@@ -58,10 +58,12 @@ def terminal_log_of(*arguments: str) -> str:
 def test_a_process_with_user_data_logs_where_it_failed_but_not_the_message(process: str) -> None:
     """A message may quote the request."""
     logged = [json.loads(line) for line in log_of(process)]
-    assert [line["event"] for line in logged] == ["request failed", "process failed"]
-    assert all("in fail" in line["exception"] for line in logged)
-    assert all("ValueError" in line["exception"] for line in logged)
-    assert all("KeyError" in line["exception"] for line in logged)
+    failed, warning, ended = logged
+    assert "a library warns" in warning["event"]
+    assert [line["event"] for line in (failed, ended)] == ["request failed", "process failed"]
+    assert all("in fail" in line["exception"] for line in (failed, ended))
+    assert all("ValueError" in line["exception"] for line in (failed, ended))
+    assert all("KeyError" in line["exception"] for line in (failed, ended))
     assert "planted" not in str(logged)
 
 
@@ -70,6 +72,12 @@ def test_the_engine_logs_messages_of_exceptions() -> None:
     logged = "\n".join(log_of("engine"))
     assert "ValueError: a planted marker" in logged
     assert "tag: a planted marker" not in logged
+
+
+def test_warnings_and_the_exception_that_ends_a_process_are_log_lines_too() -> None:
+    """A program that reads the log as JSON would otherwise stop at the first traceback."""
+    lines = [json.loads(line) for line in log_of("engine")]
+    assert [line["level"] for line in lines] == ["error", "warning", "critical"]
 
 
 def test_a_pipe_gets_json_and_a_terminal_gets_text() -> None:

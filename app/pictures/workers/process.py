@@ -33,7 +33,7 @@ from app.pictures.workers.messages import (
     read_job,
     to_frame,
 )
-from app.telemetry.logs import LogFormat, configure_logs, log_unforeseen
+from app.telemetry.logs import LogFormat, configure_logs
 
 
 def perform(job: Job, max_pixels: int, annotator: Annotator, abilities: Abilities) -> Result:
@@ -72,7 +72,6 @@ def main() -> None:
     silence_native_code()
     level, log_format = sys.argv[2], cast(LogFormat, sys.argv[3])
     configure_logs(level, "pictures", log_format)
-    sys.excepthook = log_unforeseen
     # Pillow warns about damaged metadata in users' pictures, which operators cannot fix.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     limit_memory(max_pixels)
