@@ -91,13 +91,14 @@ class Settings(BaseSettings):
     health_route: str | None = Field(
         None,
         validation_alias="AIP_HEALTH_ROUTE",
-        description="Another path for /readyz, on the main port. Vertex AI sets it as "
-        "`AIP_HEALTH_ROUTE`.",
+        description="Another path for /readyz, on the main port; no other route may have it. "
+        "Vertex AI sets it as `AIP_HEALTH_ROUTE`.",
     )
     predict_route: str | None = Field(
         None,
         validation_alias="AIP_PREDICT_ROUTE",
-        description="Another path for /invocations. Vertex AI sets it as `AIP_PREDICT_ROUTE`.",
+        description="Another path for /invocations; no other route may have it. Vertex AI sets it "
+        "as `AIP_PREDICT_ROUTE`.",
     )
     invocation_options: str = Field(
         "task=brief_caption",

@@ -24,8 +24,8 @@ KEY = "opensesame-Aa1"
 OPEN = ("/livez", "/readyz", "/metrics", "/version", "/ping")
 """Paths that require no key, listed apart from the service's own table."""
 
-ROUTES = {"predict_route": "/vertex/predict", "health_route": "/v1/ground"}
-"""Settings: a path of Vertex AI, and a health path that must not open another route."""
+ROUTES = {"predict_route": "/vertex/predict", "health_route": "/vertex"}
+"""Settings: the paths of Vertex AI; the one that needs no key is the beginning of the other one."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE")
 _DESCRIPTION = ROOT / "docs" / "openapi.json"

@@ -70,19 +70,23 @@ def create_app(
         ops_port: separate port for health and metrics; `None`: the main port serves them.
         tracer: sends traces; `None` disables tracing.
         unix_time: seconds since 1970, for answers whose form has a date.
+
+    Raises:
+        StartupError: a path of Vertex AI is that of another route.
     """
     metrics = HttpMetrics()
     tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
     service = Service(settings, checkpoint, tokenizer, admission, engine, pictures, metrics, clock)
     calls = Calls(settings, metrics, clock)
     app = _empty_application()
-    table = _include(
-        app,
-        [
-            *_doors(settings, checkpoint, service, calls, unix_time),
-            *_open_doors(settings, checkpoint, engine.state, pictures, clock),
-        ],
-    )
+    table = RouteTable()
+    _include(app, table, _doors(settings, checkpoint, service, calls, unix_time))
+    _include(app, table, _open_doors(settings, checkpoint, engine.state, pictures, clock))
+    add_docs(app)
+    for path in (*DOCS_PATHS, app.openapi_url or ""):
+        table.open_path(path)
+    # Last, because only its paths can be those of other routes, which is an error.
+    _include(app, table, _vertex_doors(settings, service, calls, engine.state, clock))
     complete_description(app)
     app.add_exception_handler(Kosmos2Error, handle_our_error)
     app.add_exception_handler(HTTPException, handle_framework_error)
@@ -127,14 +131,12 @@ def _open_doors(
     pictures: PicturePool,
     clock: Callable[[], float],
 ) -> Iterator[_Door]:
-    """Yield the routers for operations, which need no key; a path of another door keeps its own."""
+    """Yield the routers for operations, which need no key."""
     yield _Door("kosmos2", readiness_router(READINESS, state, clock), is_open=True)
     yield _Door("kosmos2", ops_router(settings, checkpoint, state, pictures), is_open=True)
     if settings.playground:
         yield _Door("kosmos2", playground_router(), is_open=True)
     yield _Door("sagemaker", readiness_router(PING, state, clock), is_open=True)
-    if settings.health_route is not None:
-        yield _Door("vertex", readiness_router(settings.health_route, state, clock), is_open=True)
 
 
 def _doors(
@@ -144,7 +146,7 @@ def _doors(
     calls: Calls,
     unix_time: Callable[[], float],
 ) -> Iterator[_Door]:
-    """Yield the routers of all doors; of two routes with one path, the first one is served."""
+    """Yield the routers whose routes need a key."""
     yield _Door("kosmos2", ground_router(service, calls))
     yield _Door("kosmos2", annotate_router(service, calls))
     yield _Door("kosmos2", detect_router(service, calls))
@@ -155,20 +157,31 @@ def _doors(
     yield _Door("moondream", moondream_router(service, calls))
     options = settings.invocation_options
     yield _Door("sagemaker", invocations_router(INVOCATIONS, service, calls, options))
-    if settings.predict_route is not None:
-        yield _Door("vertex", invocations_router(settings.predict_route, service, calls, options))
 
 
-def _include(app: FastAPI, doors: Iterable[_Door]) -> RouteTable:
-    """Add all routes to the application, and return the table that middleware reads."""
-    table = RouteTable()
+def _vertex_doors(
+    settings: Settings,
+    service: Service,
+    calls: Calls,
+    state: SharedState,
+    clock: Callable[[], float],
+) -> Iterator[_Door]:
+    """Yield the routers of the paths that Vertex AI chooses, if they are new."""
+    predict, health = settings.predict_route, settings.health_route
+    # With a separate port for operations, the main port does not serve `READINESS`.
+    same = {PING} if settings.ops_port is not None else {PING, READINESS}
+    if predict is not None and predict != INVOCATIONS:
+        router = invocations_router(predict, service, calls, settings.invocation_options)
+        yield _Door("vertex", router)
+    if health is not None and health not in same:
+        yield _Door("vertex", readiness_router(health, state, clock), is_open=True)
+
+
+def _include(app: FastAPI, table: RouteTable, doors: Iterable[_Door]) -> None:
+    """Add routes to the application, and to the table that middleware reads."""
     for door in doors:
         app.include_router(door.router)
         table.add(door.name, door.router, is_open=door.is_open)
-    add_docs(app)
-    for path in (*DOCS_PATHS, app.openapi_url or ""):
-        table.open_path(path)
-    return table
 
 
 def _add_checks(

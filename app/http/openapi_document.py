@@ -17,14 +17,18 @@ from app.pictures.workers.pool import PicturePool
 from app.settings import EMBEDDED_CHECKPOINT, Settings
 
 
-def describe() -> dict[str, Any]:
-    """Return the document that `/openapi.json` serves, without starting an engine."""
+def describe(settings: Settings | None = None) -> dict[str, Any]:
+    """Return the document that `/openapi.json` serves, without starting an engine.
+
+    Args:
+        settings: of the service; `None`: those of the environment.
+    """
+    settings = settings or Settings()
     with tempfile.TemporaryDirectory() as directory:
         state = SharedState(Path(directory) / "state")
         engine = EngineClient(f"ipc://{directory}/no-engine.sock", state)
         try:
             checkpoint = open_checkpoint(str(EMBEDDED_CHECKPOINT))
-            settings = Settings()
             pictures = PicturePool(settings)  # not entered, so it starts no processes
             return create_app(
                 settings, checkpoint, Admission(state, worker=0), engine, pictures

@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from app.errors import Unavailable
+from app.errors import StartupError, Unavailable
 from app.http.app import create_app
 from app.http.idle_connections import max_connections_of, raise_descriptor_limit
 from app.http.protocol import protocol_factory
@@ -139,12 +139,19 @@ async def _handle_supervisor_messages(
 
 
 def main() -> None:
-    """Run the process with the arguments of the command line."""
+    """Run the process with the arguments of the command line.
+
+    An error of the start is printed as one line, and its code is the exit code.
+    """
     run_directory = RunDirectory(Path(sys.argv[1]))
     settings = run_directory.read_settings()
     configure_logs(settings.log_level, "http", settings.log_format)
     listeners = [socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[3:]]
-    asyncio.run(serve(run_directory, int(sys.argv[2]), listeners))
+    try:
+        asyncio.run(serve(run_directory, int(sys.argv[2]), listeners))
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.errors import StartupError
 from app.telemetry.metrics import DoorName
 
 _MISSING_PATHS: Mapping[str, DoorName] = MappingProxyType(
@@ -24,7 +25,7 @@ class RouteTable:
 
     A door is the set of routes that serve the clients of one project. A route that answers `POST`
     runs the model, so it needs one of the service's permits. Every path needs a key unless it was
-    added as open.
+    added as open. No path has two routes.
     """
 
     def __init__(self) -> None:
@@ -34,12 +35,13 @@ class RouteTable:
         self._open: set[str] = set()
 
     def add(self, door: DoorName, router: APIRouter, *, is_open: bool = False) -> None:
-        """Add the routes of a router; of two routes with one path, the first one is served.
+        """Add the routes of a router.
 
         Args:
-            is_open: whether the routes need no key. A path that another router has as well does.
+            is_open: whether the routes need no key.
 
         Raises:
+            StartupError: another route has a path that an operator chose.
             ValueError: a route that runs the model is open, or has a parameter in its path, or an
                 open route has one.
         """
@@ -56,19 +58,27 @@ class RouteTable:
                 continue
             if is_post and is_open:
                 raise ValueError(f"{route.path} runs the model, so it must not be open")
+            self._check_is_free(route.path, is_post=is_post)
             if is_post:
                 self._posted.add(route.path)
-            if is_open and route.path not in self._doors:
+            if is_open:
                 self._open.add(route.path)
-            elif not is_open:
-                self._open.discard(route.path)
-            self._doors.setdefault(route.path, door)
+            self._doors[route.path] = door
+
+    def _check_is_free(self, path: str, *, is_post: bool) -> None:
+        # Of two routes that match, the first one would be served. Those with parameters only
+        # answer GET.
+        is_taken = path in self._doors if is_post else self.name_of(path) != UNKNOWN_ROUTE
+        if is_taken:
+            raise StartupError(
+                f"another route has the path {path}; choose a different KOSMOS2_PREDICT_ROUTE or "
+                "KOSMOS2_HEALTH_ROUTE (on Vertex AI: AIP_PREDICT_ROUTE, AIP_HEALTH_ROUTE)"
+            )
 
     def open_path(self, path: str) -> None:
-        """Let requests to a path of this project pass without a key, unless it runs the model."""
-        self._doors.setdefault(path, "kosmos2")
-        if path not in self._posted:
-            self._open.add(path)
+        """Let requests to a path of this project pass without a key."""
+        self._doors[path] = "kosmos2"
+        self._open.add(path)
 
     def door_of(self, path: str) -> DoorName:
         """Return the door of a path; most paths that no route has belong to this project's door."""

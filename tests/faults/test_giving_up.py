@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from app.errors import StartupError
 from harness.fault_requests import request_caption
 from harness.service import SERVE, environment_of, running_service
 from harness.waiting import eventually
@@ -48,6 +49,20 @@ def test_the_service_exits_if_its_http_process_cannot_start(tmp_path: Path) -> N
     )
     assert result.returncode == 1
     assert "a broken installation" in result.stderr
+
+
+def test_the_service_exits_if_a_path_of_vertex_is_that_of_another_route() -> None:
+    """The last lines of the log have the reason."""
+    module, arguments = SERVE
+    result = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | environment_of({"port": 0}) | {"AIP_PREDICT_ROUTE": "/v1/ground"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == StartupError.exit_code
+    assert "another route has the path /v1/ground" in result.stderr
 
 
 def is_unavailable(url: str) -> bool:

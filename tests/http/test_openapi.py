@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import HeadersTooLarge, NotAcceptable, UnknownModel
+from app.errors import HeadersTooLarge, NotAcceptable, StartupError, UnknownModel
 from app.http.foreign_errors import ERROR_SHAPES
 from app.http.openapi_document import describe
 from app.http.problems import PROBLEM_JSON, PROBLEMS
 from app.http.routes.roboflow import ROBOFLOW_PATHS
+from app.settings import Settings
 from app.telemetry.metrics import DoorName
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -35,6 +36,29 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 def test_the_committed_document_is_up_to_date(description: dict[str, Any]) -> None:
     """A change of the contract appears in a diff; `make openapi` writes the file."""
     assert json.loads(COMMITTED.read_text()) == json.loads(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(predict_route="/v1/detect"),
+        Settings(predict_route="/docs"),
+        Settings(health_route="/livez"),
+        Settings(health_route="/vertex", predict_route="/vertex"),
+        Settings(health_route="/readyz", ops_port=8001),
+    ],
+    ids=str,
+)
+def test_a_path_of_vertex_that_another_route_has_is_refused(settings: Settings) -> None:
+    """The other route would be served: another answer, and no error."""
+    with pytest.raises(StartupError, match="another route has the path"):
+        describe(settings)
+
+
+@pytest.mark.parametrize("health", ["/ping", "/readyz"])
+def test_the_paths_of_vertex_may_be_those_with_the_same_answers(health: str) -> None:
+    settings = Settings(health_route=health, predict_route="/invocations")
+    assert describe(settings)["paths"].keys() == describe()["paths"].keys()
 
 
 def test_every_field_of_both_bodies_has_a_description(description: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from fastapi import APIRouter
 
+from app.errors import StartupError
 from app.http.route_table import UNKNOWN_ROUTE, RouteTable
 
 
@@ -22,7 +23,6 @@ def add_openai(router: APIRouter) -> None:
 
 def add_sagemaker(router: APIRouter) -> None:
     router.get("/ping")(lambda: None)
-    router.get("/v1/chat/completions")(lambda: None)
 
 
 def scope(method: str, path: str) -> dict[str, str]:
@@ -58,19 +58,24 @@ def test_only_exact_open_paths_need_no_key(path: str) -> None:
     assert not table().is_open(path)
 
 
-def test_a_path_that_needs_a_key_for_one_method_needs_it_for_all() -> None:
-    """An operator may choose any path for health."""
-    assert not table().is_open("/v1/chat/completions")
-    opened, closed, both = APIRouter(), APIRouter(), RouteTable()
-    opened.get("/a")(lambda: None)
-    closed.post("/a")(lambda: None)
-    both.add("vertex", opened, is_open=True)
-    both.add("kosmos2", closed)
-    assert not both.is_open("/a")
-    both.open_path("/a")
-    assert not both.is_open("/a")
-    both.open_path("/b")
-    assert both.is_open("/b")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/ping"), ("GET", "/ping"), ("GET", "/v1/chat/completions"), ("GET", "/v1/models/a")],
+)
+def test_a_path_with_a_route_gets_no_second_one(method: str, path: str) -> None:
+    """Only the first one would be served, and only one of them could decide about the key."""
+    router, found = APIRouter(), table()
+    router.add_api_route(path, lambda: None, methods=[method])
+    with pytest.raises(StartupError, match=f"the path {path};"):
+        found.add("vertex", router)
+
+
+def test_a_route_that_runs_the_model_may_have_a_path_of_a_pattern_that_only_answers_get() -> None:
+    """Servers of TensorFlow models have such paths, which Vertex AI may call."""
+    router, found = APIRouter(), table()
+    router.post("/v1/models/a:predict")(lambda: None)
+    found.add("vertex", router)
+    assert found.needs_permit(scope("POST", "/v1/models/a:predict"))
 
 
 def test_a_route_that_runs_the_model_cannot_be_open() -> None:
