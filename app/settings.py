@@ -70,7 +70,6 @@ class Settings(BaseSettings):
 
     host: str = Field(
         "127.0.0.1",
-        min_length=1,  # an empty one would be all addresses
         description="Address to listen on. `0.0.0.0` is all IPv4 addresses, `::` all of IPv4 and "
         "IPv6.",
     )
@@ -270,10 +269,18 @@ class Settings(BaseSettings):
         """Split the text of an environment variable into its items."""
         if not isinstance(value, str):
             return value
-        if value and not value.replace(",", " ").split():
+        if not value.replace(",", " ").split():
             # An operator who sets the variable wants to restrict access, not to open the service.
-            raise ValueError("has no value between its separators; unset it instead")
+            raise ValueError("has no value; unset it instead")
         return tuple(value.replace(",", " ").split())
+
+    @field_validator("model", "revision", "host", "quantized_cache", "api_keys_file", mode="before")
+    @classmethod
+    def _check_not_empty(cls, value: object) -> object:
+        """Refuse an empty text: as a path it is the working directory, as a host all addresses."""
+        if value == "":
+            raise ValueError("is empty; unset it instead")
+        return value
 
     @field_validator("health_route", "predict_route")
     @classmethod

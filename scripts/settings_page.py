@@ -31,6 +31,8 @@ _NOTES = """
 
 - **Durations** end in `_S` and are seconds, **sizes** end in `_BYTES` and are bytes.
 - **Lists** are separated by commas or spaces.
+- **Defaults** apply to variables that are not set. An empty one stops the start,
+  except `KOSMOS2_INVOCATION_OPTIONS`.
 - `KOSMOS2_KEEP_ALIVE_S` must exceed the idle timeout of the load balancer
   ([table](operations.md#idle-connections)).
 - `KOSMOS2_CORS_ORIGINS`: browsers of the listed origins may send any header.

@@ -10,6 +10,12 @@ from app.settings import Settings, without_settings
     ("name", "value"),
     [
         ("HOST", ""),
+        ("MODEL", ""),
+        ("REVISION", ""),
+        ("QUANTIZED_CACHE", ""),
+        ("API_KEYS_FILE", ""),
+        ("API_KEYS", ""),
+        ("CORS_ORIGINS", ""),
         ("GRACE_PERIOD_S", "inf"),
         ("DRAIN_DELAY_S", "inf"),
         ("DEADLINE_S", "nan"),
@@ -24,7 +30,8 @@ from app.settings import Settings, without_settings
 def test_a_value_that_cannot_work_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """An empty host would be all addresses; JSON, by which other processes get it, has no `inf`.
+    """An empty host would be all addresses, an empty path the working directory, and no keys an
+    open service. JSON, by which other processes get the settings, has no `inf`.
 
     The shared state holds 32 bits of the requests that may wait.
     """

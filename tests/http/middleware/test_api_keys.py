@@ -79,13 +79,11 @@ def test_a_changed_file_is_reread_even_if_its_time_stays_the_same(tmp_path: Path
     assert ring.find("first") is None
 
 
-@pytest.mark.parametrize("value", [" ", ",", ", ,"])
-def test_a_setting_of_separators_without_keys_is_rejected(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+@pytest.mark.parametrize("value", ["", " ", ",", ", ,"])
+def test_a_setting_without_keys_is_rejected(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Otherwise the service would accept every request."""
     monkeypatch.setenv("KOSMOS2_API_KEYS", value)
-    with pytest.raises(ValidationError, match="no value between"):
+    with pytest.raises(ValidationError, match="has no value"):
         Settings()
 
 
