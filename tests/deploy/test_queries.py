@@ -96,6 +96,17 @@ def test_the_configuration_of_prometheus_is_valid() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_groups_of_both_files_fit_into_one_prometheus_rule(tmp_path: Path) -> None:
+    """As docs/operations.md advises for the operator; two groups of one name are refused."""
+    files = [
+        yaml.safe_load((RULES / f"{name}.yml").read_text()) for name in ("recording", "alerts")
+    ]
+    groups = [group for file in files for group in file["groups"]]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
+    done = promtool("check", "rules", "rules.yml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_alerts_fire_on_their_conditions_only() -> None:
     """The cases are in tests.yml."""
     done = promtool("test", "rules", "tests.yml")
