@@ -61,4 +61,5 @@ def describe_checkpoint(directory: Path, config: Kosmos2Config) -> Checkpoint:
         image_mean=MEAN,
         image_std=STD,
         tensors=tensors,
+        weight_files={},
     )

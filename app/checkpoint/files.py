@@ -8,7 +8,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,10 @@ DEMO_NOTICE = (
 UPSTREAM_NGRAM_SIZE = 3  # the original demo, the paper's evaluation and the model card use it
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+FileStamp = tuple[int, int]
+"""Size of a file in bytes, and the time of its last change in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Checkpoint:
         image_mean: mean of red, green and blue for values 0…1.
         image_std: standard deviation of red, green and blue for values 0…1.
         tensors: every stored tensor by name.
+        weight_files: every file of tensors, as it was before its header was read.
         calibration: how to read the probabilities of boxes and answers.
         end_token_ids: the ids in `generation_config.json` that end an answer; empty if it has none.
     """
@@ -74,6 +79,7 @@ class Checkpoint:
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
     tensors: Mapping[str, StoredTensor]
+    weight_files: Mapping[Path, FileStamp]
     calibration: Calibration = UNCALIBRATED
     end_token_ids: frozenset[int] = frozenset()
 
@@ -81,6 +87,12 @@ class Checkpoint:
     def notice(self) -> str | None:
         """What a user has to know about the model before trusting an answer, or `None`."""
         return DEMO_NOTICE if self.is_embedded else None
+
+    def check_unchanged(self) -> None:
+        """Raise `CheckpointError` if a file of weights has changed since its header was read."""
+        for file, stamp in self.weight_files.items():
+            if not file.is_file() or _stamp_of(file) != stamp:
+                raise CheckpointError(f"{file} was changed while it was loaded; start again")
 
 
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
@@ -147,6 +159,7 @@ def _read(directory: Path, name: str, revision: str | None) -> Checkpoint:
     mean, std = _image_normalisation(directory)
     generation = directory / "generation_config.json"
     defaults = _read_json(generation) if generation.is_file() else {}
+    weight_files = {file: _stamp_of(file) for file in _weight_files(directory)}
     return Checkpoint(
         directory=directory,
         name=EMBEDDED_NAME if is_embedded else name,
@@ -155,7 +168,8 @@ def _read(directory: Path, name: str, revision: str | None) -> Checkpoint:
         no_repeat_ngram_size=_no_repeat_ngram_size(defaults),
         image_mean=mean,
         image_std=std,
-        tensors=MappingProxyType(_stored_tensors(directory)),
+        tensors=MappingProxyType(_stored_tensors(weight_files)),
+        weight_files=MappingProxyType(weight_files),
         calibration=read_calibration(directory),
         end_token_ids=_end_token_ids(defaults),
     )
@@ -212,7 +226,7 @@ def _image_normalisation(directory: Path) -> tuple[tuple[float, ...], tuple[floa
     return normalisation_of(stored)
 
 
-def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
+def _weight_files(directory: Path) -> list[Path]:
     files = sorted(directory.glob("*.safetensors"))
     if not files:
         raise CheckpointError(
@@ -225,6 +239,15 @@ def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
             raise CheckpointError(f"{directory}: {', '.join(missing)} missing")
         # A folder may also have other weights, which the model does not use.
         files = sorted(named)
+    return files
+
+
+def _stamp_of(file: Path) -> FileStamp:
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
     return {name: tensor for file in files for name, tensor in _tensors_of_file(file).items()}
 
 

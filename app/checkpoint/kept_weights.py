@@ -45,9 +45,8 @@ def _identity_of(checkpoint: Checkpoint) -> dict[str, object]:
     """Return the commit of the hub, or every file of the weights with its size and its time."""
     if checkpoint.revision:
         return {"model": checkpoint.name, "commit": checkpoint.revision}
-    files = sorted({tensor.file for tensor in checkpoint.tensors.values()})
-    stats = [(str(file), file.stat()) for file in files]
-    return {"files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]}
+    files = sorted(checkpoint.weight_files.items())
+    return {"files": [[str(file), *stamp] for file, stamp in files]}
 
 
 def _assets_of_hub() -> Path:

@@ -167,8 +167,8 @@ def load_model(
         kept: file for the 8-bit weights, read if it exists and otherwise written; `None`: no file.
 
     Raises:
-        CheckpointError: a tensor is missing or has a wrong shape, or the tokenizer has location
-            tokens that the model lacks.
+        CheckpointError: a tensor is missing or has a wrong shape, the tokenizer has location tokens
+            that the model lacks, or a file was changed meanwhile.
     """
     config = read_config(checkpoint)
     _check_location_tokens(checkpoint, location_token_ids, config.text_config.vocab_size)
@@ -177,6 +177,7 @@ def load_model(
         source = PartSource(checkpoint, device, dtype, on_progress, reader)
         _load_decoder(decoder, source, linear, kept)
         _load(vision_parts(vision), source, _linear_of_vision(linear, dtype))
+    checkpoint.check_unchanged()
     decoder.fill_positions(device, dtype)
     vision.fill_buffers(device)
     decoder.eval().requires_grad_(False)

@@ -47,7 +47,8 @@ class QuantizedCache:
         traceback: TracebackType | None,
     ) -> None:
         if self._partial is not None:
-            self._end(is_complete=len(self._written) == len(self._layout.shapes))
+            is_complete = len(self._written) == len(self._layout.shapes)
+            self._end(is_complete=is_complete and kind is None)
         elif self._damaged:
             get_logger().warning(
                 "8-bit weights on disk are damaged", file=str(self._path), layers=len(self._damaged)

@@ -33,7 +33,7 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         kept: file for the 8-bit weights; `None`: neither read nor write one.
 
     Raises:
-        CheckpointError: a tensor is missing or has a wrong shape.
+        CheckpointError: a tensor is missing or has a wrong shape, or a file was changed meanwhile.
     """
     shapes = _shapes_of(decoder)
     with (
@@ -48,6 +48,7 @@ def load_quantized(decoder: TextDecoder, source: PartSource, kept: KeptWeights |
         if cache is not None:
             cache.write(HEAD, head)
         decoder.head = TwoDigitLinear(packed_head.result() or PackedWeight(head), None)
+        source.checkpoint.check_unchanged()  # otherwise the file would keep a mixture
     for layer in decoder.layers:
         cast(Block, layer).self_attn.attends_separately = True
 

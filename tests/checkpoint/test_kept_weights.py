@@ -1,24 +1,21 @@
 """The file of a checkpoint's 8-bit weights, and the text that identifies their source."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.checkpoint.files import Checkpoint, StoredTensor, open_checkpoint
-from app.checkpoint.kept_weights import name_kept_weights
+from app.checkpoint.files import Checkpoint, open_checkpoint
+from app.checkpoint.kept_weights import KeptWeights, name_kept_weights
 from app.settings import EMBEDDED_CHECKPOINT
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Checkpoint:
-    """A checkpoint of one tensor, in a directory of its own."""
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(b"weights")
-    embedded = open_checkpoint(str(EMBEDDED_CHECKPOINT))
-    tensors = {"weight": StoredTensor(file, 0, "F32", (1,))}
-    return replace(embedded, directory=tmp_path, name="some model", tensors=tensors)
+    """A copy of the embedded checkpoint."""
+    return open_checkpoint(str(shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "some model")))
 
 
 def touch(file: Path) -> None:
@@ -38,14 +35,18 @@ def test_a_commit_of_the_hub_identifies_weights_wherever_they_are(checkpoint: Ch
 
 
 def test_a_changed_file_of_weights_is_another_source(checkpoint: Checkpoint) -> None:
-    before = name_kept_weights(Path("/cache"), checkpoint, "float32")
-    assert name_kept_weights(Path("/cache"), checkpoint, "float32") == before
-    file = next(iter(checkpoint.tensors.values())).file
+    def name_now() -> KeptWeights:
+        opened = open_checkpoint(str(checkpoint.directory))
+        return name_kept_weights(Path("/cache"), opened, "float32")
+
+    before = name_now()
+    assert name_now() == before
+    file = checkpoint.directory / "model.safetensors"
     touch(file)
-    touched = name_kept_weights(Path("/cache"), checkpoint, "float32")
+    touched = name_now()
     with file.open("ab") as stream:
         stream.write(b" ")
-    longer = name_kept_weights(Path("/cache"), checkpoint, "float32")
+    longer = name_now()
     assert len({before.source, touched.source, longer.source}) == 3
     assert before.path == touched.path == longer.path
 
