@@ -42,11 +42,12 @@ def name_kept_weights(directory: Path | None, checkpoint: Checkpoint, dtype: str
 
 
 def _identity_of(checkpoint: Checkpoint) -> dict[str, object]:
-    """Return the commit of the hub, or every file of the weights with its size and its time."""
-    if checkpoint.revision:
-        return {"model": checkpoint.name, "commit": checkpoint.revision}
-    files = sorted(checkpoint.weight_files.items())
-    return {"files": [[str(file), *stamp] for file, stamp in files]}
+    """Return the commit of the hub, and the size and time of every file of the weights.
+
+    The commit alone would also name a damaged file and the download that replaces it.
+    """
+    files = [[file.name, *stamp] for file, stamp in sorted(checkpoint.weight_files.items())]
+    return {"commit": checkpoint.revision, "files": files}
 
 
 def _assets_of_hub() -> Path:

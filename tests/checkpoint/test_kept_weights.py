@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.checkpoint.files import Checkpoint, open_checkpoint
+from app.checkpoint.files import Checkpoint, open_checkpoint, read_checkpoint
 from app.checkpoint.kept_weights import KeptWeights, name_kept_weights
 from app.settings import EMBEDDED_CHECKPOINT
 
@@ -34,9 +34,14 @@ def test_a_commit_of_the_hub_identifies_weights_wherever_they_are(checkpoint: Ch
     assert names[0].path.parent == Path("/cache")
 
 
-def test_a_changed_file_of_weights_is_another_source(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("revision", [None, "a" * 40])
+def test_a_changed_file_of_weights_is_another_source(
+    checkpoint: Checkpoint, revision: str | None
+) -> None:
+    """Also in a snapshot of the hub: a damaged download is replaced under the same commit."""
+
     def name_now() -> KeptWeights:
-        opened = open_checkpoint(str(checkpoint.directory))
+        opened = read_checkpoint(checkpoint.directory, "owner/model", revision)
         return name_kept_weights(Path("/cache"), opened, "float32")
 
     before = name_now()
