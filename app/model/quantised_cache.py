@@ -1,6 +1,7 @@
 """Keeps the 8-bit weights of a checkpoint in a file, so that the next start need not quantize."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Mapping
@@ -124,14 +125,21 @@ class PartialFile:
         descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self.stream: BinaryIO = os.fdopen(descriptor, "wb")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between opening and locking, another process may have given this file its name.
-            if not os.path.samestat(os.fstat(descriptor), os.stat(self._partial)):
-                raise BlockingIOError(0, "another process has just written it")
+            if not self._lock(descriptor):
+                raise BlockingIOError(errno.EAGAIN, "another process writes it")
             self.stream.truncate(0)
         except OSError:
             self.stream.close()
             raise
+
+    def _lock(self, descriptor: int) -> bool:
+        """Lock the file; return false if another process has locked it, or had until now."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between opening and locking, another process may have renamed or removed this file.
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._partial))
+        except (BlockingIOError, FileNotFoundError):
+            return False
 
     def commit(self) -> None:
         """Give the file its name, once its content is on the disk.

@@ -74,12 +74,14 @@ class FileLayout:
             CheckpointError: the file does not have this layout.
             OSError: the file cannot be read.
         """
+        num_bytes = self.num_bytes - self.digests_offset
         with file.open("rb") as stream:
             is_ours = stream.read(len(self.header)) == self.header
-            if not is_ours or file.stat().st_size != self.num_bytes:
-                raise CheckpointError(f"{file}: of another checkpoint or version, or truncated")
             stream.seek(self.digests_offset)
-            digests = stream.read()
+            digests = stream.read(num_bytes + 1)
+        # The digests end the file, so their number of bytes reveals a file of another length.
+        if not is_ours or len(digests) != num_bytes:
+            raise CheckpointError(f"{file}: of another checkpoint or version, or truncated")
         starts = range(0, len(digests), _DIGEST_BYTES)
         values = (digests[start : start + _DIGEST_BYTES] for start in starts)
         return dict(zip(self.shapes, values, strict=True))

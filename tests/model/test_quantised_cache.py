@@ -222,6 +222,8 @@ def test_one_process_writes_at_a_time(kept: KeptWeights, quantized: Kosmos2Model
     """Replicas that share a volume start together."""
     kept.path.parent.mkdir()
     other = PartialFile(kept.path)
+    with pytest.raises(BlockingIOError, match="another process writes it"):
+        PartialFile(kept.path)
     model, events = load(kept)
     assert events == [NOT_KEPT]
     assert are_equal(model, quantized)
