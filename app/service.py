@@ -31,7 +31,7 @@ from app.ipc.admission import Admission
 from app.ipc.engine_client import EngineClient
 from app.ipc.engine_messages import NewToken, SamplingParameters
 from app.ipc.pending_request import Prompt
-from app.ipc.sampling_limits import MAX_SEED
+from app.ipc.sampling_limits import MAX_CHOSEN_SEED
 from app.pictures.marks import BoxFormat, Mark, MediaType
 from app.pictures.workers.messages import DecodedPicture
 from app.pictures.workers.pool import PicturePool
@@ -255,7 +255,7 @@ class Service:
             top_k=request.top_k,
             top_p=request.top_p,
             # The answer returns the chosen seed, so that the client can repeat the request.
-            seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+            seed=secrets.randbelow(MAX_CHOSEN_SEED + 1) if request.seed is None else request.seed,
         )
 
     async def _read(

@@ -149,7 +149,9 @@ def test_the_limit_of_new_tokens_ends_an_answer(client: httpx.Client) -> None:
 
 
 def test_a_sampled_answer_can_be_repeated_with_its_seed(client: httpx.Client) -> None:
+    """Also from JavaScript, which reads every number as a float."""
     first = answer(client, task="detailed_caption", temperature="1.5")
+    assert first["seed"] < 2**53
     again = answer(client, task="detailed_caption", temperature="1.5", seed=str(first["seed"]))
     assert again["markup"] == first["markup"]
     assert again["seed"] == first["seed"]
