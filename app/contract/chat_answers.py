@@ -99,7 +99,7 @@ class ChatMessage(BaseModel):
 
     role: Literal["assistant"] = "assistant"
     content: str = Field(description="The answer, or the located phrase, or JSON.")
-    refusal: None = None
+    refusal: str | None = None  # always null, but generators of clients fail on such a type
     grounding: ChatGrounding | None = Field(
         description="The boxes; null if the content is JSON, which contains them."
     )

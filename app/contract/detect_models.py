@@ -105,10 +105,12 @@ class DetectBody(BaseModel):
     nms: NmsBody = Field(
         default_factory=NmsBody, description="How overlapping boxes are merged. In a form: JSON."
     )
+    # Not a plain default, which OpenAPI would have: generated Go does not compile with one here.
     tiles: Tiles = Field(
-        "none",
+        default_factory=lambda: "none",
         description="Also search overlapping parts of the picture, for small objects. `auto`: "
-        f"tiles that suit the picture's size. Classes x (1 + tiles) must not exceed {MAX_ROWS}.",
+        "tiles that suit the picture's size. Default: `none`. Classes x (1 + tiles) must not "
+        f"exceed {MAX_ROWS}.",
     )
     priority: Priority | None = Field(None, description=PRIORITY_DESCRIPTION)
     stream: StrictBool = Field(

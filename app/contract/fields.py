@@ -2,12 +2,16 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 PRIORITY_DESCRIPTION = (
     "A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or "
     "`batch` for an API key that is confined to it."
 )
+
+
+Seed = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+"""Generated clients read integers without this format into 32 bits."""
 
 
 def as_integer(value: Any) -> Any:

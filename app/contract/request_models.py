@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.contract.fields import PRIORITY_DESCRIPTION, as_integer
+from app.contract.fields import PRIORITY_DESCRIPTION, Seed, as_integer
 from app.errors import InvalidRequest
 from app.grounding.answers import DrawnBoxes
 from app.grounding.requests import GroundRequest, UserRegion
@@ -115,7 +115,7 @@ class RequestFields(BaseModel):
     top_k: int = Field(
         0, ge=0, le=MAX_TOP_K, description="Samples from the k most probable tokens. 0: from all."
     )
-    seed: int | None = Field(
+    seed: Seed | None = Field(
         None,
         ge=0,
         le=MAX_SEED,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.contract.fields import Pixels, Score, Seconds, Share
+from app.contract.fields import Pixels, Score, Seconds, Seed, Share
 from app.errors import FieldError
 from app.grounding.answers import Answer
 from app.pictures.workers.messages import Abilities
@@ -117,7 +117,7 @@ class AnswerBody(BaseModel):
         "measured boxes. Otherwise it only ranks boxes."
     )
     notice: str | None = Field(description=NOTICE)
-    seed: int | None = Field(description="Null when the answer was not sampled.")
+    seed: Seed | None = Field(description="Null when the answer was not sampled.")
     usage: UsageBody
     timings: TimingsBody
 

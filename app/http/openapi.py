@@ -174,7 +174,8 @@ def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(field: dict[str, Any]) -> dict[str, Any]:
-    kinds = [option.get("type") for option in field.get("anyOf", [field])]
+    options = field.get("anyOf") or field.get("oneOf") or [field]
+    kinds = [option.get("type") for option in options]
     if not {"array", "object"} & set(kinds):
         return field
     return {

@@ -97,7 +97,7 @@ def _schema() -> dict[str, Any]:
     schema = inline_schema(InferBody)
     schema["properties"]["image"] = {
         "description": "A picture, or a list of pictures; a list gets a list of answers.",
-        "oneOf": [_PICTURE, {"type": "array", "items": _PICTURE}],
+        "anyOf": [_PICTURE, {"type": "array", "items": _PICTURE}],
     }
     schema["required"].append("image")
     return schema

@@ -621,7 +621,7 @@ export interface components {
              */
             content: string;
             /** Refusal */
-            refusal?: null;
+            refusal?: string | null;
             /** @description The boxes; null if the content is JSON, which contains them. */
             grounding: components["schemas"]["ChatGrounding"] | null;
         };
@@ -1949,29 +1949,8 @@ export interface operations {
                     max_per_class?: number;
                     /** @description Options of non-maximum suppression. Sent as one JSON string. */
                     nms?: string;
-                    /**
-                     * Tiles
-                     * @description Also search overlapping parts of the picture, for small objects. `auto`: tiles that suit the picture's size. Classes x (1 + tiles) must not exceed 512.
-                     * @default none
-                     */
-                    tiles?: ("none" | "auto") | {
-                        /**
-                         * Width
-                         * @description Of a tile, in pixels.
-                         */
-                        width: number;
-                        /**
-                         * Height
-                         * @description Of a tile, in pixels.
-                         */
-                        height: number;
-                        /**
-                         * Overlap
-                         * @description Share of a tile that neighbours have in common.
-                         * @default 0.2
-                         */
-                        overlap?: number;
-                    };
+                    /** @description Also search overlapping parts of the picture, for small objects. `auto`: tiles that suit the picture's size. Default: `none`. Classes x (1 + tiles) must not exceed 512. Sent as one JSON string. */
+                    tiles?: string;
                     /**
                      * Priority
                      * @description A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an API key that is confined to it.
@@ -2029,8 +2008,7 @@ export interface operations {
                     };
                     /**
                      * Tiles
-                     * @description Also search overlapping parts of the picture, for small objects. `auto`: tiles that suit the picture's size. Classes x (1 + tiles) must not exceed 512.
-                     * @default none
+                     * @description Also search overlapping parts of the picture, for small objects. `auto`: tiles that suit the picture's size. Default: `none`. Classes x (1 + tiles) must not exceed 512.
                      */
                     tiles?: ("none" | "auto") | {
                         /**

@@ -136,7 +136,8 @@ def _schema() -> dict[str, Any]:
     schema, ours = inline_schema(ChatBody), inline_schema(GroundBody)["properties"]
     schema["properties"] |= {name: ours[name] for name in PASSED_ON}
     # OpenAI's seeds may be negative.
-    schema["properties"]["seed"] |= {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    seed = {"type": "integer", "format": "int64"}
+    schema["properties"]["seed"] |= {"anyOf": [seed, {"type": "null"}]}
     schema["properties"]["task"]["description"] += (
         " Default: `raw` for a text with tags, `grounded_vqa` for any other text, `brief_caption` "
         "without text."
