@@ -25,6 +25,25 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys(
 )
 """Every problem that a route with a body returns."""
 
+_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "description": "Time limit in seconds; the service's own limit is the largest.",
+    },
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "Id of the request in the answer and in logs: 1 to 128 letters, digits, "
+        "`.`, `_` or `-`. Instead of any other text, the service chooses an id.",
+    },
+]
+"""Headers that every route with a body reads."""
+
 _FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")  # FastAPI's names
 
 _KEY = {
@@ -101,7 +120,7 @@ def door_error_responses(door: DoorName) -> dict[int | str, dict[str, Any]]:
 
 
 def complete_description(app: FastAPI) -> None:
-    """Add the security schemes, and describe errors as they are sent.
+    """Add the security schemes and headers, and describe errors as they are sent.
 
     FastAPI adds JSON to each problem+json, and an error of its own validation to each route with a
     parameter: a path, which is any text here.
@@ -119,6 +138,8 @@ def complete_description(app: FastAPI) -> None:
         for operations in description["paths"].values():
             for operation in operations.values():
                 operation["responses"] = _sent_responses(operation["responses"])
+                if "requestBody" in operation:
+                    operation["parameters"] = _HEADERS
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]

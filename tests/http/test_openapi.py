@@ -111,6 +111,18 @@ def test_fields_of_forms_are_plain_values(description: dict[str, Any]) -> None:
                 assert not {"array", "object"} & {kind["type"] for kind in kinds}, name
 
 
+def test_every_route_with_a_body_describes_the_headers_that_it_reads(
+    description: dict[str, Any],
+) -> None:
+    """openapi-python-client also writes modules that cannot be imported for routes without any."""
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            parameters = operation.get("parameters", [])
+            headers = {one["name"] for one in parameters if one["in"] == "header"}
+            has_body = "requestBody" in operation
+            assert headers == ({"X-Request-Timeout", "X-Request-ID"} if has_body else set())
+
+
 def test_every_problem_is_described(description: dict[str, Any]) -> None:
     for path in ("/v1/ground", "/v1/annotate"):
         responses = description["paths"][path]["post"]["responses"]

@@ -1241,7 +1241,12 @@ export interface operations {
     ground_v1_ground_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1559,7 +1564,12 @@ export interface operations {
     annotate_v1_annotate_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1922,7 +1932,12 @@ export interface operations {
     detect_v1_detect_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2205,7 +2220,12 @@ export interface operations {
     complete_v1_chat_completions_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2532,7 +2552,12 @@ export interface operations {
     infer_yolo_world_infer_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2687,7 +2712,12 @@ export interface operations {
     infer_grounding_dino_infer_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2842,7 +2872,12 @@ export interface operations {
     caption_moondream_caption_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3010,7 +3045,12 @@ export interface operations {
     query_moondream_query_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3176,7 +3216,12 @@ export interface operations {
     detect_moondream_detect_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3335,7 +3380,12 @@ export interface operations {
     point_moondream_point_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3494,7 +3544,12 @@ export interface operations {
     invoke_invocations_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Time limit in seconds; the service's own limit is the largest. */
+                "X-Request-Timeout"?: number;
+                /** @description Id of the request in the answer and in logs: 1 to 128 letters, digits, `.`, `_` or `-`. Instead of any other text, the service chooses an id. */
+                "X-Request-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
