@@ -234,6 +234,22 @@ def test_tables_distinguish_nothing_found_from_no_answer(export: Export) -> None
     assert [float(rows[3][name]) for name in ("x0", "y0", "x1", "y1")] == [100, 0, 200, 100]
 
 
+def test_csv_can_be_read_with_every_name_of_a_picture(tmp_path: Path) -> None:
+    """One such name made the whole table unreadable for pandas, polars and duckdb."""
+    names = ["a\rb.jpg", "a\nb.jpg", 'a,"b".jpg', "caf\udce9.jpg"]
+    run = write_run(
+        tmp_path / "run.jsonl",
+        [*(answer_line(name, detect_answer([])) for name in names), error_line("\udcff\r.jpg")],
+    )
+    out = tmp_path / "table.csv"
+    assert main(["export", str(run), "--format", "csv", "--out", str(out)]) == 0
+    content = out.read_bytes()
+    assert content.endswith(b"invalid_image\n")
+    with out.open(encoding="utf-8", newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    assert paths == [*sorted(names[:3]), "caf\ufffd.jpg", "\ufffd\r.jpg"]
+
+
 def test_stored_boxes_fit_the_pixels_of_the_file(export: Export) -> None:
     """EXIF tag 6: the upright picture of 200 × 100 is stored as 100 × 200."""
     dataset = json.loads(export("coco", "--orientation", "stored").read_text())
