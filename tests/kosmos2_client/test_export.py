@@ -151,6 +151,17 @@ def test_yolo_without_validation_pictures_names_those_of_training(
     assert "no pictures are left for validation" in capsys.readouterr().err
 
 
+def test_yolo_names_pictures_that_ultralytics_skips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It reads by the end of the name, and does not report what it omits."""
+    names = ("a.JPG", "b.gif", "c", "d.webp")
+    lines = [answer_line(name, detect_answer([CIRCLE])) for name in names]
+    run = write_run(tmp_path / "run.jsonl", lines)
+    assert main(["export", str(run), "--format", "yolo", "--out", str(tmp_path / "dataset")]) == 0
+    assert "ultralytics does not read b.gif, c: convert" in capsys.readouterr().err
+
+
 def test_yolo_links_or_copies_the_pictures(export: Export, tmp_path: Path) -> None:
     root = tmp_path / "pictures"
     for name in ("a.jpg", "turned.jpg", "z/both.jpg"):

@@ -76,6 +76,8 @@ def _yolo(dataset: Dataset, out: Path, options: Options) -> Written:
     notes = [] if pictures else [f"put the pictures into {out / 'images'}"]
     if not yolo.count_val(len(dataset.index.answered), options.val_share):
         notes.append("no pictures are left for validation, so data.yaml names those of training")
+    if skipped := yolo.skipped(dataset.index.answered):
+        notes.append(f"ultralytics does not read {listed(skipped)}: convert to PNG or JPEG")
     return Written(number, "; ".join(notes))
 
 

@@ -16,6 +16,11 @@ from kosmos2_client.splits import rank
 
 DEFAULT_VAL_SHARE = 0.1
 _IMAGES, _LABELS = "/images/", "/labels/"
+_READ_SUFFIXES = (
+    *(".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".mpo"),
+    *(".png", ".tif", ".tiff", ".webp"),
+)
+"""Of pictures that ultralytics reads; it skips all others of a list, and reports none."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,15 @@ def count_val(num_pictures: int, val_share: float) -> int:
     if not val_share:
         return 0
     return max(0, min(num_pictures - 1, max(1, round(val_share * num_pictures))))
+
+
+def skipped(paths: Iterable[str]) -> list[str]:
+    """Return the pictures that ultralytics skips.
+
+    >>> skipped(["a.JPG", "b.gif", "c"])
+    ['b.gif', 'c']
+    """
+    return [path for path in paths if not path.lower().endswith(_READ_SUFFIXES)]
 
 
 def label_path(path: str) -> PurePosixPath:
