@@ -81,6 +81,7 @@ def serve(
     if settings.ops_port is not None:
         ops = listen(settings.host, settings.ops_port, "KOSMOS2_OPS_PORT={0}")
     checkpoint = prepare(settings, "supervisor")
+    ready = _ready_at(settings, listener, ops)
 
     async def run(run_directory: RunDirectory) -> int:
         from app.supervisor.supervisor import (
@@ -88,7 +89,7 @@ def serve(
         )
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
-        return await supervisor.run(lambda: _announce(settings, listener, ops))
+        return await supervisor.run(lambda: ready.print_to(sys.stdout))
 
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))
@@ -214,11 +215,11 @@ for forwarded in (export, evaluate):
     cli.command(context_settings=FORWARDED, add_help_option=False)(forwarded)
 
 
-def _announce(settings: Settings, listener: socket, ops_listener: socket | None) -> None:
+def _ready_at(settings: Settings, listener: socket, ops_listener: socket | None) -> Ready:
     url = _url_of(settings, listener)
     ops_url = None if ops_listener is None else _url_of(settings, ops_listener)
     example = EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)
-    Ready(url, ops_url, example).print_to(sys.stdout)
+    return Ready(url, ops_url, example)
 
 
 def _url_of(settings: Settings, listener: socket) -> str:

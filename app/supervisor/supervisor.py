@@ -31,7 +31,7 @@ class Supervisor:
     """Runs the whole service, with `run`.
 
     Args:
-        listener: socket on which the HTTP processes accept connections.
+        listener: socket on which the HTTP processes accept connections; closed by a drain.
         engine_module: module of the engine process; tests pass one with faults.
         ops_listener: socket for health and metrics alone; `None` serves them at `listener`.
     """
@@ -90,6 +90,7 @@ class Supervisor:
         """Keep an engine running; if that fails, let the HTTP processes answer, then end."""
         exit_code = await self._engine.run(on_ready)
         is_draining, self._is_stopping = self._is_stopping, True
+        self._stop_listening()
         for child in self._workers.values():
             child.request_stop()
         with contextlib.suppress(TimeoutError):
@@ -148,12 +149,21 @@ class Supervisor:
         """Keep serving until load balancers have noticed, finish running requests, then end."""
         get_logger().info("draining", delay_s=delay_s)
         await asyncio.sleep(delay_s)
+        self._stop_listening()
         for child in self._workers.values():
             child.send(Drain())
         await self._workers_end()
         self._engine.request_stop()
         await asyncio.wait(self._keepers)
         self._end(0)
+
+    def _stop_listening(self) -> None:
+        """Close this process's listeners, so that connections are refused once all workers stop.
+
+        While any process holds a listener, the system accepts connections that no process serves.
+        """
+        for listener in self._listeners:
+            listener.close()
 
     async def _workers_end(self) -> None:
         await asyncio.gather(*(child.wait() for child in self._workers.values()))

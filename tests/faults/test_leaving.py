@@ -141,6 +141,33 @@ def test_running_requests_are_finished_after_sigterm(endless_checkpoint: Path) -
         assert service.process.returncode == 0
 
 
+def test_a_draining_service_refuses_connections_and_finishes_an_upload() -> None:
+    """Connections that are accepted but not served would wait until the service has ended."""
+    form = httpx.Request("POST", "http://x", files={"image": PICTURE}, data=LONG)
+    headers = [f"{name}: {form.headers[name]}" for name in ("content-type", "content-length")]
+    body = form.read()
+    with (
+        running_service(body_timeout_s=600, grace_period_s=600) as service,
+        open_connection(service.url) as upload,
+    ):
+        upload.sendall(request("POST", "/v1/ground", *headers, "Expect: 100-continue"))
+        assert upload.recv(65536).startswith(b"HTTP/1.1 100 ")
+        upload.sendall(body[:-1])
+        service.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: _is_refused(service.url))
+        upload.sendall(body[-1:])
+        assert receive(upload).status == 200
+        assert service.process.wait(timeout=60) == 0
+
+
+def _is_refused(url: str) -> bool:
+    try:
+        with open_connection(url):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
 def test_requests_that_exceed_the_grace_period_get_unavailable(endless_checkpoint: Path) -> None:
     with (
         running_service(model=endless_checkpoint, grace_period_s=0) as service,
