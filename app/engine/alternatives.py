@@ -9,7 +9,7 @@ from app.model.loading import weights_bytes
 from app.model.quantised import has_kernels
 
 # Measured at the published size, on processors with and without AVX-512 (docs/performance.md).
-_INT8 = "a token in about a third of the time; about 2 of 100 answers differ from float32's"
+_INT8 = "a token in less than half of the time; about 2 of 100 answers differ from float32's"
 _FAST_BFLOAT16 = (
     "pictures, prompts and tokens in about half the time; answers differ by the rounding of 16 bits"
 )
