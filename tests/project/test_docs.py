@@ -37,7 +37,13 @@ DOCUMENTS = [
 ]
 
 CLIENT = ROOT / "clients" / "python" / "src"
-PACKAGES = (ROOT / "app", ROOT / "harness", ROOT / "reliability", CLIENT / "kosmos2_client")
+PACKAGES = (
+    *(
+        ROOT / name
+        for name in ("app", "benchmarks", "harness", "reliability", "scripts", "training")
+    ),
+    CLIENT / "kosmos2_client",
+)
 MODULES_WITH_EXAMPLES = [
     ".".join(file.relative_to(package.parent).with_suffix("").parts)
     for package in PACKAGES
