@@ -1,4 +1,4 @@
-"""The use case: takes a picture and a task, returns grounded text with boxes."""
+"""The use case: accepts a picture and a task, returns grounded text with boxes."""
 
 import asyncio
 import hashlib

@@ -105,7 +105,7 @@ def _empty_application() -> FastAPI:
     return FastAPI(
         title="Kosmos-2",
         version=version("kosmos2-server"),
-        description="Takes a picture and a task, returns grounded text with boxes.",
+        description="Accepts a picture and a task, returns grounded text with boxes.",
         openapi_tags=[GROUNDING_TAG, TAG],
         docs_url=None,
         redoc_url=None,
