@@ -26,9 +26,8 @@ def main() -> None:
     ready = Ready(url, ops_url=None, example=f"curl {url}/readyz")
 
     async def run(run_directory: RunDirectory) -> int:
-        from app.supervisor.supervisor import (
-            Supervisor,  # its import opens metrics files, so the run directory must exist
-        )
+        # Here, because it imports prometheus_client, which must find the run directory.
+        from app.supervisor.supervisor import Supervisor
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, engine_module)
         return await supervisor.run(lambda: ready.print_to(sys.stdout))

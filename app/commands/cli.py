@@ -84,9 +84,8 @@ def serve(
     ready = _ready_at(settings, listener, ops)
 
     async def run(run_directory: RunDirectory) -> int:
-        from app.supervisor.supervisor import (
-            Supervisor,  # imports prometheus_client, which must find the run directory
-        )
+        # Here, because it imports prometheus_client, which must find the run directory.
+        from app.supervisor.supervisor import Supervisor
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
         return await supervisor.run(lambda: ready.print_to(sys.stdout))

@@ -109,9 +109,8 @@ def _empty_application() -> FastAPI:
         openapi_tags=[GROUNDING_TAG, TAG],
         docs_url=None,
         redoc_url=None,
-        servers=[
-            {"url": "./"}
-        ],  # relative, so that it also works behind a proxy that strips a prefix
+        # Relative, so that it also works behind a proxy that strips a prefix.
+        servers=[{"url": "./"}],
         redirect_slashes=False,  # redirects would trust the Host header of the request
     )
 
@@ -212,9 +211,8 @@ def _allow_origins(app: FastAPI, settings: Settings) -> None:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=[
-                "*"
-            ],  # browser tools for tracing and error reports add their own headers
+            # Browser tools for tracing and error reports add their own headers.
+            allow_headers=["*"],
             allow_private_network=True,
             expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "traceresponse"],
         )

@@ -12,9 +12,8 @@ from app.errors import InvalidRequest, MalformedBody
 
 URL_NOT_ALLOWED = "image_url_not_allowed"
 _FORMS = '{"base64": "…"} or {"url": "data:…"}'
-_MAX_MEDIA_TYPE = (
-    4096  # characters of a data URI before the data; some clients put a file name there
-)
+# Characters of a data URI before the data; some clients put a file name there.
+_MAX_MEDIA_TYPE = 4096
 _IS_DATA_URI = re.compile(r"\s*data:", re.IGNORECASE)
 # Possessive quantifiers (`*+`): without them, a hostile URI would cause quadratic backtracking.
 _PARAMETER = r""";\s*+(?!base64\s*,)[^,;="]+(?:=(?:"(?:[^"\\]|\\.)*+"\s*|[^,;"]*+))?+"""
