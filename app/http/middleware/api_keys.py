@@ -175,7 +175,7 @@ def _version_of(file: Path) -> tuple[int, ...] | None:
 def _keys_of(file: Path) -> list[ApiKey]:
     """Return the keys in a file; an unreadable file has none, so every request is rejected."""
     try:
-        words = file.read_text().split()
+        words = file.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         get_logger().error("API key file cannot be read", reason=type(error).__name__)
         return []

@@ -54,6 +54,15 @@ def test_changes_of_the_file_apply_without_a_restart(tmp_path: Path) -> None:
     assert ring.find("fixed") is not None
 
 
+def test_the_first_key_is_read_after_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of Windows write one."""
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xef\xbb\xbfbatch:first\nsecond\n")
+    found = KeyRing(Settings(api_keys_file=file)).find("first")
+    assert found is not None
+    assert found.is_batch_only
+
+
 @pytest.mark.parametrize("content", [b"", b" \n\n", b"\xff\xfe", None])
 def test_a_file_without_keys_rejects_every_key(tmp_path: Path, content: bytes | None) -> None:
     """The file is empty, not text, or a folder."""
