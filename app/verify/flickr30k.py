@@ -41,9 +41,10 @@ def read_flickr30k(root: Path, images: Path, split: Path) -> list[Query]:
         split: `test.txt`, `val.txt` or `train.txt` of the dataset, one id per line.
     """
     queries = []
-    for name in split.read_text().split():
+    for name in split.read_text(encoding="utf-8").split():
         boxes = _boxes_by_entity(root / "Annotations" / f"{name}.xml")
-        for line in (root / "Sentences" / f"{name}.txt").read_text().splitlines():
+        sentences = root / "Sentences" / f"{name}.txt"
+        for line in sentences.read_text(encoding="utf-8").splitlines():
             queries += _queries_of(line.strip(), images / f"{name}.jpg", boxes)
     return queries
 

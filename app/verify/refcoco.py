@@ -28,7 +28,7 @@ class Expression:
 
 def read_refcoco(annotations: Path, images: Path) -> list[Expression]:
     """Return every expression of a split."""
-    content = json.loads(annotations.read_text())
+    content = json.loads(annotations.read_bytes())
     entries = {entry["id"]: entry for entry in content["images"]}
     expressions = []
     for annotation in content["annotations"]:

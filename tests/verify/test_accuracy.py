@@ -1,6 +1,9 @@
 """The paper's protocol, with our own records in the formats of the published datasets."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,27 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def queries(root: Path) -> list[Query]:
     return read_flickr30k(root, root / "images", root / "test.txt")
+
+
+@pytest.mark.processes
+def test_datasets_are_read_as_utf8_in_any_locale(root: Path) -> None:
+    """The encoding of the locale is ASCII here; one of Latin-1 would change the phrases."""
+    marked = SENTENCES.replace("young", "jeûne")
+    (root / "Sentences" / "77.txt").write_text(marked, encoding="utf-8")
+    program = (
+        "import sys; from pathlib import Path; from app.verify.flickr30k import read_flickr30k; "
+        "root = Path(sys.argv[1]); "
+        "print(ascii(read_flickr30k(root, root, root / 'test.txt')[0].phrase))"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, root],
+        env=os.environ | ascii_only,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == ascii("A jeûne man")
 
 
 def test_flickr30k_phrases_and_boxes(queries: list[Query]) -> None:
