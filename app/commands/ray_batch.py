@@ -4,6 +4,7 @@ Only this process writes, and only whole outcomes, so an actor or a node that is
 nothing but the time to compute its pictures again.
 """
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 
@@ -64,12 +65,13 @@ def _lines(
     tables = [pyarrow.table({NAME: encoded}) for encoded in _in_batches(names)]
     if not tables:
         return
+    settings = settings.model_copy(update={"model": _for_all_nodes(settings.model)})
     resources, num_engines = plan_engines(ray.cluster_resources(), settings, cluster)
     lines = (
         ray.data.from_arrow(tables)
         .map_batches(
             read_pictures,
-            fn_args=(str(run.sources.root),),
+            fn_args=(_for_all_nodes(str(run.sources.root)),),
             batch_size=PICTURES_PER_BATCH,
             num_cpus=_READING_CORES,
         )
@@ -86,6 +88,14 @@ def _lines(
             if refusal:
                 raise RequestRefused(str(refusal))
             yield Line.from_json(line)
+
+
+def _for_all_nodes(path: str) -> str:
+    """Return the absolute path of a folder, because nodes work in folders of their own.
+
+    A URI and a hub id are returned as they are.
+    """
+    return os.path.abspath(path) if os.path.isdir(path) else path
 
 
 def _in_batches(names: Iterator[str]) -> Iterator[list[bytes]]:
