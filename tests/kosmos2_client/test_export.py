@@ -345,6 +345,16 @@ def test_neither_a_folder_nor_a_device_is_replaced(
         assert f"{out}: is not a file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("format_name", ["coco", "csv", "label-studio"])
+def test_a_missing_folder_is_named_as_the_user_typed_it(
+    run_file: Path, format_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run_file.with_name("missing")
+    out = ["--format", format_name, "--out", str(folder / "out")]
+    assert main(["export", str(run_file), *out]) == 1
+    assert capsys.readouterr().err == f"kosmos2-client: {folder}: no such folder\n"
+
+
 @pytest.mark.processes
 def test_help_texts_are_printed_on_a_terminal_without_utf_8() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}

@@ -18,11 +18,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path whose file replaces `path` after the block, unless an exception ends it.
 
     Raises:
-        InvalidInput: `path` is a folder or a device, such as `/dev/null`, which root could replace.
+        InvalidInput: `path` is a folder or a device, such as `/dev/null`, which root could replace,
+            or its folder does not exist.
     """
     path = path.resolve()  # a link stays a link
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path}: is not a file; name a new file")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent}: no such folder")
     partial = path.with_name(path.name + _SUFFIX)
     try:
         yield partial
