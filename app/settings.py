@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 _PREFIX = "KOSMOS2_"
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "demo"
 MAX_API_KEYS = 64
+BATCH_MARK = "batch:"
+"""Before a configured key: its requests are confined to the priority `batch`."""
+
 MAX_HTTP_WORKERS = 64
 MAX_NGRAM_SIZE = 8  # of a request and of a checkpoint
 MAX_SLOTS = 1024
@@ -207,8 +210,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         max_length=MAX_API_KEYS,
-        description="Accepted API keys, separated by commas. A key after `batch:` may only send "
-        "requests with the priority batch. Default: no key is required.",
+        description="Accepted API keys of visible ASCII, separated by commas. A key directly after "
+        "`batch:` may only send requests with the priority batch. Default: no key is required.",
     )
     api_keys_file: Path | None = Field(
         None,
@@ -289,6 +292,15 @@ class Settings(BaseSettings):
             raise ValueError(f"{route} is not a path, such as /predict; none of {{}}?#% is allowed")
         return route
 
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(is_usable_key(key.get_secret_value()) for key in keys):
+            raise ValueError(
+                f"a key is missing after {BATCH_MARK} or has characters other than visible ASCII"
+            )
+        return keys
+
     @field_validator("cors_origins")
     @classmethod
     def _normalize(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -299,6 +311,16 @@ class Settings(BaseSettings):
     def _reveal(self, keys: tuple[SecretStr, ...]) -> list[str]:
         """Return keys in clear text: child processes read them from the private run directory."""
         return [key.get_secret_value() for key in keys]
+
+
+def is_usable_key(text: str) -> bool:
+    """Return whether clients can send a configured key; without its mark, it must not be empty.
+
+    >>> [is_usable_key(text) for text in ("secret", "batch:secret", "batch:", "schlüssel")]
+    [True, True, False, False]
+    """
+    key = text.removeprefix(BATCH_MARK)
+    return bool(key) and key.isascii() and key.isprintable()
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:

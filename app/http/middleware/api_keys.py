@@ -15,14 +15,11 @@ from app.http.outcomes import count_rejection
 from app.http.problems import response_of
 from app.http.route_table import RouteTable
 from app.ipc.shared_state import SharedState
-from app.settings import MAX_API_KEYS, Settings
+from app.settings import BATCH_MARK, MAX_API_KEYS, Settings, is_usable_key
 from app.telemetry.logs import get_logger
 from app.telemetry.metrics import DoorName, HttpMetrics
 
 WINDOW_S = 60
-BATCH_MARK = "batch:"
-"""Before a configured key: its requests are confined to the priority `batch`."""
-
 _HEADER = "Authorization: Bearer"
 _FOREIGN_HEADERS: Mapping[DoorName, str] = MappingProxyType({"moondream": "X-Moondream-Auth"})
 """The header in which the clients of a door send a key instead of `Authorization`."""
@@ -179,8 +176,12 @@ def _keys_of(file: Path) -> list[ApiKey]:
     except (OSError, UnicodeDecodeError) as error:
         get_logger().error("API key file cannot be read", reason=type(error).__name__)
         return []
-    if not words:
+    keys = list(filter(is_usable_key, words))
+    if not keys:
         get_logger().error("API key file has no key")
-    if len(words) > MAX_API_KEYS:
-        get_logger().error("API key file has too many keys", num_left_out=len(words) - MAX_API_KEYS)
-    return [ApiKey.configured(word) for word in words[:MAX_API_KEYS]]
+    if len(keys) < len(words):
+        unusable = len(words) - len(keys)
+        get_logger().error("API key file has keys that no client can send", num_left_out=unusable)
+    if len(keys) > MAX_API_KEYS:
+        get_logger().error("API key file has too many keys", num_left_out=len(keys) - MAX_API_KEYS)
+    return [ApiKey.configured(key) for key in keys[:MAX_API_KEYS]]

@@ -96,6 +96,30 @@ def test_a_setting_without_keys_is_rejected(monkeypatch: pytest.MonkeyPatch, val
         Settings()
 
 
+UNUSABLE = ["batch:", "batch: secret", "schlüssel", "a\x7fb"]
+
+
+@pytest.mark.parametrize("value", UNUSABLE)
+def test_a_setting_with_a_key_that_no_client_can_send_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """`Authorization: Bearer`, without a key, would be accepted for a key that is empty."""
+    monkeypatch.setenv("KOSMOS2_API_KEYS", value)
+    with pytest.raises(ValidationError, match="after batch:"):
+        Settings()
+
+
+@pytest.mark.parametrize("value", UNUSABLE)
+def test_a_key_in_a_file_that_no_client_can_send_is_left_out(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"first\n{value}\n")
+    with capture_logs() as lines:
+        ring = KeyRing(Settings(api_keys_file=file))
+    assert [line["num_left_out"] for line in lines] == [1]
+    assert ring.find("first") is not None
+    assert ring.find("") is None
+
+
 def test_the_text_of_a_key_is_in_no_representation() -> None:
     settings = Settings(api_keys=(SecretStr("a planted marker"),))
     assert "planted" not in repr(settings) + str(settings) + repr(ApiKey.of("a planted marker"))
