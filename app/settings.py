@@ -221,7 +221,8 @@ class Settings(BaseSettings):
     requests_per_minute: int | None = Field(
         None,
         ge=1,
-        description="Requests per key and minute, over all HTTP processes. Default: no limit.",
+        description="Requests per key and minute, over all HTTP processes; needs keys. Default: no "
+        "limit.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -96,7 +96,13 @@ def serve(
 
 
 def _check(settings: Settings) -> None:
-    """Check settings whose parts are imported only if they are used; raise `StartupError`."""
+    """Raise `StartupError` for settings that no single field shows to be wrong."""
+    has_keys = settings.api_keys or settings.api_keys_file is not None
+    if settings.requests_per_minute is not None and not has_keys:
+        raise StartupError(
+            "KOSMOS2_REQUESTS_PER_MINUTE limits each API key; set KOSMOS2_API_KEYS_FILE or "
+            "KOSMOS2_API_KEYS as well"
+        )
     if "invocation_options" in settings.model_fields_set:
         from app.contract.invocation_options import check_invocation_options
 

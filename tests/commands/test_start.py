@@ -72,6 +72,13 @@ def test_an_origin_that_no_browser_sends_is_rejected(origins: str) -> None:
     assert last_line(result).startswith(f"cors_origins: {origins} is not an origin")
 
 
+def test_a_rate_without_keys_is_rejected() -> None:
+    """It would limit no request, without any error."""
+    result = run("serve", "--port", "0", KOSMOS2_REQUESTS_PER_MINUTE="60")
+    assert result.returncode == 78
+    assert last_line(result).startswith("KOSMOS2_REQUESTS_PER_MINUTE limits each API key")
+
+
 def test_the_error_of_a_used_port_suggests_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
