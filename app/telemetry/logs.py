@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from functools import partial
 from types import TracebackType
 from typing import Literal
 
@@ -44,6 +45,7 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        partial(_add_process, process),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         exceptions,
@@ -55,7 +57,6 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
         # A cached logger would keep the configuration of the time of its first use.
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -71,6 +72,14 @@ def configure_logs(level: str, process: str, log_format: LogFormat = "auto") -> 
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_unforeseen
+
+
+def _add_process(
+    process: str, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    # Not a context variable, which the threads of libraries do not have.
+    event["process"] = process
+    return event
 
 
 def _renderer(log_format: LogFormat) -> structlog.typing.Processor:

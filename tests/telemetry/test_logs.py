@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.processes
 
 PROGRAM = """
-import asyncio, logging, sys, warnings
+import asyncio, logging, sys, threading, warnings
 from app.telemetry.logs import configure_logs, get_logger
 configure_logs("debug", *sys.argv[1:])
 
@@ -27,7 +27,9 @@ except ValueError:
     get_logger().exception("request failed", num_slots=4)
 logging.getLogger("PIL.TiffImagePlugin").debug("tag: a planted marker")
 logging.getLogger("python_multipart.multipart").warning("a planted marker")
-warnings.warn("a library warns")
+thread = threading.Thread(target=warnings.warn, args=("a library warns",))
+thread.start()
+thread.join()
 fail()
 """
 
@@ -78,6 +80,11 @@ def test_warnings_and_the_exception_that_ends_a_process_are_log_lines_too() -> N
     """A program that reads the log as JSON would otherwise stop at the first traceback."""
     lines = [json.loads(line) for line in log_of("engine")]
     assert [line["level"] for line in lines] == ["error", "warning", "critical"]
+
+
+def test_every_line_names_its_process_those_of_other_threads_too() -> None:
+    """The sender of traces logs in a thread of its own."""
+    assert [json.loads(line)["process"] for line in log_of("engine")] == ["engine"] * 3
 
 
 def test_a_pipe_gets_json_and_a_terminal_gets_text() -> None:
