@@ -7,6 +7,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from harness import loopback
 from harness.answers import are_same
 from harness.events import events_of
+from harness.nginx import running_nginx
 from harness.proxies import PROXIES, running_proxies
 from harness.requirements import require_programs
 from harness.service import RunningService
-from harness.wire import open_connection, request
+from harness.waiting import eventually
+from harness.wire import open_connection, receive, request
 from tests.clients.conftest import FIELDS, PICTURES
 from tests.clients.programs import form
 from tests.clients.upload import Upload
@@ -158,6 +161,20 @@ def test_a_request_inside_a_body_is_never_answered(
         response = loopback.post(f"{proxy}/v1/ground", files=files, data=FIELDS, timeout=60)
         assert response.status_code == 200
         assert are_same(response.json(), expected[picture])
+
+
+def test_the_log_of_nginx_contains_no_user_data(service: RunningService, tmp_path: Path) -> None:
+    """Neither that of accesses nor that of errors, to which a body over the limit is written."""
+    require_programs("nginx")
+    address = urlsplit(service.url).netloc
+    too_long = request("POST", "/v1/ground?text=my-secret", f"Content-Length: {10**8}")
+    with running_nginx(tmp_path, (address, address)) as url:
+        with open_connection(url) as connection:
+            connection.sendall(too_long)
+            assert receive(connection).status == 413
+        accesses = tmp_path / "access.log"
+        assert eventually(lambda: '"status":413' in accesses.read_text())
+    assert "secret" not in accesses.read_text() + (tmp_path / "nginx.log").read_text()
 
 
 def test_a_connection_is_reused_after_a_minute(
