@@ -8,6 +8,7 @@ import yaml
 
 from app.settings import PUBLISHED_MODEL, PUBLISHED_REVISION, Settings
 from harness.deployment import DEPLOY
+from tests.deploy.test_files import AFTER_GRACE_S
 from tests.deploy.test_kubernetes import VERSION, container, pod, settings_of, startup_s
 
 MANIFEST = DEPLOY / "kubernetes" / "kserve.yaml"
@@ -61,6 +62,17 @@ def test_kserve_finds_the_port_and_health(predictor: dict[str, Any], only: dict[
     for name, path in probes.items():
         assert only[name]["httpGet"] == {"path": path, "port": port["containerPort"]}
     assert predictor["timeout"] > Settings().deadline_s
+
+
+def test_a_replica_ends_before_kubernetes_kills_it(
+    predictor: dict[str, Any], only: dict[str, Any]
+) -> None:
+    """Its requests get an answer with `Retry-After` instead of a closed connection."""
+    assert "terminationGracePeriodSeconds" not in predictor, "Knative refuses it"
+    values = {entry["name"]: entry.get("value") for entry in only["env"]}
+    grace_s = float(values["KOSMOS2_GRACE_PERIOD_S"])
+    default_s = 30  # of terminationGracePeriodSeconds
+    assert Settings().drain_delay_s + grace_s + AFTER_GRACE_S < default_s
 
 
 def test_the_pod_has_the_rights_and_resources_of_a_gpu_replica(
