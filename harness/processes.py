@@ -1,5 +1,6 @@
-"""Finds the processes of a running service by the module that they run."""
+"""Starts commands, and finds the processes of a running service by the module that they run."""
 
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -21,3 +22,21 @@ def find_processes(supervisor_pid: int, *modules: str) -> Iterator[tuple[psutil.
 def find_process(supervisor_pid: int, module: str) -> psutil.Process | None:
     """Return a process below a supervisor that runs a module, or `None`."""
     return next((process for process, _ in find_processes(supervisor_pid, module)), None)
+
+
+# Children of a test run would inherit how that run itself was started.
+_WITH_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def in_foreground(*arguments: str) -> list[str]:
+    """Return the command line of a Python process that Ctrl-C reaches, as on a terminal."""
+    return [sys.executable, "-c", _WITH_SIGINT, "SIG_DFL", *arguments]
+
+
+def in_background(*arguments: str) -> list[str]:
+    """Return the command line of a Python process that ignores Ctrl-C, as a script starts it."""
+    return [sys.executable, "-c", _WITH_SIGINT, "SIG_IGN", *arguments]

@@ -4,11 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import TextIOWrapper
 from socket import socket
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -34,6 +31,7 @@ from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.settings import Settings
 from app.supervisor.ready_line import Ready
+from app.supervisor.termination import exit_on_sigterm
 from kosmos2_client import Kosmos2ClientError
 from kosmos2_client.texts import reason_of
 
@@ -90,6 +88,7 @@ def serve(
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
         return await supervisor.run(lambda: ready.print_to(sys.stdout))
 
+    exit_on_sigterm()  # which removes the directory
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))
     raise typer.Exit(exit_code)
@@ -232,39 +231,14 @@ def _url_of(settings: Settings, listener: socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM stop the block as Ctrl-C does, which removes temporary files; exit with 143.
-
-    asyncio turns Ctrl-C into a cancellation. An exception raised by a handler of our own could end
-    a step of the event loop in the middle, and with it the wait for a child.
-    """
-    is_terminated = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal is_terminated
-        is_terminated = True
-        signal.raise_signal(signal.SIGINT)
-
-    # Jobs in the background of a script ignore Ctrl-C, and SIGTERM must end these, too.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except (SystemExit, KeyboardInterrupt):
-        if is_terminated:
-            sys.exit(128 + signal.SIGTERM)  # as a shell reports a process that a signal ended
-        raise
-
-
 def main() -> None:
     """Run the command line; print errors of the project as one line and exit with their code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
         try:
-            with _stopped_by_sigterm():
-                cli(with_ray_address(sys.argv[1:]))
+            exit_on_sigterm()
+            cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -5,18 +5,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, MappingProxyType
 
-_ANY_PORT = {"AIP_HTTP_PORT": "0"}  # this name of the setting wins over `KOSMOS2_PORT`
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from app.supervisor.termination import exit_terminated
+
+_SETTINGS = {
+    "AIP_HTTP_PORT": "0",  # any port; this name of the setting wins over `KOSMOS2_PORT`
+    "KOSMOS2_DRAIN_DELAY_S": "0",  # which only load balancers need
+}
+_SIGNALS: Mapping[int, Callable[[int, FrameType | None], object]] = MappingProxyType(
+    {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: exit_terminated}
+)
 
 
 @contextmanager
 def child_service(environment: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
     """Run a service on a free port during the block; its standard output has the ready line.
 
-    SIGTERM raises `KeyboardInterrupt` in the block, as SIGINT does, so that the service is stopped.
-    Call it in the main thread, the only one in which Python handles signals.
+    SIGINT raises `KeyboardInterrupt` in the block and SIGTERM `SystemExit`, so that the service is
+    stopped. Call it in the main thread, the only one in which Python handles signals.
 
     Args:
         environment: of the service, with its settings.
@@ -24,21 +31,20 @@ def child_service(environment: Mapping[str, str]) -> Iterator["subprocess.Popen[
     interrupts: list[int] = []
     owned: list[subprocess.Popen[str]] = []
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         interrupts.append(number)
         # Raised inside of `Popen`, it would leave a service without an owner.
         if owned:
-            raise KeyboardInterrupt
+            _SIGNALS[number](number, frame)
 
-    with _handling(interrupt), _start(dict(environment) | _ANY_PORT) as service:
+    with _handling(interrupt), _start(dict(environment) | _SETTINGS) as service:
         try:
             owned.append(service)
-            if interrupts:
-                raise KeyboardInterrupt
+            for number in interrupts:
+                _SIGNALS[number](number, None)
             yield service
         finally:
-            # Unlike SIGTERM, SIGINT skips the drain delay, which only load balancers need.
-            service.send_signal(signal.SIGINT)
+            service.terminate()  # during its start, a service may ignore SIGINT like its parent
 
 
 def _start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
@@ -50,9 +56,11 @@ def _start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
 
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    previous = [signal.signal(number, handler) for number in _SIGNALS]
+    # Jobs in the background of a script ignore Ctrl-C.
+    handled = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
-        for number, handler_before in zip(_SIGNALS, previous, strict=True):
+        for number, handler_before in previous.items():
             signal.signal(number, handler_before)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from typer.models import CommandInfo
 from app.commands.cli import cli
 from app.processors import count_processors
 from harness.pictures import picture_file
+from harness.processes import in_background, in_foreground
 from harness.waiting import eventually
 
 SITE_CUSTOMIZE = """
@@ -30,13 +32,6 @@ def watch(event, arguments):
             print(event, repr(address), file=log)
 
 sys.addaudithook(watch)
-"""
-
-# A test run in the background of a script ignores Ctrl-C, and its children would, too.
-IN_FOREGROUND = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
@@ -264,16 +259,23 @@ def test_a_full_standard_output_is_reported_in_one_line() -> None:
     assert "No space left" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("start", "number", "exit_code"),
+    [
+        (in_foreground, signal.SIGINT, 130),
+        (in_foreground, signal.SIGTERM, 143),
+        (in_background, signal.SIGTERM, 143),
+    ],
+)
 def test_a_signal_during_the_start_removes_all_files(
-    tmp_path: Path, number: signal.Signals, exit_code: int
+    tmp_path: Path, start: Callable[..., list[str]], number: signal.Signals, exit_code: int
 ) -> None:
     """An engine that starts without its parent would miss its files, and print a traceback."""
     (tmp_path / "scene.png").write_bytes(picture_file())
     files = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))  # a short path, for the socket
     options = ["-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
     with subprocess.Popen(
-        [sys.executable, "-c", IN_FOREGROUND, *options, "--task", "brief_caption"],
+        start(*options, "--task", "brief_caption"),
         env=os.environ | {"TMPDIR": str(files)},
         stderr=subprocess.PIPE,
         text=True,
@@ -283,18 +285,6 @@ def test_a_signal_during_the_start_removes_all_files(
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (exit_code, False)
     files.rmdir()  # fails if the folder is not empty
-
-
-def test_sigterm_ends_a_background_job_of_a_script_that_ignores_ctrl_c(tmp_path: Path) -> None:
-    (tmp_path / "scene.png").write_bytes(picture_file())
-    command = [sys.executable, "-m", "app.commands.cli", "ground", str(tmp_path / "scene.png")]
-    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command, "--task", "brief_caption"]
-    files = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))  # a short path, for the socket
-    with subprocess.Popen(ignoring, env=os.environ | {"TMPDIR": str(files)}) as process:
-        assert eventually(lambda: any(files.glob("*/settings.json")))
-        process.terminate()
-        assert process.wait(60) == -signal.SIGTERM
-    shutil.rmtree(files)
 
 
 @pytest.mark.parametrize("command", cli.registered_commands, ids=attrgetter("callback.__name__"))
