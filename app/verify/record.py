@@ -17,6 +17,7 @@ from app.verify.recording import (
     RecordedAnswer,
     Recording,
     read_recording,
+    replacing,
     sha256_of,
     write_recording,
 )
@@ -42,6 +43,7 @@ def record(model: str, revision: str | None, picture: Path | None) -> Path:
     Raises:
         StartupError: the checkpoint cannot be opened or run, or lacks the picture.
         RequestError: the picture or a request is invalid.
+        OSError: the recording cannot be written; an earlier one stays as it is.
     """
     checkpoint = open_checkpoint(model, revision)
     template = _template(checkpoint)
@@ -49,9 +51,16 @@ def record(model: str, revision: str | None, picture: Path | None) -> Path:
     file = given.parent.resolve() / given.name  # a file of the hub is a link
     if not (file.is_file() and file.is_relative_to(checkpoint.directory)):
         raise CheckpointError(f"{file}: the picture must be a file in {checkpoint.directory}")
+    path = checkpoint.directory / RECORDING_NAME
+    with replacing(path) as partial:
+        write_recording(partial, _recording(checkpoint, template, file))
+    return path
+
+
+def _recording(checkpoint: Checkpoint, template: Recording, picture: Path) -> Recording:
     tensors = describe(checkpoint.directory)["tensors"]
     ids = read_token_ids(checkpoint, template.token_ids)
-    recording = replace(
+    return replace(
         template,
         model=checkpoint.name,
         revision=checkpoint.revision,
@@ -59,13 +68,10 @@ def record(model: str, revision: str | None, picture: Path | None) -> Path:
         num_tensors=tensors["num_tensors"],
         token_ids={name: token_id for name, token_id in ids.items() if token_id is not None},
         files=_files(checkpoint),
-        picture=str(file.relative_to(checkpoint.directory)),
-        picture_sha256=sha256_of(file),
-        answers=_answers(checkpoint, template.answers, file),
+        picture=str(picture.relative_to(checkpoint.directory)),
+        picture_sha256=sha256_of(picture),
+        answers=_answers(checkpoint, template.answers, picture),
     )
-    path = checkpoint.directory / RECORDING_NAME
-    write_recording(path, recording)
-    return path
 
 
 def _template(checkpoint: Checkpoint) -> Recording:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,6 +142,18 @@ def entities_of(lists: Any) -> tuple[Entity, ...]:
     )
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new file, which replaces `path` after the block unless an exception ends it."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(b"")  # an error, if any, before the block
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_recording(path: Path, recording: Recording) -> None:
     """Write a recording as JSON, one answer per line."""
     head = {
@@ -155,7 +168,8 @@ def write_recording(path: Path, recording: Recording) -> None:
     }
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
     answers = ",\n".join(f"  {_answer_line(answer)}" for answer in recording.answers)
-    path.write_text("\n".join(["{", *lines, ' "answers": [', answers, " ]", "}", ""]))
+    text = "\n".join(["{", *lines, ' "answers": [', answers, " ]", "}", ""])
+    path.write_text(text, encoding="utf-8")
 
 
 def _answer_line(answer: RecordedAnswer) -> str:

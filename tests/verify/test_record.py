@@ -1,4 +1,4 @@
-"""The picture of a recording must be in the checkpoint's directory, where `verify` looks for it."""
+"""`kosmos2 verify --record`: where the picture must be, and when the recording is replaced."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from app.contract.examples import EXAMPLE_SCENE
 from app.errors import CheckpointError
 from app.settings import EMBEDDED_CHECKPOINT
 from app.verify.record import record
-from app.verify.recording import read_recording
+from app.verify.recording import RECORDING_NAME, read_recording, replacing
 
 
 @pytest.fixture
@@ -29,6 +29,27 @@ def test_a_missing_picture_is_reported_before_the_answers(copy: Path) -> None:
     (copy / "recorded_answers.json").unlink()
     with pytest.raises(CheckpointError, match="the picture must be a file in"):
         record(str(copy), None, None)
+
+
+def test_a_recording_that_cannot_be_written_is_reported_before_the_answers(copy: Path) -> None:
+    """With the published weights, the answers take minutes."""
+    (copy / f"{RECORDING_NAME}.partial").mkdir()
+    with pytest.raises(IsADirectoryError):
+        record(str(copy), None, None)
+
+
+def test_an_interruption_keeps_the_earlier_recording(copy: Path) -> None:
+    path = copy / RECORDING_NAME
+    before, files = path.read_text(), sorted(copy.iterdir())
+
+    def write_half() -> None:
+        with replacing(path) as partial:
+            partial.write_text(before[:100])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert (path.read_text(), sorted(copy.iterdir())) == (before, files)
 
 
 @pytest.mark.processes
