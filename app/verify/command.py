@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import httpx
@@ -62,7 +63,9 @@ def verify(options: VerifyOptions) -> int:
         OSError: the report cannot be written.
     """
     if options.report is not None:
-        options.report.mkdir(parents=True, exist_ok=True)  # an error, if any, before all checks
+        # An error, if any, before all checks.
+        options.report.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=options.report).close()
     try:
         checkpoint = open_checkpoint(options.model, options.revision)
         recording = find_recording(checkpoint)

@@ -67,8 +67,7 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Write `report.json` and `report.html`."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `report.json` and `report.html` into a folder that exists."""
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
         (folder / "report.html").write_text(_page(self), encoding="utf-8")

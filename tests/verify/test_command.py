@@ -49,6 +49,12 @@ def test_an_option_that_cannot_be_used_is_reported_before_the_checks(option: str
     assert f"Invalid value for '{option}'" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no folder that root cannot write to")
+def test_a_folder_that_takes_no_files_is_reported_before_the_checks() -> None:
+    done = run_verify("--report", "/proc")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+
+
 def test_a_report_that_cannot_be_written_is_reported_before_the_checks(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run_verify("--report", tmp_path / "file" / "report")
