@@ -137,6 +137,11 @@ class Kosmos2Tokenizer:
         except KeyError as error:
             raise CheckpointError(f"the tokenizer in {directory} lacks {error}") from error
 
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token, or `None` if the vocabulary lacks it."""
+        token_id: int | None = self._backend.token_to_id(token)
+        return token_id
+
     def encode_prompt(self, prompt: str) -> list[int]:
         """Return all ids of a prompt, including the picture's tokens."""
         # The reference encodes the tags before the last one, too, but no id depends on them.

@@ -88,9 +88,9 @@ def _checks(
     options: VerifyOptions, checkpoint: Checkpoint, recording: Recording, report: Report
 ) -> Iterator[Check]:
     yield from check_files(checkpoint, recording)
-    yield from check_token_ids(checkpoint, recording)
-    _show_progress("tensors and devices")
     try:
+        yield from check_token_ids(checkpoint, recording)
+        _show_progress("tensors and devices")
         described = describe(checkpoint.directory)
         report.machine = describe_machine(described["versions"], described["devices"])
         yield from check_tensors(described["tensors"], recording)
@@ -120,13 +120,16 @@ def find_picture(given: Path | None, checkpoint: Checkpoint, recording: Recordin
     """Return the picture of the recording: the given one, next to the weights, or on the hub.
 
     Raises:
-        CheckpointError: the hub does not have it, or cannot be reached.
+        CheckpointError: it is missing; of a recording from the hub, the hub cannot be reached
+            either, or does not have it.
     """
     if given is not None:
         return given
     beside = checkpoint.directory / recording.picture
     if beside.is_file():
         return beside
+    if recording.revision is None:
+        raise CheckpointError(f"{beside}, the recorded picture, is missing; see --picture")
     return fetch_file(recording.model, recording.revision, recording.picture)
 
 

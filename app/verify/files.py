@@ -1,12 +1,12 @@
 """Checks of a checkpoint's files, tensors and tokenizer, without its weights."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from app.checkpoint.files import Checkpoint
 from app.checkpoint.hub import find_sha256
+from app.grounding.tokenizer import Kosmos2Tokenizer
 from app.verify.checks import Check
 from app.verify.recording import Recording, sha256_of
 
@@ -72,14 +72,21 @@ def check_tensors(tensors: Mapping[str, Any], recording: Recording) -> Iterator[
 
 
 def read_token_ids(checkpoint: Checkpoint, names: Mapping[str, int]) -> dict[str, int | None]:
-    """Return the tokenizer's id of each name, or `None` if it has no such token."""
-    content = json.loads((checkpoint.directory / "tokenizer.json").read_bytes())
-    ids = {token["content"]: token["id"] for token in content["added_tokens"]}
-    return {name: ids.get(name) for name in names}
+    """Return the tokenizer's id of each name, or `None` if it has no such token.
+
+    Raises:
+        CheckpointError: the tokenizer is damaged.
+    """
+    tokenizer = Kosmos2Tokenizer.load(checkpoint.directory)
+    return {name: tokenizer.id_of(name) for name in names}
 
 
 def check_token_ids(checkpoint: Checkpoint, recording: Recording) -> Iterator[Check]:
-    """Yield the check of the ids of special tokens."""
+    """Yield the check of the ids of special tokens.
+
+    Raises:
+        CheckpointError: the tokenizer is damaged.
+    """
     ids = read_token_ids(checkpoint, recording.token_ids)
     wrong = [
         f"{name} is {ids[name]}, recorded {recorded}"

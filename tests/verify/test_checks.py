@@ -14,7 +14,7 @@ from app.checkpoint.files import open_checkpoint
 from app.errors import CheckpointError
 from app.settings import EMBEDDED_CHECKPOINT
 from app.verify.checks import Check, GivenAnswer, Tally
-from app.verify.command import VerifyOptions, verify
+from app.verify.command import VerifyOptions, find_picture, verify
 from app.verify.files import check_files, check_tensors, check_token_ids
 from app.verify.recording import (
     PUBLISHED_RECORDING,
@@ -181,6 +181,24 @@ def test_a_truncated_file_is_one_line(copy: Path, capsys: pytest.CaptureFixture[
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("differs     files: ")
     assert "truncated, 9,383,680 of 9,384,680 bytes" in line
+
+
+def test_a_damaged_tokenizer_is_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the lines of the files, of which each has its own."""
+    tokenizer = copy / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes()[:5000])
+    assert verify(VerifyOptions(str(copy))) == 1
+    *_, line, verdict = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"not checked answers: the tokenizer in {copy} cannot be read: ")
+    assert verdict == "failed: 0 ok, 1 differs, 1 not checked"
+
+
+def test_a_missing_picture_of_a_local_recording_is_not_fetched(copy: Path) -> None:
+    """The hub has no checkpoint of that name; a request would reveal it, and take time."""
+    checkpoint = open_checkpoint(str(copy))
+    recording = replace(find_recording(checkpoint), picture="missing.png")
+    with pytest.raises(CheckpointError, match=r"missing.png, the recorded picture, is missing"):
+        find_picture(None, checkpoint, recording)
 
 
 def test_other_tensors_and_counts_differ() -> None:
