@@ -21,7 +21,9 @@ PUBLISHED_RECORDING = Path(__file__).parent / "published.json"
 Entity = tuple[str | None, tuple[int, int], tuple[tuple[float, ...], ...]]
 """Phrase, span in the text, and boxes as normalised xyxy."""
 
-Logit = tuple[int, int, float]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+Logit = tuple[Natural, Natural, float]
 """Step from 0, token id and value."""
 
 
@@ -44,7 +46,7 @@ class RecordedAnswer:
     text: str
     entities: tuple[Entity, ...]
     markup: str
-    new_token_ids: tuple[int, ...] | None = None
+    new_token_ids: tuple[Natural, ...] | None = None
     logits: tuple[Logit, ...] = ()
 
     @property

@@ -122,6 +122,7 @@ def test_a_recording_is_written_as_it_was_read(path: Path, tmp_path: Path) -> No
         lambda content: content["answers"][0].update(request=[1]),
         lambda content: content["answers"][0].update(text=None),
         lambda content: content["answers"][0].update(logits=[["0", 1, 1.0]]),
+        lambda content: content["answers"][0].update(logits=[[-1, 1, 1.0]]),
     ],
 )
 def test_a_damaged_recording_is_reported(copy: Path, change: Callable[[Any], None]) -> None:
