@@ -32,6 +32,7 @@ from app.grounding.tasks import TASKS
 from app.settings import Settings
 from app.supervisor.ready_line import Ready
 from app.supervisor.termination import exit_on_sigterm
+from app.telemetry.logs import get_logger
 from kosmos2_client import Kosmos2ClientError
 from kosmos2_client.texts import reason_of
 
@@ -86,7 +87,7 @@ def serve(
         from app.supervisor.supervisor import Supervisor
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
-        return await supervisor.run(lambda: ready.print_to(sys.stdout))
+        return await supervisor.run(lambda: _announce(ready))
 
     exit_on_sigterm()  # which removes the directory
     with RunDirectory.create(settings, checkpoint) as run_directory:
@@ -224,6 +225,13 @@ def _ready_at(settings: Settings, listener: socket, ops_listener: socket | None)
     ops_url = None if ops_listener is None else _url_of(settings, ops_listener)
     example = EMBEDDED_EXAMPLES[0].curl(url, EXAMPLE_SCENE)
     return Ready(url, ops_url, example)
+
+
+def _announce(ready: Ready) -> None:
+    try:
+        ready.print_to(sys.stdout)
+    except OSError as error:  # a full disk, or the reader has closed the pipe
+        get_logger().warning("ready line not printed", reason=error.strerror)
 
 
 def _url_of(settings: Settings, listener: socket) -> str:

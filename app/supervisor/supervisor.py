@@ -70,6 +70,9 @@ class Supervisor:
 
         Returns:
             The exit code of the service.
+
+        Raises:
+            OSError: a process cannot be started, for want of memory or descriptors.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_delay_s)
@@ -79,11 +82,14 @@ class Supervisor:
         self._keepers = [asyncio.create_task(self._keep_engine(on_ready))]
         for worker in range(self._settings.http_workers):
             self._keepers.append(asyncio.create_task(self._keep_worker(worker)))
+        for keeper in self._keepers:
+            keeper.add_done_callback(self._end_if_failed)
         await self._ended.wait()
         self._engine.kill()
         for child in self._workers.values():
             child.kill()
-        await asyncio.gather(*self._keepers)
+        await asyncio.wait(self._keepers)
+        await asyncio.gather(*self._keepers)  # raises the error of a keeper that failed
         return self._exit_code
 
     async def _keep_engine(self, on_ready: Callable[[], None]) -> None:
@@ -164,6 +170,11 @@ class Supervisor:
         """
         for listener in self._listeners:
             listener.close()
+
+    def _end_if_failed(self, keeper: asyncio.Task[None]) -> None:
+        """End the service if a process cannot be started, for which `run` raises the error."""
+        if not keeper.cancelled() and keeper.exception() is not None:
+            self._end(EXIT_KILLED)
 
     async def _workers_end(self) -> None:
         await asyncio.gather(*(child.wait() for child in self._workers.values()))
