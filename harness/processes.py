@@ -28,6 +28,7 @@ def find_process(supervisor_pid: int, module: str) -> psutil.Process | None:
 _WITH_SIGINT = """
 import os, signal, sys
 signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 

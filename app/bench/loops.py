@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from app.bench.results import Reply, Sample
 from app.bench.workload import LoadRequest
-from app.supervisor.termination import run_until_sigterm
+from app.supervisor.termination import run_until_signal
 
 T = TypeVar("T")
 
@@ -148,4 +148,4 @@ def run_load(load: Coroutine[None, None, T]) -> T:
     """
     gc.collect()
     gc.freeze()
-    return run_until_sigterm(load)
+    return run_until_signal(load)

@@ -10,7 +10,7 @@ from app.commands.options import Device, Dtype, Model, Revision
 from app.commands.ray_plan import Cluster
 from app.errors import StartupError
 from app.settings import Settings
-from app.supervisor.termination import run_until_sigterm
+from app.supervisor.termination import run_until_signal
 from kosmos2_client.batch import options as shared
 from kosmos2_client.batch.options import BatchOptions, InvalidOptions
 from kosmos2_client.batch.run import DEFAULT_CONCURRENCY, BatchRun
@@ -79,12 +79,12 @@ def batch(
         _refuse_stored(options.sources)
     if url is not None:
         key = read_api_key(api_key_file)
-        raise typer.Exit(run_until_sigterm(run_with_service(run, url, key, timeout)))
+        raise typer.Exit(run_until_signal(run_with_service(run, url, key, timeout)))
     settings = one_shot_settings_of(model=model, revision=revision, device=device, dtype=dtype)
     if ray is not None:
         raise typer.Exit(_run_on_ray(options, run, settings, ray, ray_cores, ray_engines))
     checkpoint = prepare(settings, "batch")
-    raise typer.Exit(run_until_sigterm(run_with_engine(run, settings, checkpoint)))
+    raise typer.Exit(run_until_signal(run_with_engine(run, settings, checkpoint)))
 
 
 def _refuse_stored(sources: list[str]) -> None:

@@ -31,7 +31,7 @@ from app.errors import Kosmos2Error, StartupError
 from app.grounding.tasks import TASKS
 from app.settings import Settings
 from app.supervisor.ready_line import Ready
-from app.supervisor.termination import exit_on_sigterm
+from app.supervisor.termination import exit_on_signals
 from app.telemetry.logs import get_logger
 from kosmos2_client import Kosmos2ClientError
 from kosmos2_client.texts import reason_of
@@ -55,7 +55,7 @@ def serve(
     http_workers: Annotated[int | None, typer.Option(help="Number of HTTP processes.")] = None,
     slots: Annotated[int | None, typer.Option(help="Sequences decoded at the same time.")] = None,
 ) -> None:
-    """Serve over HTTP until SIGTERM or Ctrl-C.
+    """Serve over HTTP until SIGTERM, Ctrl-C or the end of the terminal.
 
     Every setting can also be set as KOSMOS2_… in the environment; docs/settings.md lists them.
     """
@@ -89,7 +89,7 @@ def serve(
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
         return await supervisor.run(lambda: _announce(ready))
 
-    exit_on_sigterm()  # which removes the directory
+    exit_on_signals()  # which removes the directory
     with RunDirectory.create(settings, checkpoint) as run_directory:
         exit_code = asyncio.run(run(run_directory))
     raise typer.Exit(exit_code)
@@ -245,7 +245,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
         try:
-            exit_on_sigterm()
+            exit_on_signals()
             cli(with_ray_address(sys.argv[1:]))
         finally:
             if sys.stdout is not None:

@@ -18,7 +18,7 @@ from app.pictures.drawing.annotator import Annotator
 from app.pictures.marks import Mark
 from app.settings import Settings
 from app.supervisor.engine_keeper import ENGINE_MODULE
-from app.supervisor.termination import run_until_sigterm
+from app.supervisor.termination import run_until_signal
 
 A = TypeVar("A")
 
@@ -96,7 +96,7 @@ def run_pictures(
                     _save(annotator, path, report.marks, output.drawings[number])
             bar.advance(progress)
 
-        run_until_sigterm(answer_all(settings, checkpoint, calls, show, engine_module))
+        run_until_signal(answer_all(settings, checkpoint, calls, show, engine_module))
     return 1 if num_failed else 0
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, MappingProxyType
 
-from app.supervisor.termination import exit_terminated
+from app.supervisor.termination import ENDING_SIGNALS, exit_for
 
 _SETTINGS = {
     "AIP_HTTP_PORT": "0",  # any port; this name of the setting wins over `KOSMOS2_PORT`
     "KOSMOS2_DRAIN_DELAY_S": "0",  # which only load balancers need
 }
 _SIGNALS: Mapping[int, Callable[[int, FrameType | None], object]] = MappingProxyType(
-    {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: exit_terminated}
+    {signal.SIGINT: signal.default_int_handler} | dict.fromkeys(ENDING_SIGNALS, exit_for)
 )
 
 
@@ -22,8 +22,8 @@ _SIGNALS: Mapping[int, Callable[[int, FrameType | None], object]] = MappingProxy
 def child_service(environment: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
     """Run a service on a free port during the block; its standard output has the ready line.
 
-    SIGINT raises `KeyboardInterrupt` in the block and SIGTERM `SystemExit`, so that the service is
-    stopped. Call it in the main thread, the only one in which Python handles signals.
+    SIGINT raises `KeyboardInterrupt` in the block, SIGTERM and SIGHUP `SystemExit`, so that the
+    service is stopped. Call it in the main thread, the only one in which Python handles signals.
 
     Args:
         environment: of the service, with its settings.

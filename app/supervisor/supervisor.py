@@ -1,4 +1,4 @@
-"""Starts the engine and the HTTP processes, watches them, restarts them, and drains on SIGTERM."""
+"""Starts the engine and the HTTP processes, watches them, restarts them, and drains on signals."""
 
 import asyncio
 import contextlib
@@ -77,6 +77,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, self._settings.drain_delay_s)
         loop.add_signal_handler(signal.SIGINT, self._stop, 0.0)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as by `nohup`
+            loop.add_signal_handler(signal.SIGHUP, self._stop, 0.0)
         processors = count_processors()
         get_logger().info("processors counted", **asdict(processors), usable=processors.usable)
         self._keepers = [asyncio.create_task(self._keep_engine(on_ready))]

@@ -264,6 +264,7 @@ def test_a_full_standard_output_is_reported_in_one_line() -> None:
     [
         (in_foreground, signal.SIGINT, 130),
         (in_foreground, signal.SIGTERM, 143),
+        (in_foreground, signal.SIGHUP, 129),
         (in_background, signal.SIGTERM, 143),
     ],
 )

@@ -168,6 +168,17 @@ def _is_refused(url: str) -> bool:
         return True
 
 
+@pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="run by nohup")
+def test_running_requests_are_finished_after_the_terminal_was_closed(
+    endless_checkpoint: Path,
+) -> None:
+    with running_service(model=endless_checkpoint) as service, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(request_caption, service.url, **LONG)
+        assert eventually(lambda: is_running_one(service))
+        assert service.stop(signal.SIGHUP) == 0
+        assert waiting.result().status_code == 200
+
+
 def test_requests_that_exceed_the_grace_period_get_unavailable(endless_checkpoint: Path) -> None:
     with (
         running_service(model=endless_checkpoint, grace_period_s=0) as service,

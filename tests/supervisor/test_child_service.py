@@ -16,6 +16,7 @@ from harness.waiting import eventually
     [
         (in_foreground, signal.SIGINT, 130),
         (in_foreground, signal.SIGTERM, 143),
+        (in_foreground, signal.SIGHUP, 129),
         (in_background, signal.SIGTERM, 143),
     ],
 )
