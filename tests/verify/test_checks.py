@@ -55,7 +55,10 @@ def checks_of(given: GivenAnswer, dtype: str = "float32") -> list[Check]:
 
 
 def test_an_equal_answer_is_ok() -> None:
-    assert [check.outcome for check in checks_of(GIVEN)] == ["ok", "ok"]
+    assert [(check.outcome, check.detail) for check in checks_of(GIVEN)] == [
+        ("ok", "1 of 1 answers equal"),
+        ("ok", "2 recorded logits, largest difference 0.000000"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +84,20 @@ def test_a_different_answer_differs_in_one_line(given: GivenAnswer, line: str) -
     assert (second.outcome, second.detail) == ("differs", line)
 
 
-@pytest.mark.parametrize(("gap", "outcome"), [(0.4, "ok"), (0.6, "differs"), (None, "differs")])
-def test_in_16_bits_an_answer_may_differ_at_a_tie(gap: float | None, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [("bfloat16", 0.5), ("float16", 0.1), ("float32", 1e-4)]
+)
+def test_an_answer_may_differ_at_a_tie(dtype: str, largest: float) -> None:
     """Rounding moves the logits of bfloat16 by up to half a unit."""
-    given = replace(GIVEN, new_token_ids=(5, 7, 2), tie=gap)
-    assert checks_of(given, "bfloat16")[0].outcome == outcome
-    assert checks_of(replace(given, tie=0.01))[0].outcome == "differs"
+    given = replace(GIVEN, new_token_ids=(5, 7, 2))
+    (tied,) = checks_of(replace(given, tie=largest * 0.9), dtype)
+    gap = f"{largest * 0.9:.4f}"
+    assert (tied.outcome, tied.detail) == (
+        "ok",
+        f"0 of 1 answers equal, 1 different at a tie (gap up to {gap})",
+    )
+    for tie in (largest * 1.1, None):
+        assert checks_of(replace(given, tie=tie), dtype)[0].outcome == "differs"
 
 
 def test_logits_differ_in_float32_only() -> None:
