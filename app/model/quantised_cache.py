@@ -49,7 +49,7 @@ class QuantizedCache:
     ) -> None:
         if self._partial is not None:
             is_complete = len(self._written) == len(self._layout.shapes)
-            self._end(is_complete=is_complete and kind is None)
+            self._end(self._partial, is_complete=is_complete and kind is None)
         elif self._damaged:
             get_logger().warning(
                 "8-bit weights on disk are damaged", file=str(self._path), layers=len(self._damaged)
@@ -86,15 +86,13 @@ class QuantizedCache:
         except OSError as error:
             self._give_up(error)
 
-    def _end(self, *, is_complete: bool) -> None:
-        if self._partial is None:
-            return
+    def _end(self, partial: "PartialFile", *, is_complete: bool) -> None:
         if not is_complete:  # the model could not be loaded
-            self._partial.discard()
+            partial.discard()
             return
         try:
-            self._layout.complete(self._partial.stream, self._written)
-            self._partial.commit()
+            self._layout.complete(partial.stream, self._written)
+            partial.commit()
         except OSError as error:
             self._give_up(error)
             return
