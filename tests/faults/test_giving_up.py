@@ -38,6 +38,8 @@ def test_after_failed_restarts_all_requests_are_rejected_and_the_service_exits(
         assert (response.status_code, response.json()["code"]) == (503, "unavailable")
         service.process.communicate(timeout=60)
         assert service.process.returncode == 65
+        # The killed engine, the restart that may fail, and the one that may not.
+        assert sum("engine ended" in line for line in service.log) == 3
 
 
 def test_the_service_exits_if_its_http_process_cannot_start(tmp_path: Path) -> None:
