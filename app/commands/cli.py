@@ -25,6 +25,7 @@ from app.commands.options import (
 )
 from app.commands.preparation import one_shot_settings_of, prepare, settings_of
 from app.commands.ray_plan import with_ray_address
+from app.commands.standard_streams import open_standard_streams
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
@@ -241,6 +242,7 @@ def _url_of(settings: Settings, listener: socket) -> str:
 
 def main() -> None:
     """Run the command line; print errors of the project as one line and exit with their code."""
+    open_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not use UTF-8
     try:
@@ -248,14 +250,12 @@ def main() -> None:
             exit_on_signals()
             cli(with_ray_address(sys.argv[1:]))
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
             print(reason_of(error), file=sys.stderr)
-        if sys.stdout is not None:
-            # Python flushes standard output once more at exit, which must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Python flushes standard output once more at exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except StartupError as error:
         print(error, file=sys.stderr)

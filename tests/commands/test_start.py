@@ -18,6 +18,7 @@ from typer.models import CommandInfo
 
 from app.commands.cli import cli
 from app.processors import count_processors
+from harness.deployment import free_address, is_answered
 from harness.pictures import picture_file
 from harness.processes import in_background, in_foreground
 from harness.waiting import eventually
@@ -65,6 +66,19 @@ def test_an_origin_that_no_browser_sends_is_rejected(origins: str) -> None:
     result = run("serve", "--port", "0", KOSMOS2_CORS_ORIGINS=origins)
     assert result.returncode == 64
     assert last_line(result).startswith(f"cors_origins: {origins} is not an origin")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+def test_a_service_runs_with_closed_standard_streams(closed: str) -> None:
+    """Some start it so in the background. Its socket had the number of such a stream."""
+    address = free_address()
+    command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", address.split(":")[1]]
+    process = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *command])
+    try:
+        assert eventually(lambda: is_answered(f"http://{address}/readyz"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_rate_without_keys_is_rejected() -> None:
