@@ -1,7 +1,6 @@
 """The command line `kosmos2`: `serve`, `ground`, `detect`, `batch`, `info`, `demo` and others."""
 
 import asyncio
-import os
 import signal
 import sys
 from io import TextIOWrapper
@@ -25,7 +24,7 @@ from app.commands.options import (
 )
 from app.commands.preparation import one_shot_settings_of, prepare, settings_of
 from app.commands.ray_plan import with_ray_address
-from app.commands.standard_streams import open_standard_streams
+from app.commands.standard_streams import announce, discard_output, open_standard_streams
 from app.commands.verify import verify
 from app.contract.examples import EMBEDDED_EXAMPLES, EXAMPLE_SCENE
 from app.errors import Kosmos2Error, StartupError
@@ -33,7 +32,6 @@ from app.grounding.tasks import TASKS
 from app.settings import Settings
 from app.supervisor.ready_line import Ready
 from app.supervisor.termination import exit_on_signals
-from app.telemetry.logs import get_logger
 from kosmos2_client import Kosmos2ClientError
 from kosmos2_client.texts import reason_of
 
@@ -88,7 +86,7 @@ def serve(
         from app.supervisor.supervisor import Supervisor
 
         supervisor = Supervisor(settings, checkpoint, run_directory, listener, ops_listener=ops)
-        return await supervisor.run(lambda: _announce(ready))
+        return await supervisor.run(lambda: announce(ready))
 
     exit_on_signals()  # which removes the directory
     with RunDirectory.create(settings, checkpoint) as run_directory:
@@ -228,13 +226,6 @@ def _ready_at(settings: Settings, listener: socket, ops_listener: socket | None)
     return Ready(url, ops_url, example)
 
 
-def _announce(ready: Ready) -> None:
-    try:
-        ready.print_to(sys.stdout)
-    except OSError as error:  # a full disk, or the reader has closed the pipe
-        get_logger().warning("ready line not printed", reason=error.strerror)
-
-
 def _url_of(settings: Settings, listener: socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{listener.getsockname()[1]}"
@@ -254,8 +245,7 @@ def main() -> None:
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
             print(reason_of(error), file=sys.stderr)
-        # Python flushes standard output once more at exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit(1)
     except StartupError as error:
         print(error, file=sys.stderr)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ import pytest
 
 from app.errors import StartupError
 from harness.fault_requests import request_caption
-from harness.processes import ENGINE, find_process
 from harness.service import SERVE, environment_of, running_service
 from harness.waiting import eventually
 
@@ -82,37 +80,6 @@ def test_the_service_exits_if_no_process_can_be_started(endless_checkpoint: Path
         service.process.communicate(timeout=60)
         assert service.process.returncode == 1
         assert service.log[-1].lower().endswith("too many open files")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-def test_a_service_that_cannot_print_its_ready_line_still_restarts_its_engine(
-    tmp_path: Path,
-) -> None:
-    log = tmp_path / "log"
-
-    def num_lines(text: str) -> int:
-        return log.read_text().count(text)
-
-    module, arguments = SERVE
-    with (
-        Path("/dev/full").open("wb") as full,
-        log.open("wb") as errors,
-        subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=os.environ | environment_of({"port": 0}),
-            stdout=full,
-            stderr=errors,
-        ) as process,
-    ):
-        try:
-            assert eventually(lambda: num_lines("ready line not printed") == 1)
-            assert eventually(lambda: num_lines("engine ready") == 1)
-            engine = find_process(process.pid, ENGINE)
-            assert engine is not None
-            engine.kill()
-            assert eventually(lambda: num_lines("engine ready") == 2)
-        finally:
-            process.send_signal(signal.SIGINT)
 
 
 def is_unavailable(url: str) -> bool:
