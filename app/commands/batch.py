@@ -45,7 +45,8 @@ def batch(
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="Run on a Ray cluster: host:port, ray://…, auto, or local (the default).",
+            help="Run on a Ray cluster: auto or host:port on one of its nodes, or local (the "
+            "default).",
         ),
     ] = None,
     ray_engines: Annotated[
@@ -111,6 +112,7 @@ def _run_on_ray(
     Raises:
         StartupError: the extra `ray` is not installed.
     """
+    cluster = Cluster(address, cores_per_engine, max_engines)
     try:
         from app.commands.preparation import prepare
         from app.commands.ray_batch import run_on_ray
@@ -122,4 +124,4 @@ def _run_on_ray(
             raise InvalidOptions("a folder in an object store must be the only source")
         run = replace(run, sources=StoredPictures(options.sources[0], options.path_column))
     prepare(settings, "batch")
-    return run_on_ray(run, settings, Cluster(address, cores_per_engine, max_engines))
+    return run_on_ray(run, settings, cluster)

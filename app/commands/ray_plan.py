@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.settings import Settings
+from kosmos2_client.batch.options import InvalidOptions
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
@@ -20,11 +21,22 @@ class Cluster:
         address: of a Ray cluster; `local` starts one on this machine.
         cores_per_engine: processor cores of an engine without a GPU.
         max_engines: largest number of engines; `None` uses the whole cluster.
+
+    Raises:
+        InvalidOptions: the address is one of Ray's client, through which Ray Data does not run.
     """
 
     address: str = LOCAL
     cores_per_engine: int = 4
     max_engines: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the address."""
+        if self.address.startswith("ray://"):
+            raise InvalidOptions(
+                f"{self.address}: Ray Data does not run through Ray's client; run this command on "
+                "a node of the cluster with --ray auto"
+            )
 
 
 def plan_engines(
@@ -58,8 +70,8 @@ def with_ray_address(arguments: Sequence[str]) -> list[str]:
 
     >>> with_ray_address(["batch", "--ray", "photographs/"])
     ['batch', '--ray=local', 'photographs/']
-    >>> with_ray_address(["batch", "photographs/", "--ray", "ray://head:10001"])
-    ['batch', 'photographs/', '--ray=ray://head:10001']
+    >>> with_ray_address(["batch", "photographs/", "--ray", "head:6379"])
+    ['batch', 'photographs/', '--ray=head:6379']
     """
     spelled: list[str] = []
     for argument in arguments:

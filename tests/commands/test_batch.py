@@ -61,6 +61,14 @@ def test_a_folder_in_an_object_store_needs_ray(tmp_path: Path) -> None:
     assert result.stderr == "s3://bucket/photographs: a folder in an object store needs --ray\n"
 
 
+def test_an_address_of_rays_client_is_refused(tmp_path: Path) -> None:
+    """Ray Data failed there with a traceback."""
+    options = ["--classes", "a", "--out", str(tmp_path / "run.jsonl")]
+    result = run(str(tmp_path), *options, "--ray", "ray://head:10001")
+    assert result.returncode == 1
+    assert result.stderr.startswith("ray://head:10001: Ray Data does not run through Ray's client")
+
+
 def test_ray_names_its_extra_where_it_is_missing(tmp_path: Path) -> None:
     out = str(tmp_path / "run.jsonl")
     result = run(str(tmp_path), "--classes", "a", "--out", out, "--ray", command=WITHOUT_RAY)
