@@ -195,13 +195,18 @@ def _as_form(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field of the form, in which no text stands for null.
+
+    A list or an object is described as text only: Swagger UI shows a chooser of files for a text
+    with a media type.
+    """
     options = field.get("anyOf") or field.get("oneOf") or [field]
-    kinds = [option.get("type") for option in options]
-    if not {"array", "object"} & set(kinds):
-        return field
-    return {
-        "type": "string",
-        "contentMediaType": JSON,
-        "contentSchema": {name: value for name, value in field.items() if name != "description"},
-        "description": f"{field['description']} Sent as one JSON string.",
-    }
+    kinds: list[dict[str, Any]] = [option for option in options if option["type"] != "null"]
+    facts = {name: value for name, value in field.items() if name not in ("anyOf", "oneOf")}
+    if any(kind["type"] in ("array", "object") for kind in kinds):
+        return {
+            "type": "string",
+            "description": f"{field['description']} Sent as one JSON string.",
+        }
+    [kind] = kinds
+    return kind | facts

@@ -1262,7 +1262,7 @@ export interface operations {
                      * Text
                      * @description The phrase, the referring expression, the question or the raw prompt, depending on the task.
                      */
-                    text?: string | null;
+                    text?: string;
                     /** @description Regions of the picture that the prompt refers to. `referring_expression_generation` requires exactly one. `grounded_vqa` allows several: each is attached to the first occurrence of its phrase in `text` (whole words, same case, in the order of the list). Sent as one JSON string. */
                     regions?: string;
                     /**
@@ -1288,7 +1288,7 @@ export interface operations {
                      * No Repeat Ngram Size
                      * @description Forbids repeating an n-gram of this size, prompt included. 0: off. Default: the checkpoint's value.
                      */
-                    no_repeat_ngram_size?: number | null;
+                    no_repeat_ngram_size?: number;
                     /**
                      * Temperature
                      * @description Sampling temperature. 0: always the most probable token.
@@ -1309,9 +1309,10 @@ export interface operations {
                     top_k?: number;
                     /**
                      * Seed
+                     * Format: int64
                      * @description Seed of the sampling. Default: the service chooses one and returns it.
                      */
-                    seed?: number | null;
+                    seed?: number;
                     /**
                      * Jpeg Round Trip
                      * @description Encode and decode the picture as JPEG first, as the model's original demo does.
@@ -1321,8 +1322,9 @@ export interface operations {
                     /**
                      * Priority
                      * @description A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an API key that is confined to it.
+                     * @enum {string}
                      */
-                    priority?: ("interactive" | "batch") | null;
+                    priority?: "interactive" | "batch";
                     /**
                      * Task
                      * @description `brief_caption`: One sentence about the picture, with boxes for the objects it mentions.; `detailed_caption`: Several sentences about the picture, with boxes for the objects they mention.; `phrase_grounding`: The boxes of the objects that a phrase names.; `referring_expression_comprehension`: The box of the one object that an expression describes.; `referring_expression_generation`: A description of the object in a region that distinguishes it from others.; `grounded_vqa`: The answer to a question about the picture, with boxes for the objects it mentions.; `raw`: The model's continuation of your own prompt, which may contain tags.
@@ -1585,7 +1587,7 @@ export interface operations {
                      * Text
                      * @description The phrase, the referring expression, the question or the raw prompt, depending on the task.
                      */
-                    text?: string | null;
+                    text?: string;
                     /** @description Regions of the picture that the prompt refers to. `referring_expression_generation` requires exactly one. `grounded_vqa` allows several: each is attached to the first occurrence of its phrase in `text` (whole words, same case, in the order of the list). Sent as one JSON string. */
                     regions?: string;
                     /**
@@ -1611,7 +1613,7 @@ export interface operations {
                      * No Repeat Ngram Size
                      * @description Forbids repeating an n-gram of this size, prompt included. 0: off. Default: the checkpoint's value.
                      */
-                    no_repeat_ngram_size?: number | null;
+                    no_repeat_ngram_size?: number;
                     /**
                      * Temperature
                      * @description Sampling temperature. 0: always the most probable token.
@@ -1632,9 +1634,10 @@ export interface operations {
                     top_k?: number;
                     /**
                      * Seed
+                     * Format: int64
                      * @description Seed of the sampling. Default: the service chooses one and returns it.
                      */
-                    seed?: number | null;
+                    seed?: number;
                     /**
                      * Jpeg Round Trip
                      * @description Encode and decode the picture as JPEG first, as the model's original demo does.
@@ -1644,13 +1647,15 @@ export interface operations {
                     /**
                      * Priority
                      * @description A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an API key that is confined to it.
+                     * @enum {string}
                      */
-                    priority?: ("interactive" | "batch") | null;
+                    priority?: "interactive" | "batch";
                     /**
                      * Task
                      * @description Draw the answer to this task.
+                     * @enum {string}
                      */
-                    task?: ("brief_caption" | "detailed_caption" | "phrase_grounding" | "referring_expression_comprehension" | "referring_expression_generation" | "grounded_vqa" | "raw") | null;
+                    task?: "brief_caption" | "detailed_caption" | "phrase_grounding" | "referring_expression_comprehension" | "referring_expression_generation" | "grounded_vqa" | "raw";
                     /** @description Draw these entities, in the form of an answer's, without running the model. Sent as one JSON string. */
                     entities?: string;
                     /**
@@ -1955,7 +1960,7 @@ export interface operations {
                      * Confidence
                      * @description Least confidence of a prediction. Default: the checkpoint's threshold.
                      */
-                    confidence?: number | null;
+                    confidence?: number;
                     /**
                      * Max Per Class
                      * @description Largest number of predictions of a class; the most confident ones stay.
@@ -1969,8 +1974,9 @@ export interface operations {
                     /**
                      * Priority
                      * @description A `batch` request starts after all waiting `interactive` ones. Default: `interactive`, or `batch` for an API key that is confined to it.
+                     * @enum {string}
                      */
-                    priority?: ("interactive" | "batch") | null;
+                    priority?: "interactive" | "batch";
                     /**
                      * Stream
                      * @description `true` returns the classes as Server-Sent Events. Default: the `Accept` header chooses between `application/json` and `text/event-stream`.
