@@ -27,10 +27,6 @@ from tests.clients.upload import Upload
 
 FORM = "Content-Type: multipart/form-data; boundary=B"
 OFFERS = {
-    'proxy_set_header Connection "";': "proxy_set_header Upgrade $http_upgrade; "
-    "proxy_set_header Connection $http_connection;"
-}
-OFFERS = {
     "Java": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA"),
     "WebSocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
 }
