@@ -123,6 +123,23 @@ def test_the_next_engine_continues_after_the_received_tokens(tmp_path: Path) -> 
     run_with_rig(tmp_path, test)
 
 
+def test_a_message_that_arrives_while_requests_are_sent_is_delivered(tmp_path: Path) -> None:
+    """Sending resets the descriptor of the socket, so that nothing announces the message later."""
+
+    async def test(rig: ClientRig) -> None:
+        generated, request = await begin(rig)
+        others = [rig.client.generate(PROMPT, SAMPLING, 1e9) for _ in range(300)]
+        async with asyncio.TaskGroup() as tasks:
+            # One step of the event loop runs all of these, in milliseconds.
+            tasks.create_task(rig.answer(request, 11))
+            sent = [tasks.create_task(anext(other)) for other in others]
+            assert (await anext(generated)).token_id == 11
+            for task in sent:
+                task.cancel()
+
+    run_with_rig(tmp_path, test)
+
+
 def test_two_tokens_of_one_message_are_delivered_in_order(tmp_path: Path) -> None:
     """And are both part of a replay."""
 
