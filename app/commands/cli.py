@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from socket import socket
 from typing import Annotated
@@ -256,9 +257,20 @@ def main() -> None:
     except ValidationError as error:
         for mistake in error.errors(include_url=False):
             message = mistake["msg"].removeprefix("Value error, ")
-            print(f"{'.'.join(map(str, mistake['loc']))}: {message}", file=sys.stderr)
+            print(f"{_variable_of(mistake['loc'])}: {message}", file=sys.stderr)
         # EX_USAGE of sysexits.h; app/errors.py has the other codes.
         sys.exit(64)
+
+
+def _variable_of(location: Sequence[int | str]) -> str:
+    """Return the name of the variable of a setting, or of its part.
+
+    >>> _variable_of(["cors_origins", 0])
+    'KOSMOS2_CORS_ORIGINS.0'
+    """
+    name = ".".join(map(str, location))
+    is_field = name.partition(".")[0] in Settings.model_fields
+    return f"{Settings.model_config['env_prefix']}{name}".upper() if is_field else name
 
 
 if __name__ == "__main__":
