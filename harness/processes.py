@@ -1,5 +1,6 @@
 """Starts commands, and finds the processes of a running service by the module that they run."""
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -41,3 +42,12 @@ def in_foreground(*arguments: str) -> list[str]:
 def in_background(*arguments: str) -> list[str]:
     """Return the command line of a Python process that ignores Ctrl-C, as a script starts it."""
     return [sys.executable, "-c", _WITH_SIGINT, "SIG_IGN", *arguments]
+
+
+ENDINGS = (
+    (in_foreground, signal.SIGINT, 130),
+    (in_foreground, signal.SIGTERM, 143),
+    (in_foreground, signal.SIGHUP, 129),
+    (in_background, signal.SIGTERM, 143),
+)
+"""How a command is started, the signal that ends it, and its exit code."""

@@ -16,6 +16,7 @@ from harness.service import RunningService, running_service
 from harness.standard_servers import running_server
 from tests.clients.chat_clients import KEY
 from tests.clients.matrix import Matrix
+from tests.clients.playground_page import Playground, opened
 
 SCENES = EMBEDDED_CHECKPOINT / "scenes"
 PICTURES = tuple(
@@ -99,3 +100,15 @@ def ask_directly(url: str, picture: Path) -> Any:
     response = loopback.post(f"{url}/v1/ground", files=files, data=FIELDS, timeout=60)
     assert response.status_code == 200, response.text
     return response.json()
+
+
+@pytest.fixture
+def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
+    with opened(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        yield page
+
+
+@pytest.fixture
+def answered(playground: Playground) -> Playground:
+    playground.use_example()
+    return playground

@@ -1,7 +1,7 @@
 """The features of the playground, each once, in a real browser."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from app.contract.examples import EXAMPLE_SCENE
 from app.grounding.tasks import TASKS, Use
 from harness.answers import are_same
 from harness.service import RunningService
-from tests.clients.playground_page import Playground, opened
+from tests.clients.playground_page import Playground
 
 PHRASES = ["two red circles", "a blue square"]
 IT = "it"
@@ -40,18 +40,6 @@ OBSERVE = """() => {
   const options = { childList: true, subtree: true, characterData: true };
   new MutationObserver(look).observe(document.querySelector("#answer"), options);
 }"""
-
-
-@pytest.fixture
-def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
-    with opened(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
-        yield page
-
-
-@pytest.fixture
-def answered(playground: Playground) -> Playground:
-    playground.use_example()
-    return playground
 
 
 def test_an_example_is_answered_at_once(answered: Playground, expected: Mapping[Path, Any]) -> None:

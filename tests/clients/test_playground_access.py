@@ -1,7 +1,7 @@
 """The playground with a keyboard, a screen reader, a phone, in the dark, without motion."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +20,6 @@ SUM_OF_SHIFTS = """() => {
   const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
   new PerformanceObserver(add).observe({ type: "layout-shift" });
 }"""
-
-
-@pytest.fixture
-def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
-    with opened(browser, service.url) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

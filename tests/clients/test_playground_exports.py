@@ -4,29 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from app.contract.examples import EXAMPLE_SCENE
 from harness.answers import are_same
 from harness.requirements import require_programs
-from harness.service import RunningService
-from tests.clients.playground_page import Playground, opened
-
-
-@pytest.fixture
-def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
-    with opened(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
-        yield page
-
-
-@pytest.fixture
-def answered(playground: Playground) -> Playground:
-    playground.use_example()
-    return playground
+from tests.clients.playground_page import Playground
 
 
 def copied(playground: Playground, language: str) -> str:

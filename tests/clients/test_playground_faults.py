@@ -26,12 +26,6 @@ def small() -> Iterator[RunningService]:
         yield running
 
 
-@pytest.fixture
-def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
-    with opened(browser, service.url) as page:
-        yield page
-
-
 def type_key(playground: Playground, key: str = KEY) -> None:
     if not playground("#key").is_visible():
         playground("#key-box summary").click()

@@ -1,7 +1,6 @@
 """The playground with very wide, very tall and turned pictures."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from app.contract.examples import EXAMPLE_SCENE
-from harness.service import RunningService
-from tests.clients.playground_page import Playground, opened
+from tests.clients.playground_page import Playground
 
 ORIENTATION = 0x0112
 STORED = {
@@ -27,12 +25,6 @@ IS_IN_SIGHT = """(box, stage) => {
   const [inner, outer] = [box, stage].map((part) => part.getBoundingClientRect());
   return inner.bottom > outer.top && inner.top < outer.bottom;
 }"""
-
-
-@pytest.fixture
-def playground(browser: Any, service: RunningService) -> Iterator[Playground]:
-    with opened(browser, service.url) as page:
-        yield page
 
 
 def open_picture(playground: Playground, picture: Image.Image, kind: str, **options: Any) -> None:

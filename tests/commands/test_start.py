@@ -18,9 +18,8 @@ from typer.models import CommandInfo
 
 from app.commands.cli import cli
 from app.processors import count_processors
-from harness.deployment import free_address, is_answered
 from harness.pictures import picture_file
-from harness.processes import ENGINE, find_process, in_background, in_foreground
+from harness.processes import ENDINGS
 from harness.waiting import eventually
 
 SITE_CUSTOMIZE = """
@@ -66,41 +65,6 @@ def test_an_origin_that_no_browser_sends_is_rejected(origins: str) -> None:
     result = run("serve", "--port", "0", KOSMOS2_CORS_ORIGINS=origins)
     assert result.returncode == 64
     assert last_line(result).startswith(f"KOSMOS2_CORS_ORIGINS: {origins} is not an origin")
-
-
-@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
-def test_a_service_runs_with_closed_standard_streams(closed: str) -> None:
-    """Some start it so in the background. Its socket had the number of such a stream."""
-    address = free_address()
-    command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", address.split(":")[1]]
-    process = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *command])
-    try:
-        assert eventually(lambda: is_answered(f"http://{address}/readyz"))
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
-
-
-def test_a_service_whose_output_has_no_reader_still_replaces_its_engine(tmp_path: Path) -> None:
-    """The line that it is ready cannot be written, as also on a full disk."""
-    address = free_address()
-    command = [sys.executable, "-m", "app.commands.cli", "serve", "--port", address.split(":")[1]]
-    reader, writer = os.pipe()
-    os.close(reader)
-    log = tmp_path / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, stdout=writer, stderr=stream)
-    os.close(writer)
-    try:
-        assert eventually(lambda: "ready line not written" in log.read_text())
-        engine = find_process(process.pid, ENGINE)
-        assert engine is not None
-        engine.kill()
-        assert eventually(lambda: find_process(process.pid, ENGINE) not in {None, engine})
-        assert eventually(lambda: is_answered(f"http://{address}/readyz"))
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
 
 
 def test_a_rate_without_keys_is_rejected() -> None:
@@ -295,15 +259,7 @@ def test_a_full_standard_output_is_reported_in_one_line() -> None:
     assert "No space left" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("start", "number", "exit_code"),
-    [
-        (in_foreground, signal.SIGINT, 130),
-        (in_foreground, signal.SIGTERM, 143),
-        (in_foreground, signal.SIGHUP, 129),
-        (in_background, signal.SIGTERM, 143),
-    ],
-)
+@pytest.mark.parametrize(("start", "number", "exit_code"), ENDINGS)
 def test_a_signal_during_the_start_removes_all_files(
     tmp_path: Path, start: Callable[..., list[str]], number: signal.Signals, exit_code: int
 ) -> None:

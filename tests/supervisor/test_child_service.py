@@ -7,19 +7,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from harness.processes import in_background, in_foreground
+from harness.processes import ENDINGS, in_background
 from harness.waiting import eventually
 
 
-@pytest.mark.parametrize(
-    ("start", "number", "exit_code"),
-    [
-        (in_foreground, signal.SIGINT, 130),
-        (in_foreground, signal.SIGTERM, 143),
-        (in_foreground, signal.SIGHUP, 129),
-        (in_background, signal.SIGTERM, 143),
-    ],
-)
+@pytest.mark.parametrize(("start", "number", "exit_code"), ENDINGS)
 @pytest.mark.parametrize("is_early", [True, False], ids=["early", "later"])
 def test_a_signal_to_the_command_ends_its_service(
     start: Callable[..., list[str]], number: signal.Signals, exit_code: int, is_early: bool
